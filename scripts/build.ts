@@ -1,0 +1,36 @@
+// Builds every package into its dist/, and puts beside it what a published package must carry.
+import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "tsdown";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folders = readdirSync(join(root, "packages"))
+  .map((name) => join(root, "packages", name))
+  .filter((folder) => existsSync(join(folder, "package.json")));
+
+for (const folder of folders) {
+  await build({
+    cwd: folder,
+    config: false,
+    entry: "src/index.ts",
+    format: "esm",
+    platform: "node",
+    target: "node20.19",
+    fixedExtension: false,
+    dts: true,
+    sourcemap: true,
+    tsconfig: join(root, "tsconfig.json"),
+    logLevel: "warn",
+    failOnWarn: true,
+  });
+  for (const file of ["LICENSE", "NOTICE"]) copyFileSync(join(root, file), join(folder, file));
+}
+
+// This process may run with the condition "source"; dist is imported by its path, as a package's default export points to it.
+for (const folder of folders) {
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  await import(pathToFileURL(join(folder, manifest.exports["."].default)).href);
+  if (!existsSync(join(folder, manifest.exports["."].types))) throw new Error(`${manifest.name}: no type declarations`);
+  console.log(`built ${manifest.name}`);
+}
