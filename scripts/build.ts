@@ -18,7 +18,7 @@ for (const folder of folders) {
     platform: "node",
     target: "node20.19",
     fixedExtension: false,
-    dts: true,
+    dts: { sourcemap: false },
     sourcemap: true,
     tsconfig: join(root, "tsconfig.json"),
     logLevel: "warn",
