@@ -1,0 +1,72 @@
+"""The Python half of the contestants' protocol; bench/contestant.ts is the other and describes it."""
+
+import json
+import os
+import sys
+import time
+
+import torch
+
+# The protocol alone owns stdout: whatever a library prints goes to stderr.
+_answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+threads = int(sys.argv[sys.argv.index("--threads") + 1])
+torch.set_num_threads(threads)
+
+
+def _answer(message):
+    _answers.write(json.dumps({**message, "peak_rss": peak_rss()}) + "\n")
+    _answers.flush()
+
+
+def peak_rss():
+    """Bytes."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        import resource  # not on Windows, which the peers do not support
+
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return usage if sys.platform == "darwin" else usage * 1024
+
+
+def ceiling():
+    """GFLOP/s of a float32 2048 x 2048 x 2048 product, the best of ten."""
+    n = 2048
+    a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
+    best = float("inf")
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best / 1e9
+
+
+def ready():
+    _answer({"ready": True})
+
+
+def wait_for_round():
+    """Answers commands until one asks for a round; False when the bench is over."""
+    for line in sys.stdin:
+        command = json.loads(line)["cmd"]
+        if command == "round":
+            return True
+        if command == "ceiling":
+            _answer({"gflops": ceiling()})
+    return False
+
+
+def answer_round(seconds, **more):
+    _answer({"seconds": seconds, **more})
+
+
+def serve(round):
+    """Runs `round` whenever asked; what it returns, a dict or nothing, joins the answer."""
+    ready()
+    while wait_for_round():
+        start = time.perf_counter()
+        more = round() or {}
+        answer_round(time.perf_counter() - start, **more)

@@ -1,0 +1,11 @@
+"""SmolLM2-135M and the training step that the benchmarks run on it."""
+
+HIDDEN, INTERMEDIATE, LAYERS = 576, 1536, 30
+HEADS, KV_HEADS, HEAD_DIM = 9, 3, 64
+VOCABULARY = 49152
+ROPE_THETA, RMS_EPS = 100000.0, 1e-5
+INIT_STD = 0.02
+
+RANK, ALPHA = 16, 32
+ROWS, TIME = 8, 256
+LEARNING_RATE = 1e-4

@@ -1,0 +1,139 @@
+// npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--verbose]
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { benches } from "./benches/index.ts";
+import { Child } from "./child.ts";
+import { compare, formatTable, nearest, type Outcome } from "./harness.ts";
+import { PythonMissingError, preparePeers } from "./peers/setup.ts";
+
+const MINIMUM_ROUNDS = 5;
+const WARMUP_ROUNDS = 2;
+
+const usage = [
+  "npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--verbose]",
+  "",
+  ...benches.map((bench) => `  ${bench.name.padEnd(14)}${bench.summary} (against ${peerNames(bench)})`),
+  "",
+  "  --json      one JSON object a peer, a line each",
+  `  --rounds    counted rounds, at least and by default ${MINIMUM_ROUNDS}`,
+  "  --peer      only this peer",
+  "  --verbose   every round, and what the contestants write to stderr",
+].join("\n");
+
+/** A mistake in the arguments, or a machine that lacks what a bench needs. */
+class UsageError extends Error {}
+
+const children = new Set<Child>();
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.on(signal, () => {
+    for (const child of children) child.kill();
+    process.exit(code);
+  });
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = error instanceof UsageError || error instanceof PythonMissingError ? 2 : 1;
+} finally {
+  await Promise.all([...children].map((child) => child.stop()));
+}
+
+async function main(): Promise<void> {
+  const { name, peer, rounds, json, verbose } = readArguments();
+  if (name === undefined) return console.log(usage);
+  const bench = pick("bench", name, benches);
+  const peers = peer === undefined ? bench.peers : [pick("peer", peer, bench.peers)];
+
+  const say = (message: string) => console.error(message);
+  await preparePeers(say);
+  const threads = availableParallelism();
+  const start = async (contestant: Parameters<typeof Child.start>[0]) => {
+    say(`Building ${contestant.name} …`);
+    return Child.start(contestant, { threads, verbose }, (child) => children.add(child));
+  };
+
+  const ours = await start(bench.ours);
+  const outcomes: Outcome[] = [];
+  for (const contestant of peers) {
+    // A peer at a time: two of them in memory beside us would crowd out a smaller machine.
+    const theirs = await start(contestant);
+    say(`${WARMUP_ROUNDS} + ${rounds} rounds of ${ours.name} and ${theirs.name} …`);
+    const outcome = await compare(bench, ours, theirs, {
+      rounds,
+      warmup: WARMUP_ROUNDS,
+      machine: describeMachine(),
+      onRound: ({ name }, { seconds, loss }, counted) => {
+        const about = `${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}${counted ? "" : " (warm-up)"}`;
+        if (verbose) say(`${name}: ${seconds.toFixed(3)} s${about}`);
+      },
+    });
+    await theirs.stop();
+    children.delete(theirs);
+    outcomes.push(outcome);
+    if (json) console.log(JSON.stringify(outcome.comparison));
+  }
+  if (!json) console.log(formatTable(bench, outcomes));
+}
+
+function readArguments() {
+  let parsed: ReturnType<typeof parse>;
+  try {
+    parsed = parse();
+  } catch (error) {
+    throw new UsageError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+  }
+  const { values, positionals } = parsed;
+  const rounds = Number(values.rounds ?? MINIMUM_ROUNDS);
+  if (!Number.isInteger(rounds) || rounds < MINIMUM_ROUNDS) {
+    throw new UsageError(`--rounds takes a whole number of at least ${MINIMUM_ROUNDS}, got "${values.rounds}".`);
+  }
+  if (positionals.length > 1) throw new UsageError(`One bench at a time, got ${positionals.join(", ")}.`);
+  return { name: positionals[0], peer: values.peer, rounds, json: values.json, verbose: values.verbose };
+}
+
+function parse() {
+  return parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      peer: { type: "string" },
+      verbose: { type: "boolean", default: false },
+    },
+  });
+}
+
+function pick<T extends { name: string }>(kind: string, name: string, all: readonly T[]): T {
+  const found = all.find((one) => one.name === name);
+  if (found) return found;
+  const names = all.map((one) => one.name);
+  throw new UsageError(
+    `There is no ${kind} "${name}"; did you mean "${nearest(name, names)}"? All: ${names.join(", ")}.`,
+  );
+}
+
+function peerNames(bench: (typeof benches)[number]): string {
+  return bench.peers.map((one) => one.name).join(" and ");
+}
+
+/** Enough to judge a figure by, nothing that tells whose machine it is. */
+function describeMachine(): string {
+  const requireRuntime = createRequire(new URL("../packages/tensor/package.json", import.meta.url));
+  const manifest = readFileSync(requireRuntime.resolve("onnxruntime-node/package.json"), "utf8");
+  const { version } = JSON.parse(manifest) as { version: string };
+  return [
+    cpus()[0]?.model.trim() || "unknown processor",
+    `${availableParallelism()} cores`,
+    `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    `${process.platform} ${process.arch}`,
+    `node ${process.versions.node}`,
+    `onnxruntime ${version}`,
+  ].join(", ");
+}
