@@ -7,13 +7,20 @@ export type Architecture = (typeof ARCHITECTURES)[number];
 
 /** Counts and widths: bounds far above any model's keep a hostile config from asking for endless layers. */
 const count = (most: number) => z.int().min(1).max(most);
-const tokenId = z.int().min(0).max(2 ** 31 - 1);
+const tokenId = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
 const positive = z.number().positive();
 
 /** How position angles are stretched for long contexts; names and meanings as in transformers. */
 const ropeScaling = z.discriminatedUnion("rope_type", [
   z.object({ rope_type: z.literal("linear"), factor: positive }),
-  z.object({ rope_type: z.literal("dynamic"), factor: positive, original_max_position_embeddings: positive.optional() }),
+  z.object({
+    rope_type: z.literal("dynamic"),
+    factor: positive,
+    original_max_position_embeddings: positive.optional(),
+  }),
   z.object({
     rope_type: z.literal("yarn"),
     factor: positive,
@@ -49,7 +56,7 @@ const published = z.object({
   head_dim: count(WIDEST).nullish(),
   vocab_size: count(WIDEST),
   max_position_embeddings: count(2 ** 31),
-  rms_norm_eps: positive.max(1),
+  rms_norm_eps: positive.max(1).default(1e-6),
   hidden_act: z.literal("silu").optional(),
   rope_theta: positive.nullish(),
   rope_scaling: z.looseObject({ rope_type: z.string().optional(), type: z.string().optional() }).nullish(),
@@ -118,6 +125,8 @@ export function parseConfig(raw: Record<string, unknown>, file: string): ModelCo
   demand(headDim % 2 === 0, file, "head_dim (hidden_size / num_attention_heads)", "an even number", headDim);
   const qwen = model_type === "qwen2" || model_type === "qwen3";
   const windowed = qwen ? config.use_sliding_window === true : model_type === "mistral";
+  // A missing window is transformers' default; an explicit null is none.
+  const window = config.sliding_window === undefined ? 4096 : config.sliding_window;
   const bos = [config.bos_token_id ?? []].flat()[0] ?? null;
   return {
     model_type,
@@ -134,8 +143,8 @@ export function parseConfig(raw: Record<string, unknown>, file: string): ModelCo
     tie_word_embeddings: config.tie_word_embeddings ?? false,
     attention_bias: config.attention_bias ?? model_type === "qwen2",
     mlp_bias: config.mlp_bias ?? false,
-    sliding_window: windowed ? (config.sliding_window ?? null) : null,
-    max_window_layers: windowed && qwen ? (config.max_window_layers ?? null) : null,
+    sliding_window: windowed ? window : null,
+    max_window_layers: windowed && qwen ? (config.max_window_layers ?? 28) : null,
     bos_token_id: bos,
     eos_token_ids: [config.eos_token_id ?? []].flat(),
     // Some configs say -1 for none.
@@ -150,6 +159,14 @@ function parseRope(config: z.infer<typeof published>, file: string): Pick<ModelC
   const rope_type = scaling?.rope_type ?? scaling?.type ?? "default";
   if (rope_type === "default") return { rope_theta, rope_scaling: null };
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
+  const known = ropeScaling.options.map((option) => option.shape.rope_type.value);
+  demand(
+    known.includes(rope_type as never),
+    file,
+    `${field}.rope_type`,
+    `one of default, ${known.join(", ")}`,
+    rope_type,
+  );
   return { rope_theta, rope_scaling: check(ropeScaling, { ...scaling, rope_type }, file, field) };
 }
 
@@ -164,7 +181,7 @@ export function check<S extends z.ZodType>(schema: S, raw: unknown, file: string
   throw new CheckpointError({
     file,
     ...(where === "" ? {} : { where }),
-    expected: issue.message.replace(/^Invalid (input|option): expected /, ""),
+    expected: issue.message.replace(/^(Invalid (input|option)|Too (big|small)): expected /, ""),
     found: quote(found),
     fix: "Compare it with the model's published config.",
   });

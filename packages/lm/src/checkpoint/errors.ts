@@ -50,7 +50,8 @@ export function quote(value: unknown): string {
 }
 
 function shorten(value: unknown): unknown {
-  if (typeof value === "string") return value.length > 80 ? `${value.slice(0, 80)}… (${value.length} characters)` : value;
+  if (typeof value === "string")
+    return value.length > 80 ? `${value.slice(0, 80)}… (${value.length} characters)` : value;
   if (Array.isArray(value)) return value.length > 8 ? `array of ${value.length}` : value.map(shorten);
   if (value !== null && typeof value === "object") return "object";
   return value;

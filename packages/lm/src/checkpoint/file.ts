@@ -93,7 +93,11 @@ export async function readJson(path: string): Promise<Record<string, unknown>> {
 export async function readText(path: string): Promise<string> {
   const { size } = await statFile(path);
   if (size > LARGEST_JSON) {
-    throw new CheckpointError({ file: path, expected: `at most ${LARGEST_JSON} bytes of text`, found: `${size} bytes` });
+    throw new CheckpointError({
+      file: path,
+      expected: `at most ${LARGEST_JSON} bytes of text`,
+      found: `${size} bytes`,
+    });
   }
   return readFile(path, "utf8").catch((error) => {
     throw unreadable(path, error);

@@ -104,7 +104,7 @@ export function encodeBF16(from: Float32Array, to: Uint16Array): void {
   const bits = words(from);
   for (let i = 0; i < bits.length; i++) {
     const word = bits[i]!;
-    const isNaN = (word & 0x7fffffff) > 0x7f800000;
-    to[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+    const notANumber = (word & 0x7fffffff) > 0x7f800000;
+    to[i] = notANumber ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
 }

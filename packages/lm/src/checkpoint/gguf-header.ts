@@ -42,19 +42,35 @@ export interface GgufHeader {
   tensors: Map<string, GgufTensorInfo>;
 }
 
-/** Tensor types by their number in the file; those without a codec are named in errors only. */
-const TYPES = new Map<number, [name: string, codec?: Codec]>([
-  ...([[0, ["F32", F32]], [1, ["F16", F16]], [2, ["Q4_0", Q4_0]], [3, ["Q4_1", Q4_1]], [6, ["Q5_0", Q5_0]]] as const),
-  ...([[7, ["Q5_1", Q5_1]], [8, ["Q8_0", Q8_0]], [12, ["Q4_K", Q4_K]], [13, ["Q5_K", Q5_K]]] as const),
-  ...([[14, ["Q6_K", Q6_K]], [30, ["BF16", BF16]]] as const),
-  ...([[9, ["Q8_1"]], [10, ["Q2_K"]], [11, ["Q3_K"]], [15, ["Q8_K"]], [16, ["IQ2_XXS"]], [17, ["IQ2_XS"]]] as const),
-  ...([[18, ["IQ3_XXS"]], [19, ["IQ1_S"]], [20, ["IQ4_NL"]], [21, ["IQ3_S"]], [22, ["IQ2_S"]]] as const),
-  ...([[23, ["IQ4_XS"]], [24, ["I8"]], [25, ["I16"]], [26, ["I32"]], [27, ["I64"]], [28, ["F64"]]] as const),
-  ...([[29, ["IQ1_M"]], [34, ["TQ1_0"]], [35, ["TQ2_0"]], [39, ["MXFP4"]]] as const),
-].map(([id, entry]) => [id, [...entry] as [string, Codec?]]));
+/** Tensor types by their number in the file. */
+const CODECS = new Map<number, [name: string, codec: Codec]>([
+  [0, ["F32", F32]],
+  [1, ["F16", F16]],
+  [2, ["Q4_0", Q4_0]],
+  [3, ["Q4_1", Q4_1]],
+  [6, ["Q5_0", Q5_0]],
+  [7, ["Q5_1", Q5_1]],
+  [8, ["Q8_0", Q8_0]],
+  [12, ["Q4_K", Q4_K]],
+  [13, ["Q5_K", Q5_K]],
+  [14, ["Q6_K", Q6_K]],
+  [30, ["BF16", BF16]],
+]);
+
+/** Those that are not read, for messages: numbers 9 to 29 without the above, and a few later ones. */
+const UNREAD = new Map<number, string>([
+  ...["Q8_1", "Q2_K", "Q3_K"].map((name, i) => [9 + i, name] as const),
+  ...["Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S"].map((name, i) => [15 + i, name] as const),
+  ...["IQ2_S", "IQ4_XS", "I8", "I16", "I32", "I64", "F64", "IQ1_M"].map((name, i) => [22 + i, name] as const),
+  ...([
+    [34, "TQ1_0"],
+    [35, "TQ2_0"],
+    [39, "MXFP4"],
+  ] as const),
+]);
 
 /** The types that can be read, for messages and documentation. */
-export const GGUF_TYPES: readonly string[] = [...TYPES.values()].filter(([, codec]) => codec).map(([name]) => name);
+export const GGUF_TYPES: readonly string[] = [...CODECS.values()].map(([name]) => name);
 
 /** Bytes of each fixed-size metadata type, and the array that holds many; 7 (bool), 8 (string), 9 (array) stand apart. */
 const NUMBERS = new Map<number, [new (buffer: ArrayBuffer) => GgufNumbers, number]>([
@@ -135,7 +151,7 @@ async function value(cursor: Cursor, key: string): Promise<GgufValue> {
   if (type === ARRAY) return array(cursor, where);
   const known = NUMBERS.get(type);
   if (known === undefined) return cursor.fail(where, "a value type from 0 to 12", `${type}`);
-  const number = new known[0]((await cursor.bytes(known[1], where)).slice().buffer)[0]!;
+  const number = new known[0](copy(await cursor.bytes(known[1], where)))[0]!;
   return typeof number === "bigint" && Number.isSafeInteger(Number(number)) ? Number(number) : number;
 }
 
@@ -151,8 +167,11 @@ async function array(cursor: Cursor, where: string): Promise<GgufValue> {
   const known = type === BOOL ? ([Uint8Array, 1] as const) : NUMBERS.get(type);
   if (known === undefined) return cursor.fail(where, "an element type from 0 to 12", `${type}`);
   const length = await cursor.count(where, known[1]);
-  return new known[0]((await cursor.bytes(length * known[1], where)).slice().buffer);
+  return new known[0](copy(await cursor.bytes(length * known[1], where)));
 }
+
+/** A buffer of its own, aligned for any number type; Buffer's own `slice` would share the window. */
+const copy = (bytes: Buffer): ArrayBuffer => new Uint8Array(bytes).buffer;
 
 async function tensorInfo(cursor: Cursor, name: string) {
   const where = `tensor ${quote(name)}`;
@@ -162,11 +181,12 @@ async function tensorInfo(cursor: Cursor, name: string) {
   for (let i = 0; i < dimensions; i++) shape.unshift(await cursor.u64(`a dimension of ${where}`));
   const id = await cursor.u32(where);
   const relative = await cursor.u64(`the offset of ${where}`);
-  const [type, codec] = TYPES.get(id) ?? [];
-  if (type === undefined || codec === undefined) {
+  const known = CODECS.get(id);
+  if (known === undefined) {
     const fix = `Quantise the model to one of these, for instance with llama-quantize.`;
-    return cursor.fail(where, `a type of ${GGUF_TYPES.join(", ")}`, type ?? `number ${id}`, fix);
+    return cursor.fail(where, `a type of ${GGUF_TYPES.join(", ")}`, UNREAD.get(id) ?? `number ${id}`, fix);
   }
+  const [type, codec] = known;
   const elements = shape.reduce((product, size) => product * size, 1);
   if (!Number.isSafeInteger(elements)) cursor.fail(where, "at most 2^53 numbers", `shape ${quote(shape)}`);
   if ((shape.at(-1) ?? 1) % codec.blockSize !== 0) {
@@ -179,7 +199,9 @@ async function tensorInfo(cursor: Cursor, name: string) {
 function checkPlaces(cursor: Cursor, tensors: Map<string, GgufTensorInfo>): void {
   let end = 0;
   let previous = "the header";
-  for (const [name, { offset, bytes }] of [...tensors].sort(([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes)) {
+  for (const [name, { offset, bytes }] of [...tensors].sort(
+    ([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes,
+  )) {
     const where = `tensor ${quote(name)}`;
     const place = `bytes ${offset} to ${offset + bytes}`;
     if (offset + bytes > cursor.file.size) {
@@ -252,7 +274,7 @@ class Cursor {
     const end = at + 8 + window.readUInt32LE(at);
     if (end > window.length) return undefined;
     this.at = end;
-    return window.utf8Slice(at + 8, end);
+    return window.toString("utf8", at + 8, end);
   }
 
   private async fill(length: number, where: string): Promise<void> {

@@ -185,7 +185,9 @@ async function readHeader(file: RangeFile): Promise<Omit<Part, "file">> {
 /** Every byte after the header belongs to exactly one tensor: nothing hidden, nothing shared, nothing missing. */
 function checkCoverage(file: RangeFile, dataStart: number, tensors: Map<string, SafetensorsTensor>): void {
   let end = dataStart;
-  for (const [name, { offset, bytes }] of [...tensors].sort(([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes)) {
+  for (const [name, { offset, bytes }] of [...tensors].sort(
+    ([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes,
+  )) {
     if (offset !== end || end + bytes > file.size) {
       const expected =
         offset === end ? `data that ends within the file's ${file.size} bytes` : `data that starts at byte ${end}`;

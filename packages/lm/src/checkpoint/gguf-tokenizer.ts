@@ -1,0 +1,190 @@
+import { CheckpointError, quote } from "./errors.ts";
+import type { GgufValue } from "./gguf-header.ts";
+
+/** What @huggingface/tokenizers and @huggingface/jinja need to speak for a model. */
+export interface TokenizerFiles {
+  /** The object of a `tokenizer.json`. */
+  tokenizer: Record<string, unknown>;
+  /** The object of a `tokenizer_config.json`. */
+  config: Record<string, unknown>;
+}
+
+/** Kinds of token in `tokenizer.ggml.token_type`; 1 is ordinary text, 6 a byte. Source: llama.h of llama.cpp. */
+const [UNKNOWN, CONTROL, USER_DEFINED, UNUSED] = [2, 3, 4, 5];
+
+const BYTE_LEVEL = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
+const GPT2_SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
+
+/** Words with one leading mark, numbers of up to `digits` digits, marks with line ends, spaces: GPT-4's pattern. */
+const cl100k = (digits: string) =>
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
+  `\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
+const split = (pattern: string) => ({
+  type: "Split",
+  pattern: { Regex: pattern },
+  behavior: "Isolated",
+  invert: false,
+});
+const splits = (...patterns: string[]) => ({
+  type: "Sequence",
+  pretokenizers: [...patterns.map(split), { ...BYTE_LEVEL, use_regex: false }],
+});
+
+interface PreTokenizer {
+  pre_tokenizer: object;
+  normalizer?: object;
+  /** A word that is in the vocabulary is taken whole, whatever the merges say. */
+  ignore_merges?: true;
+  add_bos?: true;
+}
+
+const LLAMA3: PreTokenizer = { pre_tokenizer: splits(cl100k("{1,3}")), ignore_merges: true, add_bos: true };
+const GPT2: PreTokenizer = { pre_tokenizer: { ...BYTE_LEVEL, use_regex: true } };
+
+/**
+ * How text is cut before merging, by `tokenizer.ggml.pre`; a Map, as the name comes from the file.
+ * Source: the published `tokenizer.json` of each model; for `default`, llama-vocab.cpp of llama.cpp.
+ */
+const PRE_TOKENIZERS = new Map<string, PreTokenizer>([
+  [
+    "smollm",
+    {
+      pre_tokenizer: {
+        type: "Sequence",
+        pretokenizers: [
+          { type: "Digits", individual_digits: true },
+          { ...BYTE_LEVEL, use_regex: true },
+        ],
+      },
+    },
+  ],
+  ["qwen2", { pre_tokenizer: splits(cl100k("")), normalizer: { type: "NFC" } }],
+  ["llama-bpe", LLAMA3],
+  ["llama3", LLAMA3],
+  ["llama-v3", LLAMA3],
+  ["gpt-2", GPT2],
+  ["default", { pre_tokenizer: splits("[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]") }],
+]);
+
+/**
+ * Builds the tokenizer files that GGUF metadata stand for; byte-level BPE (`tokenizer.ggml.model` = `gpt2`) only.
+ *
+ * Control tokens become special added tokens, user-defined ones plain added tokens; unused padding entries are left
+ * out, as Hugging Face's files have none. Throws CheckpointError for another kind of tokenizer, an unknown
+ * pre-tokenizer (both with the known ones), and for lists that do not fit together.
+ */
+export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file: string): TokenizerFiles {
+  const fail = (key: string, expected: string, found: unknown, fix?: string): never => {
+    const problem = { file, where: `metadata "tokenizer.${key}"`, expected, found: quote(found) };
+    throw new CheckpointError(fix === undefined ? problem : { ...problem, fix });
+  };
+  const get = (key: string) => metadata.get(`tokenizer.${key}`);
+  const elsewhere = "Use the model's Hugging Face folder (safetensors with tokenizer.json) instead.";
+
+  const model = get("ggml.model");
+  if (model !== "gpt2") fail("ggml.model", `"gpt2" (byte-level BPE)`, model, elsewhere);
+  const pre = get("ggml.pre") ?? "default";
+  const kind = PRE_TOKENIZERS.get(pre as string);
+  if (kind === undefined) {
+    return fail("ggml.pre", `one of ${[...PRE_TOKENIZERS.keys()].join(", ")}`, pre, elsewhere);
+  }
+  const tokens = get("ggml.tokens");
+  if (!isStrings(tokens)) return fail("ggml.tokens", "a list of strings", tokens);
+  const types = get("ggml.token_type") ?? new Int32Array(tokens.length).fill(1);
+  if (!(types instanceof Int32Array || types instanceof Uint32Array) || types.length !== tokens.length) {
+    return fail("ggml.token_type", `${tokens.length} numbers, one a token`, types);
+  }
+  const merges = get("ggml.merges");
+  if (!isStrings(merges)) return fail("ggml.merges", "a list of strings", merges);
+
+  // No prototype: a token may be called `__proto__`.
+  const vocab: Record<string, number> = Object.create(null);
+  const added: object[] = [];
+  for (const [id, content] of tokens.entries()) {
+    const type = types[id]!;
+    if (type === CONTROL || type === USER_DEFINED || type === UNKNOWN) {
+      const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+      added.push({ id, content, ...flags, special: type !== USER_DEFINED });
+    } else if (type !== UNUSED) {
+      vocab[content] = id;
+    }
+  }
+  const pairs = merges.map((merge, i) => {
+    // The first half may itself be a space in vocabularies that are not byte-level throughout.
+    const space = merge.indexOf(" ", 1);
+    if (space < 1 || space === merge.length - 1) fail(`ggml.merges[${i}]`, "two tokens with a space between", merge);
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+
+  const token = (key: string): string | undefined => {
+    const id = get(`ggml.${key}_token_id`);
+    if (id === undefined) return undefined;
+    if (typeof id !== "number" || tokens[id] === undefined) {
+      return fail(`ggml.${key}_token_id`, `a token from 0 to ${tokens.length - 1}`, id);
+    }
+    return tokens[id];
+  };
+  const [bos, eos] = [token("bos"), token("eos")];
+  const addBos = get("ggml.add_bos_token") ?? kind.add_bos ?? false;
+  const addEos = get("ggml.add_eos_token") ?? false;
+  const around = {
+    before: addBos === true && bos !== undefined ? [bos] : [],
+    after: addEos === true && eos !== undefined ? [eos] : [],
+  };
+  const chatTemplate = get("chat_template");
+  const config = {
+    tokenizer_class: "PreTrainedTokenizerFast",
+    bos_token: bos,
+    eos_token: eos,
+    unk_token: token("unknown"),
+    pad_token: token("padding"),
+    add_bos_token: addBos,
+    add_eos_token: addEos,
+    clean_up_tokenization_spaces: false,
+    chat_template: typeof chatTemplate === "string" ? chatTemplate : undefined,
+  };
+  return {
+    tokenizer: {
+      version: "1.0",
+      truncation: null,
+      padding: null,
+      added_tokens: added,
+      normalizer: kind.normalizer ?? null,
+      pre_tokenizer: kind.pre_tokenizer,
+      post_processor: postProcessor(around, (name) => tokens.indexOf(name)),
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+      model: {
+        type: "BPE",
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: kind.ignore_merges ?? false,
+        vocab,
+        merges: pairs,
+      },
+    },
+    config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
+  };
+}
+
+/** A template that puts the given tokens around the text, or null where there are none. */
+function postProcessor({ before, after }: { before: string[]; after: string[] }, idOf: (name: string) => number) {
+  if (before.length + after.length === 0) return null;
+  const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+  const around = (id: string) => [...before.map(special), { Sequence: { id, type_id: 0 } }, ...after.map(special)];
+  const names = [...new Set([...before, ...after])];
+  return {
+    type: "TemplateProcessing",
+    single: around("A"),
+    pair: [...around("A"), ...around("B")],
+    special_tokens: Object.fromEntries(names.map((id) => [id, { id, ids: [idOf(id)], tokens: [id] }])),
+  };
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value);
+}
