@@ -1,4 +1,4 @@
-// Checks that imports only go downwards (docs/README.md, "Floors"). `npm run floors` runs it on this repository.
+// Checks that imports only go downwards (README.md, "Floors"). `npm run floors` runs it on this repository.
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join, relative, resolve, sep } from "node:path";

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -100,18 +100,39 @@ test("npm is the one that started us, and never another package manager", () => 
   expect(npmCommand({}, "win32")).toMatchObject({ command: "npm.cmd", shell: true });
 });
 
-test("a failing installation says so, exits with 1, writes nothing to stdout and leaves no stamp", () => {
+/** Runs a copy of the script in `root` with a stand-in for npm, a program of one line. */
+function runWith(npm: string) {
   const script = join(root, "scripts", "setup.mjs");
-  mkdirSync(join(root, "scripts"));
+  mkdirSync(join(root, "scripts"), { recursive: true });
   writeFileSync(script, readFileSync(new URL("./setup.mjs", import.meta.url)));
-  writeFileSync(
-    join(root, "package.json"),
-    JSON.stringify({ name: "broken", dependencies: { "not-in-the-lock": "1.0.0" } }),
-  );
-  writeFileSync(join(root, "package-lock.json"), lockText({ "": { name: "broken" } }));
-  const result = spawnSync(process.execPath, [script], { encoding: "utf8" });
-  expect(result.stderr).toMatch(/setup: npm ci failed: it ended with exit code \d/);
-  expect(result.status).toBe(1);
-  expect(result.stdout).toBe("");
+  writeFileSync(join(root, "package-lock.json"), lockText(wanted));
+  writeFileSync(join(root, "npm-cli.cjs"), npm);
+  const env = {
+    ...process.env,
+    npm_execpath: join(root, "npm-cli.cjs"),
+    npm_config_json: "true",
+    NODE_ENV: "production",
+  };
+  return spawnSync(process.execPath, [script], { encoding: "utf8", env });
+}
+
+test("installs all that the lock file lists, once, whatever npm was told outside", () => {
+  const npm = `
+    const { NODE_ENV, npm_config_json, ONNXRUNTIME_NODE_INSTALL } = process.env;
+    console.log(JSON.stringify([process.argv.slice(2), process.cwd(), { NODE_ENV, npm_config_json, ONNXRUNTIME_NODE_INSTALL }]));
+    require("node:fs").mkdirSync("node_modules");`;
+  const first = runWith(npm);
+  const [args, folder, env] = JSON.parse(first.stderr.split("\n").find((line) => line.startsWith("[[")) ?? "[]");
+  expect(args).toEqual(["ci", "--include=dev", "--include=optional"]);
+  expect(realpathSync(folder)).toBe(realpathSync(root));
+  expect(env).toEqual({ ONNXRUNTIME_NODE_INSTALL: "skip" });
+  expect(first).toMatchObject({ status: 0, stdout: "" });
+  expect(runWith(npm)).toMatchObject({ status: 0, stdout: "", stderr: "" });
+});
+
+test("a failing installation says so, exits with 1, writes nothing to stdout and leaves no stamp", () => {
+  const { stderr, status, stdout } = runWith("process.exit(3)");
+  expect(stderr).toContain("setup: npm ci failed: it ended with exit code 3");
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
   expect(needed(root)).toBe("install");
 });
