@@ -1,0 +1,300 @@
+import { dirname, relative } from "node:path";
+import * as ort from "onnxruntime-node";
+import { describe, matmulFlops } from "./describe.ts";
+import { type DeviceName, resolveDevice } from "./device.ts";
+import { dimValue, formatShape, numel } from "./dims.ts";
+import { FeedError, TensorError } from "./errors.ts";
+import { nodesBehind } from "./grad.ts";
+import { GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
+import { encodeModel } from "./onnx/proto.ts";
+import { concat, reshape } from "./ops/shape.ts";
+import type { InputAttrs, TypedData } from "./ops/source.ts";
+import { type DType, Tensor } from "./tensor.ts";
+
+/** Values of a tensor: row-major data and its shape. float16 as 16-bit patterns, bool as 0 and 1. */
+export interface TensorData<Data extends TypedData = TypedData> {
+  readonly shape: readonly number[];
+  readonly data: Data;
+}
+
+type OutputGroup = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>;
+export type Outputs = Readonly<Record<string, OutputGroup>>;
+
+export type Results<O extends Outputs> = {
+  [K in keyof O]: O[K] extends Tensor
+    ? TensorData
+    : O[K] extends readonly Tensor[]
+      ? TensorData[]
+      : { [J in keyof O[K]]: TensorData };
+};
+
+/** A value for an input: data with its shape; bare data where the shape is static; a number for a scalar. */
+export type Feed = TensorData | TypedData | number;
+export type Feeds = Readonly<Record<string, Feed>>;
+
+export interface CompileOptions {
+  /** "auto" takes the best that works on this machine. Default "cpu". */
+  readonly device?: DeviceName | "auto";
+  /** Threads on the CPU; the runtime's choice (one per physical core) when not given. */
+  readonly threads?: number;
+  /** Prefix of the file the runtime writes a per-kernel time profile to (JSON, Chrome's trace format) on dispose. */
+  readonly profile?: string;
+}
+
+/**
+ * Compiles the graph behind some tensors to one ONNX graph and a session that runs it. `build` returns what is to be
+ * computed: tensors by name, or lists and records of tensors. A list or record of one type with static shapes leaves
+ * the runtime as one block, which is what makes many small gradients cheap to fetch.
+ * @throws TensorError when the graph cannot be expressed, DeviceError when the device does not work here
+ * @example
+ * const step = await compile(() => {
+ *   const x = input("x", "float32", ["n"]);
+ *   return { y: x.mul(2).sum() };
+ * });
+ * const { y } = await step.run({ x: { data: Float32Array.of(1, 2), shape: [2] } });
+ */
+export async function compile<O extends Outputs>(build: () => O, options: CompileOptions = {}): Promise<Program<O>> {
+  const outputs = build();
+  const device = await resolveDevice(options.device ?? "cpu");
+  const groups = Object.entries(outputs).map(([key, group]) => outputGroup(key, group));
+  const graph = lowerGraph(
+    groups.flatMap((group) => group.tensors),
+    device,
+  );
+  const session = await createSession(graph, device, options);
+  return new Program(session, graph, groups, outputs, device);
+}
+
+/** A compiled graph. Runs of one process are serial; `run` blocks the event loop while it works. */
+export class Program<O extends Outputs> {
+  readonly device: DeviceName;
+  /** What `run` must be given, weights excluded. */
+  readonly inputs: readonly InputAttrs[];
+  readonly #session: ort.InferenceSession;
+  readonly #graph: LoweredGraph;
+  readonly #groups: readonly Group[];
+  readonly #outputs: O;
+  readonly #weights: Record<string, ort.Tensor> = {};
+
+  constructor(
+    session: ort.InferenceSession,
+    graph: LoweredGraph,
+    groups: readonly Group[],
+    outputs: O,
+    device: DeviceName,
+  ) {
+    this.#session = session;
+    this.#graph = graph;
+    this.#groups = groups;
+    this.#outputs = outputs;
+    this.device = device;
+    this.inputs = graph.fed.filter((declared) => !declared.source);
+    for (const { name, dtype, shape, source } of graph.fed)
+      if (source && "data" in source)
+        this.#weights[name] = new ort.Tensor(dtype, source.data as Float32Array, shape as number[]);
+  }
+
+  /**
+   * Computes the outputs. Feeds are wrapped, not copied; results are fresh arrays.
+   * @throws FeedError when a feed is missing, unknown, or of another type or shape than declared
+   */
+  async run(feeds: Feeds = {}): Promise<Results<O>> {
+    const bound = bindFeeds(this.inputs, feeds);
+    const fetched = await this.#session.run({ ...this.#weights, ...bound });
+    return Object.fromEntries(
+      this.#groups.map((group) => [group.key, group.unpack(group.tensors.map((t) => dataOf(fetched, this.#graph, t)))]),
+    ) as Results<O>;
+  }
+
+  /** The graph as text: a line a node, with types, shapes and attributes. */
+  dump(): string {
+    return describe(this.#outputs);
+  }
+
+  /** Floating-point operations of all matrix products in one run, a multiply–add counting as two. */
+  flops(symbols: Readonly<Record<string, number>> = {}): number {
+    return matmulFlops(
+      this.#groups.flatMap((group) => group.tensors),
+      new Map(Object.entries(symbols)),
+    );
+  }
+
+  /** Frees the session. */
+  async dispose(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+interface Group {
+  readonly key: string;
+  /** What the graph hands out for the group. */
+  readonly tensors: readonly Tensor[];
+  unpack(parts: readonly TensorData[]): unknown;
+}
+
+function outputGroup(key: string, group: OutputGroup): Group {
+  if (group instanceof Tensor) return { key, tensors: [group], unpack: ([only]) => only };
+  const list = Array.isArray(group);
+  const names = Object.keys(group);
+  const members: Tensor[] = Object.values(group);
+  const shape = (parts: readonly TensorData[]) =>
+    list ? [...parts] : Object.fromEntries(names.map((name, i) => [name, parts[i]!]));
+  const counts = members.map((t) => numel(t.shape));
+  const packs =
+    members.length > 1 &&
+    members.every((t) => t.dtype === members[0]!.dtype) &&
+    counts.every((count): count is number => typeof count === "number");
+  if (!packs) return { key, tensors: members, unpack: shape };
+  const block = concat(members.map((t) => reshape(t, [-1])));
+  return {
+    key,
+    tensors: [block],
+    unpack: ([packed]) => {
+      let at = 0;
+      return shape(
+        members.map((t, i) => {
+          const data = packed!.data.subarray(at, at + (counts[i] as number));
+          at += counts[i] as number;
+          return { shape: t.shape as readonly number[], data };
+        }),
+      );
+    },
+  };
+}
+
+interface LoweredGraph {
+  readonly model: Uint8Array;
+  /** Declared inputs and weights that travel with each run. */
+  readonly fed: readonly InputAttrs[];
+  /** Name of each output in the ONNX graph. */
+  readonly names: ReadonlyMap<Tensor, Value>;
+  /** Folder of the external data, if there is any. */
+  readonly folder: string | undefined;
+}
+
+function lowerGraph(outputs: readonly Tensor[], device: DeviceName): LoweredGraph {
+  const nodes = nodesBehind(outputs);
+  const inputs = nodes.filter((node) => node.op.name === "input");
+  const files = inputs.flatMap((node) => {
+    const { source } = node.attrs as InputAttrs;
+    return source && "path" in source ? [source.path] : [];
+  });
+  const folder = files.length > 0 ? commonFolder(files) : undefined;
+  // On the CPU weights in memory are fed: every session of the process then shares them. A GPU would copy them each run.
+  const g = new GraphBuilder(device, (weight) => device !== "cpu" || "path" in weight.source!, folder);
+  const values = new Map<Tensor, Value>();
+  // Symbols are read off inputs, so those come first.
+  for (const node of [...inputs, ...nodes.filter((node) => node.op.name !== "input")]) {
+    const lowered = node.op.lower(
+      g,
+      node.inputs.map((x) => values.get(x)!),
+      node.attrs,
+      node,
+    );
+    const made = typeof lowered === "string" ? [lowered] : lowered;
+    node.outputs.forEach((y, i) => void values.set(y, made[i]!));
+  }
+
+  const produced = new Set(g.nodes.flatMap((node) => node.output));
+  const names = new Map<Tensor, Value>();
+  const taken = new Set<Value>();
+  for (const y of outputs) {
+    if (names.has(y)) continue;
+    // An output must be computed by a node and stand for itself.
+    let name = values.get(y)!;
+    if (!produced.has(name) || taken.has(name)) name = g.call("Identity", [name]);
+    names.set(y, name);
+    taken.add(name);
+  }
+  const known = [...values].filter(([, name]) => produced.has(name) && !taken.has(name));
+  const infos = new Map(known.map(([t, name]) => [name, valueInfo(name, t)]));
+  const graph = g.finish(
+    "tenet",
+    [...names].map(([t, name]) => valueInfo(name, t)),
+    [...infos.values()],
+  );
+  const fed = [...g.declared.values()].filter((declared) => graph.input.some((info) => info.name === declared.name));
+  return { model: encodeModel(graph), fed, names, folder };
+}
+
+function commonFolder(files: readonly string[]): string {
+  let folder = dirname(files[0]!);
+  while (files.some((file) => relative(folder, file).startsWith(".."))) folder = dirname(folder);
+  return folder;
+}
+
+async function createSession(
+  graph: LoweredGraph,
+  device: DeviceName,
+  options: CompileOptions,
+): Promise<ort.InferenceSession> {
+  try {
+    return await ort.InferenceSession.create(graph.model, {
+      executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
+      logSeverityLevel: 3,
+      ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
+      ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
+      ...(graph.folder === undefined
+        ? {}
+        : { extra: { session: { model_external_initializers_file_folder_path: graph.folder } } }),
+    });
+  } catch (cause) {
+    throw new TensorError(`ONNX Runtime refused the graph on ${device}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const arrayTypes = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, float16: Uint16Array } as const;
+
+function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, ort.Tensor> {
+  const symbols = new Map<string, number>();
+  const bound: Record<string, ort.Tensor> = {};
+  for (const { name, dtype, shape } of inputs) {
+    const feed = feeds[name];
+    const declared = `${dtype}${formatShape(shape)}`;
+    if (feed === undefined) throw new FeedError(`the input "${name}" (${declared}) was not fed`);
+    const value = tensorData(feed, name, dtype, shape);
+    if (!(value.data instanceof arrayTypes[dtype]))
+      throw new FeedError(
+        `"${name}" is ${declared} and takes a ${arrayTypes[dtype].name}, got ${value.data.constructor.name}`,
+      );
+    const fits =
+      value.shape.length === shape.length &&
+      value.shape.every((size, axis) => {
+        const dim = shape[axis]!;
+        if (typeof dim === "number") return size === dim;
+        if (!symbols.has(dim)) symbols.set(dim, size);
+        return symbols.get(dim) === size;
+      });
+    if (!fits) {
+      const seen = [...symbols].map(([symbol, size]) => `${symbol} = ${size}`).join(", ");
+      throw new FeedError(`"${name}" is ${declared}, got shape ${formatShape(value.shape)}${seen && ` where ${seen}`}`);
+    }
+    const count = value.shape.reduce((a, b) => a * b, 1);
+    if (value.data.length !== count)
+      throw new FeedError(
+        `"${name}" of shape ${formatShape(value.shape)} needs ${count} values, got ${value.data.length}`,
+      );
+    bound[name] = new ort.Tensor(dtype, value.data as Float32Array, value.shape as number[]);
+  }
+  const declared = new Set(inputs.map((spec) => spec.name));
+  for (const name of Object.keys(feeds))
+    if (!declared.has(name))
+      throw new FeedError(`the graph has no input "${name}"; it takes ${[...declared].join(", ") || "none"}`);
+  return bound;
+}
+
+function tensorData(feed: Feed, name: string, dtype: DType, shape: InputAttrs["shape"]): TensorData {
+  if (typeof feed === "number") {
+    if (dtype === "float16") throw new FeedError(`"${name}" is float16; feed its 16-bit pattern in a Uint16Array`);
+    return { shape: [], data: arrayTypes[dtype].of(feed) };
+  }
+  if (!ArrayBuffer.isView(feed)) return feed;
+  if (shape.some((dim) => typeof dim === "string"))
+    throw new FeedError(`"${name}" has symbolic dimensions ${formatShape(shape)}; feed { data, shape }`);
+  return { shape: shape.map((dim) => dimValue(dim, new Map())), data: feed };
+}
+
+function dataOf(fetched: ort.InferenceSession.ReturnType, graph: LoweredGraph, t: Tensor): TensorData {
+  const value = fetched[graph.names.get(t)!]!;
+  return { shape: value.dims, data: value.data as TypedData };
+}

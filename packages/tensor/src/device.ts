@@ -1,0 +1,76 @@
+import * as ort from "onnxruntime-node";
+import { DeviceError } from "./errors.ts";
+import { GraphBuilder, valueInfo } from "./onnx/builder.ts";
+import { encodeModel } from "./onnx/proto.ts";
+
+/** Where a graph runs, by ONNX Runtime's execution providers. */
+export type DeviceName = "cpu" | "webgpu" | "cuda" | "coreml" | "dml";
+
+export interface DeviceReport {
+  readonly device: DeviceName;
+  readonly usable: boolean;
+  /** Why it cannot be used here. */
+  readonly reason?: string;
+}
+
+/** Devices in the order "auto" prefers them. CoreML is never chosen by itself: it runs few of a training graph's ops. */
+const preference: readonly DeviceName[] = ["cuda", "dml", "webgpu", "cpu"];
+const all: readonly DeviceName[] = ["cpu", "webgpu", "cuda", "coreml", "dml"];
+
+const probes = new Map<DeviceName, Promise<DeviceReport>>();
+
+/** Tries every device once with a tiny graph and says which work on this machine. */
+export async function listDevices(): Promise<DeviceReport[]> {
+  const reports: DeviceReport[] = [];
+  for (const device of all) reports.push(await probe(device));
+  return reports;
+}
+
+/** The device to run on. @throws DeviceError when one asked for by name does not work here */
+export async function resolveDevice(wanted: DeviceName | "auto"): Promise<DeviceName> {
+  if (wanted === "cpu") return "cpu";
+  if (wanted !== "auto") {
+    const report = all.includes(wanted)
+      ? await probe(wanted)
+      : { usable: false, reason: `there is no such device; expected auto, ${all.join(", ")}` };
+    if (!report.usable) throw new DeviceError(`device "${wanted}" cannot be used here: ${report.reason}`);
+    return wanted;
+  }
+  for (const device of preference) if ((await probe(device)).usable) return device;
+  return "cpu";
+}
+
+function probe(device: DeviceName): Promise<DeviceReport> {
+  let report = probes.get(device);
+  if (!report) {
+    report = attempt(device);
+    probes.set(device, report);
+  }
+  return report;
+}
+
+async function attempt(device: DeviceName): Promise<DeviceReport> {
+  const built = ort.listSupportedBackends().map((backend) => backend.name as string);
+  if (!built.includes(device))
+    return { device, usable: false, reason: `the installed onnxruntime-node has no ${device} provider` };
+  try {
+    const session = await ort.InferenceSession.create(probeModel(device), {
+      executionProviders: [device],
+      logSeverityLevel: 4,
+    });
+    await session.run({ x: new ort.Tensor("float32", Float32Array.of(1), [1]) }, { logSeverityLevel: 4 });
+    await session.release();
+    return { device, usable: true };
+  } catch (cause) {
+    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;
+    return { device, usable: false, reason };
+  }
+}
+
+/** x + x for a vector of one. */
+function probeModel(device: DeviceName): Uint8Array {
+  const g = new GraphBuilder(device, () => false);
+  const type = { dtype: "float32", shape: [1] } as const;
+  const x = g.declareInput({ name: "x", ...type });
+  return encodeModel(g.finish("probe", [valueInfo(g.call("Add", [x, x]), type)], []));
+}

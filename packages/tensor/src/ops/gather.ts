@@ -1,0 +1,128 @@
+import { type Dim, formatShape, type Shape, sameShape } from "../dims.ts";
+import type { GraphBuilder, Value } from "../onnx/builder.ts";
+import { normalizeAxis, op, reject, requireInteger, requireSameType } from "../op.ts";
+import type { Tensor } from "../tensor.ts";
+import { equal } from "./elementwise.ts";
+import { expandDims, transpose } from "./shape.ts";
+import { fill, iota } from "./source.ts";
+
+const picking = op<{ axis: number }, "gather">("gather", {
+  infer([x, indices], { axis }) {
+    normalizeAxis(axis, x!.rank);
+    requireInteger(indices!, "indices");
+    return { dtype: x!.dtype, shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)] };
+  },
+  lower: (g, x, { axis }) => g.call("Gather", x, { axis }),
+  grad({ dy, x: [x, indices], attrs: { axis } }) {
+    // Bring the picked axis to the front on both sides, add rows, and bring it back.
+    const back = moveToFront(x!.rank, axis, 1);
+    const shape = back.map((from) => x!.shape[from]!);
+    const rows = scatterAdd(
+      fill(shape, 0, dy.dtype),
+      indices!,
+      transpose(dy, moveToFront(dy.rank, axis, indices!.rank)),
+    );
+    return [
+      transpose(
+        rows,
+        back.map((_, i) => back.indexOf(i)),
+      ),
+      null,
+    ];
+  },
+});
+
+export { picking as gatherOp };
+
+/** The permutation that brings `count` axes from `axis` on to the front. */
+function moveToFront(rank: number, axis: number, count: number): number[] {
+  const moved = Array.from({ length: count }, (_, i) => axis + i);
+  return [...moved, ...Array.from({ length: rank }, (_, i) => i).filter((i) => !moved.includes(i))];
+}
+
+/**
+ * Slices of x at int32 indices along an axis: x [.., n, ..], indices [k, …] → [.., k, …, ..]. An index outside the axis
+ * is an error at run time. With axis 0 this is an embedding lookup.
+ */
+export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
+  return picking.one([x, indices], { axis: axis < 0 ? axis + x.rank : axis });
+}
+
+const adding = op<undefined, "scatterAdd">("scatterAdd", {
+  infer([x, indices, updates]) {
+    requireInteger(indices!, "indices");
+    requireSameType(x!, updates!);
+    const expected: Shape = [...indices!.shape, ...x!.shape.slice(1)];
+    if (x!.rank < 1 || !sameShape(updates!.shape, expected))
+      reject(`expected updates of shape ${formatShape(expected)}, got ${formatShape(updates!.shape)}`);
+    return x!;
+  },
+  lower: (g, [x, indices, updates], _attrs, node) =>
+    g.call("ScatterND", [x!, asRows(g, indices!, node.inputs[1]!.shape), updates!], { reduction: "add" }),
+  grad: ({ dy, x: [, indices] }) => [dy, null, gather(dy, indices!)],
+});
+
+export { adding as scatterAddOp };
+
+/** [k, …] int32 → [k, …, 1] int64, the form ScatterND takes. */
+function asRows(g: GraphBuilder, indices: Value, shape: readonly Dim[]): Value {
+  const wide = g.call("Cast", [indices], { to: g.int64Type });
+  return g.call("Reshape", [wide, g.dims([...shape, 1])], { allowzero: 1 });
+}
+
+/** x with updates added to its rows: x [n, …], indices [k], updates [k, …]; rows named twice receive both. */
+export function scatterAdd(x: Tensor, indices: Tensor, updates: Tensor): Tensor {
+  return adding.one([x, indices, updates], undefined);
+}
+
+const pickingAlong = op<{ axis: number }, "gatherAlong">("gatherAlong", {
+  infer([x, indices], { axis }) {
+    normalizeAxis(axis, x!.rank);
+    requireInteger(indices!, "indices");
+    requireSameExtent(x!, indices!, axis);
+    return { dtype: x!.dtype, shape: indices!.shape };
+  },
+  lower: (g, x, { axis }) => g.call("GatherElements", x, { axis }),
+  grad: ({ dy, x: [x, indices], attrs: { axis } }) => [
+    scatterAddAlong(fill(x!.shape, 0, dy.dtype), indices!, dy, axis),
+    null,
+  ],
+});
+
+export { pickingAlong as gatherAlongOp };
+
+function requireSameExtent(x: Tensor, indices: Tensor, axis: number): void {
+  if (indices.rank !== x.rank || indices.shape.some((dim, i) => i !== axis && dim !== x.shape[i]))
+    reject(`indices ${formatShape(indices.shape)} must match ${formatShape(x.shape)} off axis ${axis}`);
+}
+
+/** One element per index along an axis: out[i, j] = x[i, indices[i, j]] for the last axis of a matrix. */
+export function gatherAlong(x: Tensor, indices: Tensor, axis = -1): Tensor {
+  return pickingAlong.one([x, indices], { axis: axis < 0 ? axis + x.rank : axis });
+}
+
+const addingAlong = op<{ axis: number }, "scatterAddAlong">("scatterAddAlong", {
+  infer([x, indices, updates], { axis }) {
+    normalizeAxis(axis, x!.rank);
+    requireInteger(indices!, "indices");
+    requireSameType(x!, updates!);
+    requireSameExtent(x!, indices!, axis);
+    if (!sameShape(indices!.shape, updates!.shape))
+      reject(`indices ${formatShape(indices!.shape)} and updates ${formatShape(updates!.shape)} must have one shape`);
+    return x!;
+  },
+  lower: (g, x, { axis }) => g.call("ScatterElements", x, { axis, reduction: "add" }),
+  grad: ({ dy, x: [, indices], attrs: { axis } }) => [dy, null, gatherAlong(dy, indices!, axis)],
+});
+
+export { addingAlong as scatterAddAlongOp };
+
+/** x with updates added at indices along an axis: the transpose of `gatherAlong`. */
+export function scatterAddAlong(x: Tensor, indices: Tensor, updates: Tensor, axis = -1): Tensor {
+  return addingAlong.one([x, indices, updates], { axis: axis < 0 ? axis + x.rank : axis });
+}
+
+/** Indices [..] → [.., depth], 1 at the index and 0 elsewhere. */
+export function oneHot(indices: Tensor, depth: Dim): Tensor {
+  return equal(expandDims(indices, -1), iota(depth)).cast("float32");
+}
