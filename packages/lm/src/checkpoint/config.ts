@@ -181,8 +181,10 @@ export function check<S extends z.ZodType>(schema: S, raw: unknown, file: string
   throw new CheckpointError({
     file,
     ...(where === "" ? {} : { where }),
-    expected: issue.message.replace(/^(Invalid (input|option)|Too (big|small)): expected /, ""),
-    found: quote(found),
+    expected: issue.message
+      .replace(/^(Invalid (input|option)|Too (big|small)): expected /, "")
+      .replace(/, received .*/, ""),
+    found: found === undefined ? "nothing" : quote(found),
     fix: "Compare it with the model's published config.",
   });
 }
