@@ -113,6 +113,8 @@ export type ModelEvent =
 export interface CallOptions {
   signal?: AbortSignal;
   onEvent?: (event: ModelEvent) => void;
+  /** Send `text` events while replies grow. Absent: replies come whole, and only the other events are sent. */
+  stream?: boolean;
 }
 
 /** What a model can do. A caller that needs more than is stated gets a CapabilityError, never a silent approximation. */

@@ -1,9 +1,11 @@
+import { setMaxListeners } from "node:events";
+
 /**
  * Runs tasks side by side and yields their results as they come.
  *
  * `tasks` are started in order, at most `width` at a time. When one throws, no further one is started, those under way are
- * finished and yielded, then the error is thrown. When `signal` aborts, nothing is waited for: what has come is
- * yielded, then the signal's reason is thrown. Each task gets a signal that also aborts when the consumer leaves.
+ * finished and yielded, then the error is thrown. When `signal` aborts, nothing is waited for: what has come, and what tasks
+ * give at once in answer to it (their text so far), is yielded, then the signal's reason is thrown. Each task gets a signal that also aborts when the consumer leaves.
  */
 export async function* inOrderOfCompletion<T>(
   tasks: readonly ((signal: AbortSignal) => Promise<T>)[],
@@ -11,6 +13,7 @@ export async function* inOrderOfCompletion<T>(
 ): AsyncGenerator<T> {
   const left = new AbortController();
   const inner = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
+  setMaxListeners(0, inner); // one per task that waits
   const ready: T[] = [];
   let failure: { error: unknown } | undefined;
   let started = 0;
@@ -43,7 +46,11 @@ export async function* inOrderOfCompletion<T>(
     start();
     for (;;) {
       while (ready.length > 0) yield ready.shift()!;
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) {
+        await new Promise((resolve) => setImmediate(resolve));
+        yield* ready;
+        throw signal.reason;
+      }
       if (running === 0) {
         if (failure) throw failure.error;
         return;
@@ -72,5 +79,15 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
       resolve();
     }, milliseconds);
     signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** The promise, or the signal's reason as soon as it aborts: a call that ignores its signal cannot hold up a cancellation. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }

@@ -1,0 +1,345 @@
+import OpenAI from "openai";
+import { z } from "zod";
+import { CapabilityError, EndpointError, UsageError } from "../language-model/errors.ts";
+import { checkPrompt, randomnessKey, resolveSampling } from "../language-model/request.ts";
+import { randomStream } from "../language-model/rng.ts";
+import { stopDetector } from "../language-model/stop.ts";
+import type {
+  CallOptions,
+  Capabilities,
+  GenerateRequest,
+  GenerateResult,
+  LanguageModel,
+  Message,
+  Prompt,
+  SamplingOptions,
+  Score,
+  ScoreRequest,
+  ScoreResult,
+} from "../language-model/types.ts";
+import { inOrderOfCompletion, untilAborted } from "../language-model/work.ts";
+import { type CallContext, createAttempts } from "./attempts.ts";
+import { MalformedReply } from "./failures.ts";
+import { createLedger } from "./ledger.ts";
+import { type Abilities, probe } from "./probe.ts";
+import { scoreFromEcho, scoreFromTop } from "./score.ts";
+import { type Dialect, type EndpointInput, endpointSettingsSchema } from "./settings.ts";
+import {
+  canPrefill,
+  estimateTokens,
+  gatherStream,
+  promptBody,
+  type Reply,
+  readChatReply,
+  readTextReply,
+  samplingBody,
+  toCompletion,
+  usageOf,
+} from "./wire.ts";
+
+export interface EndpointDependencies {
+  /** Every byte goes through it: a recording, a replay, a proxy. */
+  fetch?: typeof globalThis.fetch;
+  /** Where the key is looked up. */
+  environment?: Record<string, string | undefined>;
+  /** Renders a conversation, with the opening of the assistant's turn: lets conversations be scored as raw text. */
+  chatFormat?: (messages: Message[]) => string;
+}
+
+/** One call: a prompt's kind, its body, and how the reply is to be booked. */
+export type Ask = (
+  prompt: Prompt,
+  body: Record<string, unknown>,
+  context: Omit<CallContext, "expectedTokens"> & { onText?: (text: string) => void; onStart?: () => void },
+) => Promise<Reply>;
+
+/**
+ * A model behind an OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted services.
+ *
+ * Conversations go to `chat/completions`, raw text to `completions`. What the server can do beyond that is found out by a
+ * few one-token calls when it is first needed, and remembered. `score` echoes the text where the server gives right
+ * log-probabilities for it (this is checked: some give wrong ones), else it scores options that are single tokens among
+ * the likeliest next ones; `capabilities().score` says which. Retries, limits, price and budget: `settings.ts`.
+ * Errors: UsageError for settings; EndpointError, CapabilityError, BudgetError from calls. None holds the key.
+ *
+ * @example
+ * const model = endpoint({ baseUrl: "http://localhost:8000/v1", concurrency: 16 });
+ */
+export function endpoint(input: EndpointInput, dependencies: EndpointDependencies = {}): LanguageModel {
+  const parsed = endpointSettingsSchema.safeParse(input);
+  if (!parsed.success) throw new UsageError(`endpoint settings: ${z.prettifyError(parsed.error)}`);
+  const settings = parsed.data;
+  const key = settings.apiKeyVariable ? (dependencies.environment ?? process.env)[settings.apiKeyVariable] : undefined;
+  if (settings.apiKeyVariable && !key)
+    throw new UsageError(`the environment variable ${settings.apiKeyVariable}, named by apiKeyVariable, is not set`);
+  const redact = (text: string) => (key ? text.replaceAll(key, "***") : text);
+
+  const client = new OpenAI({
+    baseURL: settings.baseUrl,
+    apiKey: key ?? "none",
+    organization: null,
+    project: null,
+    maxRetries: 0, // ours alone count
+    timeout: (settings.timeoutSeconds + 5) * 1000, // ours comes first, and covers the body too
+    logLevel: "off",
+    defaultHeaders: { ...settings.headers, ...(key === undefined && { authorization: null }) },
+    ...(dependencies.fetch && { fetch: dependencies.fetch }),
+  });
+  const ledger = createLedger(settings);
+  const attempts = createAttempts(settings, ledger, redact);
+  const closing = new AbortController();
+  let served: Promise<{ model: string; dialect: Dialect }> | undefined;
+  let abilities: Promise<Abilities> | undefined;
+
+  const ask: Ask = async (prompt, body, { onText, onStart, ...context }) => {
+    const { model } = await remembered(context.signal);
+    const whole = { model, ...body, ...settings.body };
+    const chat = typeof prompt !== "string";
+    const expectedTokens = estimateTokens(prompt) + Number(body[settings.maxTokensField] ?? body.max_tokens ?? 0);
+    return attempts(
+      async (signal) => {
+        onStart?.();
+        const send = (sent: object): Promise<unknown> =>
+          chat
+            ? client.chat.completions.create(sent as never, { signal })
+            : client.completions.create(sent as never, { signal });
+        let reply: Reply;
+        if (onText) {
+          const chunks = await send({ ...whole, stream: true, stream_options: { include_usage: true } });
+          reply = await gatherStream(chunks as AsyncIterable<unknown>, chat ? "chat" : "text", onText);
+        } else {
+          const json = await send(whole);
+          reply = chat ? readChatReply(json) : readTextReply(json);
+        }
+        return { value: reply, usage: usageOf(reply, prompt) };
+      },
+      { ...context, expectedTokens },
+    );
+  };
+
+  const discover = async () => {
+    const settled = settings.dialect === "auto" ? undefined : settings.dialect;
+    if (settings.model && settled) return { model: settings.model, dialect: settled };
+    const list = await attempts(
+      async (inner) => {
+        const page = await client.models.list({ signal: inner });
+        const data = z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })).safeParse(page.data);
+        if (!data.success) throw new MalformedReply("the list of models is not a list of models");
+        return { value: data.data };
+      },
+      { signal: closing.signal, expectedTokens: 0, probe: true },
+    ).catch((error) => {
+      // Not every server lists its models; the model must then be named, and the dialect is the plain one.
+      if (error instanceof EndpointError && error.fault === "http" && settings.model) return [];
+      throw error;
+    });
+    const model = settings.model ?? (list.length === 1 ? list[0]!.id : undefined);
+    if (model === undefined)
+      throw new UsageError(
+        `${settings.baseUrl} serves ${list.length} models; name one with 'model': ${list.map(({ id }) => id).join(", ")}`,
+      );
+    return { model, dialect: settled ?? dialectOf(list[0]?.owned_by) };
+  };
+
+  // The server's facts are asked for once and shared, so they outlive the call that asked first; a failure is forgotten.
+  const remembered = (signal: AbortSignal | undefined) => {
+    served ??= discover().catch((error) => {
+      served = undefined;
+      throw error;
+    });
+    return untilAborted(served, signal);
+  };
+  const rememberedAbilities = (signal: AbortSignal | undefined) => {
+    abilities ??= probe(ask, settings.maxTokensField, closing.signal).catch((error) => {
+      abilities = undefined;
+      throw error;
+    });
+    return untilAborted(abilities, signal);
+  };
+
+  const generateCall = async (
+    { request, sampling, position, indices }: Sample,
+    { signal, onEvent, stream }: CallOptions,
+  ): Promise<GenerateResult[]> => {
+    const { dialect } = await remembered(signal);
+    const body = {
+      ...promptBody(request.prompt, dialect),
+      ...samplingBody(sampling, dialect, settings.maxTokensField),
+      ...logprobsBody(request.prompt, sampling.logprobs),
+      seed: sampleSeed(request, sampling, indices[0]!),
+      ...(indices.length > 1 && { n: indices.length }),
+    };
+    const index = indices[0]!;
+    const streaming = stream && onEvent && indices.length === 1;
+    let stops = stopDetector(sampling.stop);
+    let said = "";
+    const say = (text: string) => {
+      said += text;
+      if (text) onEvent?.({ type: "text", request: position, index, text });
+    };
+    try {
+      const reply = await ask(request.prompt, body, {
+        signal,
+        request: position,
+        ...(onEvent && { onRetry: (retry) => onEvent({ type: "retry", request: position, ...retry }) }),
+        ...(streaming && {
+          onText: (text: string) => say(stops.push(text).text),
+          onStart: () => {
+            stops = stopDetector(sampling.stop);
+            if (said) onEvent({ type: "restart", request: position, index });
+            said = "";
+          },
+        }),
+      });
+      if (streaming) say(stops.flush());
+      if (reply.choices.length !== indices.length)
+        throw new CapabilityError(
+          "n",
+          `asked for ${indices.length} samples, the endpoint gave ${reply.choices.length}: set samplesPerCall to 'one'`,
+        );
+      const { promptTokens, completionTokens } = usageOf(reply, request.prompt);
+      ledger.totals.completions += indices.length;
+      return indices.map((one, i) => {
+        // A call's counts are its own; of several samples' the last takes what does not divide.
+        const share = (count: number) =>
+          i < indices.length - 1 ? Math.floor(count / indices.length) : count - i * Math.floor(count / indices.length);
+        const usage = { promptTokens: share(promptTokens), completionTokens: share(completionTokens) };
+        const completion = toCompletion(reply.choices[i]!, sampling, usage, one);
+        return { request: position, completion };
+      });
+    } catch (error) {
+      if (!signal?.aborted || !said) throw error;
+      const usage = { promptTokens: estimateTokens(request.prompt), completionTokens: Math.ceil(said.length / 4) };
+      ledger.book({ ...usage, estimated: true });
+      ledger.totals.completions++;
+      return [{ request: position, completion: { text: said, finishReason: "cancelled", usage, index } }];
+    }
+  };
+
+  const scoreOne = async (
+    { prompt, continuations }: ScoreRequest,
+    position: number,
+    { signal, onEvent }: CallOptions,
+  ): Promise<ScoreResult> => {
+    const context = {
+      signal,
+      request: position,
+      ...(onEvent && { onRetry: (retry: object) => onEvent({ type: "retry", request: position, ...retry } as never) }),
+    };
+    const can = await rememberedAbilities(signal);
+    const { dialect } = await remembered(signal);
+    const text = typeof prompt === "string" ? prompt : dependencies.chatFormat?.(prompt);
+    const kind = text === undefined ? "chat" : "raw";
+    const how = can.score[kind];
+    if (how === "none")
+      throw new CapabilityError("score", `the endpoint gives no log-probabilities to score ${kind} prompts by`);
+
+    let scores: Score[];
+    if (how === "continuations" && text !== undefined) {
+      scores = await Promise.all(
+        continuations.map(async (continuation) => {
+          const body = { prompt: text + continuation, echo: true, logprobs: 1, max_tokens: 1, temperature: 0 };
+          const reply = await ask(text + continuation, body, context);
+          const generated = reply.usage?.completion_tokens ?? 1;
+          const score = scoreFromEcho(reply.choices[0]!, { prompt: text, continuation, generated });
+          if (!score)
+            throw new CapabilityError("score", `the endpoint's echo of '${continuation.slice(0, 80)}' cannot be read`);
+          return score;
+        }),
+      );
+    } else {
+      const asked = text ?? prompt;
+      const body = {
+        ...promptBody(asked, dialect),
+        ...logprobsBody(asked, can.top[kind]!),
+        [settings.maxTokensField]: 1,
+        temperature: 1, // some servers report log-probabilities after the temperature
+      };
+      const reply = await ask(asked, body, context);
+      scores = scoreFromTop(reply.choices[0]!.tokens?.[0]?.top ?? [], continuations);
+    }
+    ledger.totals.scored++;
+    return { request: position, scores };
+  };
+
+  const batch = async function* <R>(tasks: ((signal: AbortSignal) => Promise<R[]>)[], signal: AbortSignal | undefined) {
+    if (closing.signal.aborted) throw closing.signal.reason;
+    const both = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
+    for await (const results of inOrderOfCompletion(tasks, { width: settings.concurrency, signal: both }))
+      yield* results;
+  };
+
+  return {
+    id: `${settings.model ?? "default"}@${new URL(settings.baseUrl).host}`,
+    async capabilities({ signal } = {}): Promise<Capabilities> {
+      const { dialect } = await remembered(signal);
+      const can = await rememberedAbilities(signal);
+      const extended = dialect !== "openai";
+      const tops = [can.top.chat, can.top.raw].filter((top) => top !== null);
+      return {
+        chat: can.chat,
+        raw: can.raw,
+        prefill: can.chat && canPrefill(dialect),
+        topLogprobs: tops.length > 0 ? Math.min(...tops) : null,
+        score: { raw: can.score.raw, chat: dependencies.chatFormat ? can.score.raw : can.score.chat },
+        seed: extended,
+        topK: extended,
+        minP: extended,
+        repetitionPenalty: extended,
+        streaming: true,
+      };
+    },
+    async *generate(requests, options = {}) {
+      const samples = requests.flatMap((request, position): Sample[] => {
+        checkPrompt(request.prompt);
+        const sampling = resolveSampling(request.sampling);
+        const indices = Array.from({ length: sampling.n }, (_, index) => index);
+        const groups = settings.samplesPerCall === "all" ? [indices] : indices.map((index) => [index]);
+        return groups.map((group) => ({ request, sampling, position, indices: group }));
+      });
+      yield* batch(
+        samples.map((sample) => (signal: AbortSignal) => generateCall(sample, { ...options, signal })),
+        options.signal,
+      );
+    },
+    async *score(requests, options = {}) {
+      for (const request of requests) checkPrompt(request.prompt);
+      yield* batch(
+        requests.map((request, position) => async (signal: AbortSignal) => [
+          await scoreOne(request, position, { ...options, signal }),
+        ]),
+        options.signal,
+      );
+    },
+    usage: () => ({ ...ledger.totals }),
+    close: async () => closing.abort(new UsageError("the model is closed")),
+  };
+}
+
+/** One call's worth of a request: the samples it is to bring. */
+interface Sample {
+  request: GenerateRequest;
+  sampling: SamplingOptions;
+  position: number;
+  indices: number[];
+}
+
+/** The seed sent for a sample: 31 bits of (seed, key, index). */
+function sampleSeed(request: GenerateRequest, { seed }: SamplingOptions, index: number): number {
+  const stream = randomStream({ seed, stage: "generate", item: randomnessKey(request), sample: index });
+  return stream.integer(0, 2 ** 31);
+}
+
+/** Asks for at least one likeliest token: some servers give nothing for none. */
+function logprobsBody(prompt: Prompt, count: number | undefined): Record<string, unknown> {
+  if (count === undefined) return {};
+  const top = Math.max(1, count);
+  return typeof prompt === "string" ? { logprobs: top } : { logprobs: true, top_logprobs: top };
+}
+
+function dialectOf(owner: string | null | undefined): Dialect {
+  if (owner === "vllm") return "vllm";
+  if (owner === "llamacpp") return "llama.cpp";
+  if (owner === "me") return "llama-cpp-python";
+  return "openai";
+}

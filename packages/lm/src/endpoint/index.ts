@@ -1,0 +1,9 @@
+export { type EndpointDependencies, endpoint } from "./endpoint.ts";
+export { recordingFetch, replayFetch } from "./replay.ts";
+export {
+  type Dialect,
+  dialects,
+  type EndpointInput,
+  type EndpointSettings,
+  endpointSettingsSchema,
+} from "./settings.ts";

@@ -1,0 +1,14 @@
+export * from "./errors.ts";
+export { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
+export { type RandomStream, randomStream, type StreamKey } from "./rng.ts";
+export { type FilterOptions, logSoftmax, type Sampled, sampleToken, samplingDistribution } from "./sampling.ts";
+export {
+  promptText,
+  type ScriptContext,
+  type ScriptedOptions,
+  type ScriptedRule,
+  scriptedModel,
+  scriptedTokens,
+} from "./scripted.ts";
+export { type StopDetector, type StopStep, stopDetector } from "./stop.ts";
+export * from "./types.ts";
