@@ -33,7 +33,7 @@ def peak_rss():
 
 
 def ceiling():
-    """GFLOP/s of a float32 2048 x 2048 x 2048 product, the best of ten."""
+    """GFLOP/s of a float32 2048 x 2048 x 2048 product, the best of twelve."""
     n = 2048
     a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
     best = float("inf")
