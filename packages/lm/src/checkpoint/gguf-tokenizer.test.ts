@@ -48,6 +48,7 @@ describe("a tokenizer from GGUF metadata", () => {
       { content: "Ġ<tool>", special: false },
     ]);
     expect(config).toMatchObject({ bos_token: "<|start|>", eos_token: "<|end|>", add_bos_token: false });
+    expect((tokenizer.model as { vocab: object }).vocab).toMatchObject({ "<|end|>": 0, "Ġ<tool>": id("Ġ<tool>") });
     expect(config.chat_template).toContain("m.content");
     expect("pad_token" in config).toBe(false);
   });
@@ -61,6 +62,12 @@ describe("a tokenizer from GGUF metadata", () => {
   ])("cuts text as %s does", (pre, text, words) => {
     const cut = load({ "ggml.pre": pre }).pre_tokenizer!;
     expect(cut.pre_tokenize_text(text, {})).toEqual(words);
+  });
+
+  it("takes a known word whole where the model does", () => {
+    const fewer = { "ggml.merges": ["Ġ a"], "ggml.add_bos_token": false };
+    expect(load({ ...fewer, "ggml.pre": "llama-bpe" }).encode("the").ids).toEqual([id("the")]);
+    expect(load({ ...fewer, "ggml.pre": "gpt-2" }).encode("the").ids).toEqual(["t", "h", "e"].map(id));
   });
 
   it("puts tokens around the text where the file says so", () => {

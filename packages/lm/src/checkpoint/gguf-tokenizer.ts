@@ -103,11 +103,12 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
   const added: object[] = [];
   for (const [id, content] of tokens.entries()) {
     const type = types[id]!;
+    if (type === UNUSED) continue;
+    // Added tokens too: Hugging Face's own library numbers an added token anew when the vocabulary lacks it.
+    vocab[content] = id;
     if (type === CONTROL || type === USER_DEFINED || type === UNKNOWN) {
       const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
       added.push({ id, content, ...flags, special: type !== USER_DEFINED });
-    } else if (type !== UNUSED) {
-      vocab[content] = id;
     }
   }
   const pairs = merges.map((merge, i) => {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { open, readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { as, failure, type GgufTensorSpec, ggufBytes, SMALL_MODEL, withFile } from "../../test/checkpoint/build.ts";
 import golden from "../../test/checkpoint/gguf.golden.json" with { type: "json" };
@@ -83,7 +84,7 @@ describe("names", () => {
 });
 
 describe("rope scaling", () => {
-  const open = (metadata: Record<string, Buffer>, bytes = ggufBytes({ metadata: { ...SMALL_MODEL, ...metadata } })) =>
+  const opened = (metadata: Record<string, Buffer>, bytes = ggufBytes({ metadata: { ...SMALL_MODEL, ...metadata } })) =>
     withFile(bytes, async (path) => {
       const file = await openGguf(path);
       await file.close();
@@ -91,7 +92,7 @@ describe("rope scaling", () => {
     });
 
   it("comes from metadata", async () => {
-    const yarn = await open({
+    const yarn = await opened({
       "llama.rope.scaling.type": as.string("yarn"),
       "llama.rope.scaling.factor": as.f32(4),
       "llama.rope.scaling.original_context_length": as.u32(32768),
@@ -101,15 +102,15 @@ describe("rope scaling", () => {
       factor: 4,
       original_max_position_embeddings: 32768,
     });
-    expect((await open({ "llama.rope.scaling.type": as.string("none") })).config.rope_scaling).toBeNull();
-    const unknown = await failure(open({ "llama.rope.scaling.type": as.string("longrope") }));
+    expect((await opened({ "llama.rope.scaling.type": as.string("none") })).config.rope_scaling).toBeNull();
+    const unknown = await failure(opened({ "llama.rope.scaling.type": as.string("longrope") }));
     expect(unknown.message).toMatch(/one of default, linear, .*, found "longrope"/);
   });
 
   it("comes from the factors' tensor, which is not listed", async () => {
     const bytes = ggufBytes({ tensors: [{ name: "rope_freqs.weight", dimensions: [2] }] });
     bytes.set(new Uint8Array(Float32Array.of(1, 8).buffer), bytes.length - 4096);
-    const file = await open({}, bytes);
+    const file = await opened({}, bytes);
     expect(file.config.rope_scaling).toEqual({ rope_type: "frequency_factors", factors: [1, 8] });
     expect(file.tensors.size).toBe(0);
   });
@@ -204,6 +205,19 @@ describe("hostile files", () => {
   ])("%s", async (_, bytes, message) => {
     expect((await fails(bytes)).message).toMatch(message);
   });
+
+  it("gives up on a header of more than 100 MB", () =>
+    withFile(metadata({ x: as.arrayClaim(8, 12) }), async (path) => {
+      // Twelve strings of nine million bytes each, in a file that is mostly a hole.
+      const file = await open(path, "r+");
+      const start = (await readFile(path)).indexOf(as.arrayClaim(8, 12)) + 16;
+      const length = Buffer.alloc(8);
+      length.writeBigUInt64LE(9_000_000n);
+      for (let i = 0; i < 12; i++) await file.write(length, 0, 8, start + i * 9_000_008);
+      await file.truncate(120_000_000);
+      await file.close();
+      expect((await failure(openGguf(path))).expected).toBe("a header of at most 100000000 bytes");
+    }));
 
   it("refuses a metadata key that comes twice", async () => {
     const bytes = metadata({ "general.namea": as.u32(1), "general.nameb": as.u32(2) });

@@ -71,7 +71,7 @@ describe("writing", () => {
   it("keeps large tensors through several chunks", () =>
     withFolder(async (folder) => {
       const path = join(folder, "big.safetensors");
-      const data = Float32Array.from({ length: 200_001 }, (_, i) => (i % 2048) / 8 - 128);
+      const data = Float32Array.from({ length: 200_001 }, (_, i) => ((i * 7919) % 2039) / 8 - 128);
       const tensors = (["F32", "F16", "BF16"] as const).map((dtype) => ({
         name: dtype,
         dtype,
@@ -82,7 +82,8 @@ describe("writing", () => {
       const file = await openSafetensors(path);
       const same = (other: Float32Array) => Buffer.from(other.buffer).equals(Buffer.from(data.buffer));
       expect([same(await file.read("F32")), same(await file.read("F16"))]).toEqual([true, true]);
-      expect((await file.read("BF16"))[200_000]).toBe(data[200_000]);
+      const rounded = await file.read("BF16");
+      expect(data.findIndex((value, i) => Math.abs(value - rounded[i]!) > 0.25)).toBe(-1);
       await file.close();
     }));
 
@@ -133,6 +134,7 @@ describe("hostile files", () => {
     ["a repeated field", one(`"dtype":"U8","dtype":"U8"`), /once each/],
     ["three offsets", one(`"dtype":"U8","shape":[4],"data_offsets":[0,4,5]`), /at most 2/],
     ["a negative size", one(`"dtype":"U8","shape":[-4],"data_offsets":[0,4]`), /whole sizes.*found "-"/],
+    ["a leading zero", one(`"dtype":"U8","shape":[04],"data_offsets":[0,4]`), /whole sizes.*found "0"/],
     ["a fraction", one(`"dtype":"U8","shape":[4.5],"data_offsets":[0,4]`), /after a whole number, found "\."/],
     ["an exponent", one(`"dtype":"U8","shape":[4e0],"data_offsets":[0,4]`), /found "e"/],
     ["a size beyond 2^53", one(`"dtype":"U8","shape":[9007199254740993],"data_offsets":[0,4]`), /whole sizes/],
