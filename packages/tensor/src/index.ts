@@ -74,4 +74,8 @@ export {
   type WeightSource,
   weight,
 } from "./ops/source.ts";
+export { AdamW, type AdamWOptions, type AdamWState, decodeAdamW, encodeAdamW } from "./optim/adamw.ts";
+export { clipByGlobalNorm, GradientAccumulator, globalNorm } from "./optim/gradients.ts";
+export { type ScheduleOptions, schedule } from "./optim/schedule.ts";
+export { type ParameterRange, ParameterSet, type ParameterShapes } from "./parameters.ts";
 export { type DType, type Operand, Tensor, type TensorType } from "./tensor.ts";

@@ -50,7 +50,7 @@ LORA = {"r": 4, "lora_alpha": 8, "target_modules": PROJECTIONS}
 TRAINING = {
     "steps": 100,
     "batches": 4,
-    "lr": 1e-2,
+    "lr": 1e-3,
     "betas": [0.9, 0.999],
     "eps": 1e-8,
     "weight_decay": 0.01,
