@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { CheckpointError, quote } from "./errors.ts";
 
 /** A regular file open for reading by ranges, with its size taken once. */
@@ -74,6 +74,14 @@ export async function statFile(path: string): Promise<{ size: number }> {
     });
   }
   return status;
+}
+
+/** The names in a folder, sorted; throws CheckpointError when it cannot be listed. */
+export async function listFolder(path: string): Promise<string[]> {
+  const names = await readdir(path).catch((error) => {
+    throw unreadable(path, error);
+  });
+  return names.sort();
 }
 
 /**

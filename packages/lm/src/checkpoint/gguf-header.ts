@@ -1,6 +1,7 @@
 import { CheckpointError, quote } from "./errors.ts";
 import type { RangeFile } from "./file.ts";
 import { BF16, type Codec, F16, F32 } from "./floats.ts";
+import { MOST_METADATA, MOST_TENSORS } from "./json-header.ts";
 import { Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0 } from "./quants.ts";
 
 /*
@@ -111,8 +112,8 @@ export async function readGgufHeader(file: RangeFile): Promise<GgufHeader> {
     cursor.fail("the version", "2 or 3, little-endian", swapped ? "a big-endian file" : `${version}`, fix);
   }
   // A tensor description takes 24 bytes at least, a metadata pair 13.
-  const tensorCount = await cursor.count("the number of tensors", 24);
-  const pairCount = await cursor.count("the number of metadata pairs", 13);
+  const tensorCount = await cursor.count("the number of tensors", 24, MOST_TENSORS);
+  const pairCount = await cursor.count("the number of metadata pairs", 13, MOST_METADATA);
 
   const metadata = new Map<string, GgufValue>();
   for (let i = 0; i < pairCount; i++) {
@@ -253,9 +254,10 @@ class Cursor {
     return Number(number);
   }
 
-  /** A 64-bit count of things of at least `size` bytes each, all of which the rest of the file must have room for. */
-  async count(where: string, size: number): Promise<number> {
+  /** A 64-bit count of things of at least `size` bytes each, for all of which the rest of the header must have room. */
+  async count(where: string, size: number, most = Number.POSITIVE_INFINITY): Promise<number> {
     const count = await this.u64(where);
+    if (count > most) this.fail(where, `at most ${most}`, `${count}`);
     const room = Math.floor((Math.min(this.file.size, LARGEST_HEADER) - this.position) / size);
     if (count > room) this.fail(where, `at most ${room}, for which there is room`, `${count}`);
     return count;

@@ -1,8 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type ModelConfig, parseConfig } from "./config.ts";
 import { CheckpointError, quote } from "./errors.ts";
-import { openRanges, readJson, readText, statFile } from "./file.ts";
+import { listFolder, openRanges, readJson, readText, statFile } from "./file.ts";
 import { openGguf } from "./gguf.ts";
 import { type TokenizerFiles, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { openSafetensors, openShardedSafetensors } from "./safetensors.ts";
@@ -77,7 +77,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 async function openFolder(folder: string): Promise<Checkpoint> {
-  const names = (await readdir(folder)).sort();
+  const names = await listFolder(folder);
   for (const name of ["model.safetensors", "model.safetensors.index.json"]) {
     if (names.includes(name)) return openHuggingFace(folder, join(folder, name));
   }
@@ -101,7 +101,7 @@ async function openHuggingFace(folder: string, weights: string): Promise<Checkpo
   const configPath = join(folder, "config.json");
   const config = parseConfig(await readJson(configPath), configPath);
   config.eos_token_ids = await endsOfGeneration(folder, config.eos_token_ids);
-  const names = new Set(await readdir(folder));
+  const names = new Set(await listFolder(folder));
   const chatTemplate = await readChatTemplate(folder, names);
   const safetensors = await (weights.endsWith(".json") ? openShardedSafetensors(weights) : openSafetensors(weights));
   let tokenizer: Promise<TokenizerFiles> | undefined;

@@ -22,6 +22,10 @@ export class HeaderSyntaxError extends Error {
 /** More dimensions than any tensor of a language model has; stops a header that is one endless list. */
 const MOST_DIMENSIONS = 32;
 
+/** In one file, ten times what the largest published shards hold; a header of 100 MB could name 1.5 million. */
+export const MOST_TENSORS = 100_000;
+export const MOST_METADATA = 65_536;
+
 /**
  * Parses the JSON header of a safetensors file, and nothing else that JSON could say.
  *
@@ -40,7 +44,9 @@ export function parseHeader(text: string): { entries: Map<string, HeaderEntry>; 
     throw new HeaderSyntaxError(place, expected, char === undefined ? "the end of the header" : JSON.stringify(char));
   };
   const skipSpace = () => {
-    while (at < text.length && " \t\n\r".includes(text[at]!)) at++;
+    for (let code = text.charCodeAt(at); code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09; ) {
+      code = text.charCodeAt(++at);
+    }
   };
   const accept = (char: string): boolean => {
     skipSpace();
@@ -128,10 +134,12 @@ export function parseHeader(text: string): { entries: Map<string, HeaderEntry>; 
       if (metadataSeen) fail("one __metadata__", start);
       metadataSeen = true;
       object("an object of strings", (key, keyAt) => {
+        if (metadata.size === MOST_METADATA) fail(`at most ${MOST_METADATA} metadata`, keyAt);
         if (metadata.has(key)) fail("each metadata key once", keyAt);
         metadata.set(key, string("a string"));
       });
     } else {
+      if (entries.size === MOST_TENSORS) fail(`at most ${MOST_TENSORS} tensors in a file`, start);
       if (entries.has(name)) fail("each tensor name once", start);
       entries.set(name, entry(start));
     }

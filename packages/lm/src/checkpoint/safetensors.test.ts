@@ -186,6 +186,11 @@ describe("hostile files", () => {
     expect((await fails(bytes)).message).toMatch(message);
   });
 
+  it("gives up on 100,001 tensors", async () => {
+    const header = Array.from({ length: 100_001 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`);
+    expect((await fails(safetensorsBytes(`{${header.join(",")}}`))).expected).toBe("at most 100000 tensors in a file");
+  });
+
   it("treats names of Object's own properties as names", () => {
     const header = `{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"constructor":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}`;
     return withFile(safetensorsBytes(header, new Uint8Array(Float32Array.of(2).buffer)), async (path) => {
