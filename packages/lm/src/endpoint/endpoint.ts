@@ -7,6 +7,7 @@ import { stopDetector } from "../language-model/stop.ts";
 import type {
   CallOptions,
   Capabilities,
+  CompletionToken,
   GenerateRequest,
   GenerateResult,
   LanguageModel,
@@ -255,8 +256,11 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         [settings.maxTokensField]: 1,
         temperature: 1, // some servers report log-probabilities after the temperature
       };
-      const reply = await ask(asked, body, context);
-      scores = scoreFromTop(reply.choices[0]!.tokens?.[0]?.top ?? [], continuations);
+      // Where the sampled token happens to end the text, some servers report nothing: another seed draws another token.
+      let top: CompletionToken["top"];
+      for (let seed = 0; seed < 8 && !top?.length; seed++)
+        top = (await ask(asked, { ...body, seed }, context)).choices[0]!.tokens?.[0]?.top;
+      scores = scoreFromTop(top ?? [], continuations);
     }
     ledger.totals.scored++;
     return { request: position, scores };
