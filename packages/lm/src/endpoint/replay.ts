@@ -18,16 +18,13 @@ const keptHeaders = ["content-type", "retry-after", "retry-after-ms"];
 /**
  * A fetch that also writes each call and its whole reply to a JSONL file.
  *
- * Request headers, and with them keys, are not recorded; `secrets` are blotted out of bodies and replies too. Calls that
- * bring no reply are not recorded.
+ * Request headers, and with them keys, are not recorded; the key of the Authorization header and `secrets` are blotted out
+ * of bodies and replies too. Calls that bring no reply are not recorded.
  */
 export function recordingFetch(
   file: string,
   { fetch = globalThis.fetch, secrets = [] }: { fetch?: typeof globalThis.fetch; secrets?: string[] } = {},
 ): typeof globalThis.fetch {
-  // As they stand inside a JSON string.
-  const needles = secrets.map((secret) => JSON.stringify(secret).slice(1, -1)).filter((needle) => needle !== "");
-  const blot = (text: string) => needles.reduce((all, needle) => all.replaceAll(needle, "***"), text);
   return async (input, init) => {
     const response = await fetch(input, init);
     const reply = await response.text();
@@ -38,7 +35,11 @@ export function recordingFetch(
       if (value !== null) headers[name] = value;
     }
     const record: Recorded = { ...request, status: response.status, headers, reply };
-    await appendFile(file, `${blot(JSON.stringify(record))}\n`);
+    const key = new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "");
+    const blot = blotter([...secrets, ...(key ? [key] : [])]);
+    record.reply = blot(record.reply);
+    record.body = JSON.parse(blot(JSON.stringify(record.body)));
+    await appendFile(file, `${JSON.stringify(record)}\n`);
     return new Response(response.status === 204 ? null : reply, { status: response.status, headers: response.headers });
   };
 }
@@ -78,6 +79,14 @@ export function replayFetch(file: string): typeof globalThis.fetch {
       headers: record.headers,
     });
   };
+}
+
+/** Blots secrets out of text, plain or as they stand inside a JSON string. */
+function blotter(secrets: string[]): (text: string) => string {
+  const needles = secrets
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)])
+    .filter((one) => one !== "");
+  return (text) => needles.reduce((all, needle) => all.replaceAll(needle, "***"), text);
 }
 
 function describe(input: string | URL | Request, init: RequestInit | undefined) {

@@ -263,11 +263,10 @@ interface Option {
   text: string;
 }
 
-/** The options of the last list of `(A) …`, `(B) …` in a prompt. */
+/** The options of the last list of `(A) …`, `(B) …` in a prompt; an option may run over several paragraphs. */
 function readOptions(text: string): Option[] {
-  const found = [
-    ...text.matchAll(/^\s*\(([A-Z])\)[ \t]*([\s\S]*?)(?=\n\s*\([A-Z]\)|\n\s*\n|\nThe answer|\n\w+:|$(?![\s\S]))/gm),
-  ];
+  const end = /\n\s*\([A-Z]\)|\n\s*The answer|\nassistant:|$(?![\s\S])/.source;
+  const found = [...text.matchAll(new RegExp(`^\\s*\\(([A-Z])\\)[ \\t]*([\\s\\S]*?)(?=${end})`, "gm"))];
   const start = found.findLastIndex(([, letter]) => letter === "A");
   return found.slice(Math.max(start, 0)).map(([, letter, option]) => ({ letter: letter!, text: option!.trim() }));
 }

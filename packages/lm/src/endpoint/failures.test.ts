@@ -1,0 +1,48 @@
+import { APIConnectionError, APIError } from "openai";
+import { describe, expect, it } from "vitest";
+import { EndpointError } from "../language-model/errors.ts";
+import { backOff, MalformedReply, retryAfter, understand } from "./failures.ts";
+
+describe("retryAfter", () => {
+  const now = Date.parse("2026-01-01T00:00:00Z");
+  it.each([
+    [{ "retry-after": "2" }, 2000],
+    [{ "retry-after": "0.5" }, 500],
+    [{ "retry-after": "Thu, 01 Jan 2026 00:00:30 GMT" }, 30_000],
+    [{ "retry-after": "Wed, 31 Dec 2025 00:00:30 GMT" }, 0],
+    [{ "retry-after": "7", "retry-after-ms": "250" }, 250],
+    [{ "retry-after": "soon" }, undefined],
+    [{}, undefined],
+  ])("%j", (headers, expected) => {
+    expect(retryAfter(new Headers(headers as Record<string, string>), now)).toBe(expected);
+  });
+});
+
+describe("understand", () => {
+  const http = (status: number) => APIError.generate(status, { message: "m" }, "m", new Headers());
+  it.each([400, 401, 403, 404, 413, 422])("status %d is final", (status) => {
+    expect(understand(http(status), false)).toMatchObject({ fault: "http", status, retryable: false });
+  });
+  it.each([408, 409, 429, 500, 502, 503, 504, 529])("status %d is worth another attempt", (status) => {
+    expect(understand(http(status), false)).toMatchObject({ fault: "http", status, retryable: true });
+  });
+  it("tells the rest apart", () => {
+    expect(understand(new Error("x"), true)).toMatchObject({ fault: "timeout", retryable: true });
+    expect(understand(new MalformedReply("x"), false)).toMatchObject({ fault: "malformed", retryable: true });
+    expect(understand(new SyntaxError("x"), false)).toMatchObject({ fault: "malformed", retryable: true });
+    expect(understand(new TypeError("terminated"), false)).toMatchObject({ fault: "network", retryable: true });
+    const miss = new EndpointError("not recorded", { fault: "replay-miss" });
+    expect(understand(new APIConnectionError({ message: "Connection error.", cause: miss }), false)).toMatchObject({
+      fault: "replay-miss",
+      reason: "not recorded",
+      retryable: false,
+    });
+  });
+});
+
+describe("backOff", () => {
+  it("doubles up to the longest wait, less up to half", () => {
+    expect([1, 2, 3, 4].map((attempt) => backOff(attempt, 100, 500, 0))).toEqual([100, 200, 400, 500]);
+    expect(backOff(2, 100, 500, 1)).toBe(100);
+  });
+});
