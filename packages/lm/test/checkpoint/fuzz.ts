@@ -15,6 +15,7 @@ import { as, ggufBytes, SMALL_MODEL, safetensorsBytes } from "./build.ts";
 import gguf from "./gguf.golden.json" with { type: "json" };
 import safetensors from "./safetensors.golden.json" with { type: "json" };
 
+/** Of the processor: by the clock a case also waits for whatever else the machine does. */
 const SLOWEST_MS = 1000;
 /** Over the start; seeds are under 60 kB, so this is all slack for the garbage collector. */
 const LARGEST_GROWTH = 400e6;
@@ -201,6 +202,7 @@ export interface FuzzReport {
   read: number;
   refused: number;
   slowestMs: number;
+  slowestCase: number;
   grownBytes: number;
   /** How often each complaint came, by what was expected. */
   complaints: Map<string, number>;
@@ -224,7 +226,15 @@ export async function fuzz({
   only?: number | undefined;
 }): Promise<FuzzReport> {
   const all = seeds();
-  const report: FuzzReport = { cases: 0, read: 0, refused: 0, slowestMs: 0, grownBytes: 0, complaints: new Map() };
+  const report: FuzzReport = {
+    cases: 0,
+    read: 0,
+    refused: 0,
+    slowestMs: 0,
+    slowestCase: 0,
+    grownBytes: 0,
+    complaints: new Map(),
+  };
   const folder = await mkdtemp(join(tmpdir(), "tenet-fuzz-"));
   const violation = (number: number, what: string, cause?: unknown) =>
     new FuzzViolation(`seed ${seed}, case ${number}: ${what}; its files are in ${folder}`, { cause });
@@ -236,9 +246,10 @@ export async function fuzz({
     const chosen = all[pick(all.length)]!;
     const path = join(folder, chosen.open);
     await damage(chosen, all, pick, folder);
-    const start = performance.now();
+    const start = process.cpuUsage();
     const error = await useAll(path).catch((thrown: unknown) => thrown ?? new Error("nothing was thrown"));
-    const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(start);
+    const ms = (user + system) / 1000;
     report.cases++;
     if (error === undefined) {
       report.read++;
@@ -249,8 +260,8 @@ export async function fuzz({
     } else {
       throw violation(number, `${chosen.name}: ${error}`, error);
     }
-    report.slowestMs = Math.max(report.slowestMs, ms);
-    if (ms > SLOWEST_MS) throw violation(number, `${chosen.name}: ${ms.toFixed(0)} ms`);
+    if (ms > report.slowestMs) Object.assign(report, { slowestMs: ms, slowestCase: number });
+    if (ms > SLOWEST_MS) throw violation(number, `${chosen.name}: ${ms.toFixed(0)} ms of processor time`);
     // The first cases load code and tables.
     const memory = process.memoryUsage.rss();
     if (report.cases === 200 || (only !== undefined && atStart === 0)) atStart = memory;
