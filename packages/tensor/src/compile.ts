@@ -143,7 +143,7 @@ function outputGroup(key: string, group: OutputGroup): Group {
   const packs =
     members.length > 1 &&
     members.every((t) => t.dtype === members[0]!.dtype) &&
-    counts.every((count): count is number => typeof count === "number");
+    members.every((t) => t.shape.every((dim) => typeof dim === "number"));
   if (!packs) return { key, tensors: members, unpack: shape };
   const block = concat(members.map((t) => reshape(t, [-1])));
   return {
@@ -232,6 +232,8 @@ async function createSession(
     return await ort.InferenceSession.create(graph.model, {
       executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
       logSeverityLevel: 3,
+      // A planned block would be held beside the arena that the first run filled: twice the memory at the same speed.
+      enableMemPattern: false,
       ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
       ...(graph.folder === undefined
