@@ -69,7 +69,8 @@ export function dimSub(a: Dim, b: Dim): Dim {
 }
 
 export function dimMul(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return a * b;
+  // Adding 0 makes 0 of −0.
+  if (typeof a === "number" && typeof b === "number") return a * b + 0;
   const terms = new Map<string, number>();
   for (const [p, j] of parse(a))
     for (const [q, k] of parse(b)) {
@@ -79,23 +80,37 @@ export function dimMul(a: Dim, b: Dim): Dim {
   return format(terms);
 }
 
-/** a / b where b divides every term of a, else undefined. */
+/** a / b where b divides a as a polynomial with integer coefficients, else undefined. */
 export function dimDiv(a: Dim, b: Dim): Dim | undefined {
-  const divisor = [...parse(b)];
-  if (divisor.length !== 1) return a === b && divisor.length > 0 ? 1 : undefined;
-  const [divisorNames, divisorK] = divisor[0]!;
-  const terms = new Map<string, number>();
-  for (const [names, k] of parse(a)) {
-    if (k % divisorK !== 0) return undefined;
-    const left = names === "" ? [] : names.split("*");
-    for (const name of divisorNames === "" ? [] : divisorNames.split("*")) {
-      const at = left.indexOf(name);
+  const divisor = leadingTerm(b);
+  if (!divisor) return undefined;
+  // Long division: the leading terms' quotient, times b, is taken off a until nothing is left.
+  let quotient: Dim = 0;
+  let rest = a;
+  for (let term = leadingTerm(rest); term; term = leadingTerm(rest)) {
+    const k = term[0] / divisor[0];
+    const names = [...term[1]];
+    for (const name of divisor[1]) {
+      const at = names.indexOf(name);
       if (at < 0) return undefined;
-      left.splice(at, 1);
+      names.splice(at, 1);
     }
-    add(terms, left.join("*"), k / divisorK);
+    if (!Number.isInteger(k)) return undefined;
+    const part = format(new Map([[names.join("*"), k]]));
+    quotient = dimAdd(quotient, part);
+    rest = dimSub(rest, dimMul(part, b));
   }
-  return format(terms);
+  return quotient;
+}
+
+/** The term of the highest degree, among equals the first in the alphabet: an order that multiplication keeps. */
+function leadingTerm(dim: Dim): [number, string[]] | undefined {
+  const before = (a: string[], b: string[]) =>
+    a.length !== b.length ? a.length > b.length : a.some((name, i) => name < b[i]! && a.slice(0, i).every((n, j) => n === b[j])); // biome-ignore format: one comparison
+  return dimTerms(dim).reduce<[number, string[]] | undefined>(
+    (best, term) => (best && !before(term[1], best[1]) ? best : term),
+    undefined,
+  );
 }
 
 /** Number of elements. */

@@ -26,6 +26,8 @@ export class DeviceError extends TensorError {
 }
 
 const packageFolder = fileURLToPath(new URL(".", import.meta.url));
+/** The place in a stack frame, with its parentheses or without: a path or a URL, then line and column. */
+const framePlace = /(?:^|\(|\s)((?:file:\/\/)?(?:\/|[A-Za-z]:[\\/]).*?)(:\d+:\d+)\)?$/;
 
 /** First stack frame outside this package's sources, as `file:line:column`, or "unknown" when there is none. */
 export function callerLine(): string {
@@ -34,10 +36,10 @@ export function callerLine(): string {
   const frames = (new Error().stack ?? "").split("\n").slice(1);
   Error.stackTraceLimit = limit;
   for (const frame of frames) {
-    const place = /\(?((?:file:\/\/)?[^()\s][^()]*:\d+:\d+)\)?$/.exec(frame.trim().replace(/^at /, ""))?.[1];
-    if (!place || place.startsWith("node:")) continue;
-    const path = place.startsWith("file://") ? decodeURI(place.replace(/^file:\/\//, "")) : place;
-    if (!path.startsWith(packageFolder) || /\.test\.[jt]s:\d+:\d+$/.test(path)) return path;
+    const [, place, line] = framePlace.exec(frame) ?? [];
+    if (place === undefined) continue;
+    const path = place.startsWith("file://") ? fileURLToPath(place) : place;
+    if (!path.startsWith(packageFolder) || /\.test\.[jt]s$/.test(path)) return `${path}${line}`;
   }
   return "unknown";
 }

@@ -1,5 +1,5 @@
 import type { Block } from "./checkpoint.ts";
-import { formatShape, sameShape } from "./dims.ts";
+import { sameShape } from "./dims.ts";
 import { callerLine, GradientError } from "./errors.ts";
 import type { Node } from "./op.ts";
 import { isFloat } from "./op.ts";
@@ -30,9 +30,11 @@ export function grad(y: Tensor, wrt: readonly Tensor[] | Readonly<Record<string,
 export function vjp(outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[]): Tensor[] {
   outputs.forEach((y, i) => {
     const dy = cotangents[i];
-    if (!dy || !sameShape(dy.shape, y.shape))
+    if (!isFloat(y))
+      throw new GradientError(`vjp: output ${i} is ${y}; only floats have gradients\n  at ${callerLine()}`);
+    if (!dy || dy.dtype !== y.dtype || !sameShape(dy.shape, y.shape))
       throw new GradientError(
-        `vjp: output ${i} is ${y}, its cotangent ${dy ?? "missing"}; expected shape ${formatShape(y.shape)}\n  at ${callerLine()}`,
+        `vjp: output ${i} is ${y}, its cotangent ${dy ?? "missing"}; expected one of the same type and shape\n  at ${callerLine()}`,
       );
   });
   for (const x of wrt)

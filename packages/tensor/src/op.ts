@@ -94,11 +94,16 @@ export function noGradient(name: string, reason: string): () => never {
   };
 }
 
+/** Axis counted from the front where there is such an axis; the op's shape rule rejects what is left as it was. */
+export function fromFront(axis: number, rank: number): number {
+  return axis < 0 && axis >= -rank ? axis + rank : axis;
+}
+
 /** Axis counted from the front. @throws RuleViolation when the rank has no such axis */
 export function normalizeAxis(axis: number, rank: number): number {
-  const normal = axis < 0 ? axis + rank : axis;
+  const normal = fromFront(axis, rank);
   if (!Number.isInteger(axis) || normal < 0 || normal >= rank)
-    reject(`axis ${axis} does not exist; expected ${-rank} … ${rank - 1}`);
+    reject(rank === 0 ? "a scalar has no axes" : `axis ${axis} does not exist; expected ${-rank} … ${rank - 1}`);
   return normal;
 }
 

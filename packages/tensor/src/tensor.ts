@@ -1,6 +1,6 @@
 import type { Dim, Shape } from "./dims.ts";
 import { formatShape } from "./dims.ts";
-import { TensorError } from "./errors.ts";
+import { callerLine, TensorError } from "./errors.ts";
 import type { Node } from "./op.ts";
 import * as elementwise from "./ops/elementwise.ts";
 import * as linear from "./ops/matmul.ts";
@@ -43,7 +43,7 @@ export class Tensor implements TensorType {
   /** Size along an axis; negative axes count from the end. */
   dim(axis: number): Dim {
     const dim = this.shape[axis < 0 ? axis + this.rank : axis];
-    if (dim === undefined) throw new TensorError(`axis ${axis} does not exist in ${this}`);
+    if (dim === undefined) throw new TensorError(`axis ${axis} does not exist in ${this}\n  at ${callerLine()}`);
     return dim;
   }
 

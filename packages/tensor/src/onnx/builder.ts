@@ -82,6 +82,14 @@ export class GraphBuilder {
     );
   }
 
+  /** A value broadcast to a shape. */
+  expand(value: Value, dtype: DType, shape: Shape): Value {
+    if (!shape.includes(0)) return this.call("Expand", [value, this.dims(shape)]);
+    // ONNX Runtime takes an Expand from size 1 to size 0 for one that does nothing and leaves it out.
+    const nothing = this.constant(dtype, [0], new arrayTypes[dtype](0));
+    return this.call("Reshape", [nothing, this.dims(shape)], { allowzero: 1 });
+  }
+
   /** A constant vector of integers, as shapes, axes and bounds are given. */
   int64(values: readonly number[]): Value {
     return this.#once(`int64 ${values}`, () => {
@@ -193,6 +201,8 @@ export class GraphBuilder {
   }
 }
 
+const arrayTypes = { float32: Float32Array, int32: Int32Array, float16: Uint16Array, bool: Uint8Array } as const;
+
 export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, float16: 2, bool: 1 };
 
 function attribute(name: string, value: Attributes[string]): AttributeProto {
@@ -212,7 +222,5 @@ function bytesOf(data: TypedData | BigInt64Array): Uint8Array {
 }
 
 function encodeScalar(dtype: DType, value: number): TypedData {
-  if (dtype === "float32") return Float32Array.of(value);
-  if (dtype === "int32") return Int32Array.of(value);
-  return dtype === "float16" ? Uint16Array.of(toHalf(value)) : Uint8Array.of(value ? 1 : 0);
+  return arrayTypes[dtype].of(dtype === "float16" ? toHalf(value) : dtype === "bool" ? Number(value !== 0) : value);
 }

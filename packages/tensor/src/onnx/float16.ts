@@ -4,6 +4,9 @@ const single = new Float32Array(bits.buffer);
 /** The IEEE 754 half-precision pattern nearest to x, ties to even. */
 export function toHalf(x: number): number {
   single[0] = x;
+  // Rounding twice must not turn a near tie into a tie: what float32 loses goes on in its last bit (rounding to odd).
+  const nearest = single[0]!;
+  if (nearest !== x) bits[0] = (bits[0]! - (Math.abs(nearest) > Math.abs(x) ? 1 : 0)) | 1;
   const word = bits[0]!;
   const sign = (word >>> 16) & 0x8000;
   const exponent = (word >>> 23) & 0xff;

@@ -1,3 +1,4 @@
+import { GradientError } from "../errors.ts";
 import { op } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { fill } from "./source.ts";
@@ -36,6 +37,8 @@ const boundary = op<CustomAttrs, "customGradient">("customGradient", {
       outputs: x.slice(0, first),
       saved: x.slice(last),
     });
+    if (dxs.length !== attrs.inputs)
+      throw new GradientError(`customGradient: the gradient gives ${dxs.length} tensors for ${attrs.inputs} inputs`);
     return [...ys.map(() => null), ...dxs, ...x.slice(last).map(() => null)];
   },
 });

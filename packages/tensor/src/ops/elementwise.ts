@@ -276,7 +276,11 @@ export const select = op<undefined, "where">("where", {
     requireSameType(a!, b!);
     return { dtype: a!.dtype, shape: broadcast([condition!, a!, b!]) };
   },
-  lower: (g, x) => g.call("Where", x),
+  lower(g, [condition, a, b], _attrs, node) {
+    if (node.inputs[1]!.dtype !== "bool") return g.call("Where", [condition!, a!, b!]);
+    // ONNX Runtime's CPU has no Where of booleans: (condition ∧ a) ∨ (¬condition ∧ b).
+    return g.call("Or", [g.call("And", [condition!, a!]), g.call("And", [g.call("Not", [condition!]), b!])]);
+  },
   grad({ dy, x: [condition, a, b], needs }) {
     const zero = scalar(0, dy.dtype);
     return [

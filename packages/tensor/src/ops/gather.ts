@@ -1,6 +1,6 @@
 import { type Dim, formatShape, type Shape, sameShape } from "../dims.ts";
 import type { GraphBuilder, Value } from "../onnx/builder.ts";
-import { normalizeAxis, op, reject, requireInteger, requireSameType } from "../op.ts";
+import { fromFront, normalizeAxis, op, reject, requireInteger, requireSameType } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { equal } from "./elementwise.ts";
 import { expandDims, transpose } from "./shape.ts";
@@ -45,7 +45,7 @@ function moveToFront(rank: number, axis: number, count: number): number[] {
  * is an error at run time. With axis 0 this is an embedding lookup.
  */
 export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
-  return picking.one([x, indices], { axis: axis < 0 ? axis + x.rank : axis });
+  return picking.one([x, indices], { axis: fromFront(axis, x.rank) });
 }
 
 const adding = op<undefined, "scatterAdd">("scatterAdd", {
@@ -98,7 +98,7 @@ function requireSameExtent(x: Tensor, indices: Tensor, axis: number): void {
 
 /** One element per index along an axis: out[i, j] = x[i, indices[i, j]] for the last axis of a matrix. */
 export function gatherAlong(x: Tensor, indices: Tensor, axis = -1): Tensor {
-  return pickingAlong.one([x, indices], { axis: axis < 0 ? axis + x.rank : axis });
+  return pickingAlong.one([x, indices], { axis: fromFront(axis, x.rank) });
 }
 
 const addingAlong = op<{ axis: number }, "scatterAddAlong">("scatterAddAlong", {
@@ -119,7 +119,7 @@ export { addingAlong as scatterAddAlongOp };
 
 /** x with updates added at indices along an axis: the transpose of `gatherAlong`. */
 export function scatterAddAlong(x: Tensor, indices: Tensor, updates: Tensor, axis = -1): Tensor {
-  return addingAlong.one([x, indices, updates], { axis: axis < 0 ? axis + x.rank : axis });
+  return addingAlong.one([x, indices, updates], { axis: fromFront(axis, x.rank) });
 }
 
 /** Indices [..] → [.., depth], 1 at the index and 0 elsewhere. */

@@ -1,6 +1,16 @@
-import { broadcastShapes, type Dim, formatShape, numel, type Shape } from "../dims.ts";
-import { float } from "../onnx/builder.ts";
-import { op, reject, requireFloat, requireSameType } from "../op.ts";
+import {
+  broadcastShapes,
+  type Dim,
+  dimDiv,
+  dimMul,
+  dimTerms,
+  formatShape,
+  numel,
+  type Shape,
+  sameShape,
+} from "../dims.ts";
+import { float, type GraphBuilder, type Value } from "../onnx/builder.ts";
+import { type Node, op, reject, requireFloat, requireSameType } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
 import { reshape, transpose } from "./shape.ts";
@@ -38,20 +48,16 @@ const product = op<MatmulAttrs, "matmul">("matmul", {
       reject(`batch dimensions of ${formatShape(a!.shape)} and ${formatShape(b!.shape)} do not broadcast together`);
     return { dtype: a!.dtype, shape: [...batch, rows, columns] };
   },
-  lower(g, [a, b], { transA, transB, alpha }, node) {
-    if (!transA && !transB && alpha === 1) return g.call("MatMul", [a!, b!]);
-    // FusedMatMul takes scale and transposes into the kernel; it exists for float32 on the CPU and CUDA only.
-    if ((g.device === "cpu" || g.device === "cuda") && node.inputs[0]!.dtype === "float32")
-      return g.call("com.microsoft.FusedMatMul", [a!, b!], {
-        transA: transA ? 1 : 0,
-        transB: transB ? 1 : 0,
-        alpha: float(alpha),
-      });
-    const swapped = (value: string, x: Tensor, transposed: boolean) =>
-      transposed ? g.call("Transpose", [value], { perm: swapLast(x.rank) }) : value;
-    const [x, y] = node.inputs;
-    const result = g.call("MatMul", [swapped(a!, x!, transA), swapped(b!, y!, transB)]);
-    return alpha === 1 ? result : g.call("Mul", [result, g.scalar(x!.dtype, alpha)]);
+  lower(g, operands, { transA }, node) {
+    const { dtype, shape } = node.outputs[0]!;
+    const inner = node.inputs[0]!.dim(transA ? -2 : -1);
+    const zero = g.scalar(dtype, 0);
+    if (inner === 0 || shape.includes(0)) return g.expand(zero, dtype, shape);
+    if (leavesRubbish(node, inner)) {
+      const some = g.call("Greater", [g.dims([inner]), g.int64([0])]);
+      return g.call("Where", [some, multiply(g, operands, node), zero]);
+    }
+    return multiply(g, operands, node);
   },
   // Y = αAB: dA = α·dY·Bᵀ, dB = α·Aᵀ·dY, each stored the way its operand is.
   grad({ dy, x: [a, b], attrs: { transA, transB, alpha }, needs }) {
@@ -69,6 +75,70 @@ const product = op<MatmulAttrs, "matmul">("matmul", {
 });
 
 export { product as matmulOp };
+
+function multiply(g: GraphBuilder, operands: readonly Value[], node: Node<MatmulAttrs>): Value {
+  const { transA, transB, alpha } = node.attrs;
+  const { dtype } = node.outputs[0]!;
+  const a = spread(g, operands, node.inputs, 0, false);
+  const b = spread(g, operands, node.inputs, 1, !transA);
+  if (!transA && !transB && alpha === 1) return g.call("MatMul", [a.value, b.value]);
+  // FusedMatMul takes scale and transposes into the kernel; it exists for float32 on the CPU and CUDA only.
+  if ((g.device === "cpu" || g.device === "cuda") && dtype === "float32")
+    return g.call("com.microsoft.FusedMatMul", [a.value, b.value], {
+      transA: transA ? 1 : 0,
+      transB: transB ? 1 : 0,
+      alpha: float(alpha),
+    });
+  const swapped = ({ value, rank }: Operand, transposed: boolean) =>
+    transposed ? g.call("Transpose", [value], { perm: swapLast(rank) }) : value;
+  const result = g.call("MatMul", [swapped(a, transA), swapped(b, transB)]);
+  return alpha === 1 ? result : g.call("Mul", [result, g.scalar(dtype, alpha)]);
+}
+
+/**
+ * Whether a contraction over nothing, which is 0, may come out as rubbish: of a batch ONNX Runtime then clears the first
+ * matrix alone. Only a symbolic extent can be empty unforeseen, and often the result is empty with it (attention within
+ * one sequence): what is left are products such as probabilities with cached values.
+ */
+function leavesRubbish({ inputs: [, b], outputs: [y], attrs }: Node<MatmulAttrs>, inner: Dim): boolean {
+  const oneMatrix = b!.rank === 2 && !attrs.transA;
+  if (typeof inner === "number" || oneMatrix || y!.shape.slice(0, -2).every((dim) => dim === 1)) return false;
+  // A sum of sizes is 0 when each of them is.
+  const terms = dimTerms(inner);
+  const emptiesResult = terms.some(([, names]) => dimDiv(numel(y!.shape), names.reduce<Dim>(dimMul, 1)) !== undefined);
+  return !(emptiesResult && terms.every(([k]) => k > 0));
+}
+
+interface Operand {
+  readonly value: Value;
+  readonly rank: number;
+}
+
+/**
+ * An operand as the product takes it. A symbolic batch may turn out empty, and ONNX Runtime repeats nothing zero times
+ * but one matrix to the right of a plain batch: a batch of one is taken off such a matrix, all else is repeated beforehand.
+ */
+function spread(
+  g: GraphBuilder,
+  operands: readonly Value[],
+  inputs: readonly Tensor[],
+  which: 0 | 1,
+  mayBeLone: boolean,
+): Operand {
+  const [value, own, other] = [operands[which]!, inputs[which]!.shape, inputs[1 - which]!.shape];
+  const batch = (shape: Shape) => shape.slice(0, -2);
+  const matrix = own.slice(-2);
+  if (mayBeLone && own.length <= other.length && batch(own).every((dim) => dim === 1))
+    return {
+      value:
+        own.length === 2 ? value : g.call("Reshape", [value, g.dims(matrix, { oneUnknown: true })], { allowzero: 1 }),
+      rank: 2,
+    };
+  const both = broadcastShapes(batch(own), batch(other))!;
+  const repeated = both.some((dim, i) => typeof dim === "string" && dim !== own[i - both.length + own.length - 2]);
+  if (!repeated) return { value, rank: own.length };
+  return { value: g.expand(value, inputs[which]!.dtype, [...both, ...matrix]), rank: both.length + 2 };
+}
 
 function swapLast(rank: number): number[] {
   return Array.from({ length: rank }, (_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i));
@@ -98,7 +168,7 @@ const accumulate = op<MatmulAttrs, "addMatmul">("addMatmul", {
     const [innerB, columns] = matrixDims(b!, transB);
     if (inner !== innerB) reject(`inner dimensions differ: ${inner} and ${innerB}`);
     const shape: Shape = [rows, columns];
-    if (formatShape(broadcastShapes(c!.shape, shape) ?? []) !== formatShape(shape))
+    if (!sameShape(broadcastShapes(c!.shape, shape) ?? [], shape))
       reject(`the summand ${c} does not broadcast to the product's shape ${formatShape(shape)}`);
     return { dtype: a!.dtype, shape };
   },

@@ -1,8 +1,9 @@
 import { formatShape, sameShape } from "../dims.ts";
 import { float } from "../onnx/builder.ts";
-import { normalizeAxis, op, reject, requireFloat, requireSameType } from "../op.ts";
+import { fromFront, normalizeAxis, op, reject, requireFloat, requireSameType } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
+import { sizeOf } from "./source.ts";
 
 const softmaxEntry = op<{ axis: number }, "softmax">("softmax", {
   infer([x], { axis }) {
@@ -19,7 +20,7 @@ export { softmaxEntry as softmaxOp };
 
 /** exp(x) / Σ exp(x) along an axis. */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  return softmaxEntry.one([x], { axis: axis < 0 ? axis + x.rank : axis });
+  return softmaxEntry.one([x], { axis: fromFront(axis, x.rank) });
 }
 
 const logSoftmaxEntry = op<{ axis: number }, "logSoftmax">("logSoftmax", {
@@ -33,7 +34,7 @@ export { logSoftmaxEntry as logSoftmaxOp };
 
 /** x − log Σ exp(x) along an axis. */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return logSoftmaxEntry.one([x], { axis: axis < 0 ? axis + x.rank : axis });
+  return logSoftmaxEntry.one([x], { axis: fromFront(axis, x.rank) });
 }
 
 interface NormAttrs {
@@ -44,6 +45,7 @@ function requireGain(x: Tensor, ...vectors: readonly Tensor[]): void {
   requireFloat(x);
   requireSameType(x, ...vectors);
   if (x.rank < 1) reject("expected a rank of at least 1");
+  if (x.dim(-1) === 0) reject("the last axis is empty; it has no norm");
   for (const v of vectors)
     if (!sameShape(v.shape, [x.dim(-1)]))
       reject(`expected a vector of the last axis' size ${x.dim(-1)}, got ${formatShape(v.shape)}`);
@@ -63,16 +65,25 @@ const rmsNormEntry = op<NormAttrs, "rmsNorm">("rmsNorm", {
     const inverse = g.call("Reciprocal", [g.call("Sqrt", [g.call("Add", [square, g.scalar(dtype, epsilon)])])]);
     return [g.call("Mul", [g.call("Mul", [x!, inverse]), gain!]), inverse];
   },
-  // With ρ = 1/rms and t = dy·gain: dx = ρ·t − x·ρ³·mean(t·x); dgain = Σ dy·x·ρ
-  grad({ dy, x: [x, gain], ys: [, inverse], needs }) {
+  // With ρ = 1/rms, t = dy·gain and ρ's own gradient dρ (of a second derivative, else 0):
+  // dx = ρ·t − x·ρ³·(mean(t·x) + dρ/d); dgain = Σ dy·x·ρ
+  grad({ dy, dys: [, dInverse], x: [x, gain], ys: [, inverse], needs }) {
     const t = dy.mul(gain!);
-    const pull = t.mul(x!).mean(-1, { keepDims: true }).mul(inverse!.square()).mul(inverse!);
+    const along = t.mul(x!).mean(-1, { keepDims: true });
+    const both = dInverse ? along.add(perElement(dInverse, x!)) : along;
+    const pull = both.mul(inverse!.square()).mul(inverse!);
     return [
       needs[0] ? t.mul(inverse!).sub(x!.mul(pull)) : null,
       needs[1] ? sumTo(dy.mul(x!.mul(inverse!)), gain!.shape) : null,
     ];
   },
 });
+
+/** A gradient of a mean over the last axis of x, as each element's share. */
+function perElement(dMean: Tensor, x: Tensor): Tensor {
+  const size = x.dim(-1);
+  return typeof size === "number" ? dMean.mul(1 / size) : dMean.div(sizeOf(size, x.dtype));
+}
 
 export { rmsNormEntry as rmsNormOp };
 
@@ -99,18 +110,20 @@ const layerNormEntry = op<NormAttrs, "layerNorm">("layerNorm", {
     const scaled = g.call("Mul", [g.call("Mul", [centered, inverse]), gain!]);
     return [g.call("Add", [scaled, bias!]), center, inverse];
   },
-  // With x̂ = (x − μ)·ρ and t = dy·gain: dx = ρ·(t − mean(t) − x̂·mean(t·x̂))
-  grad({ dy, x: [x, gain, bias], ys: [, center, inverse], needs }) {
+  // With x̂ = (x − μ)·ρ, t = dy·gain and the moments' own gradients dμ, dρ (of a second derivative, else 0):
+  // dx = ρ·(t − mean(t) − x̂·(mean(t·x̂) + ρ·dρ/d)) + dμ/d
+  grad({ dy, dys: [, dCenter, dInverse], x: [x, gain, bias], ys: [, center, inverse], needs }) {
     const normal = x!.sub(center!).mul(inverse!);
     const t = dy.mul(gain!);
     const mean = (value: Tensor) => value.mean(-1, { keepDims: true });
+    const dx = () => {
+      const along = mean(t.mul(normal));
+      const both = dInverse ? along.add(perElement(dInverse, x!).mul(inverse!)) : along;
+      const pulled = t.sub(mean(t)).sub(normal.mul(both)).mul(inverse!);
+      return dCenter ? pulled.add(perElement(dCenter, x!)) : pulled;
+    };
     return [
-      needs[0]
-        ? t
-            .sub(mean(t))
-            .sub(normal.mul(mean(t.mul(normal))))
-            .mul(inverse!)
-        : null,
+      needs[0] ? dx() : null,
       needs[1] ? sumTo(dy.mul(normal), gain!.shape) : null,
       needs[2] ? sumTo(dy, bias!.shape) : null,
     ];

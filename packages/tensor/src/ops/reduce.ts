@@ -1,7 +1,17 @@
 import { numel, type Shape, sameShape } from "../dims.ts";
-import { normalizeAxis, type Op, type OpRules, op, reject, requireFloat, requireInteger, zeroGradient } from "../op.ts";
+import {
+  fromFront,
+  normalizeAxis,
+  type Op,
+  type OpRules,
+  op,
+  reject,
+  requireFloat,
+  requireInteger,
+  zeroGradient,
+} from "../op.ts";
 import type { Tensor, TensorType } from "../tensor.ts";
-import { equal, log } from "./elementwise.ts";
+import { equal, log, stopGradient } from "./elementwise.ts";
 import { broadcastTo, reshape } from "./shape.ts";
 import { sizeOf } from "./source.ts";
 
@@ -41,13 +51,22 @@ function reduction<const Name extends string>(
   });
 }
 
+function requireNumbers(x: Tensor): void {
+  if (x.dtype === "bool") reject("expected numbers, got bool; cast() them");
+}
+
 function requireNonEmpty(x: Tensor, { axes }: ReduceAttrs): void {
   for (const axis of axes) if (x.shape[axis] === 0) reject(`axis ${axis} is empty; the result is undefined`);
 }
 
+function requireOrdered(x: Tensor, attrs: ReduceAttrs): void {
+  requireNumbers(x);
+  requireNonEmpty(x, attrs);
+}
+
 export const reduceSum = reduction("sum", {
   onnx: "ReduceSum",
-  check: (x) => x.dtype === "bool" && reject("expected numbers, got bool; cast() them"),
+  check: requireNumbers,
   grad: ({ dy, x: [x], attrs }) => [broadcastTo(restoreAxes(dy, x!, attrs.axes), x!.shape)],
 });
 
@@ -67,14 +86,14 @@ export const reduceMean = reduction("mean", {
 /** Largest element; elements that share the maximum share the gradient equally. */
 export const reduceMax = reduction("max", {
   onnx: "ReduceMax",
-  check: requireNonEmpty,
+  check: requireOrdered,
   grad: ({ dy, x: [x], y, attrs }) => [shareAmongEqual(dy, x!, y, attrs.axes)],
 });
 
 /** Smallest element; elements that share the minimum share the gradient equally. */
 export const reduceMin = reduction("min", {
   onnx: "ReduceMin",
-  check: requireNonEmpty,
+  check: requireOrdered,
   grad: ({ dy, x: [x], y, attrs }) => [shareAmongEqual(dy, x!, y, attrs.axes)],
 });
 
@@ -85,8 +104,7 @@ function shareAmongEqual(dy: Tensor, x: Tensor, y: Tensor, axes: readonly number
 
 function attrsOf(x: Tensor, axes: number | readonly number[] | undefined, options: ReduceOptions): ReduceAttrs {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : [...axes];
-  // Axes out of range stay as they are: the op's shape rule names them.
-  const normal = list.map((axis) => (axis < 0 && axis >= -x.rank ? axis + x.rank : axis)).sort((a, b) => a - b);
+  const normal = list.map((axis) => fromFront(axis, x.rank)).sort((a, b) => a - b);
   return { axes: [...new Set(normal)], keepDims: options.keepDims ?? false };
 }
 
@@ -110,9 +128,16 @@ export function min(x: Tensor, axes?: number | readonly number[], options: Reduc
 
 /** log Σ exp(x) along an axis, stable: the maximum is taken out first. */
 export function logSumExp(x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor {
-  const top = max(x, axis, { keepDims: true });
+  // What is taken out is put back: the result does not vary with it.
+  const top = stopGradient(max(x, axis, { keepDims: true }));
   const total = log(sum(x.sub(top).exp(), axis, { keepDims: true })).add(top);
-  return options.keepDims ? total : reshape(total, max(x, axis).shape);
+  const at = fromFront(axis, x.rank);
+  return options.keepDims
+    ? total
+    : reshape(
+        total,
+        x.shape.filter((_, i) => i !== at),
+      );
 }
 
 /** Sums a broadcast result back to the shape of an operand. */
@@ -126,11 +151,16 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
 const argument = op<{ axis: number }, "argMax">("argMax", {
   infer([x], { axis }): TensorType {
     const at = normalizeAxis(axis, x!.rank);
-    requireNonEmpty(x!, { axes: [at], keepDims: false });
+    requireOrdered(x!, { axes: [at], keepDims: false });
     return { dtype: "int32", shape: x!.shape.filter((_, i) => i !== at) };
   },
-  lower: (g, x, { axis }) =>
-    g.call("Cast", [g.call("ArgMax", x, { axis, keepdims: 0 })], { to: g.elementType("int32") }),
+  lower(g, x, { axis }, node) {
+    const { shape } = node.outputs[0]!;
+    const places = g.call("Cast", [g.call("ArgMax", x, { axis, keepdims: 0 })], { to: g.elementType("int32") });
+    // Of an empty tensor ArgMax returns the whole shape.
+    const mayBeEmpty = shape.some((dim) => typeof dim === "string" || dim === 0);
+    return mayBeEmpty ? g.call("Reshape", [places, g.dims(shape, { oneUnknown: true })], { allowzero: 1 }) : places;
+  },
   grad: zeroGradient,
 });
 

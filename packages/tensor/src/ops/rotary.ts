@@ -1,4 +1,5 @@
 import { formatShape, sameShape } from "../dims.ts";
+import { GradientError } from "../errors.ts";
 import { type Op, op, reject, requireFloat, requireSameType } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { broadcastTo } from "./shape.ts";
@@ -7,7 +8,7 @@ const rotation: Op<{ inverse: boolean }, "rotary"> = op<{ inverse: boolean }, "r
   infer([x, cos, sin]) {
     requireFloat(x!);
     requireSameType(x!, cos!, sin!);
-    const size = x!.dim(-1);
+    const size = x!.shape[3];
     if (x!.rank !== 4 || typeof size !== "number" || size % 2 !== 0)
       reject("expected [batch, heads, time, size] with an even size");
     const angles = [x!.shape[0]!, x!.shape[2]!, (size as number) / 2];
@@ -29,8 +30,11 @@ const rotation: Op<{ inverse: boolean }, "rotary"> = op<{ inverse: boolean }, "r
     const right = g.call("Add", [g.call("Mul", [b, c]), g.call("Mul", [a, s])]);
     return g.call("Concat", [left, right], { axis: 3 });
   },
-  // A rotation's transpose is the rotation back. The angles are data and receive no gradient.
-  grad: ({ dy, x: [, cos, sin], attrs }) => [rotation.one([dy, cos!, sin!], { inverse: !attrs.inverse }), null, null],
+  // A rotation's transpose is the rotation back.
+  grad({ dy, x: [, cos, sin], attrs, needs }) {
+    if (needs[1] || needs[2]) throw new GradientError("rotary has no gradient by its angles: they are data");
+    return [rotation.one([dy, cos!, sin!], { inverse: !attrs.inverse }), null, null];
+  },
 });
 
 export { rotation as rotaryOp };

@@ -3,18 +3,22 @@ import {
   type Dim,
   dimAdd,
   dimDiv,
+  dimMul,
   dimSub,
   formatShape,
   numel,
   type Shape,
   sameShape,
 } from "../dims.ts";
-import { normalizeAxis, op, reject, requireSameType } from "../op.ts";
+import { callerLine, ShapeError } from "../errors.ts";
+import { fromFront, normalizeAxis, op, reject, requireSameType } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
 
 const reshaping = op<{ shape: Shape }, "reshape">("reshape", {
   infer([x], { shape }) {
+    if (shape.some((dim) => typeof dim === "number" && !(Number.isSafeInteger(dim) && dim >= 0)))
+      reject(`expected sizes, names or one −1 that can be worked out, got ${formatShape(shape)}`);
     if (numel(x!.shape) !== numel(shape))
       reject(`cannot hold ${numel(x!.shape)} elements in the shape ${formatShape(shape)}`);
     return { dtype: x!.dtype, shape };
@@ -31,13 +35,17 @@ export { reshaping as reshapeOp };
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = numel(shape.filter((dim) => dim !== -1));
-  const target = shape.map((dim) => (dim === -1 ? (dimDiv(numel(x.shape), known) ?? -1) : dim));
+  const missing = shape.indexOf(-1);
+  // What cannot be worked out stays −1, and so does a second one: the op's shape rule names them.
+  const target = shape.map((dim, i) => (i === missing ? (dimDiv(numel(x.shape), known) ?? -1) : dim));
   return sameShape(target, x.shape) ? x : reshaping.one([x], { shape: target });
 }
 
 /** Adds an axis of size 1. */
 export function expandDims(x: Tensor, axis: number): Tensor {
-  const at = axis < 0 ? axis + x.rank + 1 : axis;
+  const at = fromFront(axis, x.rank + 1);
+  if (!(at >= 0 && at <= x.rank))
+    throw new ShapeError(`expandDims(${x}): axis ${axis} does not exist in the result\n  at ${callerLine()}`);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
@@ -70,7 +78,7 @@ const expansion = op<{ shape: Shape }, "broadcastTo">("broadcastTo", {
     if (!both || !sameShape(both, shape)) reject(`does not broadcast to ${formatShape(shape)}`);
     return { dtype: x!.dtype, shape };
   },
-  lower: (g, [x], { shape }) => g.call("Expand", [x!, g.dims(shape)]),
+  lower: (g, [x], { shape }, node) => g.expand(x!, node.inputs[0]!.dtype, shape),
   grad: ({ dy, x: [x] }) => [sumTo(dy, x!.shape)],
 });
 
@@ -90,7 +98,7 @@ export interface SliceAttrs {
 
 function length({ start, end, step }: SliceAttrs): Dim {
   const span = dimSub(end, start);
-  if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
+  if (typeof span === "number") return Math.ceil(span / step);
   return step === 1 ? span : (dimDiv(span, step) ?? reject(`a step of ${step} needs a static extent, got ${span}`));
 }
 
@@ -108,6 +116,8 @@ const slicing = op<SliceAttrs, "slice">("slice", {
         (!Number.isInteger(bound) || bound < 0 || (typeof size === "number" && bound > size))
       )
         reject(`${what} ${bound} is outside 0 … ${size} of axis ${axis}`);
+    if (typeof start === "number" && typeof end === "number" && end < start)
+      reject(`end ${end} lies before start ${start}`);
     return { dtype: x!.dtype, shape: x!.shape.map((dim, i) => (i === axis ? length(attrs) : dim)) };
   },
   lower: (g, [x], { axis, start, end, step }) =>
@@ -117,7 +127,7 @@ const slicing = op<SliceAttrs, "slice">("slice", {
     // Zeros between the elements: [.., n, 1, ..] padded to [.., n, step, ..] and flattened.
     const spread = pad(expandDims(dy, axis + 1), axis + 1, 0, step - 1);
     const size = dimSub(x!.shape[axis]!, start);
-    const shape = dy.shape.map((dim, i) => (i === axis ? -1 : dim));
+    const shape = dy.shape.map((dim, i) => (i === axis ? dimMul(dim, step) : dim));
     const flat = reshape(spread, shape);
     const over = dimSub(flat.shape[axis]!, size);
     const cut = typeof over === "number" && over > 0 ? slice(flat, axis, 0, size) : flat;
@@ -131,10 +141,12 @@ export { slicing as sliceOp };
  * Elements start … end − 1 of an axis, every step-th one. Negative static bounds count from the end.
  * @throws ShapeError when a static bound is out of range
  */
-export function slice(x: Tensor, axis: number, start: Dim, end: Dim = x.dim(axis), step = 1): Tensor {
-  const size = x.dim(axis);
-  const bound = (at: Dim) => (typeof at === "number" && at < 0 ? dimAdd(size, at) : at);
-  const attrs = { axis: axis < 0 ? axis + x.rank : axis, start: bound(start), end: bound(end), step };
+export function slice(x: Tensor, axis: number, start: Dim, end?: Dim, step = 1): Tensor {
+  const at = fromFront(axis, x.rank);
+  // Where there is no such axis the op's shape rule says so.
+  const size = x.shape[at] ?? 0;
+  const bound = (place: Dim) => (typeof place === "number" && place < 0 ? dimAdd(size, place) : place);
+  const attrs = { axis: at, start: bound(start), end: bound(end ?? size), step };
   return attrs.start === 0 && attrs.end === size && step === 1 ? x : slicing.one([x], attrs);
 }
 
@@ -146,12 +158,8 @@ export function split(x: Tensor, axis: number, sizes: readonly Dim[]): Tensor[] 
     at = dimAdd(at, size);
     return { start, end: at };
   });
-  // A wrong total surfaces as a slice that ends before the axis does: reshape names both counts.
-  if (at !== x.dim(axis))
-    reshape(
-      x,
-      x.shape.map((dim, i) => (i === (axis < 0 ? axis + x.rank : axis) ? at : dim)),
-    );
+  if (at !== x.shape[fromFront(axis, x.rank)])
+    throw new ShapeError(`split(${x}): sizes ${sizes.join(" + ")} are not those of axis ${axis}\n  at ${callerLine()}`);
   return parts.map(({ start, end }) => slice(x, axis, start, end));
 }
 
@@ -184,14 +192,15 @@ export { joining as concatOp };
 export function concat(parts: readonly Tensor[], axis = 0): Tensor {
   const [first] = parts;
   if (parts.length === 1) return first!;
-  return joining.one(parts, { axis: first && axis < 0 ? axis + first.rank : axis });
+  return joining.one(parts, { axis: first ? fromFront(axis, first.rank) : axis });
 }
 
 const padding = op<{ axis: number; before: Dim; after: Dim }, "pad">("pad", {
   infer([x], { axis, before, after }) {
     normalizeAxis(axis, x!.rank);
     for (const count of [before, after])
-      if (typeof count === "number" && count < 0) reject(`expected padding of at least 0, got ${count}`);
+      if (typeof count === "number" && !(Number.isInteger(count) && count >= 0))
+        reject(`expected padding of at least 0, got ${count}`);
     return {
       dtype: x!.dtype,
       shape: x!.shape.map((dim, i) => (i === axis ? dimAdd(dimAdd(before, dim), after) : dim)),
@@ -207,7 +216,7 @@ export { padding as padOp };
 /** Zeros before and after an axis. */
 export function pad(x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
   if (before === 0 && after === 0) return x;
-  return padding.one([x], { axis: axis < 0 ? axis + x.rank : axis, before, after });
+  return padding.one([x], { axis: fromFront(axis, x.rank), before, after });
 }
 
 const reversal = op<{ axis: number }, "flip">("flip", {
@@ -224,7 +233,7 @@ export { reversal as flipOp };
 
 /** The axis in reverse order. */
 export function flip(x: Tensor, axis: number): Tensor {
-  return reversal.one([x], { axis: axis < 0 ? axis + x.rank : axis });
+  return reversal.one([x], { axis: fromFront(axis, x.rank) });
 }
 
 const ordering = op<undefined, "after">("after", {

@@ -87,7 +87,7 @@ export interface FillAttrs {
 const filled = op<FillAttrs, "fill">("fill", {
   infer: (_inputs, { dtype, shape }) => ({ dtype, shape }),
   lower: (g, _inputs, { value, dtype, shape }) =>
-    shape.length === 0 ? g.scalar(dtype, value) : g.call("Expand", [g.scalar(dtype, value), g.dims(shape)]),
+    shape.length === 0 ? g.scalar(dtype, value) : g.expand(g.scalar(dtype, value), dtype, shape),
   grad: zeroGradient,
 });
 
