@@ -31,6 +31,10 @@ export async function faultProxy(upstream: string, fault: (call: number) => Faul
   const deliveredBodies: string[] = [];
   const sockets = new Set<Socket>();
   let calls = 0;
+  // The client gave up on a call that would have gone through.
+  const abandoned = ({ method }: IncomingMessage) => {
+    if (method === "POST") done.abandoned = (done.abandoned ?? 0) + 1;
+  };
 
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
     const body = await readBody(request);
@@ -79,7 +83,9 @@ export async function faultProxy(upstream: string, fault: (call: number) => Faul
       }
       return void response.end();
     }
-    response.end(text, () => {
+    if (response.destroyed) return abandoned(request);
+    response.once("close", () => {
+      if (!response.writableFinished) return void abandoned(request);
       const usage = /"usage":\s*\{[^}]*\}/.exec(text)?.[0];
       if (answer.status !== 200 || request.method !== "POST" || !usage) return;
       const count = (name: string) => Number(new RegExp(`"${name}":\\s*(\\d+)`).exec(usage)?.[1]);
@@ -88,6 +94,7 @@ export async function faultProxy(upstream: string, fault: (call: number) => Faul
       delivered.replies++;
       deliveredBodies.push(body);
     });
+    response.end(text);
   };
 
   const server = createServer((request, response) => {

@@ -47,7 +47,8 @@ export function faultTests(
         }
         expect(usage.completions).toBe(requests);
         expect(usage.estimated).toBe(0);
-        const spoiled = allFaults.reduce((all, fault) => all + (proxy.done[fault] ?? 0), 0);
+        // A server under load may also be too slow by itself.
+        const spoiled = [...allFaults, "abandoned"].reduce((all, fault) => all + (proxy.done[fault] ?? 0), 0);
         expect(usage.failedAttempts).toBe(spoiled);
         expect(reasons).toHaveLength(spoiled);
         if (requests >= 100) for (const fault of allFaults) expect(proxy.done[fault], fault).toBeGreaterThan(0);

@@ -45,7 +45,7 @@ if (address || (python && gguf)) {
       url = await serve();
     });
     afterAll(stop);
-    faultTests(() => url, { requests: 200, settings: { ...settings, timeoutSeconds: 10 }, timeoutMs: 600_000 });
+    faultTests(() => url, { requests: 200, settings: { ...settings, timeoutSeconds: 30 }, timeoutMs: 600_000 });
   });
 } else {
   it.skip("llama.cpp's server (skipped: neither TENET_TEST_ENDPOINT nor TENET_TEST_LLAMA_PYTHON and TENET_TEST_GGUF are set)", () => {});
