@@ -158,6 +158,15 @@ describe("sampleToken", () => {
     ).toBe(0);
   });
 
+  it("penalises a token once, however often it was said", () => {
+    const logits = Float32Array.of(3, -2, 1, 0.5);
+    const options = { ...plain, repetitionPenalty: 1.7 };
+    const once = samplingDistribution(logits, options, [0, 1]);
+    expect(samplingDistribution(logits, options, [0, 1, 0, 1, 1])).toEqual(once);
+    expect(once[0]! / once[2]!).toBeCloseTo(Math.exp(3 / 1.7 - 1), 6);
+    expect(once[1]! / once[2]!).toBeCloseTo(Math.exp(-2 * 1.7 - 1), 6);
+  });
+
   it("takes no more tied tokens into the nucleus than it needs", () => {
     const given = samplingDistribution(new Float32Array(10), { ...plain, topP: 0.5 });
     expect([...given]).toEqual([0.2, 0.2, 0.2, 0.2, 0.2, 0, 0, 0, 0, 0]);

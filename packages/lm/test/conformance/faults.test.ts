@@ -85,6 +85,24 @@ describe("an endpoint behind a bad network", () => {
     await proxy.close();
   });
 
+  it("takes a stream that ends politely in the middle for a spoiled one", async () => {
+    let calls = 0;
+    const halving: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (String(input).endsWith("/models") || calls++ > 0) return response;
+      const events = (await response.text()).split("\n\n");
+      return new Response(`${events.slice(0, events.length / 2).join("\n\n")}\n\n`, { headers: response.headers });
+    };
+    const model = endpoint({ baseUrl: server.url, retries }, { fetch: halving });
+    const reasons: string[] = [];
+    for await (const { completion } of model.generate([{ prompt, sampling: { maxTokens: 12 } }], {
+      stream: true,
+      onEvent: (event) => void (event.type === "retry" && reasons.push(event.reason)),
+    }))
+      expect(completion.usage.completionTokens).toBe(12);
+    expect(reasons).toEqual(["malformed reply: the stream ended in the middle of the reply"]);
+  });
+
   it("cancels in the middle of a slow reply at once", async () => {
     const proxy = await faultProxy(server.url, () => "slow");
     const model = endpoint({ baseUrl: proxy.url });
@@ -144,10 +162,12 @@ describe("an endpoint behind a bad network", () => {
       first = false;
       return new Response("{}", { status: 429, headers: { "retry-after": "1" } });
     };
-    const model = endpoint({ baseUrl: server.url, concurrency: 1, retries }, { fetch: limited });
-    await drain(model.generate([{ prompt: "a" }, { prompt: "b" }]));
-    expect(times).toHaveLength(3);
-    expect(times[1]! - times[0]!).toBeGreaterThanOrEqual(990);
+    // The second call is under way when the first is told to wait; the third is not and must wait too.
+    const model = endpoint({ baseUrl: server.url, concurrency: 2, retries }, { fetch: limited });
+    await drain(model.generate([{ prompt: "a" }, { prompt: "b" }, { prompt: "c" }]));
+    expect(times).toHaveLength(4);
+    expect(times[1]! - times[0]!).toBeLessThan(500);
+    for (const time of times.slice(2)) expect(time - times[0]!).toBeGreaterThanOrEqual(990);
     const far: typeof fetch = async () => new Response("{}", { status: 429, headers: { "retry-after": "3600" } });
     const hopeless = endpoint({ baseUrl: server.url, model: "m", dialect: "openai" }, { fetch: far });
     await expect(drain(hopeless.generate([{ prompt }]))).rejects.toThrow("asks to wait 3600 s");
