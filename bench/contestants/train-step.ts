@@ -1,28 +1,38 @@
 // LoRA r = 16 on all projections of SmolLM2-135M's shapes, random weights, 8 × 256 tokens: forward, backward, AdamW.
 import {
-  type DecoderConfig,
   decoder,
   headName,
   type LoraConfig,
   linearCrossEntropy,
   loraFrom,
   loraShapes,
+  type ModelConfig,
   weightShapes,
 } from "@tenet/lm";
 import { AdamW, compile, input, ParameterSet, reshape, type Tensor, weight } from "@tenet/tensor";
 import { serveContestant } from "../contestant.ts";
 
-export const config: DecoderConfig = {
-  vocabSize: 49152,
-  hiddenSize: 576,
-  intermediateSize: 1536,
-  layers: Number(process.env.LAYERS ?? 30),
-  heads: 9,
-  kvHeads: 3,
-  headDim: 64,
-  ropeTheta: 100000,
-  rmsNormEpsilon: 1e-5,
-  tiedHead: true,
+export const config: ModelConfig = {
+  model_type: "llama",
+  vocab_size: 49152,
+  hidden_size: 576,
+  intermediate_size: 1536,
+  num_hidden_layers: Number(process.env.LAYERS ?? 30),
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  head_dim: 64,
+  max_position_embeddings: 8192,
+  rms_norm_eps: 1e-5,
+  rope_theta: 100000,
+  rope_scaling: null,
+  tie_word_embeddings: true,
+  attention_bias: false,
+  mlp_bias: false,
+  sliding_window: null,
+  max_window_layers: null,
+  bos_token_id: 1,
+  eos_token_ids: [2],
+  pad_token_id: 2,
 };
 const lora: LoraConfig = { rank: 16, alpha: 32 };
 const [rows, time] = [8, 256];
@@ -67,7 +77,7 @@ await serveContestant({
     );
     const optimizer = new AdamW(parameters, { learningRate: 1e-4 });
     const draw = (length: number, salt: number) =>
-      Int32Array.from({ length }, (_, i) => ((i * 7919 + salt) * 104729) % config.vocabSize);
+      Int32Array.from({ length }, (_, i) => ((i * 7919 + salt) * 104729) % config.vocab_size);
     return {
       flops: step.flops(),
       round: async () => {

@@ -6,6 +6,7 @@ import {
   equal,
   expandDims,
   iota,
+  less,
   lessEqual,
   matmul,
   pad,
@@ -21,6 +22,8 @@ export interface AttentionOptions {
   readonly scale: number;
   /** Packed rows: which sequence each position belongs to, int32 [batch, time]; positions see their own alone. */
   readonly segments?: Tensor | undefined;
+  /** How many positions a query looks back, its own included; all where null. */
+  readonly window?: number | null | undefined;
   /** Query positions handled at once; keys after a block are never touched, so short blocks skip more of the upper half. */
   readonly block?: number | undefined;
 }
@@ -32,11 +35,11 @@ export interface AttentionOptions {
  * arXiv 2307.08691, §2.3): dV = Pᵀ·dO, dS = P·(dO·Vᵀ − δ), dQ = scale·dS·K, dK = scale·dSᵀ·Q.
  */
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { scale, segments } = options;
+  const { scale } = options;
   const [batch, heads, time, size] = q.shape as [number, number, number, number];
   const kvHeads = k.dim(1) as number;
   const group = heads / kvHeads;
-  const blocks = queryBlocks(time, options.block);
+  const blocks = queryBlocks(time, options);
   // Query heads that share keys stand above one another, so that one product serves the group.
   const grouped = (x: Tensor) => reshape(x, [batch, kvHeads, group, time, size]);
   const rows = (x: Tensor, { start, end }: QueryBlock) =>
@@ -44,14 +47,14 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, options: Attent
 
   const [out] = customGradient([q, k, v], () => {
     const probabilities = blocks.map((block) => {
-      const { start, end } = block;
-      const scores = matmul(rows(grouped(q), block), slice(k, 2, 0, end), { transB: true, alpha: scale });
-      const perHead = reshape(scores, [batch, kvHeads, group, end - start, end]);
-      return reshape(softmax(perHead.add(causalBias(block, segments))), scores.shape);
+      const { start, end, from } = block;
+      const scores = matmul(rows(grouped(q), block), slice(k, 2, from, end), { transB: true, alpha: scale });
+      const perHead = reshape(scores, [batch, kvHeads, group, end - start, end - from]);
+      return reshape(softmax(perHead.add(causalBias(block, options))), scores.shape);
     });
     const parts = probabilities.map((p, i) => {
-      const { start, end } = blocks[i]!;
-      return reshape(matmul(p, slice(v, 2, 0, end)), [batch, kvHeads, group, end - start, size]);
+      const { start, end, from } = blocks[i]!;
+      return reshape(matmul(p, slice(v, 2, from, end)), [batch, kvHeads, group, end - start, size]);
     });
     return {
       outputs: [reshape(concat(parts, 3), q.shape)],
@@ -60,13 +63,13 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, options: Attent
         const delta = dy!.mul(out!).sum(-1, { keepDims: true });
         const parts = blocks.map((block, i) => {
           const p = saved[i]!;
-          const { start, end } = block;
-          const [keys, values] = [slice(k!, 2, 0, end), slice(v!, 2, 0, end)];
+          const { start, end, from } = block;
+          const [keys, values] = [slice(k!, 2, from, end), slice(v!, 2, from, end)];
           const dOut = rows(grouped(dy!), block);
           const pull = rows(reshape(delta, [batch, kvHeads, group, time, 1]), block);
           const dScores = p.mul(matmul(dOut, values, { transB: true }).sub(pull));
           const dq = matmul(dScores, keys, { alpha: scale });
-          const wide = (x: Tensor) => pad(x, 2, 0, time - end);
+          const wide = (x: Tensor) => pad(x, 2, from, time - end);
           return {
             dq: reshape(dq, [batch, kvHeads, group, end - start, size]),
             dk: wide(matmul(dScores, rows(grouped(q!), block), { transA: true, alpha: scale })),
@@ -91,26 +94,49 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, options: Attent
   return out!;
 }
 
+/**
+ * Whether a query may see a key: not after it, and within the window where there is one, as bool; shapes broadcast.
+ * The sliding window (Longformer, arXiv 2004.05150; Mistral 7B, arXiv 2310.06825) counts the query's own position.
+ */
+export function sees(query: Tensor, key: Tensor, window: number | null = null): Tensor {
+  const before = lessEqual(key, query);
+  return window === null ? before : and(before, less(query.sub(key), window));
+}
+
+/** 0 where a query may look, else so negative that no probability is left. */
+export function attentionBias(visible: Tensor): Tensor {
+  return sub(cast(visible, "float32"), 1).mul(1e9);
+}
+
+/** Queries start … end − 1 and the keys they look at, from … end − 1. */
 interface QueryBlock {
   readonly start: number;
   readonly end: number;
+  readonly from: number;
 }
 
 /** A quarter of the sequence at a time, in 64s: three eighths of the scores are then never computed. */
-function queryBlocks(time: number, block = Math.max(64, Math.ceil(time / 4 / 64) * 64)): QueryBlock[] {
+function queryBlocks(time: number, options: AttentionOptions): QueryBlock[] {
+  const { block = Math.max(64, Math.ceil(time / 4 / 64) * 64), window } = options;
   const blocks: QueryBlock[] = [];
-  for (let start = 0; start < time; start += block) blocks.push({ start, end: Math.min(time, start + block) });
+  for (let start = 0; start < time; start += block)
+    blocks.push({ start, end: Math.min(time, start + block), from: window ? Math.max(0, start - window + 1) : 0 });
   return blocks;
 }
 
-/** 0 where a query may look, else very negative: [queries, keys], with segments [batch, 1, 1, queries, keys]. */
-function causalBias({ start, end }: QueryBlock, segments: Tensor | undefined): Tensor {
-  const queries = expandDims(slice(iota(end), 0, start, end), 1);
-  let sees = lessEqual(expandDims(iota(end), 0), queries);
+/** Of a block's scores: [queries, keys], with segments [batch, 1, 1, queries, keys]. */
+function causalBias({ start, end, from }: QueryBlock, { segments, window }: AttentionOptions): Tensor {
+  const positions = iota(end);
+  const limit = window && window < end ? window : null;
+  let visible = sees(
+    expandDims(slice(positions, 0, start, end), 1),
+    expandDims(slice(positions, 0, from, end), 0),
+    limit,
+  );
   if (segments) {
     const [batch] = segments.shape;
     const own = reshape(slice(segments, 1, start, end), [batch!, 1, 1, end - start, 1]);
-    sees = and(sees, equal(own, reshape(slice(segments, 1, 0, end), [batch!, 1, 1, 1, end])));
+    visible = and(visible, equal(own, reshape(slice(segments, 1, from, end), [batch!, 1, 1, 1, end - from])));
   }
-  return sub(cast(sees, "float32"), 1).mul(1e9);
+  return attentionBias(visible);
 }

@@ -17,8 +17,8 @@ import {
 } from "@tenet/tensor";
 import { describe, expect, it } from "vitest";
 import { type DecoderGolden, decodeTensor, type GoldenTensor, readDecoderGolden } from "../../test/golden/golden.ts";
+import { type ModelConfig, parseConfig } from "../checkpoint/config.ts";
 import {
-  type DecoderConfig,
   type DecoderOptions,
   decoder,
   headName,
@@ -30,19 +30,8 @@ import {
 
 const peftPrefix = "base_model.model.";
 
-function configOf({ config }: DecoderGolden): DecoderConfig {
-  return {
-    vocabSize: config.vocab_size,
-    hiddenSize: config.hidden_size,
-    intermediateSize: config.intermediate_size,
-    layers: config.num_hidden_layers,
-    heads: config.num_attention_heads,
-    kvHeads: config.num_key_value_heads,
-    headDim: config.head_dim,
-    ropeTheta: config.rope_theta,
-    rmsNormEpsilon: config.rms_norm_eps,
-    tiedHead: config.tie_word_embeddings,
-  };
+function configOf({ config }: DecoderGolden): ModelConfig {
+  return parseConfig({ model_type: "llama", ...config }, "decoder.golden.json");
 }
 
 interface StepOptions extends CompileOptions {

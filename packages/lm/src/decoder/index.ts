@@ -1,12 +1,25 @@
-export { type AttentionOptions, causalAttention } from "./attention.ts";
+export { type AttentionOptions, attentionBias, causalAttention, sees } from "./attention.ts";
+export { type DecoderOptions, decoder } from "./decoder.ts";
+export { type HeadOptions, linearCrossEntropy, targetLogprobs } from "./head.ts";
+export { attentionOutput, feedForward, type LayerContext, type QueryKeyValue, queryKeyValue } from "./layer.ts";
 export {
-  type DecoderConfig,
+  type AdaptedWeight,
+  adaptedLinear,
+  adaptedProjection,
+  type Lora,
+  type LoraConfig,
+  loraFrom,
+  loraShapes,
+} from "./lora.ts";
+export {
+  hasHeadNorms,
+  headName,
   modulePath,
   type Projection,
+  projectionBias,
   projectionShape,
   projections,
   weightShapes,
-} from "./config.ts";
-export { type DecoderOptions, decoder, headName } from "./decoder.ts";
-export { type HeadOptions, linearCrossEntropy, targetLogprobs } from "./head.ts";
-export { type AdaptedWeight, adaptedLinear, type Lora, type LoraConfig, loraFrom, loraShapes } from "./lora.ts";
+  windowOf,
+} from "./modules.ts";
+export { type RotaryTables, rotaryFrequencies, rotaryTables } from "./rotary.ts";

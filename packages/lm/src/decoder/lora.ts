@@ -8,7 +8,9 @@ import {
   type Tensor,
   transposeMatrix,
 } from "@tenet/tensor";
-import { type DecoderConfig, modulePath, type Projection, projectionShape, projections } from "./config.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
+import type { LayerContext } from "./layer.ts";
+import { modulePath, type Projection, projectionBias, projectionShape, projections } from "./modules.ts";
 
 export interface LoraConfig {
   /** Width r of the factors. */
@@ -26,7 +28,7 @@ export interface Lora {
 }
 
 /** Shapes of an adapter's parameters, named as PEFT names them (without its prefix). */
-export function loraShapes(config: DecoderConfig, lora: LoraConfig): ParameterShapes {
+export function loraShapes(config: ModelConfig, lora: LoraConfig): ParameterShapes {
   const shapes: Record<string, readonly number[]> = {};
   for (const path of targetPaths(config, lora)) {
     const [out, width] = projectionShape(config, path.slice(path.lastIndexOf(".") + 1) as Projection);
@@ -37,7 +39,7 @@ export function loraShapes(config: DecoderConfig, lora: LoraConfig): ParameterSh
 }
 
 /** The adapter over parameters with those names. */
-export function loraFrom(config: DecoderConfig, lora: LoraConfig, tensors: Readonly<Record<string, Tensor>>): Lora {
+export function loraFrom(config: ModelConfig, lora: LoraConfig, tensors: Readonly<Record<string, Tensor>>): Lora {
   const pairs = targetPaths(config, lora).map((path) => {
     const [a, b] = [tensors[`${path}.lora_A.weight`]!, tensors[`${path}.lora_B.weight`]!];
     return [path, { a, b }] as const;
@@ -45,8 +47,25 @@ export function loraFrom(config: DecoderConfig, lora: LoraConfig, tensors: Reado
   return { scale: lora.alpha / lora.rank, factors: Object.fromEntries(pairs) };
 }
 
-function targetPaths(config: DecoderConfig, { targets = projections }: LoraConfig): string[] {
-  return Array.from({ length: config.layers }, (_, layer) => targets.map((target) => modulePath(layer, target))).flat();
+function targetPaths(config: ModelConfig, { targets = projections }: LoraConfig): string[] {
+  return Array.from({ length: config.num_hidden_layers }, (_, layer) =>
+    targets.map((target) => modulePath(layer, target)),
+  ).flat();
+}
+
+/** Projections with the adapter's factors merged into the matrices: what a training graph projects with. */
+export function adaptedProjection(
+  config: ModelConfig,
+  weight: (name: string) => Tensor,
+  lora: Lora | undefined,
+): LayerContext["project"] {
+  return (x, layer, names) => {
+    const paths = names.map((name) => modulePath(layer, name));
+    const matrices = paths.map((path) => ({ weight: weight(`${path}.weight`), factors: lora?.factors[path] }));
+    return adaptedLinear(x, matrices, lora?.scale ?? 0).map((y, i) =>
+      projectionBias(config, names[i]!) ? y.add(weight(`${paths[i]}.bias`)) : y,
+    );
+  };
 }
 
 /** A matrix and, where it is adapted, its factors. */
