@@ -1,0 +1,226 @@
+import { Environment, Interpreter, Template } from "@huggingface/jinja";
+import type { Message } from "../language-model/types.ts";
+import { ChatTemplateError } from "./errors.ts";
+
+export interface RenderOptions {
+  /** Open the assistant's turn after the last message. */
+  addGenerationPrompt?: boolean;
+  /** What the template may read besides the messages: bos_token, eos_token … */
+  variables?: Record<string, string | number | boolean | null>;
+  /** What `strftime_now` shows. The default is a fixed day, so that a prompt does not depend on when it is made. */
+  date?: Date;
+}
+
+/** The library's declarations do not resolve under NodeNext; this is what is used of them. */
+interface Value {
+  type: string;
+  value: unknown;
+}
+type Statement = { type: string } | undefined;
+interface Interpreting {
+  run(program: unknown): Value;
+  evaluate(statement: Statement, environment: unknown): Value;
+}
+const JinjaInterpreter = Interpreter as unknown as new (environment: unknown) => Interpreting;
+
+/** A node of the parsed template, as far as it is looked at here. */
+type Node = Record<string, unknown> & { type?: string };
+
+/** Far above any published template (Qwen3's has 4 thousand characters). */
+const LONGEST_TEMPLATE = 100_000;
+/** The default of Llama 3.1's own template. */
+const FIXED_DATE = new Date(2024, 6, 26);
+
+/**
+ * Renders a chat template (Jinja, as Hugging Face's `apply_chat_template`) over a conversation.
+ *
+ * The template may come from anywhere: it sees the messages and `variables`, nothing else, and its work is counted. Every
+ * evaluated expression costs a unit, large intermediate values more, and the allowance grows with the conversation, so
+ * that a template that loops or explodes ends in the same place on every machine, within seconds. (A worker thread
+ * with limits would not do: a single allocation above its heap limit ends the whole process.)
+ * Errors: ChatTemplateError for a template that does not parse, calls `raise_exception`, or works too much.
+ *
+ * @example
+ * renderChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [{ role: "user", content: "Hi" }]);
+ * // "<user>Hi"
+ */
+export function renderChat(template: string, messages: readonly Message[], options: RenderOptions = {}): string {
+  const { addGenerationPrompt = false, variables = {}, date = FIXED_DATE } = options;
+  try {
+    const { program, needles } = parse(template);
+    const environment = new (Environment as unknown as new () => { set(name: string, value: unknown): void })();
+    const globals = {
+      ...constants,
+      range,
+      strftime_now: (format: unknown) => strftime(date, String(format)),
+      ...variables,
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: addGenerationPrompt,
+      tools: null,
+      documents: null,
+    };
+    for (const [name, value] of Object.entries(globals)) environment.set(name, value);
+    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    return String(new BoundedInterpreter(environment, needles, messages.length, characters).run(program).value);
+  } catch (error) {
+    if (error instanceof ChatTemplateError) throw error;
+    const endless = error instanceof RangeError;
+    const reason = endless ? "it nests or grows without end" : error instanceof Error ? error.message : String(error);
+    throw new ChatTemplateError(`chat template: ${reason}`, { cause: error });
+  }
+}
+
+class BoundedInterpreter extends JinjaInterpreter {
+  readonly #needles: ReadonlySet<unknown>;
+  /** A unit is at most a few microseconds of work; a template uses about ten for a message. */
+  #units: number;
+  readonly #longest: number;
+  /** Of the strings met so far. */
+  #length = 0;
+  readonly #sizes = new WeakMap<object, number>();
+
+  constructor(environment: unknown, needles: ReadonlySet<unknown>, messages: number, characters: number) {
+    super(environment);
+    this.#needles = needles;
+    this.#units = 1_000_000 + 5000 * messages + 10 * characters;
+    this.#longest = 200_000 + 200 * messages + 8 * characters;
+  }
+
+  override evaluate(statement: Statement, environment: unknown): Value {
+    this.#spend(1);
+    const value = super.evaluate(statement, environment);
+    if (value.type === "StringValue") {
+      const { length } = value.value as string;
+      if (length > 64) this.#weigh(length, statement);
+    } else if (value.type === "NamespaceValue") this.#sizeOf(value);
+    else if (value.type === "ArrayValue" || value.type === "TupleValue" || value.type === "ObjectValue") {
+      const { length = 0, size = length } = value.value as { length?: number; size?: number };
+      this.#spend(size / 8);
+      // What a variable holds was measured when it was made; the loop's own variables are made anew each time.
+      if (statement?.type !== "Identifier") this.#sizeOf(value);
+    } else if (value.type === "IntegerValue" && Math.abs(value.value as number) > 1000 && this.#needles.has(statement))
+      throw new ChatTemplateError(`chat template: a filter is given the number ${value.value}`);
+    return value;
+  }
+
+  #weigh(length: number, statement: Statement): void {
+    if (length > this.#longest) throw this.#tooMuch();
+    this.#length = Math.max(this.#length, length);
+    // Searching for and replacing by long strings costs the product of both lengths.
+    const factor = this.#needles.has(statement) && length > 256 ? this.#length : 1;
+    this.#spend((length / 64) * factor);
+  }
+
+  /** Characters and elements of a value written out: short lists that hold each other write out to endless ones. */
+  #sizeOf(value: Value, inside = false): number {
+    if (value.type === "StringValue") return (value.value as string).length;
+    if (typeof value.value !== "object" || value.value === null) return 1;
+    const namespace = value.type === "NamespaceValue";
+    // These can change after they were measured.
+    if (namespace && inside) throw new ChatTemplateError("chat template: a namespace inside another value");
+    const known = namespace ? undefined : this.#sizes.get(value);
+    if (known !== undefined) return known;
+    let size = 1;
+    for (const element of (value.value as Value[] | Map<string, Value>).values()) size += this.#sizeOf(element, true);
+    if (size > 2 * this.#longest) throw this.#tooMuch();
+    if (!namespace) this.#sizes.set(value, size);
+    return size;
+  }
+
+  #spend(units: number): void {
+    this.#units -= units;
+    if (this.#units < 0) throw this.#tooMuch();
+  }
+
+  #tooMuch(): ChatTemplateError {
+    return new ChatTemplateError(
+      "chat template: it does more work than a conversation of this length can need; it loops or grows without end. Use the template that the model's publisher gives.",
+    );
+  }
+}
+
+interface Parsed {
+  program: unknown;
+  /** Nodes whose value is searched for, or given to a filter: long ones are costly. */
+  needles: ReadonlySet<unknown>;
+}
+
+const parsed = new Map<string, Parsed>();
+
+function parse(template: string): Parsed {
+  const known = parsed.get(template);
+  if (known) return known;
+  if (template.length > LONGEST_TEMPLATE)
+    throw new ChatTemplateError(
+      `chat template: ${template.length} characters; more than ${LONGEST_TEMPLATE} are not read`,
+    );
+  // Looking for the ends of runs of spaces takes the square of their length.
+  if (/[ \t]{2000}/.test(template)) throw new ChatTemplateError("chat template: a run of more than 2000 spaces");
+  const program = new Template(template).parsed;
+  const needles = new Set<unknown>();
+  collect(program as unknown as Node, needles);
+  if (parsed.size >= 32) parsed.delete(parsed.keys().next().value!);
+  const entry = { program, needles };
+  parsed.set(template, entry);
+  return entry;
+}
+
+function collect(node: unknown, needles: Set<unknown>): void {
+  if (Array.isArray(node)) for (const child of node) collect(child, needles);
+  else if (node instanceof Map) collect([...node.entries()].flat(), needles);
+  else if (node !== null && typeof node === "object") {
+    const { type, operator, left, filter, callee, args } = node as Node;
+    if (type === "BinaryExpression" && String((operator as Node | undefined)?.value).endsWith("in")) needles.add(left);
+    if (type === "FilterExpression" || type === "FilterStatement") addArguments((filter as Node).args, needles);
+    if (type === "CallExpression" && (callee as Node).type === "MemberExpression") addArguments(args, needles);
+    for (const child of Object.values(node)) if (typeof child === "object") collect(child, needles);
+  }
+}
+
+function addArguments(args: unknown, needles: Set<unknown>): void {
+  for (const argument of (args ?? []) as Node[])
+    needles.add(argument.type === "KeywordArgumentExpression" ? argument.value : argument);
+}
+
+const constants = {
+  true: true,
+  false: false,
+  none: null,
+  True: true,
+  False: false,
+  None: null,
+  raise_exception(message: unknown): never {
+    throw new ChatTemplateError(`the chat template refuses the conversation: ${String(message).slice(0, 1000)}`);
+  },
+};
+
+function range(first: unknown, last?: unknown, step: unknown = 1): number[] {
+  const [from, to] = last === undefined ? [0, first] : [first, last];
+  if (![from, to, step].every(Number.isSafeInteger) || step === 0)
+    throw new ChatTemplateError("chat template: range() takes whole numbers and a step that is not 0");
+  const [start, by] = [from as number, step as number];
+  const count = Math.max(0, Math.ceil(((to as number) - start) / by));
+  if (count > 100_000) throw new ChatTemplateError(`chat template: range() of ${count} numbers`);
+  return Array.from({ length: count }, (_, i) => start + i * by);
+}
+
+/** English whatever the machine's language, so that a prompt is the same everywhere. */
+function strftime(date: Date, format: string): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  const name = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(date);
+  const parts: Record<string, () => string> = {
+    "%Y": () => String(date.getFullYear()),
+    "%y": () => two(date.getFullYear() % 100),
+    "%m": () => two(date.getMonth() + 1),
+    "%d": () => two(date.getDate()),
+    "%B": () => name({ month: "long" }),
+    "%b": () => name({ month: "short" }),
+    "%A": () => name({ weekday: "long" }),
+    "%a": () => name({ weekday: "short" }),
+    "%H": () => two(date.getHours()),
+    "%M": () => two(date.getMinutes()),
+    "%S": () => two(date.getSeconds()),
+    "%%": () => "%",
+  };
+  return format.replace(/%[YymdBbAaHMS%]/g, (directive) => parts[directive]!());
+}
