@@ -3,7 +3,7 @@ import type { ModelConfig } from "../checkpoint/index.ts";
 import { causalAttention } from "./attention.ts";
 import { attentionOutput, feedForward, type LayerContext, queryKeyValue } from "./layer.ts";
 import { adaptedProjection, type Lora } from "./lora.ts";
-import { windowOf } from "./modules.ts";
+import { attentionWindow } from "./modules.ts";
 import { rotaryTables } from "./rotary.ts";
 
 export interface DecoderOptions {
@@ -37,7 +37,7 @@ export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const build = () => {
       const { q, k, v } = queryKeyValue(x, layer, batch, time, context);
-      const window = windowOf(config, layer);
+      const window = attentionWindow(config, layer);
       const attended = causalAttention(q, k, v, { scale: tables.scale, segments, window });
       return feedForward(attentionOutput(x, attended, layer, context), layer, context);
     };

@@ -12,14 +12,14 @@ export {
   loraShapes,
 } from "./lora.ts";
 export {
+  attentionWindow,
+  hasBias,
   hasHeadNorms,
   headName,
   modulePath,
   type Projection,
-  projectionBias,
   projectionShape,
   projections,
   weightShapes,
-  windowOf,
 } from "./modules.ts";
 export { type RotaryTables, rotaryFrequencies, rotaryTables } from "./rotary.ts";

@@ -10,7 +10,7 @@ import {
 } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
 import type { LayerContext } from "./layer.ts";
-import { modulePath, type Projection, projectionBias, projectionShape, projections } from "./modules.ts";
+import { hasBias, modulePath, type Projection, projectionShape, projections } from "./modules.ts";
 
 export interface LoraConfig {
   /** Width r of the factors. */
@@ -63,7 +63,7 @@ export function adaptedProjection(
     const paths = names.map((name) => modulePath(layer, name));
     const matrices = paths.map((path) => ({ weight: weight(`${path}.weight`), factors: lora?.factors[path] }));
     return adaptedLinear(x, matrices, lora?.scale ?? 0).map((y, i) =>
-      projectionBias(config, names[i]!) ? y.add(weight(`${paths[i]}.bias`)) : y,
+      hasBias(config, names[i]!) ? y.add(weight(`${paths[i]}.bias`)) : y,
     );
   };
 }

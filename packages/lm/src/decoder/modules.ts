@@ -30,7 +30,7 @@ export function projectionShape(config: ModelConfig, projection: Projection): [n
 }
 
 /** Whether a projection adds a bias: Llama and Qwen 3 by their settings, Qwen 2 on q, k and v, Mistral nowhere. */
-export function projectionBias(config: ModelConfig, projection: Projection): boolean {
+export function hasBias(config: ModelConfig, projection: Projection): boolean {
   const { model_type: family, attention_bias, mlp_bias } = config;
   if (isMlp(projection)) return mlp_bias && family === "llama";
   if (projection === "o_proj") return attention_bias && (family === "llama" || family === "qwen3");
@@ -43,7 +43,7 @@ export function hasHeadNorms(config: ModelConfig): boolean {
 }
 
 /** How many tokens a layer's queries look back, themselves included; null where they see everything before them. */
-export function windowOf(config: ModelConfig, layer: number): number | null {
+export function attentionWindow(config: ModelConfig, layer: number): number | null {
   return layer >= (config.max_window_layers ?? 0) ? config.sliding_window : null;
 }
 
@@ -65,7 +65,7 @@ export function weightShapes(config: ModelConfig): Record<string, readonly numbe
     for (const projection of projections) {
       const [out, width] = projectionShape(config, projection);
       shapes[`${modulePath(layer, projection)}.weight`] = [out, width];
-      if (projectionBias(config, projection)) shapes[`${modulePath(layer, projection)}.bias`] = [out];
+      if (hasBias(config, projection)) shapes[`${modulePath(layer, projection)}.bias`] = [out];
     }
   }
   shapes["model.norm.weight"] = [hidden];
