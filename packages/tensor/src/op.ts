@@ -115,6 +115,10 @@ export function requireFloat(...inputs: readonly Tensor[]): void {
   for (const x of inputs) if (!isFloat(x)) reject(`expected float32 or float16 operands, got ${x.dtype}`);
 }
 
+export function requireNumbers(x: Tensor): void {
+  if (x.dtype === "bool") reject("expected numbers, got bool; cast() them");
+}
+
 export function requireInteger(x: Tensor, what: string): void {
   if (x.dtype !== "int32") reject(`expected int32 ${what}, got ${x.dtype}`);
 }

@@ -9,7 +9,7 @@ const step = 1e-5;
 const differenceTolerance = 1e-6;
 const runtimeTolerance = 4e-6;
 
-const numRuns = Number(process.env.OP_CASES ?? 40);
+const numRuns = Number(process.env.OP_CASES ?? 24);
 const seed = Number(process.env.OP_SEED ?? 1);
 
 /** A test an op. */

@@ -1,7 +1,7 @@
 import { type Dim, formatShape, type Shape, sameShape } from "../dims.ts";
 import type { GraphBuilder, Value } from "../onnx/builder.ts";
-import { fromFront, normalizeAxis, op, reject, requireInteger, requireSameType } from "../op.ts";
-import type { Tensor } from "../tensor.ts";
+import { fromFront, normalizeAxis, op, reject, requireInteger, requireNumbers, requireSameType } from "../op.ts";
+import type { DType, Tensor } from "../tensor.ts";
 import { equal } from "./elementwise.ts";
 import { expandDims, transpose } from "./shape.ts";
 import { fill, iota } from "./source.ts";
@@ -52,13 +52,18 @@ const adding = op<undefined, "scatterAdd">("scatterAdd", {
   infer([x, indices, updates]) {
     requireInteger(indices!, "indices");
     requireSameType(x!, updates!);
+    requireNumbers(x!);
     const expected: Shape = [...indices!.shape, ...x!.shape.slice(1)];
     if (x!.rank < 1 || !sameShape(updates!.shape, expected))
       reject(`expected updates of shape ${formatShape(expected)}, got ${formatShape(updates!.shape)}`);
     return x!;
   },
-  lower: (g, [x, indices, updates], _attrs, node) =>
-    g.call("ScatterND", [x!, asRows(g, indices!, node.inputs[1]!.shape), updates!], { reduction: "add" }),
+  lower(g, [x, indices, updates], _attrs, node) {
+    const rows = asRows(g, indices!, node.inputs[1]!.shape);
+    return addingWide(g, node.outputs[0]!.dtype, [x!, updates!], (into, from) =>
+      g.call("ScatterND", [into, rows, from], { reduction: "add" }),
+    );
+  },
   grad: ({ dy, x: [, indices] }) => [dy, null, gather(dy, indices!)],
 });
 
@@ -68,6 +73,18 @@ export { adding as scatterAddOp };
 function asRows(g: GraphBuilder, indices: Value, shape: readonly Dim[]): Value {
   const wide = g.call("Cast", [indices], { to: g.int64Type });
   return g.call("Reshape", [wide, g.dims([...shape, 1])], { allowzero: 1 });
+}
+
+/** Halves added as float32: ONNX Runtime's CPU kernels take none. */
+function addingWide(
+  g: GraphBuilder,
+  dtype: DType,
+  [x, updates]: readonly [Value, Value],
+  add: (into: Value, from: Value) => Value,
+): Value {
+  if (g.device !== "cpu" || dtype !== "float16") return add(x, updates);
+  const cast = (value: Value, to: DType) => g.call("Cast", [value], { to: g.elementType(to) });
+  return cast(add(cast(x, "float32"), cast(updates, "float32")), dtype);
 }
 
 /** x with updates added to its rows: x [n, …], indices [k], updates [k, …]; rows named twice receive both. */
@@ -106,12 +123,16 @@ const addingAlong = op<{ axis: number }, "scatterAddAlong">("scatterAddAlong", {
     normalizeAxis(axis, x!.rank);
     requireInteger(indices!, "indices");
     requireSameType(x!, updates!);
+    requireNumbers(x!);
     requireSameExtent(x!, indices!, axis);
     if (!sameShape(indices!.shape, updates!.shape))
       reject(`indices ${formatShape(indices!.shape)} and updates ${formatShape(updates!.shape)} must have one shape`);
     return x!;
   },
-  lower: (g, x, { axis }) => g.call("ScatterElements", x, { axis, reduction: "add" }),
+  lower: (g, [x, indices, updates], { axis }, node) =>
+    addingWide(g, node.outputs[0]!.dtype, [x!, updates!], (into, from) =>
+      g.call("ScatterElements", [into, indices!, from], { axis, reduction: "add" }),
+    ),
   grad: ({ dy, x: [, indices], attrs: { axis } }) => [dy, null, gatherAlong(dy, indices!, axis)],
 });
 

@@ -8,6 +8,7 @@ import {
   reject,
   requireFloat,
   requireInteger,
+  requireNumbers,
   zeroGradient,
 } from "../op.ts";
 import type { Tensor, TensorType } from "../tensor.ts";
@@ -49,10 +50,6 @@ function reduction<const Name extends string>(
       axes.length === 0 ? x! : g.call(rules.onnx, [x!, g.int64(axes)], { keepdims: keepDims ? 1 : 0 }),
     grad: rules.grad,
   });
-}
-
-function requireNumbers(x: Tensor): void {
-  if (x.dtype === "bool") reject("expected numbers, got bool; cast() them");
 }
 
 function requireNonEmpty(x: Tensor, { axes }: ReduceAttrs): void {

@@ -143,8 +143,9 @@ export { slicing as sliceOp };
  */
 export function slice(x: Tensor, axis: number, start: Dim, end?: Dim, step = 1): Tensor {
   const at = fromFront(axis, x.rank);
-  // Where there is no such axis the op's shape rule says so.
-  const size = x.shape[at] ?? 0;
+  const size = x.shape[at];
+  // The op's shape rule says which axes there are.
+  if (size === undefined) return slicing.one([x], { axis, start: 0, end: 0, step });
   const bound = (place: Dim) => (typeof place === "number" && place < 0 ? dimAdd(size, place) : place);
   const attrs = { axis: at, start: bound(start), end: bound(end ?? size), step };
   return attrs.start === 0 && attrs.end === size && step === 1 ? x : slicing.one([x], attrs);

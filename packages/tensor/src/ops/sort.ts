@@ -1,6 +1,6 @@
 import { type Dim, numel } from "../dims.ts";
 import type { Value } from "../onnx/builder.ts";
-import { fromFront, normalizeAxis, op, reject } from "../op.ts";
+import { fromFront, normalizeAxis, op, reject, requireNumbers } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { scatterAddAlong } from "./gather.ts";
 import { fill } from "./source.ts";
@@ -14,7 +14,7 @@ interface TopKAttrs {
 const leading = op<TopKAttrs, "topK">("topK", {
   infer([x], { k, axis }) {
     const size = x!.shape[normalizeAxis(axis, x!.rank)]!;
-    if (x!.dtype === "bool") reject("expected numbers, got bool");
+    requireNumbers(x!);
     if (typeof k === "number" && (!Number.isInteger(k) || k < 0 || (typeof size === "number" && k > size)))
       reject(`expected 0 ≤ k ≤ ${size}, got ${k}`);
     const shape = x!.shape.map((dim, i) => (i === axis ? k : dim));

@@ -1,5 +1,5 @@
 import { type Dim, isSymbolName, type Shape } from "../dims.ts";
-import { TensorError } from "../errors.ts";
+import { callerLine, TensorError } from "../errors.ts";
 import { op, zeroGradient } from "../op.ts";
 import type { DType, Tensor } from "../tensor.ts";
 
@@ -40,14 +40,18 @@ export function weight(name: string, shape: readonly number[], source: WeightSou
   checkShape(name, shape);
   const count = shape.reduce((a, b) => a * b, 1);
   if ("data" in source && source.data.length !== count)
-    throw new TensorError(`weight "${name}" of shape [${shape}] needs ${count} values, got ${source.data.length}`);
+    throw new TensorError(
+      `weight "${name}" of shape [${shape}] needs ${count} values, got ${source.data.length}\n  at ${callerLine()}`,
+    );
   return graphInput.one([], { name, dtype, shape, source });
 }
 
 function checkShape(name: string, shape: Shape): void {
   for (const dim of shape)
     if (typeof dim === "string" ? !isSymbolName(dim) : !Number.isSafeInteger(dim) || dim < 0)
-      throw new TensorError(`input "${name}": expected sizes or names as dimensions, got ${JSON.stringify(dim)}`);
+      throw new TensorError(
+        `input "${name}": expected sizes or names as dimensions, got ${JSON.stringify(dim)}\n  at ${callerLine()}`,
+      );
 }
 
 export interface ConstantAttrs {
@@ -68,7 +72,9 @@ export { literal as constantOp };
 export function constant(data: TypedData, shape: readonly number[], dtype: DType = dtypeOf(data)): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
   if (data.length !== count)
-    throw new TensorError(`a constant of shape [${shape}] needs ${count} values, got ${data.length}`);
+    throw new TensorError(
+      `a constant of shape [${shape}] needs ${count} values, got ${data.length}\n  at ${callerLine()}`,
+    );
   return literal.one([], { data, dtype, shape });
 }
 

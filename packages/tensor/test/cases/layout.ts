@@ -39,11 +39,14 @@ import {
   type OpCases,
 } from "./case.ts";
 
+const someIntegers = (g: Gen, shape: readonly number[]) => integers(g, shape, -9, 9);
+
 const anyValues = (g: Gen, shape: readonly number[]) =>
-  g(fc.constantFrom, anyFloats, anyFloats, anyFloats, bools, (h: Gen, s: readonly number[]) => integers(h, s, -9, 9))(
-    g,
-    shape,
-  );
+  g(fc.constantFrom, anyFloats, anyFloats, anyFloats, bools, someIntegers)(g, shape);
+
+function drawNumbers(g: Gen) {
+  return g(fc.constantFrom, anyFloats, anyFloats, someIntegers);
+}
 
 /** The axes of a shape joined in consecutive groups at random, with axes of size 1 in between. */
 function drawGrouping(g: Gen, rank: number): (shape: Shape) => Shape {
@@ -172,16 +175,18 @@ export const layoutCases = {
       const shape = drawShape(g, { minRank: 1, maxRank: 3 });
       shape[0] = Math.max(1, shape[0]!);
       const indices = integers(g, drawShape(g, { maxRank: 2 }), 0, shape[0] - 1);
-      const updates = anyFloats(g, [...indices.shape, ...shape.slice(1)]);
-      return { inputs: [anyFloats(g, shape), indices, updates], build: scatterAdd };
+      const values = drawNumbers(g);
+      const updates = values(g, [...indices.shape, ...shape.slice(1)]);
+      return { inputs: [values(g, shape), indices, updates], build: scatterAdd };
     },
   },
   scatterAddAlong: {
     make(g) {
       const { shape, axis, at, size } = drawAlong(g, 1);
       const indices = integers(g, shape.with(at, drawSize(g)), 0, size - 1);
+      const values = drawNumbers(g);
       return {
-        inputs: [anyFloats(g, shape), indices, anyFloats(g, indices.shape)],
+        inputs: [values(g, shape), indices, values(g, indices.shape)],
         build: (x, where, updates) => scatterAddAlong(x!, where!, updates!, axis),
       };
     },
