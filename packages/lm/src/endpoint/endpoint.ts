@@ -289,6 +289,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         seed: extended,
         topK: extended,
         minP: extended,
+        minTokens: dialect === "vllm",
         repetitionPenalty: extended,
         streaming: true,
       };

@@ -215,6 +215,13 @@ export function samplingBody(
     // A hosted service refuses more than four; the rest is cut off here when the reply has come.
     ...(sampling.stop.length > 0 && { stop: dialect === "openai" ? sampling.stop.slice(0, 4) : sampling.stop }),
   };
+  const refuse = (option: string, dialects: string): never => {
+    throw new CapabilityError(
+      option,
+      `the endpoint has no ${option} as far as is known: leave it out, or set 'dialect' to ${dialects}`,
+    );
+  };
+  if (sampling.minTokens > 0 && dialect !== "vllm") refuse("minTokens", "vllm");
   if (dialect === "openai") {
     const unnamed = {
       topK: sampling.topK > 0,
@@ -222,16 +229,13 @@ export function samplingBody(
       repetitionPenalty: sampling.repetitionPenalty !== 1,
     };
     for (const [option, used] of Object.entries(unnamed))
-      if (used)
-        throw new CapabilityError(
-          option,
-          `the endpoint has no ${option} as far as is known: leave it out, or set 'dialect' to ${"vllm, llama.cpp or llama-cpp-python"}`,
-        );
+      if (used) refuse(option, "vllm, llama.cpp or llama-cpp-python");
     return body;
   }
   // Sent even when off: these servers' own defaults are not off.
   body.top_k = dialect === "vllm" && sampling.topK === 0 ? -1 : sampling.topK;
   body.min_p = sampling.minP;
+  if (dialect === "vllm") body.min_tokens = sampling.minTokens;
   body[dialect === "vllm" ? "repetition_penalty" : "repeat_penalty"] = sampling.repetitionPenalty;
   return body;
 }

@@ -1,4 +1,4 @@
-import { UsageError } from "./errors.ts";
+import { CapabilityError, UsageError } from "./errors.ts";
 import { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
 import { randomStream } from "./rng.ts";
 import { stopDetector } from "./stop.ts";
@@ -210,6 +210,8 @@ export function scriptedModel(script: ScriptedOptions): LanguageModel {
       const tasks = requests.flatMap((request, position) => {
         checkPrompt(request.prompt);
         const sampling = resolveSampling(request.sampling);
+        if (sampling.minTokens > 0)
+          throw new CapabilityError("minTokens", "the scripted model says what its script says: leave minTokens out");
         return Array.from(
           { length: sampling.n },
           (_, index) => (inner: AbortSignal) =>
@@ -242,6 +244,8 @@ const scriptedCapabilities: Capabilities = {
   seed: true,
   topK: true,
   minP: true,
+  // A script has said all it has to say.
+  minTokens: false,
   repetitionPenalty: true,
   streaming: true,
 };

@@ -26,6 +26,8 @@ export const samplingSchema = z.strictObject({
   repetitionPenalty: z.number().gt(0).default(1),
   /** Strings that end a reply; the string itself is not part of it. */
   stop: z.array(z.string().min(1)).default([]),
+  /** Tokens of a reply before which its end is not drawn. 0 is off. */
+  minTokens: z.int().min(0).default(0),
   /** Tokens per reply, at most. */
   maxTokens: z.int().min(1).default(256),
   /** With the request's key and the sample's index, all of a sample's randomness. */
@@ -131,6 +133,7 @@ export interface Capabilities {
   seed: boolean;
   topK: boolean;
   minP: boolean;
+  minTokens: boolean;
   repetitionPenalty: boolean;
   /** `text` events arrive piece by piece. */
   streaming: boolean;

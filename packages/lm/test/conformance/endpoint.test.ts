@@ -14,15 +14,24 @@ const full: Capabilities = {
   seed: true,
   topK: true,
   minP: true,
+  minTokens: true,
   repetitionPenalty: true,
   streaming: true,
 };
 const options: Capabilities = { ...full, score: { raw: "options", chat: "options" } };
-const hosted = { ...options, prefill: false, seed: false, topK: false, minP: false, repetitionPenalty: false };
+const hosted = {
+  ...options,
+  prefill: false,
+  seed: false,
+  topK: false,
+  minP: false,
+  minTokens: false,
+  repetitionPenalty: false,
+};
 
 const subjects: { flavour: Flavour; capabilities: Capabilities; settings?: Partial<EndpointInput> }[] = [
   { flavour: "vllm", capabilities: full },
-  { flavour: "llama.cpp", capabilities: options },
+  { flavour: "llama.cpp", capabilities: { ...options, minTokens: false } },
   { flavour: "openai", capabilities: hosted, settings: { samplesPerCall: "all", model: "fake" } },
   { flavour: "broken-echo", capabilities: options },
 ];

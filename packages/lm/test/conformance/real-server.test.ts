@@ -31,6 +31,7 @@ if (address || (python && gguf)) {
       seed: true,
       topK: true,
       minP: true,
+      minTokens: false,
       repetitionPenalty: true,
       streaming: true,
     },

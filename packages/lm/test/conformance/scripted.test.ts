@@ -14,6 +14,7 @@ conformance({
     seed: true,
     topK: true,
     minP: true,
+    minTokens: false,
     repetitionPenalty: true,
     streaming: true,
   },

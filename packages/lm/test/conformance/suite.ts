@@ -285,6 +285,7 @@ export function conformance(subject: Subject): void {
       const lacking = [
         [can.topK, { topK: 5 }],
         [can.minP, { minP: 0.1 }],
+        [can.minTokens, { minTokens: 2 }],
         [can.repetitionPenalty, { repetitionPenalty: 1.2 }],
       ] as const;
       for (const [has, sampling] of lacking) {

@@ -1,0 +1,1 @@
+export { type LocalAdapter, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";

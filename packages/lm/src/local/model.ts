@@ -1,0 +1,347 @@
+import { freemem } from "node:os";
+import { type DeviceName, type Feeds, resolveDevice, type Tensor, weight } from "@tenet/tensor";
+import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
+import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
+import { weightShapes } from "../decoder/index.ts";
+import {
+  type CallOptions,
+  type Capabilities,
+  CapabilityError,
+  checkPrompt,
+  type GenerateRequest,
+  type GenerateResult,
+  type LanguageModel,
+  type Prompt,
+  resolveSampling,
+  type ScoreRequest,
+  type ScoreResult,
+  UsageError,
+  type UsageTotals,
+} from "../language-model/index.ts";
+import { openText, type TextCodec } from "../text/index.ts";
+import { bytesPerPosition, cacheShape } from "./cache.ts";
+import { Engine, type Prefix } from "./engine.ts";
+import { generateJobs, type Job } from "./generate.ts";
+import { compileGeneration, type GenerationGraph } from "./graph.ts";
+import { type ScoreJob, scoreJobs } from "./score.ts";
+
+export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
+  /** Default "auto". */
+  readonly device?: DeviceName | "auto";
+  /** Threads on the CPU; the runtime's choice when not given. */
+  readonly threads?: number;
+  /** Guess repeated text while decoding: exact, and fast where replies repeat their prompts. Default true. */
+  readonly drafts?: boolean;
+  /** Samples decoded together at most. Default 64. */
+  readonly slots?: number;
+  /** Bytes that keys and values of a call may take. Default a quarter of the free memory. */
+  readonly memoryBudget?: number;
+}
+
+/** LoRA factors for a local model, by module path; as they come from an adapter's files or from training. */
+export interface LocalAdapter {
+  readonly id: string;
+  /** alpha / rank */
+  readonly scale: number;
+  /** A [rank, in] and B [out, rank], row-major; arrays are shared, so a training adapter stays current. */
+  readonly factors: ReadonlyMap<string, { readonly rank: number; readonly a: Float32Array; readonly b: Float32Array }>;
+}
+
+/** A model in this process: frozen weights, held once, under any number of adapters. */
+export interface LocalModel extends LanguageModel {
+  readonly config: ModelConfig;
+  readonly text: TextCodec;
+  /** A frozen weight as a graph tensor, for graphs that train on top of it. */
+  weight(name: string): Tensor;
+  /** The same base under an adapter; costs the adapter's own memory. Closing it leaves the base open. */
+  withAdapter(adapter: LocalAdapter): Promise<LanguageModel>;
+}
+
+/**
+ * Opens a model for generation and scoring in this process: a folder, a file, a reference or a catalogue name.
+ *
+ * Weights are read once, as float32, and shared by every graph and adapter of the model.
+ * Errors: those of `resolveModel` and `openCheckpoint`; DeviceError for a device that does not work here.
+ *
+ * @example
+ * const model = await openLocalModel("smollm2-135m-instruct");
+ * for await (const { completion } of model.generate([{ prompt: [{ role: "user", content: "Hello!" }] }]))
+ *   console.log(completion.text);
+ * await model.close();
+ */
+export async function openLocalModel(reference: string, options: LocalOptions = {}): Promise<LocalModel> {
+  const path = await resolveModel(reference, options);
+  const checkpoint = await openCheckpoint(path);
+  try {
+    const text = await openText(checkpoint);
+    const base = await Base.load(reference, checkpoint, text, options);
+    return await base.model(undefined);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** What all adapters of a model share. */
+class Base {
+  readonly id: string;
+  readonly config: ModelConfig;
+  readonly text: TextCodec;
+  readonly device: DeviceName;
+  readonly options: LocalOptions;
+  readonly #weights: ReadonlyMap<string, Tensor>;
+  readonly #graphs = new Map<string, Promise<GenerationGraph>>();
+
+  private constructor(
+    id: string,
+    config: ModelConfig,
+    text: TextCodec,
+    device: DeviceName,
+    options: LocalOptions,
+    weights: ReadonlyMap<string, Tensor>,
+  ) {
+    this.id = id;
+    this.config = config;
+    this.text = text;
+    this.device = device;
+    this.options = options;
+    this.#weights = weights;
+  }
+
+  static async load(id: string, checkpoint: Checkpoint, text: TextCodec, options: LocalOptions): Promise<Base> {
+    const device = await resolveDevice(options.device ?? "auto");
+    const weights = new Map<string, Tensor>();
+    for (const [name, shape] of Object.entries(weightShapes(checkpoint.config)))
+      weights.set(name, weight(name, shape as number[], { data: await checkpoint.read(name) }));
+    return new Base(id, checkpoint.config, text, device, options, weights);
+  }
+
+  weight(name: string): Tensor {
+    const found = this.#weights.get(name);
+    if (!found) throw new UsageError(`the model has no weight "${name}"`);
+    return found;
+  }
+
+  /** One graph per set of adapted modules; adapters of the same set share it. */
+  graph(adapted: readonly string[]): Promise<GenerationGraph> {
+    const key = adapted.join();
+    let graph = this.#graphs.get(key);
+    if (!graph) {
+      const { threads } = this.options;
+      graph = compileGeneration({
+        config: this.config,
+        weight: (name) => this.weight(name),
+        context: this.config.max_position_embeddings,
+        adapted,
+        device: this.device,
+        ...(threads === undefined ? {} : { threads }),
+      });
+      this.#graphs.set(key, graph);
+    }
+    return graph;
+  }
+
+  async model(adapter: LocalAdapter | undefined): Promise<LocalModel> {
+    const adapted = adapter ? [...adapter.factors.keys()].sort() : [];
+    for (const path of adapted)
+      if (!this.#weights.has(`${path}.weight`))
+        throw new UsageError(`the adapter changes "${path}", which the model does not have`);
+    const feeds = adapter ? adapterFeeds(adapter, (name) => this.weight(name)) : {};
+    const engine = new Engine(this.config, await this.graph(adapted), feeds);
+    return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, adapter !== undefined);
+  }
+
+  async close(): Promise<void> {
+    for (const graph of this.#graphs.values()) await (await graph).dispose();
+    this.#graphs.clear();
+  }
+}
+
+function adapterFeeds({ scale, factors }: LocalAdapter, weightOf: (name: string) => Tensor): Feeds {
+  const feeds: Record<string, Feeds[string]> = { "lora.scale": scale };
+  for (const [path, { rank, a, b }] of factors) {
+    const [out, width] = weightOf(`${path}.weight`).shape as [number, number];
+    if (a.length !== rank * width || b.length !== out * rank)
+      throw new UsageError(
+        `adapter factors of "${path}": expected ${rank * width} and ${out * rank} values for rank ${rank}, got ${a.length} and ${b.length}`,
+      );
+    feeds[`${path}.lora_A.weight`] = { data: a, shape: [rank, width] };
+    feeds[`${path}.lora_B.weight`] = { data: b, shape: [out, rank] };
+  }
+  return feeds;
+}
+
+/** Beginnings shorter than this are not worth a call of their own. */
+const shortestPrefix = 16;
+/** Beginnings kept from call to call. */
+const keptPrefixes = 4;
+
+/** The base under one adapter or none, as a language model. */
+class View implements LocalModel {
+  readonly id: string;
+  readonly config: ModelConfig;
+  readonly text: TextCodec;
+  readonly #base: Base;
+  readonly #engine: Engine;
+  readonly #borrowed: boolean;
+  readonly #totals: UsageTotals = {
+    promptTokens: 0,
+    completionTokens: 0,
+    completions: 0,
+    scored: 0,
+    failedAttempts: 0,
+    estimated: 0,
+  };
+  #prefixes: Prefix[] = [];
+  #closed = false;
+
+  constructor(base: Base, engine: Engine, id: string, borrowed: boolean) {
+    this.id = id;
+    this.config = base.config;
+    this.text = base.text;
+    this.#base = base;
+    this.#engine = engine;
+    this.#borrowed = borrowed;
+  }
+
+  async capabilities(): Promise<Capabilities> {
+    const { hasChat } = this.text;
+    return {
+      chat: hasChat,
+      raw: true,
+      prefill: hasChat,
+      topLogprobs: this.config.vocab_size,
+      score: { raw: "continuations", chat: hasChat ? "continuations" : "none" },
+      seed: true,
+      topK: true,
+      minP: true,
+      minTokens: true,
+      repetitionPenalty: true,
+      streaming: true,
+    };
+  }
+
+  weight(name: string): Tensor {
+    return this.#base.weight(name);
+  }
+
+  withAdapter(adapter: LocalAdapter): Promise<LanguageModel> {
+    return this.#base.model(adapter);
+  }
+
+  async *generate(requests: readonly GenerateRequest[], options: CallOptions = {}): AsyncGenerator<GenerateResult> {
+    this.#open();
+    const jobs = requests.map((request, position): Job => {
+      const tokens = this.#encode(request.prompt);
+      const sampling = resolveSampling(request.sampling);
+      const left = this.config.max_position_embeddings - tokens.length;
+      if (left < 1)
+        throw new UsageError(
+          `the prompt of request ${position} has ${tokens.length} tokens; the model's context is ${this.config.max_position_embeddings}, and a reply needs one`,
+        );
+      return { request, position, sampling, tokens, room: Math.min(sampling.maxTokens, left) };
+    });
+    if (jobs.length === 0) return;
+    options.signal?.throwIfAborted();
+    const longest = Math.max(...jobs.map(({ tokens, room }) => tokens.length + room));
+    const samples = jobs.reduce((sum, { sampling }) => sum + sampling.n, 0);
+    const settings = {
+      text: this.text,
+      slots: Math.min(samples, this.#slots(longest)),
+      drafts: this.#base.options.drafts ?? true,
+      options,
+    };
+    const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
+    for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
+      const { usage } = result.completion;
+      this.#totals.promptTokens += usage.promptTokens;
+      this.#totals.completionTokens += usage.completionTokens;
+      this.#totals.completions++;
+      yield result;
+    }
+  }
+
+  async *score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): AsyncGenerator<ScoreResult> {
+    this.#open();
+    const jobs = requests.map(({ prompt, continuations }, position): ScoreJob => {
+      const job = {
+        position,
+        prompt: this.#encode(prompt),
+        continuations: continuations.map((continuation) => {
+          const tokens = this.text.encode(continuation);
+          if (tokens.length === 0)
+            throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
+          return tokens;
+        }),
+      };
+      const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
+      if (longest > this.config.max_position_embeddings)
+        throw new UsageError(
+          `request ${position} has ${longest} tokens; the model's context is ${this.config.max_position_embeddings}`,
+        );
+      return job;
+    });
+    if (jobs.length === 0) return;
+    signal?.throwIfAborted();
+    const shared = await this.#shared(jobs.map(({ prompt }) => prompt));
+    for await (const result of scoreJobs(this.#engine, jobs, shared, this.text, signal)) {
+      this.#totals.promptTokens += jobs[result.request]!.prompt.length;
+      this.#totals.scored++;
+      yield result;
+    }
+  }
+
+  usage(): UsageTotals {
+    return { ...this.#totals };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#prefixes = [];
+    if (!this.#borrowed) await this.#base.close();
+  }
+
+  #open(): void {
+    if (this.#closed) throw new UsageError("the model is closed");
+  }
+
+  #encode(prompt: Prompt): number[] {
+    checkPrompt(prompt);
+    if (typeof prompt !== "string" && !this.text.hasChat)
+      throw new CapabilityError("chat", `${this.id} has no chat template: give raw text`);
+    const tokens = this.text.encodePrompt(prompt);
+    if (tokens.length === 0) throw new UsageError("the prompt has no tokens");
+    return tokens;
+  }
+
+  /** Rows of keys and values that fit the budget. */
+  #slots(longest: number): number {
+    const { slots = 64, memoryBudget = freemem() / 4 } = this.#base.options;
+    const fitting = Math.floor(memoryBudget / (longest * bytesPerPosition(cacheShape(this.config))));
+    if (fitting < 1)
+      throw new UsageError(
+        `a row of ${longest} tokens takes ${longest * bytesPerPosition(cacheShape(this.config))} bytes of keys and values; the memory budget is ${Math.floor(memoryBudget)}`,
+      );
+    return Math.min(slots, fitting);
+  }
+
+  /** The beginning that all texts of a batch share, computed once and kept for the next batch. */
+  async #shared(texts: readonly (readonly number[])[]): Promise<Prefix | undefined> {
+    const [first] = texts;
+    // Every text keeps a token of its own: it is the one whose logits are wanted.
+    let common = Math.min(...texts.map((tokens) => tokens.length - 1));
+    for (const tokens of texts) {
+      let same = 0;
+      while (same < common && tokens[same] === first![same]) same++;
+      common = same;
+    }
+    const begins = (prefix: Prefix) =>
+      prefix.tokens.length <= common && prefix.tokens.every((token, i) => token === first![i]);
+    const known = this.#prefixes.filter(begins).sort((a, b) => b.tokens.length - a.tokens.length)[0];
+    const gain = common - (known?.tokens.length ?? 0);
+    if (gain < shortestPrefix || texts.length === 1) return known;
+    const made = await this.#engine.prefix(first!.slice(0, common), known);
+    this.#prefixes = [made, ...this.#prefixes.filter((prefix) => prefix !== known)].slice(0, keptPrefixes);
+    return made;
+  }
+}
