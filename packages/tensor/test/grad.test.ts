@@ -9,6 +9,8 @@ import {
   grad,
   input,
   logSigmoid,
+  maximum,
+  minimum,
   pow,
   rmsNorm,
   rotary,
@@ -84,6 +86,8 @@ describe("grad", () => {
     const loss = x.max();
     closeTo(values(grad(loss, [x]), { x: vector(2, 1, 2) })[0]!, [0.5, 0, 0.5]);
     const y = input("y", "float32", [3]);
+    const tied = maximum(x, y).add(minimum(x, y).mul(10)).sum();
+    closeTo(values(grad(tied, [x, y]), { x: vector(1, 2, 3), y: vector(1, 5, 0) }).flat(), [5.5, 10, 1, 5.5, 1, 10]);
     const larger = where(y.cast("bool"), x, y).sum();
     closeTo(values(grad(larger, [x, y]), { x: vector(1, 2, 3), y: vector(0, 1, 0) }).flat(), [0, 1, 0, 1, 0, 1]);
   });

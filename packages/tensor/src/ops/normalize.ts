@@ -57,9 +57,9 @@ const rmsNormEntry = op<NormAttrs, "rmsNorm">("rmsNorm", {
     return [x!, { dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), 1] }];
   },
   lower(g, [x, gain], { epsilon }, node) {
-    const { dtype, shape } = node.inputs[0]!;
-    // The CPU kernel hands out 1/rms beside the result; an empty batch is more than it takes.
-    if (g.device === "cpu" && dtype === "float32" && !shape.includes(0))
+    const { dtype } = node.inputs[0]!;
+    // The CPU kernel hands out 1/rms beside the result.
+    if (g.device === "cpu" && dtype === "float32")
       return g.calls("SimplifiedLayerNormalization", [x!, gain!], 2, { axis: -1, epsilon: float(epsilon) });
     const square = g.call("ReduceMean", [g.call("Mul", [x!, x!]), g.int64([-1])], { keepdims: 1 });
     const inverse = g.call("Reciprocal", [g.call("Sqrt", [g.call("Add", [square, g.scalar(dtype, epsilon)])])]);
@@ -99,8 +99,8 @@ const layerNormEntry = op<NormAttrs, "layerNorm">("layerNorm", {
     return [x!, moments, moments];
   },
   lower(g, [x, gain, bias], { epsilon }, node) {
-    const { dtype, shape } = node.inputs[0]!;
-    if (g.device === "cpu" && dtype === "float32" && !shape.includes(0))
+    const { dtype } = node.inputs[0]!;
+    if (g.device === "cpu" && dtype === "float32")
       return g.calls("LayerNormalization", [x!, gain!, bias!], 3, { axis: -1, epsilon: float(epsilon) });
     const mean = (value: string) => g.call("ReduceMean", [value, g.int64([-1])], { keepdims: 1 });
     const center = mean(x!);
