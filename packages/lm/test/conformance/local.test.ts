@@ -1,0 +1,32 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openLocalModel } from "../../src/local/index.ts";
+import { writeTinyModel } from "../tiny-model.ts";
+import { conformance } from "./suite.ts";
+
+let folder: string;
+
+conformance({
+  name: "a local model",
+  async open() {
+    folder = await mkdtemp(join(tmpdir(), "tenet-local-"));
+    return openLocalModel(await writeTinyModel(folder), { device: "cpu" });
+  },
+  shut: () => rm(folder, { recursive: true }),
+  capabilities: {
+    chat: true,
+    raw: true,
+    prefill: true,
+    topLogprobs: 259,
+    score: { raw: "continuations", chat: "continuations" },
+    seed: true,
+    topK: true,
+    minP: true,
+    minTokens: true,
+    repetitionPenalty: true,
+    streaming: true,
+  },
+  // Prompts are computed in rows of different lengths, which adds in a different order.
+  tolerance: 1e-4,
+});
