@@ -16,10 +16,14 @@ const BYTE_OF: ReadonlyMap<string, number> = (() => {
   return map;
 })();
 
+/** The characters that byte-level vocabularies are made of. */
+export const BYTE_LETTERS: readonly string[] = [...BYTE_OF.keys()];
+
 /** How a vocabulary's tokens become bytes. */
 export interface ByteRule {
   /** The bytes of an ordinary (not an added) token. */
   bytes(token: string): Uint8Array;
+  byteLevel: boolean;
   /** Spaces taken off the start of a whole text, as the tokenizer puts one before it. */
   leadingSpaces: number;
 }
@@ -42,7 +46,8 @@ export function byteRule(decoder: unknown): ByteRule {
     throw new TokenizerError(
       `tokenizer.json: the decoder is ${unknown?.type ?? "missing"}; known are ByteLevel and sequences of Replace, ByteFallback, Fuse and Strip`,
     );
-  if (parts.some(({ type }) => type === "ByteLevel")) return { bytes: fromByteLevel, leadingSpaces: 0 };
+  if (parts.some(({ type }) => type === "ByteLevel"))
+    return { bytes: fromByteLevel, byteLevel: true, leadingSpaces: 0 };
   const replacements = parts.filter(({ type }) => type === "Replace");
   const fallback = parts.some(({ type }) => type === "ByteFallback");
   const strip = parts.find(({ type }) => type === "Strip");
@@ -55,6 +60,7 @@ export function byteRule(decoder: unknown): ByteRule {
         if (pattern?.String) text = text.replaceAll(pattern.String, () => content ?? "");
       return utf8.encode(text);
     },
+    byteLevel: false,
     leadingSpaces: strip?.content === " " ? (strip.start ?? 0) : 0,
   };
 }

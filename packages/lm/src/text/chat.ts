@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Message } from "../language-model/types.ts";
 import { ChatTemplateError } from "./errors.ts";
+import { strip } from "./strip.ts";
 import { type RenderOptions, renderChat } from "./template.ts";
 import { escapePattern } from "./tokenizer.ts";
 
@@ -66,7 +67,7 @@ export function chatRenderer(template: string, special: Iterable<string>, option
         );
       // A template that trims contents trims what is continued, too; Hugging Face finds out in the same way.
       const trims = text[at + end.length] !== " ";
-      text = trims ? text.slice(0, at).trimEnd() : text.slice(0, at);
+      text = trims ? strip(text.slice(0, at), "end") : text.slice(0, at);
     }
 
     if (hidden.size === 0) return { text, reveal: (piece) => piece };

@@ -1,6 +1,7 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import type { Message } from "../language-model/types.ts";
 import { ChatTemplateError } from "./errors.ts";
+import { strip } from "./strip.ts";
 
 export interface RenderOptions {
   /** Open the assistant's turn after the last message. */
@@ -88,7 +89,7 @@ class BoundedInterpreter extends JinjaInterpreter {
 
   override evaluate(statement: Statement, environment: unknown): Value {
     this.#spend(1);
-    const value = super.evaluate(statement, environment);
+    const value = this.#strip(statement as Node | undefined, environment) ?? super.evaluate(statement, environment);
     if (value.type === "StringValue") {
       const { length } = value.value as string;
       if (length > 64) this.#weigh(length, statement);
@@ -101,6 +102,36 @@ class BoundedInterpreter extends JinjaInterpreter {
     } else if (value.type === "IntegerValue" && Math.abs(value.value as number) > 1000 && this.#needles.has(statement))
       throw new ChatTemplateError(`chat template: a filter is given the number ${value.value}`);
     return value;
+  }
+
+  /** `strip`, `lstrip`, `rstrip` and `trim` as in Python: the library knows neither their argument nor all of its spaces. */
+  #strip(node: Node | undefined, environment: unknown): Value | undefined {
+    const { callee, filter } = (node ?? {}) as { callee?: Node; filter?: Node };
+    let ends: "both" | "start" | "end" | undefined;
+    let operand: unknown;
+    let args: unknown;
+    if (node?.type === "CallExpression" && callee?.type === "MemberExpression" && !callee.computed) {
+      ends = STRIPPING.get(String((callee.property as Node).value));
+      [operand, args] = [callee.object, node.args];
+    } else if (
+      node?.type === "FilterExpression" &&
+      ((filter?.callee as Node | undefined) ?? filter)?.value === "trim"
+    ) {
+      ends = "both";
+      [operand, args] = [node.operand, filter?.args];
+    }
+    if (!ends) return undefined;
+    const text = this.evaluate(operand as Statement, environment);
+    if (text.type !== "StringValue") throw new Error(`cannot strip ${text.type}`);
+    const [argument] = (args ?? []) as Node[];
+    const given = argument?.type === "KeywordArgumentExpression" ? argument.value : argument;
+    const characters = given === undefined ? undefined : this.evaluate(given as Statement, environment);
+    const stripped = strip(
+      text.value as string,
+      ends,
+      characters?.type === "StringValue" ? (characters.value as string) : undefined,
+    );
+    return new (text.constructor as new (value: string) => Value)(stripped);
   }
 
   #weigh(length: number, statement: Statement): void {
@@ -138,6 +169,12 @@ class BoundedInterpreter extends JinjaInterpreter {
     );
   }
 }
+
+const STRIPPING = new Map([
+  ["strip", "both"],
+  ["lstrip", "start"],
+  ["rstrip", "end"],
+] as const) as ReadonlyMap<string, "both" | "start" | "end">;
 
 interface Parsed {
   program: unknown;

@@ -1,6 +1,6 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
-import { byteRule } from "./bytes.ts";
+import { BYTE_LETTERS, byteRule } from "./bytes.ts";
 import { TokenizerError } from "./errors.ts";
 
 interface AddedToken {
@@ -113,6 +113,10 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
     between(text.length, false);
   }
 
+  // SmolLM2's vocabulary lacks some control characters. Hugging Face drops these before it merges what then adjoins.
+  const lacking = rule.byteLevel && !model.unk_token ? BYTE_LETTERS.filter((c) => !model.tokens_to_ids.has(c)) : [];
+  const drop = lacking.length > 0 ? new RegExp(`[${lacking.map(escapePattern).join("")}]`, "g") : undefined;
+
   function encodeText(text: string, allow: "all" | "plain", reveal: (text: string) => string): number[] {
     const ids: number[] = [];
     let section = 0;
@@ -121,7 +125,8 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
       section++;
     };
     const onPiece = (piece: string, plain: boolean) => {
-      const tokens = preTokenizer ? preTokenizer(piece, { section_index: section++ }) : [piece];
+      const words: string[] = preTokenizer ? preTokenizer(piece, { section_index: section++ }) : [piece];
+      const tokens = drop ? words.map((word) => word.replace(drop, "")) : words;
       for (const token of model!(tokens)) {
         // A vocabulary could lead from plain text to a control token by merges; its characters are then taken singly.
         const parts = plain && special.has(token) ? model!([...token]) : [token];
