@@ -5,6 +5,7 @@ import {
   type FinishReason,
   type GenerateRequest,
   type GenerateResult,
+  logSoftmax,
   type RandomStream,
   randomnessKey,
   randomStream,
@@ -209,7 +210,7 @@ class Sample {
   /** Draws the next token from logits. The token's random number belongs to its place, so guesses change nothing. */
   take(logits: Float32Array): FinishReason | undefined {
     const { sampling, room } = this.#job;
-    const drawn = sampleToken(this.#allowed(logits), sampling, this.#random.uniform(this.#count), this.#history);
+    const drawn = this.#draw(logits);
     if (this.#text.endIds.has(drawn.token)) return "stop";
     this.#count++;
     this.last = drawn.token;
@@ -231,12 +232,17 @@ class Sample {
     return { request: this.#job.position, completion };
   }
 
-  /** The logits, ends of generation left out while the reply must go on. */
-  #allowed(logits: Float32Array): Float32Array {
-    if (this.#count >= this.#job.sampling.minTokens) return logits;
+  /** A token; while the reply must go on, none that ends it. What is reported is the model's own distribution. */
+  #draw(logits: Float32Array): Sampled {
+    const { sampling } = this.#job;
+    const uniform = this.#random.uniform(this.#count);
+    if (this.#count >= sampling.minTokens) return sampleToken(logits, sampling, uniform, this.#history);
     const allowed = logits.slice();
     for (const id of this.#text.endIds) allowed[id] = Number.NEGATIVE_INFINITY;
-    return allowed;
+    const { token } = sampleToken(allowed, { ...sampling, logprobs: undefined }, uniform, this.#history);
+    if (sampling.logprobs === undefined) return { token };
+    const { top } = sampleToken(logits, { ...sampling, temperature: 0, repetitionPenalty: 1 }, 0);
+    return { token, logprob: logSoftmax(logits)[token]!, top: top! };
   }
 
   #report({ token, logprob, top }: Sampled): CompletionToken {
