@@ -1,6 +1,6 @@
 import type { Block } from "./checkpoint.ts";
 import { currentBlock } from "./checkpoint.ts";
-import { callerLine, GradientError, ShapeError, TensorError } from "./errors.ts";
+import { callerLine, ShapeError } from "./errors.ts";
 import type { GraphBuilder, Value } from "./onnx/builder.ts";
 import { Tensor, type TensorType } from "./tensor.ts";
 
@@ -87,13 +87,6 @@ export function zeroGradient({ x }: GradContext<unknown>): readonly null[] {
   return x.map(() => null);
 }
 
-/** Gradient rule of an op that has none. */
-export function noGradient(name: string, reason: string): () => never {
-  return () => {
-    throw new GradientError(`${name} has no gradient: ${reason}`);
-  };
-}
-
 /** Axis counted from the front where there is such an axis; the op's shape rule rejects what is left as it was. */
 export function fromFront(axis: number, rank: number): number {
   return axis < 0 && axis >= -rank ? axis + rank : axis;
@@ -128,11 +121,4 @@ export function requireSameType(...inputs: readonly Tensor[]): void {
   for (const x of rest)
     if (x.dtype !== first!.dtype)
       reject(`operands must have one type; cast() one of them (${first!.dtype}, ${x.dtype})`);
-}
-
-/** The node's only output type must be static here; names what needs it. */
-export function staticDim(x: Tensor, axis: number, why: string): number {
-  const dim = x.dim(axis);
-  if (typeof dim !== "number") throw new TensorError(`${why} needs a static size on axis ${axis} of ${x}`);
-  return dim;
 }
