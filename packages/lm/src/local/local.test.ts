@@ -22,7 +22,7 @@ let model: LocalModel;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tenet-local-"));
   await writeTinyModel(folder);
-  model = await openLocalModel(folder, { device: "cpu" });
+  model = await openLocalModel(folder, { device: "cpu", cacheDir: folder });
 });
 
 afterAll(async () => {
@@ -45,7 +45,7 @@ async function scores(from: LanguageModel, requests: ScoreRequest[]): Promise<nu
 }
 
 async function withModel<T>(options: LocalOptions, use: (other: LocalModel) => Promise<T>): Promise<T> {
-  const other = await openLocalModel(folder, { device: "cpu", ...options });
+  const other = await openLocalModel(folder, { device: "cpu", cacheDir: folder, ...options });
   try {
     return await use(other);
   } finally {

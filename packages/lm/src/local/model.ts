@@ -1,8 +1,8 @@
 import { freemem } from "node:os";
-import { type DeviceName, type Feeds, resolveDevice, type Tensor, weight } from "@tenet/tensor";
-import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
+import { join } from "node:path";
+import { type DeviceName, type Feeds, resolveDevice, type Tensor } from "@tenet/tensor";
+import { cacheFolder, type ResolveOptions, resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
-import { weightShapes } from "../decoder/index.ts";
 import {
   type CallOptions,
   type Capabilities,
@@ -24,6 +24,7 @@ import { Engine, type Prefix } from "./engine.ts";
 import { generateJobs, type Job } from "./generate.ts";
 import { compileGeneration, type GenerationGraph } from "./graph.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
+import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
   /** Default "auto". */
@@ -60,7 +61,7 @@ export interface LocalModel extends LanguageModel {
 /**
  * Opens a model for generation and scoring in this process: a folder, a file, a reference or a catalogue name.
  *
- * Weights are read once, as float32, and shared by every graph and adapter of the model.
+ * Weights become one float32 file in the cache folder, mapped into memory and shared by every adapter of the model.
  * Errors: those of `resolveModel` and `openCheckpoint`; DeviceError for a device that does not work here.
  *
  * @example
@@ -109,9 +110,8 @@ class Base {
 
   static async load(id: string, checkpoint: Checkpoint, text: TextCodec, options: LocalOptions): Promise<Base> {
     const device = await resolveDevice(options.device ?? "auto");
-    const weights = new Map<string, Tensor>();
-    for (const [name, shape] of Object.entries(weightShapes(checkpoint.config)))
-      weights.set(name, weight(name, shape as number[], { data: await checkpoint.read(name) }));
+    const folder = join(options.cacheDir ?? cacheFolder(), "weights");
+    const weights = await mappedWeights(checkpoint, folder);
     return new Base(id, checkpoint.config, text, device, options, weights);
   }
 

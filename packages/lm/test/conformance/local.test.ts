@@ -11,7 +11,7 @@ conformance({
   name: "a local model",
   async open() {
     folder = await mkdtemp(join(tmpdir(), "tenet-local-"));
-    return openLocalModel(await writeTinyModel(folder), { device: "cpu" });
+    return openLocalModel(await writeTinyModel(folder), { device: "cpu", cacheDir: folder });
   },
   shut: () => rm(folder, { recursive: true }),
   capabilities: {
