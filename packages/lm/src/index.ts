@@ -1,3 +1,4 @@
+export * from "./adapter/index.ts";
 export * from "./catalogue/index.ts";
 export { type Checkpoint, CheckpointError, type ModelConfig, openCheckpoint } from "./checkpoint/index.ts";
 export * from "./decoder/index.ts";

@@ -72,3 +72,15 @@ export function targetLogprobs(hidden: Tensor, head: Tensor, targets: Tensor): T
   const flat = reshape(targets, [rows.dim(0), 1]);
   return reshape(reshape(gatherAlong(logits, flat), [rows.dim(0)]).sub(total), hidden.shape.slice(0, -1));
 }
+
+/** The scalar head's weight, [1, hidden], under the name transformers gives it in sequence classification. */
+export const SCORE_WEIGHT = "score.weight";
+
+/**
+ * One number for each chosen position, hidden[position]·wᵀ: a preference model's score at a sequence's last token, a value
+ * network's estimate at every token. hidden [rows, width], head [1, width], positions int32 [n], rows counted over the
+ * flattened batch → [n].
+ */
+export function scalarHead(hidden: Tensor, head: Tensor, positions: Tensor): Tensor {
+  return reshape(matmul(gather(hidden, positions), head, { transB: true }), positions.shape);
+}

@@ -1,6 +1,6 @@
 export { type AttentionOptions, attentionBias, causalAttention, sees } from "./attention.ts";
 export { type DecoderOptions, decoder } from "./decoder.ts";
-export { type HeadOptions, linearCrossEntropy, targetLogprobs } from "./head.ts";
+export { type HeadOptions, linearCrossEntropy, SCORE_WEIGHT, scalarHead, targetLogprobs } from "./head.ts";
 export { attentionOutput, feedForward, type LayerContext, type QueryKeyValue, queryKeyValue } from "./layer.ts";
 export {
   type AdaptedWeight,

@@ -1,0 +1,194 @@
+import { randomBytes } from "node:crypto";
+import { lstat, mkdir, open, realpath, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { ParameterSet, type ParameterShapes } from "@tenet/tensor";
+import { CheckpointError, quote } from "../checkpoint/errors.ts";
+import { type ModelConfig, openSafetensors, type Safetensors, writeSafetensors } from "../checkpoint/index.ts";
+import { type LoraConfig, loraShapes, type Projection, projections, SCORE_WEIGHT } from "../decoder/index.ts";
+import { adapterConfigJson, CONFIG_FILE, readAdapterConfig, WEIGHTS_FILE } from "./config.ts";
+
+/** What PEFT puts before the name of every module of the model it wraps. */
+const PREFIX = "base_model.model.";
+
+export interface Adapter {
+  readonly lora: LoraConfig;
+  /** Named as PEFT names them, without its prefix: `model.layers.0.self_attn.q_proj.lora_A.weight`, `score.weight`. */
+  readonly parameters: ParameterSet;
+  /** The model it was trained on, as its config names it. */
+  readonly baseModel: string | undefined;
+}
+
+/** Shapes of an adapter's parameters; with a scalar head, `score.weight` [1, hidden] as well. */
+export function adapterShapes(
+  config: ModelConfig,
+  lora: LoraConfig,
+  options: { readonly head?: boolean } = {},
+): ParameterShapes {
+  const head = options.head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {};
+  return { ...loraShapes(config, lora), ...head };
+}
+
+/**
+ * Saves an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` (float32) in `folder`.
+ * A new folder appears whole; in one that is there each file is replaced whole, the weights first.
+ * @throws CheckpointError when the parameters are not those of `lora` on a model of `config`
+ */
+export async function saveAdapter(folder: string, adapter: Adapter & { readonly config: ModelConfig }): Promise<void> {
+  const { parameters, lora, baseModel, config } = adapter;
+  const head = parameters.ranges.some(({ name }) => name === SCORE_WEIGHT);
+  const expected = adapterShapes(config, lora, { head });
+  const found = new Map(parameters.ranges.map(({ name, shape }) => [name, shape]));
+  compareShapes(found, expected, { file: folder, lora, fix: "Give the settings the parameters were made with." });
+  const write = async (into: string) => {
+    const tensors = parameters.ranges.map(({ name, shape }) => {
+      return { name: PREFIX + name, dtype: "F32" as const, shape, data: parameters.view(name) };
+    });
+    await writeSafetensors(join(into, WEIGHTS_FILE), tensors, { format: "pt" });
+    await writeJson(join(into, CONFIG_FILE), adapterConfigJson({ lora, baseModel, head }));
+  };
+  const there = await lstat(folder).catch(() => undefined);
+  if (there) await write(folder);
+  else await inNewFolder(folder, write);
+}
+
+/**
+ * Loads an adapter in PEFT's format for a model of `config`: plain LoRA on projections of every layer, and a scalar head.
+ *
+ * Weights are read as float32, whatever type they are stored in; dropout is a matter of training and ignored.
+ * @throws CheckpointError saying what was expected where, when files are damaged, are not of this model, or ask for more
+ * @example
+ * const adapter = await loadAdapter("runs/helpful/adapter", checkpoint.config);
+ * adapter.parameters.view("model.layers.0.self_attn.q_proj.lora_A.weight"); // [rank × hidden] float32
+ */
+export async function loadAdapter(folder: string, config: ModelConfig): Promise<Adapter> {
+  const path = join(folder, WEIGHTS_FILE);
+  for (const name of [CONFIG_FILE, WEIGHTS_FILE]) await requireInside(folder, join(folder, name));
+  const settings = await readAdapterConfig(folder);
+  const file = await openSafetensors(path);
+  try {
+    const found = new Map([...file.tensors].map(([name, { shape }]) => [moduleName(name, path), shape]));
+    const targets = settings.targets ?? targetsOf(found.keys());
+    const lora: LoraConfig = { rank: settings.rank, alpha: settings.alpha, targets };
+    const shapes = adapterShapes(config, lora, { head: found.has(SCORE_WEIGHT) });
+    const fix = `Load it on the model it was trained on (${settings.baseModel ? quote(settings.baseModel) : "not named"}).`;
+    compareShapes(found, shapes, { file: path, lora, fix });
+    const parameters = new ParameterSet(shapes);
+    for (const { name } of parameters.ranges) await readFinite(file, path, name, parameters.view(name));
+    return { lora, parameters, baseModel: settings.baseModel };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The factors by module path, as a local model takes them. Arrays are shared: an adapter in training stays current. */
+export function adapterFactors({ lora, parameters }: Pick<Adapter, "lora" | "parameters">) {
+  const factors = new Map<string, { rank: number; a: Float32Array; b: Float32Array }>();
+  for (const { name } of parameters.ranges) {
+    if (!name.endsWith(".lora_A.weight")) continue;
+    const path = name.slice(0, -".lora_A.weight".length);
+    const [a, b] = [parameters.view(name), parameters.view(`${path}.lora_B.weight`)];
+    factors.set(path, { rank: lora.rank, a, b });
+  }
+  return { scale: lora.alpha / lora.rank, factors };
+}
+
+async function readFinite(file: Safetensors, path: string, name: string, target: Float32Array): Promise<void> {
+  await file.readInto(PREFIX + name, target);
+  const bad = target.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return;
+  throw new CheckpointError({
+    file: path,
+    where: `tensor ${quote(PREFIX + name)}`,
+    expected: "finite numbers",
+    found: `${target[bad]} as number ${bad}`,
+    fix: "The training that made it diverged, or the file is damaged; take an earlier checkpoint.",
+  });
+}
+
+function moduleName(name: string, file: string): string {
+  if (name.startsWith(PREFIX)) return name.slice(PREFIX.length);
+  const where = `tensor ${quote(name)}`;
+  const fix = "Save the adapter again with PEFT's save_pretrained.";
+  throw new CheckpointError({ file, where, expected: `a name that starts with ${PREFIX}`, found: "another name", fix });
+}
+
+function targetsOf(names: Iterable<string>): Projection[] {
+  const adapted = new Set([...names].map((name) => name.split(".").at(-3)));
+  return projections.filter((projection) => adapted.has(projection));
+}
+
+interface Comparison {
+  readonly file: string;
+  readonly lora: LoraConfig;
+  readonly fix: string;
+}
+
+function compareShapes(
+  found: ReadonlyMap<string, readonly number[]>,
+  expected: ParameterShapes,
+  { file, lora, fix }: Comparison,
+): void {
+  const fail = (name: string, expected: string, found: string) => {
+    throw new CheckpointError({ file, where: `tensor ${quote(PREFIX + name)}`, expected, found, fix });
+  };
+  for (const [name, shape] of found) {
+    const wanted = Object.hasOwn(expected, name) ? expected[name]! : undefined;
+    if (!wanted)
+      fail(name, `factors of ${(lora.targets ?? projections).join(", ")} in the model's layers`, "another module");
+    else if (quote([...wanted]) !== quote([...shape]))
+      fail(name, `the shape ${quote([...wanted])} that rank ${lora.rank} has on this model`, quote([...shape]));
+  }
+  for (const [name, shape] of Object.entries(expected))
+    if (!found.has(name)) fail(name, `a tensor of shape ${quote([...shape])}`, "none of that name");
+}
+
+/** Follows symbolic links: a file must lie in its folder, or in the store of Hugging Face's cache that the folder links to. */
+export async function requireInside(folder: string, path: string): Promise<void> {
+  let [home, target] = [folder, path];
+  try {
+    [home, target] = await Promise.all([realpath(folder), realpath(path)]);
+  } catch {
+    return; // opening it says what is missing
+  }
+  const cache = basename(dirname(home)) === "snapshots" ? join(dirname(dirname(home)), "blobs") : home;
+  if ([home, cache].includes(dirname(target))) return;
+  throw new CheckpointError({
+    file: path,
+    expected: "a file inside its own folder",
+    found: "a symbolic link that leaves it",
+    fix: "Put the file itself into the folder; do not trust the folder if you did not write it.",
+  });
+}
+
+/** Fills a folder beside its place and renames it there, so that it is never seen half. */
+export async function inNewFolder(folder: string, write: (into: string) => Promise<void>): Promise<void> {
+  const place = resolve(folder);
+  await mkdir(dirname(place), { recursive: true });
+  const temporary = join(dirname(place), `.${basename(place)}.${randomBytes(6).toString("hex")}.tmp`);
+  await mkdir(temporary);
+  try {
+    await write(temporary);
+    await rename(temporary, place);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Writes a JSON file that appears whole or not at all. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const temporary = join(dirname(path), `.${randomBytes(8).toString("hex")}.json.tmp`);
+  const handle = await open(temporary, "wx");
+  try {
+    try {
+      await handle.writeFile(`${JSON.stringify(value, null, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
