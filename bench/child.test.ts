@@ -15,20 +15,20 @@ function start(setUp: string, onCommand = "", answerTimeoutSeconds = 10): Promis
       ${onCommand}
     });`;
   const contestant = { name: "fake", command: process.execPath, args: ["-e", script, "--"] };
-  const options = { threads: 3, answerTimeoutSeconds, readyTimeoutSeconds: answerTimeoutSeconds };
+  const options = { threads: 3, answerTimeoutSeconds, task: "task.json" };
   return Child.start(contestant, options, (child) => children.push(child));
 }
 
 const ready = "answer({ ready: true });";
 
-test("a contestant is told its threads and answers commands", async () => {
+test("a contestant is told its threads and its task and answers commands", async () => {
   const child = await start(
     ready,
     `if (cmd === "round") answer({ seconds: 1.5, flops: 4, peak_rss: 7 });
-     if (cmd === "ceiling") answer({ gflops: Number(process.argv.at(-1)) });`,
+     if (cmd === "ceiling") answer({ gflops: process.argv.slice(-4) });`,
   );
   expect(await child.round()).toEqual({ seconds: 1.5, flops: 4, peak_rss: 7 });
-  expect(await child.ceiling()).toBe(3);
+  expect(await child.ceiling()).toEqual(["--task", "task.json", "--threads", "3"]);
   expect(await child.round()).toMatchObject({ seconds: 1.5 });
 });
 

@@ -10,6 +10,8 @@ export class ContestantError extends Error {}
 
 export interface ChildOptions {
   threads: number;
+  /** File with what `prepare` of the bench returned. */
+  task?: string;
   /** Lets the child's stderr through as it comes. */
   verbose?: boolean;
   /** Building may compile graphs and import a large library. */
@@ -30,7 +32,8 @@ export class Child implements Player {
   private constructor(contestant: Contestant, options: ChildOptions) {
     this.name = contestant.name;
     this.#timeout = options.answerTimeoutSeconds ?? 900;
-    this.#process = spawn(contestant.command, [...contestant.args, "--threads", `${options.threads}`], {
+    const task = options.task === undefined ? [] : ["--task", options.task];
+    this.#process = spawn(contestant.command, [...contestant.args, ...task, "--threads", `${options.threads}`], {
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#process.once("error", (error) => this.#die(`could not be started: ${error.message}`));

@@ -16,16 +16,22 @@ import { measureCeiling } from "./ceiling.ts";
 export interface BuildOptions {
   /** How many threads to use: as many as the peers. */
   threads: number;
+  /** What `prepare` of the bench returned; undefined without one. */
+  task: unknown;
 }
 
 /** What a round did, where it matters. */
 export interface RoundReport {
   /** Units of work done, for a bench that measures a rate: tokens, say. */
   work?: number;
+  /** Tokens of the prompts it was given. Both sides must say the same, of this and of `work`. */
+  prompt_tokens?: number;
   /** Floating-point operations in matrix products that were executed; overrides `Built.flops`. */
   flops?: number;
   /** The loss, where there is one: shown by --verbose, so that a fast but wrong contestant is seen. */
   loss?: number;
+  /** Anything else worth knowing, by name. */
+  notes?: Record<string, number>;
 }
 
 export interface Built {
@@ -48,8 +54,10 @@ export interface Built {
  */
 export async function serveContestant(contestant: { build: (options: BuildOptions) => Promise<Built> }): Promise<void> {
   console.log = console.error; // stdout belongs to the protocol
-  const threads = Number(process.argv[process.argv.indexOf("--threads") + 1]);
-  const { round, flops } = await contestant.build({ threads });
+  const threads = Number(argument("--threads"));
+  const file = argument("--task");
+  const task: unknown = file === undefined ? undefined : JSON.parse(readFileSync(file, "utf8"));
+  const { round, flops } = await contestant.build({ threads, task });
   answer({ ready: true });
   for await (const line of createInterface({ input: process.stdin })) {
     const { cmd } = JSON.parse(line) as { cmd: string };
@@ -65,6 +73,11 @@ export async function serveContestant(contestant: { build: (options: BuildOption
     }
   }
   process.exit(0);
+}
+
+function argument(name: string): string | undefined {
+  const index = process.argv.indexOf(name);
+  return index < 0 ? undefined : process.argv[index + 1];
 }
 
 function answer(message: object): void {

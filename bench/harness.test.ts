@@ -70,9 +70,24 @@ test("a bench of rates compares work per second", async () => {
   const rate: Bench = { ...bench, measure: "rate", unit: "tokens/s" };
   const rounds = Array(7).fill(2);
   const ours = player("tenet", rounds, [], { work: 600 });
-  const theirs = player("peer", rounds, [], { work: 200 });
+  const theirs = player("peer", Array(7).fill(6), [], { work: 600 });
   expect((await compare(rate, ours, theirs, settings)).comparison).toMatchObject({ ours: 300, theirs: 100, ratio: 3 });
   await expect(compare(rate, player("tenet", rounds, []), theirs, settings)).rejects.toThrow("reported no work");
+});
+
+test.each(["work", "prompt_tokens"])("contestants whose %s differs are not compared", async (key) => {
+  const rounds = Array(7).fill(2);
+  const ours = player("tenet", rounds, [], { [key]: 600 });
+  await expect(compare(bench, ours, player("peer", rounds, [], { [key]: 599 }), settings)).rejects.toThrow(
+    /ours did 600 .*the peer 599/,
+  );
+});
+
+test("what contestants note is shown, by its median", async () => {
+  const ours = player("tenet", Array(7).fill(1), [], { notes: { accepted: 0.75 } });
+  const outcome = await compare(bench, ours, player("peer", Array(7).fill(1), []), settings);
+  expect(outcome.comparison.notes).toEqual({ ours: { accepted: 0.75 }, theirs: {} });
+  expect(formatTable(bench, [outcome])).toContain("tenet, accepted: 0.750");
 });
 
 test("the ceiling's share is our FLOP/s over the better of our own two measurements", async () => {

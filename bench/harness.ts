@@ -17,6 +17,8 @@ export interface Bench {
   measure: "seconds" | "rate";
   ours: Contestant;
   peers: readonly Contestant[];
+  /** What all contestants are given, as JSON: made before they start. */
+  prepare?: () => Promise<object>;
 }
 
 /** A contestant's answer to one round: seconds, floating-point operations, bytes. */
@@ -24,7 +26,9 @@ export interface Round {
   seconds: number;
   flops?: number;
   work?: number;
+  prompt_tokens?: number;
   loss?: number;
+  notes?: Record<string, number>;
   peak_rss: number;
 }
 
@@ -52,6 +56,8 @@ export interface Comparison {
   /** Bytes. */
   peak_rss_ours: number;
   peak_rss_theirs: number;
+  /** What else a contestant says about its rounds, medians; absent where none says anything. */
+  notes?: { ours: Record<string, number>; theirs: Record<string, number> };
   machine: string;
 }
 
@@ -86,6 +92,7 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
       return round;
     };
     const pair = { ours: await play(ours), theirs: await play(theirs) };
+    checkSameWork(bench, pair.ours, pair.theirs);
     if (counted) pairs.push(pair);
   }
   ceilings.push({ ours: await ours.ceiling(), theirs: await theirs.ceiling() });
@@ -93,6 +100,11 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
   const ceilingOurs = Math.max(...ceilings.map((ceiling) => ceiling.ours));
   const ratios = pairs.map((pair) => ratioOf(bench, pair.ours, pair.theirs));
   const speeds = pairs.flatMap(({ ours: { flops, seconds } }) => (flops === undefined ? [] : [flops / seconds]));
+  const notes = {
+    ours: medianNotes(pairs.map((pair) => pair.ours)),
+    theirs: medianNotes(pairs.map((pair) => pair.theirs)),
+  };
+  const noted = Object.keys({ ...notes.ours, ...notes.theirs }).length > 0;
   return {
     ceilingOurs,
     ceilingTheirs: Math.max(...ceilings.map((ceiling) => ceiling.theirs)),
@@ -109,9 +121,25 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
       ceiling_share: speeds.length > 0 ? median(speeds) / (ceilingOurs * 1e9) : null,
       peak_rss_ours: Math.max(...pairs.map((pair) => pair.ours.peak_rss)),
       peak_rss_theirs: Math.max(...pairs.map((pair) => pair.theirs.peak_rss)),
+      ...(noted ? { notes } : {}),
       machine: settings.machine,
     },
   };
+}
+
+/** A contestant that produced fewer tokens, or was given others, would win for nothing. */
+function checkSameWork(bench: Bench, ours: Round, theirs: Round): void {
+  for (const [key, unit] of [
+    ["work", "units of work"],
+    ["prompt_tokens", "tokens of prompts"],
+  ] as const)
+    if (ours[key] !== undefined && theirs[key] !== undefined && ours[key] !== theirs[key])
+      throw new Error(`${bench.name}: ours did ${ours[key]} ${unit}, the peer ${theirs[key]}; no comparison`);
+}
+
+function medianNotes(rounds: readonly Round[]): Record<string, number> {
+  const names = new Set(rounds.flatMap((round) => Object.keys(round.notes ?? {})));
+  return Object.fromEntries([...names].map((name) => [name, median(rounds.map((round) => round.notes?.[name] ?? 0))]));
 }
 
 function figureOf(bench: Bench, round: Round): number {
@@ -152,6 +180,11 @@ export function formatTable(bench: Bench, outcomes: readonly Outcome[]): string 
     const share = c.ceiling_share === null ? "" : `; we reach ${(100 * c.ceiling_share).toFixed(0)} % of it`;
     return `ceiling beside ${c.peer}: ${ceilingOurs.toFixed(0)} GFLOP/s ours${share}, ${ceilingTheirs.toFixed(0)} theirs`;
   });
+  const notes = outcomes.flatMap(({ comparison: { peer, notes } }) =>
+    Object.entries({ [bench.ours.name]: notes?.ours, [peer]: notes?.theirs }).flatMap(([name, said]) =>
+      Object.entries(said ?? {}).map(([what, value]) => `${name}, ${what}: ${value.toPrecision(3)}`),
+    ),
+  );
   const machine = outcomes[0]?.comparison.machine ?? "";
   return [
     `${bench.name}: ${bench.summary}`,
@@ -160,6 +193,7 @@ export function formatTable(bench: Bench, outcomes: readonly Outcome[]): string 
     ...lines,
     "",
     ...ceilings,
+    ...notes,
     `A ratio is the median of ${outcomes[0]?.comparison.rounds ?? 0} paired rounds; above 1 we are better.`,
   ].join("\n");
 }

@@ -1,12 +1,13 @@
 // npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--verbose]
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism, cpus, totalmem } from "node:os";
+import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benches } from "./benches/index.ts";
 import { Child } from "./child.ts";
 import { compare, formatTable, nearest, type Outcome } from "./harness.ts";
-import { PythonMissingError, preparePeers } from "./peers/setup.ts";
+import { PythonMissingError, preparePeers, python } from "./peers/setup.ts";
 
 const MINIMUM_ROUNDS = 5;
 const WARMUP_ROUNDS = 2;
@@ -26,6 +27,8 @@ const usage = [
 class UsageError extends Error {}
 
 const children = new Set<Child>();
+const scratch = mkdtempSync(join(tmpdir(), "tenet-bench-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
@@ -52,11 +55,16 @@ async function main(): Promise<void> {
   const peers = peer === undefined ? bench.peers : [pick("peer", peer, bench.peers)];
 
   const say = (message: string) => console.error(message);
-  await preparePeers(say);
+  if (peers.some(({ command }) => command === python)) await preparePeers(say);
   const threads = availableParallelism();
+  const given: { task?: string } = {};
+  if (bench.prepare) {
+    given.task = join(scratch, "task.json");
+    writeFileSync(given.task, JSON.stringify(await bench.prepare()));
+  }
   const start = async (contestant: Parameters<typeof Child.start>[0]) => {
     say(`Building ${contestant.name} …`);
-    return Child.start(contestant, { threads, verbose }, (child) => children.add(child));
+    return Child.start(contestant, { threads, verbose, ...given }, (child) => children.add(child));
   };
 
   const ours = await start(bench.ours);

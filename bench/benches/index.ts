@@ -1,6 +1,10 @@
 import type { Bench } from "../harness.ts";
+import { checkpointing } from "./checkpointing.ts";
+import { decode, decodeOne } from "./decode.ts";
 import { gemm } from "./gemm.ts";
+import { revise } from "./revise.ts";
+import { score } from "./score.ts";
 import { trainStep } from "./train-step.ts";
 
 /** Every bench, in the order in which they are listed. */
-export const benches: readonly Bench[] = [trainStep, gemm];
+export const benches: readonly Bench[] = [trainStep, checkpointing, decode, decodeOne, revise, score, gemm];

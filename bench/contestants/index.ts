@@ -2,10 +2,10 @@ import { fileURLToPath } from "node:url";
 import type { Contestant } from "../harness.ts";
 import { python } from "../peers/setup.ts";
 
-/** Ours: a file of this folder. */
-export function tenet(file: string): Contestant {
+/** Ours: a file of this folder. With a name and arguments of its own, it can be the peer of ours without them. */
+export function tenet(file: string, name = "tenet", args: readonly string[] = []): Contestant {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  return { name: "tenet", command: process.execPath, args: ["--conditions=source", "--import", "tsx", path] };
+  return { name, command: process.execPath, args: ["--conditions=source", "--import", "tsx", path, ...args] };
 }
 
 /** A peer: a script of bench/peers, run by the peers' own Python. */

@@ -1,4 +1,5 @@
 // LoRA r = 16 on all projections of SmolLM2-135M's shapes, random weights, 8 × 256 tokens: forward, backward, AdamW.
+// --checkpointing computes activations anew in the backward pass.
 import {
   decoder,
   headName,
@@ -68,7 +69,7 @@ await serveContestant({
           config,
           weight: (name) => weights.get(name)!,
           lora: loraFrom(config, lora, parameters.tensors),
-          checkpointing: process.env.CHECKPOINTING === "1",
+          checkpointing: process.argv.includes("--checkpointing"),
         });
         const loss = linearCrossEntropy(hidden, weights.get(headName(config))!, reshape(targets, [rows * time])).mean();
         return { loss, gradient: parameters.gradient(loss) };

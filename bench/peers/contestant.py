@@ -5,14 +5,24 @@ import os
 import sys
 import time
 
-import torch
-
 # The protocol alone owns stdout: whatever a library prints goes to stderr.
 _answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
-threads = int(sys.argv[sys.argv.index("--threads") + 1])
-torch.set_num_threads(threads)
+
+def _argument(name):
+    return sys.argv[sys.argv.index(name) + 1]
+
+
+threads = int(_argument("--threads"))
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = str(threads)  # before whoever reads them is imported
+
+
+def task():
+    """What `prepare` of the bench returned."""
+    with open(_argument("--task"), encoding="utf8") as file:
+        return json.load(file)
 
 
 def _answer(message):
@@ -33,18 +43,34 @@ def peak_rss():
 
 
 def ceiling():
-    """GFLOP/s of a float32 2048 x 2048 x 2048 product, the best of twelve."""
+    """GFLOP/s of a float32 2048 x 2048 x 2048 product, the best of twelve.
+
+    By torch where the peer uses it; else by numpy, as loading torch would add to a peak of memory that is not the peer's.
+    """
     n = 2048
-    a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
+    if "torch" in sys.modules:
+        import torch
+
+        a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
+        multiply = torch.mm
+    else:
+        import numpy
+
+        random = numpy.random.default_rng(0)
+        a, b = (random.random((n, n), dtype=numpy.float32) for _ in range(2))
+        out = numpy.empty_like(a)
+        multiply = numpy.matmul
     best = float("inf")
     for _ in range(12):
         start = time.perf_counter()
-        torch.mm(a, b, out=out)
+        multiply(a, b, out=out)
         best = min(best, time.perf_counter() - start)
     return 2 * n**3 / best / 1e9
 
 
 def ready():
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
     _answer({"ready": True})
 
 

@@ -7,6 +7,9 @@ const folder = fileURLToPath(new URL(".venv", import.meta.url));
 const requirements = fileURLToPath(new URL("requirements.txt", import.meta.url));
 const finished = fileURLToPath(new URL(".venv/finished.txt", import.meta.url));
 
+const installHint =
+  "llama-cpp-python is compiled: on Debian and Ubuntu `apt install build-essential` provides what it needs. Run the bench again to retry.";
+
 /** No Python to make the peers' environment with. */
 export class PythonMissingError extends Error {}
 
@@ -16,18 +19,24 @@ export const python = fileURLToPath(
 );
 
 /**
- * Makes the peers' Python environment unless it is there already, and again when requirements.txt has changed.
+ * Makes the peers' Python environment unless it is there already, and updates it when requirements.txt has changed.
  * Throws PythonMissingError where there is no suitable Python, Error where making it fails.
  */
 export async function preparePeers(say: (message: string) => void): Promise<void> {
   const wanted = readFileSync(requirements, "utf8");
-  if (existsSync(finished) && readFileSync(finished, "utf8") === wanted) return;
-  const base = findPython();
-  say("Making the peers' Python environment in bench/peers/.venv, once: a download of about 3 GB on Linux.");
-  rmSync(folder, { recursive: true, force: true });
-  await execute(base, ["-m", "venv", folder], "On Debian and Ubuntu `apt install python3-venv` provides it.");
+  const outdated = existsSync(finished);
+  if (outdated && readFileSync(finished, "utf8") === wanted) return;
+  if (outdated) {
+    say("Updating the peers' Python environment in bench/peers/.venv.");
+    rmSync(finished);
+  } else {
+    const base = findPython();
+    say("Making the peers' Python environment in bench/peers/.venv, once: a download of about 3 GB on Linux.");
+    rmSync(folder, { recursive: true, force: true });
+    await execute(base, ["-m", "venv", folder], "On Debian and Ubuntu `apt install python3-venv` provides it.");
+  }
   const quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--quiet"];
-  await execute(python, ["-m", "pip", "install", ...quiet, "-r", requirements], "Run the bench again to retry.");
+  await execute(python, ["-m", "pip", "install", ...quiet, "-r", requirements], installHint);
   // Written last: an interrupted installation is made anew.
   writeFileSync(finished, wanted);
   say("The peers' Python environment is ready.");

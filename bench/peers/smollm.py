@@ -1,0 +1,15 @@
+"""The benchmarks' model in transformers, float32."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def load(path):
+    """The model and the tokenizer of a GGUF file."""
+    file = Path(path)
+    place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, attn_implementation="sdpa").eval()
+    tokenizer = AutoTokenizer.from_pretrained(**place, padding_side="left")
+    return model, tokenizer
