@@ -183,6 +183,17 @@ describe("mergeAdapter", () => {
       expect(await readdir(home)).toEqual(before);
     }));
 
+  it("refuses an adapter of another model, and takes an empty folder", () =>
+    withCheckpoint(family, async (checkpoint) => {
+      const adapter = await loadAdapter(await peftFolder("causal"), checkpoint.config);
+      const folder = newPath();
+      await mkdir(folder);
+      const shallow = { ...checkpoint, config: { ...checkpoint.config, num_hidden_layers: 1 } };
+      await expect(mergeAdapter(shallow, adapter, folder)).rejects.toThrow(/layers\.1\..* found another module/);
+      await mergeAdapter(checkpoint, adapter, folder, { dtype: "F16" });
+      expect((await readdir(folder)).sort()).toEqual(["config.json", "model.safetensors"]);
+    }));
+
   it("does not follow a tokenizer's link out of the checkpoint", () =>
     withCheckpoint(family, async (checkpoint, source) => {
       const secret = newPath();

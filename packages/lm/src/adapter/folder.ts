@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { lstat, mkdir, open, realpath, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, open, realpath, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ParameterSet, type ParameterShapes } from "@tenet/tensor";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
@@ -35,10 +35,8 @@ export function adapterShapes(
  */
 export async function saveAdapter(folder: string, adapter: Adapter & { readonly config: ModelConfig }): Promise<void> {
   const { parameters, lora, baseModel, config } = adapter;
-  const head = parameters.ranges.some(({ name }) => name === SCORE_WEIGHT);
-  const expected = adapterShapes(config, lora, { head });
-  const found = new Map(parameters.ranges.map(({ name, shape }) => [name, shape]));
-  compareShapes(found, expected, { file: folder, lora, fix: "Give the settings the parameters were made with." });
+  requireFit(adapter, config, folder);
+  const head = hasHead(adapter);
   const write = async (into: string) => {
     const tensors = parameters.ranges.map(({ name, shape }) => {
       return { name: PREFIX + name, dtype: "F32" as const, shape, data: parameters.view(name) };
@@ -49,6 +47,19 @@ export async function saveAdapter(folder: string, adapter: Adapter & { readonly 
   const there = await lstat(folder).catch(() => undefined);
   if (there) await write(folder);
   else await inNewFolder(folder, write);
+}
+
+/** Whether an adapter carries a scalar head beside its factors. */
+export function hasHead({ parameters }: Pick<Adapter, "parameters">): boolean {
+  return parameters.ranges.some(({ name }) => name === SCORE_WEIGHT);
+}
+
+/** @throws CheckpointError when an adapter's parameters are not those of its settings on a model of `config` */
+export function requireFit(adapter: Adapter, config: ModelConfig, file: string): void {
+  const { parameters, lora } = adapter;
+  const found = new Map(parameters.ranges.map(({ name, shape }) => [name, shape]));
+  const fix = "Give the model and the settings that the adapter was made with.";
+  compareShapes(found, adapterShapes(config, lora, { head: hasHead(adapter) }), { file, lora, fix });
 }
 
 /**
@@ -168,6 +179,8 @@ export async function inNewFolder(folder: string, write: (into: string) => Promi
   await mkdir(temporary);
   try {
     await write(temporary);
+    // Windows renames onto nothing, not even an empty folder.
+    await rmdir(place).catch(() => undefined);
     await rename(temporary, place);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });

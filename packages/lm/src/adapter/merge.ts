@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { readJson } from "../checkpoint/file.ts";
 import { type Checkpoint, type ModelConfig, type TensorToWrite, writeSafetensors } from "../checkpoint/index.ts";
-import { SCORE_WEIGHT } from "../decoder/index.ts";
-import { type Adapter, inNewFolder, requireInside, writeJson } from "./folder.ts";
+import { type Adapter, hasHead, inNewFolder, requireFit, requireInside, writeJson } from "./folder.ts";
 
 export interface MergeOptions {
   /** Type of the weights in the merged checkpoint. Default BF16. */
@@ -36,7 +35,8 @@ export async function mergeAdapter(
   { dtype = "BF16" }: MergeOptions = {},
 ): Promise<void> {
   await requireEmpty(folder);
-  if (adapter.parameters.ranges.some(({ name }) => name === SCORE_WEIGHT)) {
+  requireFit(adapter, checkpoint.config, checkpoint.path);
+  if (hasHead(adapter)) {
     throw new CheckpointError({
       file: folder,
       expected: "an adapter of a language model",
