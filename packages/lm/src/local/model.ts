@@ -1,6 +1,7 @@
 import { freemem } from "node:os";
 import { join } from "node:path";
 import { type DeviceName, type Feeds, resolveDevice, type Tensor } from "@tenet/tensor";
+import { adapterFactors, loadAdapter } from "../adapter/index.ts";
 import { cacheFolder, type ResolveOptions, resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
 import {
@@ -33,6 +34,8 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly threads?: number;
   /** Guess repeated text while decoding: exact, and fast where replies repeat their prompts. Default true. */
   readonly drafts?: boolean;
+  /** Folder of a LoRA adapter in PEFT's format to speak under. */
+  readonly adapter?: string;
   /** Samples decoded together at most. Default 64. */
   readonly slots?: number;
   /** Bytes that keys and values of a call may take. Default a quarter of the free memory. */
@@ -76,7 +79,9 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
   try {
     const text = await openText(checkpoint);
     const base = await Base.load(reference, checkpoint, text, options);
-    return await base.model(undefined);
+    if (options.adapter === undefined) return await base.model();
+    const loaded = await loadAdapter(options.adapter, checkpoint.config);
+    return await base.model({ id: options.adapter, ...adapterFactors(loaded) });
   } finally {
     await checkpoint.close();
   }
@@ -140,14 +145,14 @@ class Base {
     return graph;
   }
 
-  async model(adapter: LocalAdapter | undefined): Promise<LocalModel> {
+  async model(adapter?: LocalAdapter, options: { borrowed?: boolean } = {}): Promise<LocalModel> {
     const adapted = adapter ? [...adapter.factors.keys()].sort() : [];
     for (const path of adapted)
       if (!this.#weights.has(`${path}.weight`))
         throw new UsageError(`the adapter changes "${path}", which the model does not have`);
     const feeds = adapter ? adapterFeeds(adapter, (name) => this.weight(name)) : {};
     const engine = new Engine(this.config, await this.graph(adapted), feeds);
-    return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, adapter !== undefined);
+    return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, options.borrowed ?? false);
   }
 
   async close(): Promise<void> {
@@ -225,7 +230,7 @@ class View implements LocalModel {
   }
 
   withAdapter(adapter: LocalAdapter): Promise<LanguageModel> {
-    return this.#base.model(adapter);
+    return this.#base.model(adapter, { borrowed: true });
   }
 
   async *generate(requests: readonly GenerateRequest[], options: CallOptions = {}): AsyncGenerator<GenerateResult> {
