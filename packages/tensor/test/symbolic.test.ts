@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  after,
   argMax,
   broadcastTo,
   compile,
@@ -137,7 +138,6 @@ describe("one session, several sizes", () => {
     const gradients = grad(y.square().sum(), { dq: q, dk: k, dKeys: keys });
     const sizes = [
       [1, 3, 2],
-      // Rubbish of the run before must not come back where nothing is added up.
       [3, 0, 5],
       [2, 0, 3],
       [2, 4, 1],
@@ -148,6 +148,25 @@ describe("one session, several sizes", () => {
       k: filled([rows!, 2, time!, 4], (i) => Math.cos(3 * i)),
     }));
     await sameAtEverySize({ old, y, ...gradients }, sizes);
+  });
+
+  it("sums over nothing are 0, whatever lay in the memory", async () => {
+    const a = input("a", "float32", ["rows", 3, "inner"]);
+    const b = input("b", "float32", ["rows", 5, "inner"]);
+    const noise = input("noise", "float32", ["rows", 3, 5]);
+    // A tensor of the result's size is filled and given back just before the product.
+    let start = a;
+    const products: Record<string, Tensor> = {};
+    for (let i = 0; i < 8; i++) {
+      start = after(start, noise.add(i).exp().sum());
+      products[`y${i}`] = matmul(start, b, { transB: true, alpha: i + 1 });
+    }
+    const sizes = [0, 2, 0].map((inner) => ({
+      a: filled([4, 3, inner], (i) => Math.sin(i)),
+      b: filled([4, 5, inner], (i) => Math.cos(i)),
+      noise: filled([4, 3, 5], () => 1),
+    }));
+    await sameAtEverySize(products, sizes);
   });
 
   it("reductions and order over a named axis, empty rows included", async () => {

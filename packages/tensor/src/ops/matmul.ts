@@ -96,13 +96,15 @@ function multiply(g: GraphBuilder, operands: readonly Value[], node: Node<Matmul
 }
 
 /**
- * Whether a contraction over nothing, which is 0, may come out as rubbish: of a batch ONNX Runtime then clears the first
- * matrix alone. Only a symbolic extent can be empty unforeseen, and often the result is empty with it (attention within
- * one sequence): what is left are products such as probabilities with cached values.
+ * Whether a contraction over nothing, which is 0, may come out as rubbish: where an operand is transposed ONNX Runtime
+ * then clears only the first matrix of a batch. A static extent is known not to be empty, and often the result is empty
+ * with a symbolic one (attention within one sequence); what is left are gradients by what was cached and the like.
  */
 function leavesRubbish({ inputs: [, b], outputs: [y], attrs }: Node<MatmulAttrs>, inner: Dim): boolean {
-  const oneMatrix = b!.rank === 2 && !attrs.transA;
-  if (typeof inner === "number" || oneMatrix || y!.shape.slice(0, -2).every((dim) => dim === 1)) return false;
+  const { transA, transB } = attrs;
+  const oneMatrix = b!.rank === 2 && !transA;
+  if (typeof inner === "number" || !(transA || transB) || oneMatrix || y!.shape.slice(0, -2).every((dim) => dim === 1))
+    return false;
   // A sum of sizes is 0 when each of them is.
   const terms = dimTerms(inner);
   const emptiesResult = terms.some(([, names]) => dimDiv(numel(y!.shape), names.reduce<Dim>(dimMul, 1)) !== undefined);
