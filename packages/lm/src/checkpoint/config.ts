@@ -64,6 +64,8 @@ const published = z.object({
   tie_word_embeddings: z.boolean().optional(),
   attention_bias: z.boolean().optional(),
   mlp_bias: z.boolean().optional(),
+  /** Rotating a part of each head is not built; 1 is all of it. */
+  partial_rotary_factor: z.literal(1).nullish(),
   sliding_window: count(2 ** 31).nullish(),
   use_sliding_window: z.boolean().optional(),
   max_window_layers: z.int().min(0).nullish(),
