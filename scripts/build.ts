@@ -13,7 +13,8 @@ for (const folder of folders) {
   await build({
     cwd: folder,
     config: false,
-    entry: "src/index.ts",
+    // A package with a command has its program beside its face.
+    entry: existsSync(join(folder, "src/main.ts")) ? ["src/index.ts", "src/main.ts"] : "src/index.ts",
     format: "esm",
     platform: "node",
     target: "node20.19",

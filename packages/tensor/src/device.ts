@@ -3,6 +3,9 @@ import { DeviceError } from "./errors.ts";
 import { GraphBuilder, valueInfo } from "./onnx/builder.ts";
 import { encodeModel } from "./onnx/proto.ts";
 
+// What goes wrong is thrown; the runtime would also write it to stderr, a failed probe of a device included.
+ort.env.logLevel = "fatal";
+
 /** Where a graph runs, by ONNX Runtime's execution providers. */
 export type DeviceName = "cpu" | "webgpu" | "cuda" | "coreml" | "dml";
 
@@ -12,6 +15,9 @@ export interface DeviceReport {
   /** Why it cannot be used here. */
   readonly reason?: string;
 }
+
+/** Version of the ONNX Runtime that runs the graphs. */
+export const runtimeVersion: string = ort.env.versions.node ?? ort.env.versions.common;
 
 /** Devices in the order "auto" prefers them. CoreML is never chosen by itself: it runs few of a training graph's ops. */
 const preference: readonly DeviceName[] = ["cuda", "dml", "webgpu", "cpu"];
@@ -62,7 +68,9 @@ async function attempt(device: DeviceName): Promise<DeviceReport> {
     await session.release();
     return { device, usable: true };
   } catch (cause) {
-    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;
+    const message = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;
+    // The runtime's assertions begin with the place in its own source.
+    const reason = message.replace(/^\/\S+ .* was false\. /, "");
     return { device, usable: false, reason };
   }
 }

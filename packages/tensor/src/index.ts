@@ -10,7 +10,7 @@ export {
   type TensorData,
 } from "./compile.ts";
 export { describe, matmulFlops } from "./describe.ts";
-export { type DeviceName, type DeviceReport, listDevices, resolveDevice } from "./device.ts";
+export { type DeviceName, type DeviceReport, listDevices, resolveDevice, runtimeVersion } from "./device.ts";
 export { type Dim, dimAdd, dimDiv, dimMul, dimSub, numel, type Shape } from "./dims.ts";
 export { DeviceError, FeedError, GradientError, ShapeError, TensorError } from "./errors.ts";
 export { grad, vjp } from "./grad.ts";

