@@ -1,5 +1,8 @@
 // LoRA r = 16 on all projections of SmolLM2-135M's shapes, random weights, 8 × 256 tokens: forward, backward, AdamW.
 // --checkpointing computes activations anew in the backward pass.
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   decoder,
   headName,
@@ -13,12 +16,12 @@ import {
 import { AdamW, compile, input, ParameterSet, reshape, type Tensor, weight } from "@tenet/tensor";
 import { serveContestant } from "../contestant.ts";
 
-export const config: ModelConfig = {
+const config: ModelConfig = {
   model_type: "llama",
   vocab_size: 49152,
   hidden_size: 576,
   intermediate_size: 1536,
-  num_hidden_layers: Number(process.env.LAYERS ?? 30),
+  num_hidden_layers: 30,
   num_attention_heads: 9,
   num_key_value_heads: 3,
   head_dim: 64,
@@ -48,16 +51,28 @@ function fillRandom(data: Float32Array, deviation: number): Float32Array {
   return data;
 }
 
+/** Random weights in a file that is mapped, as a checkpoint's are; the file goes once the process has ended. */
+function writeWeights(): ReadonlyMap<string, Tensor> {
+  const folder = mkdtempSync(join(tmpdir(), "tenet-bench-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "weights.f32");
+  const file = openSync(path, "w");
+  const weights = new Map<string, Tensor>();
+  let offset = 0;
+  for (const [name, shape] of Object.entries(weightShapes(config))) {
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    const values = name.endsWith("norm.weight") ? data.fill(1) : fillRandom(data, 0.02);
+    writeSync(file, values, 0, values.byteLength, offset);
+    weights.set(name, weight(name, shape as number[], { path, offset }));
+    offset += Math.ceil(values.byteLength / 65536) * 65536;
+  }
+  closeSync(file);
+  return weights;
+}
+
 await serveContestant({
   build: async ({ threads }) => {
-    const weights = new Map<string, Tensor>();
-    for (const [name, shape] of Object.entries(weightShapes(config))) {
-      const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-      weights.set(
-        name,
-        weight(name, shape, { data: name.endsWith("norm.weight") ? data.fill(1) : fillRandom(data, 0.02) }),
-      );
-    }
+    const weights = writeWeights();
     const parameters = new ParameterSet(loraShapes(config, lora));
     for (const { name, shape } of parameters.ranges)
       if (name.includes("lora_A")) fillRandom(parameters.view(name), 1 / Math.sqrt(3 * shape[1]!));
