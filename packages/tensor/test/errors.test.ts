@@ -1,3 +1,4 @@
+import { runInThisContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import {
   abs,
@@ -35,6 +36,7 @@ import {
   softmax,
   sort,
   split,
+  type Tensor,
   TensorError,
   topK,
   transpose,
@@ -182,6 +184,14 @@ it("names the very line, of a method's caller too", () => {
   const line = (text: string) => Number(/errors\.test\.ts:(\d+):/.exec(text)?.[1]);
   expect([direct, method, composite, axis].map((text) => line(text) - line(before))).toEqual([1, 2, 3, 4]);
 });
+
+it.each(["/a folder/my (copy)/program.js", "file:///a%20folder/my%20(copy)/program.js"])(
+  "reads frames of %s",
+  (filename) => {
+    const program: (t: Tensor) => Tensor = runInThisContext("\n  (t) => t.matmul(t)", { filename });
+    expect(thrownBy(() => program(x)).message).toMatch(/\n {2}at \/a folder\/my \(copy\)\/program\.js:2:12$/);
+  },
+);
 
 describe("what enters a graph", () => {
   it("needs as many values as its shape says", () => {

@@ -272,5 +272,7 @@ describe("errors", () => {
     const turned = rotary(heads, angles.exp(), angles).sum();
     expect(() => grad(turned, [angles])).toThrow(/rotary has no gradient by its angles/);
     expect(() => grad(turned, [heads])).not.toThrow();
+    const fixed = rotary(heads, stopGradient(angles.exp()), stopGradient(angles)).sum();
+    expect(() => grad(fixed, [angles, heads])).not.toThrow();
   });
 });
