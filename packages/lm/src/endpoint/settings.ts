@@ -13,7 +13,10 @@ export const endpointSettingsSchema = z.strictObject({
   /** Up to and with the version, e.g. http://localhost:8000/v1 */
   baseUrl: z
     .url({ protocol: /^https?$/ })
-    .refine((url) => !new URL(url).password, "a password in an address ends up in logs: use apiKeyVariable"),
+    .refine(
+      (url) => !URL.canParse(url) || !new URL(url).password,
+      "a password in an address ends up in logs: use apiKeyVariable",
+    ),
   /** Absent: the only model that the server lists. */
   model: z.string().min(1).optional(),
   /** Name of the environment variable that holds the key. The key itself is never written down. */

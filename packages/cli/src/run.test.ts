@@ -1,0 +1,204 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { scriptedModel } from "@tenet/lm";
+import { afterAll, describe, expect, it, vi } from "vitest";
+import type { OpenModel } from "./chat.ts";
+import { type DoctorReport, type Io, run } from "./index.ts";
+
+const cache = mkdtempSync(join(tmpdir(), "tenet-cli-"));
+afterAll(() => rmSync(cache, { recursive: true, force: true }));
+
+/** A command's surroundings: what it writes is collected, Ctrl-C is a call. */
+function surroundings({ stdin, terminal = false }: { stdin?: string; terminal?: boolean } = {}) {
+  const written = { stdout: "", stderr: "" };
+  const collect = (name: "stdout" | "stderr") =>
+    Object.assign(new PassThrough(), { isTTY: false }).on("data", (chunk) => {
+      written[name] += chunk;
+    });
+  const input = Object.assign(new PassThrough(), { isTTY: terminal });
+  if (stdin !== undefined) input.end(stdin);
+  const listeners = new Set<() => void>();
+  const exits: number[] = [];
+  const io: Io = {
+    stdin: input,
+    stdout: collect("stdout"),
+    stderr: collect("stderr"),
+    env: { TENET_CACHE: cache },
+    onInterrupt(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    exit: (code) => exits.push(code),
+  };
+  const interrupt = () => {
+    for (const listener of listeners) listener();
+  };
+  return { io, written, input, interrupt, listeners, exits };
+}
+
+const open =
+  (script: Parameters<typeof scriptedModel>[0]): OpenModel =>
+  async () =>
+    scriptedModel(script);
+const turns = open({ fallback: (text) => `${text.split("\n").length} lines, the last is ${text.split("\n").at(-1)}` });
+
+describe("called wrongly, it exits with 2 and names what comes nearest", () => {
+  const cases: [string[], RegExp][] = [
+    [["modls"], /unknown command 'modls'\s+\(Did you mean models\?\)/],
+    [["models", "lss"], /Did you mean ls\?/],
+    [["chat", "--temprature", "1"], /Did you mean --temperature\?/],
+    [["chat", "--seed", "x"], /expected a number/],
+    [["chat", "--top-p", "3", "x y"], /--top-p: .*1/],
+    [["chat", "--device", "gpu"], /Allowed choices are auto, cpu/],
+    [["chat", "smollm2-135m-instrct", "Hi"], /did you mean smollm2-135m-instruct\?/],
+    [["chat", "--endpoint", "http://localhost:1/v1", "--threads", "2", "x y"], /--threads is for local models/],
+    [["chat", "--endpoint", "nonsense", "x y"], /baseUrl|URL/i],
+    [["models", "show", "zzz"], /the catalogue has smollm2-135m-instruct/],
+    [["models", "pull", "hf:nonsense"], /expected hf:owner\/name/],
+  ];
+  for (const [args, message] of cases)
+    it(args.join(" "), async () => {
+      const { io, written } = surroundings({ stdin: "" });
+      expect(await run(args, io)).toBe(2);
+      expect(written.stderr).toMatch(message);
+      expect(written.stderr).not.toContain("    at ");
+      expect(written.stdout).toBe("");
+    });
+
+  it("says it as an object with --json, and where from with --debug", async () => {
+    const { io, written } = surroundings({ stdin: "" });
+    expect(await run(["models", "show", "zzz", "--json", "--debug"], io)).toBe(2);
+    expect(JSON.parse(written.stdout).error).toMatchObject({ name: "UsageError", exitCode: 2 });
+    expect(written.stderr).toContain("    at ");
+  });
+});
+
+describe("chat", () => {
+  it("answers a prompt once", async () => {
+    const { io, written } = surroundings();
+    expect(await run(["chat", "Hello", "there", "--system", "Be brief."], io, { openModel: turns })).toBe(0);
+    expect(written.stdout).toBe("2 lines, the last is user: there\n");
+  });
+
+  it("takes a quoted prompt without a model, and options for sampling", async () => {
+    const openModel = vi.fn(open({ fallback: "one two three four" }));
+    const { io, written } = surroundings();
+    expect(await run(["chat", "Hello there", "--max-tokens", "2", "--temperature", "0"], io, { openModel })).toBe(0);
+    expect(openModel.mock.calls[0]?.[0]).toBeUndefined();
+    expect(written.stdout).toBe("one two\n");
+  });
+
+  it("answers what is piped in, as an object with --json", async () => {
+    const { io, written } = surroundings({ stdin: "Hello" });
+    expect(await run(["chat", "m", "--json"], io, { openModel: turns })).toBe(0);
+    expect(JSON.parse(written.stdout)).toMatchObject({
+      model: "scripted",
+      text: "1 lines, the last is user: Hello",
+      finishReason: "stop",
+      usage: { promptTokens: expect.any(Number), completionTokens: expect.any(Number) },
+    });
+    const empty = surroundings({ stdin: " \n" });
+    expect(await run(["chat", "m", "--json"], empty.io, { openModel: turns })).toBe(2);
+    expect(JSON.parse(empty.written.stdout).error.message).toMatch(/nothing to say/);
+  });
+
+  it("keeps the conversation, clears it, and survives a failed reply", async () => {
+    let calls = 0;
+    const openModel = open({
+      fallback: (text) => `${text.split("\n").length}.`,
+      fail: () => (calls++ === 2 ? new Error("the server hiccuped") : undefined),
+    });
+    const { io, written } = surroundings({ terminal: true, stdin: "a\nb\nfails\n/clear\n\nc\n/exit\nnever\n" });
+    expect(await run(["chat", "m"], io, { openModel })).toBe(0);
+    expect(written.stdout).toBe("1.\n3.\n1.\n");
+    expect(written.stderr).toContain("tenet: the server hiccuped\n");
+  });
+
+  it("Ctrl-C cancels the reply and keeps the conversation; twice, it ends with 130", async () => {
+    const openModel = open({ fallback: "slow ".repeat(100), tokenMs: 20 });
+    const { io, written, input, interrupt, listeners } = surroundings({ terminal: true });
+    const code = run(["chat", "m"], io, { openModel });
+    input.write("Go\n");
+    await vi.waitFor(() => expect(written.stdout).toContain("slow slow"), 10_000);
+    interrupt();
+    await vi.waitFor(() => expect(written.stdout).toContain("…"), 10_000);
+    interrupt();
+    await vi.waitFor(() => expect(written.stderr).toContain("Ctrl-C again"), 10_000);
+    interrupt();
+    expect(await code).toBe(130);
+    expect(listeners.size).toBe(0);
+  });
+
+  it("Ctrl-C ends a single reply with 130, keeping what there is; a second one ends at once", async () => {
+    const openModel = open({ fallback: "slow ".repeat(100), tokenMs: 20 });
+    const { io, written, interrupt, exits } = surroundings();
+    const code = run(["chat", "m", "Go"], io, { openModel });
+    await vi.waitFor(() => expect(written.stdout).toContain("slow slow"), 10_000);
+    interrupt();
+    interrupt();
+    expect(await code).toBe(130);
+    expect(exits).toEqual([130]);
+  });
+
+  it("reports a model that fails in one line", async () => {
+    const { io, written } = surroundings();
+    const openModel = open({ fail: () => new Error("out of order") });
+    expect(await run(["chat", "m", "Go"], io, { openModel })).toBe(1);
+    expect(written.stderr).toBe("tenet: out of order\n");
+  });
+
+  it("does not let a model's words steer the terminal", async () => {
+    const { io, written } = surroundings();
+    Object.assign(io.stdout, { isTTY: true });
+    const openModel = open({ fallback: "a\u001b]0;title\u0007b\u009b2Jc\td" });
+    expect(await run(["chat", "m", "Go"], io, { openModel })).toBe(0);
+    expect(written.stdout).toBe("a]0;titleb2Jc\td\n");
+  });
+});
+
+describe("models", () => {
+  it("lists the catalogue, for people and for programs", async () => {
+    const { io, written } = surroundings();
+    expect(await run(["models", "ls"], io)).toBe(0);
+    expect(written.stdout).toMatch(/smollm2-135m-instruct +135M +98\.4 MB +Apache-2\.0 +- +default/);
+    const other = surroundings();
+    expect(await run(["models", "ls", "--json"], other.io)).toBe(0);
+    const [model] = JSON.parse(other.written.stdout).models;
+    expect(model).toMatchObject({ name: "smollm2-135m-instruct", default: true, path: null });
+    expect(model.sources[0]).toMatchObject({ bytes: 98362432, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+  });
+
+  it("shows where a model comes from", async () => {
+    const { io, written } = surroundings();
+    expect(await run(["models", "show", "smollm2-135m-instruct"], io)).toBe(0);
+    expect(written.stdout).toMatch(/licence +Apache-2\.0/);
+    expect(written.stdout).toContain("tenet models pull smollm2-135m-instruct");
+  });
+
+  it("says how to proceed without a network", async () => {
+    const { io, written } = surroundings();
+    expect(await run(["models", "pull", "smollm2-135m-instruct", "--offline"], io)).toBe(1);
+    expect(written.stderr).toMatch(/put the file at/);
+  });
+});
+
+it("doctor reports the machine", async () => {
+  const { io, written } = surroundings();
+  expect(await run(["doctor", "--json"], io)).toBe(0);
+  const report = JSON.parse(written.stdout) as DoctorReport;
+  expect(report).toMatchObject({
+    node: { version: process.versions.node, supported: true },
+    machine: { platform: process.platform, cores: expect.any(Number), memory: expect.any(Number) },
+    runtime: { onnxruntime: expect.stringMatching(/^\d+\.\d+/) },
+    cache: { path: cache, writable: true, free: expect.any(Number) },
+    model: { name: "smollm2-135m-instruct", path: null },
+  });
+  expect(report.runtime.devices).toContainEqual({ device: "cpu", usable: true });
+  for (const { usable, reason } of report.runtime.devices) expect(usable || reason).toBeTruthy();
+  expect(report.works.find(({ what }) => what === "chat with a local model")).toMatchObject({
+    works: false,
+    how: expect.stringContaining("tenet models pull"),
+  });
+});
