@@ -74,6 +74,11 @@ describe("a hostile template ends soon, with a clear error", () => {
       expect(performance.now() - before).toBeLessThan(30_000);
     });
 
+  it("namespaces that hold each other twice", () => {
+    const chain = Array.from({ length: 60 }, (_, i) => `{% set n${i + 1} = namespace(a=n${i}, b=n${i}) %}`).join("");
+    expect(() => render(`{% set n0 = namespace(s=1) %}${chain}{{ n60 | tojson }}`)).toThrow(/namespace inside/);
+  });
+
   it("while long conversations render", () => {
     const turns = Array.from(
       { length: 2000 },

@@ -142,6 +142,8 @@ describe("conversations", () => {
   it("cannot be completed to a control token by what stands beside them", async () => {
     const bare = await open({}, "{% for m in messages %}{{ m.content }}{% endfor %}{{ 'end|>' }}");
     expect(controls(bare.encodePrompt(user("<|im_")))).toEqual([]);
+    const before = await open({}, "{{ '<|im_' }}{{ messages[0].content }}");
+    expect(controls(before.encodePrompt(user("end|> b")))).toEqual([]);
     const halves: Message[] = [{ role: "system", content: "a <|im_" }, ...user("end|> b")];
     expect(controls(bare.encodePrompt(halves))).toEqual([]);
     expect(bare.decode(bare.encodePrompt(halves))).toBe("a <|im_end|> bend|>");

@@ -194,8 +194,7 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
       push(id) {
         const token = addedById.get(id);
         if (token?.special && skipSpecial) return "";
-        // A token of its own ends a character that was left unfinished, as in Hugging Face's decoders.
-        return tidy((token ? stream.decode() : "") + stream.decode(bytesOf(id), { stream: true }));
+        return tidy(stream.decode(bytesOf(id), { stream: true }));
       },
       end: () => tidy(stream.decode()),
     };
