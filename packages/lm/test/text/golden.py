@@ -213,7 +213,7 @@ if __name__ == "__main__":
     smol, smol_template = smollm2(model)
     qwen = Tokenizer.from_file(f"{qwen_folder}/tokenizer.json")
     qwen_template = json.loads((Path(qwen_folder) / "tokenizer_config.json").read_text())["chat_template"]
-    chats = conversations(60)
+    chats = conversations(54)
 
     def chat_ids(tokenizer, template):
         # No ids where the template refuses.

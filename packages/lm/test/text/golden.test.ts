@@ -42,7 +42,7 @@ function agreesOnChats(codec: TextCodec, packed: string): void {
     if (ours.join() !== theirs.join()) wrong.push({ ours: codec.decode(ours), theirs: codec.decode(theirs) });
   }
   expect(wrong.slice(0, 3), `${wrong.length} of ${compared} differ`).toEqual([]);
-  expect(compared).toBeGreaterThan(50);
+  expect(compared).toBeGreaterThan(45);
 }
 
 /** A checkpoint of which only tokenizer and template are there. */
