@@ -1,5 +1,5 @@
 import { BudgetError } from "../language-model/errors.ts";
-import type { Usage, UsageTotals } from "../language-model/types.ts";
+import { noUsage, type Usage, type UsageTotals } from "../language-model/types.ts";
 import type { EndpointSettings } from "./settings.ts";
 
 /** Counts what was used and says when the budget is spent. */
@@ -16,15 +16,7 @@ export interface Ledger {
  * be overshot by the calls under way at that moment and by nothing else.
  */
 export function createLedger({ price, budget }: Pick<EndpointSettings, "price" | "budget">): Ledger {
-  const totals: UsageTotals = {
-    promptTokens: 0,
-    completionTokens: 0,
-    completions: 0,
-    scored: 0,
-    failedAttempts: 0,
-    estimated: 0,
-    ...(price && { costUsd: 0 }),
-  };
+  const totals: UsageTotals = { ...noUsage(), ...(price && { costUsd: 0 }) };
   return {
     totals,
     admit() {

@@ -16,8 +16,8 @@ import type {
   Score,
   ScoreRequest,
   ScoreResult,
-  UsageTotals,
 } from "./types.ts";
+import { noUsage } from "./types.ts";
 import { inOrderOfCompletion, sleep } from "./work.ts";
 
 /** What a rule is told besides the prompt's text. */
@@ -87,14 +87,7 @@ export function promptText(prompt: Prompt): string {
  * const model = scriptedModel({ rules: [{ when: /capital of France/, reply: "Paris." }] });
  */
 export function scriptedModel(script: ScriptedOptions): LanguageModel {
-  const totals: UsageTotals = {
-    promptTokens: 0,
-    completionTokens: 0,
-    completions: 0,
-    scored: 0,
-    failedAttempts: 0,
-    estimated: 0,
-  };
+  const totals = noUsage();
   let calls = 0;
   let closed = false;
 

@@ -153,6 +153,11 @@ export interface UsageTotals extends Usage {
   estimated: number;
 }
 
+/** The totals of a model that was not used yet. */
+export function noUsage(): UsageTotals {
+  return { promptTokens: 0, completionTokens: 0, completions: 0, scored: 0, failedAttempts: 0, estimated: 0 };
+}
+
 /**
  * A language model, local or remote: it continues prompts and it scores given continuations.
  *

@@ -12,6 +12,7 @@ import {
   type GenerateRequest,
   type GenerateResult,
   type LanguageModel,
+  noUsage,
   type Prompt,
   resolveSampling,
   type ScoreRequest,
@@ -188,14 +189,7 @@ class View implements LocalModel {
   readonly #base: Base;
   readonly #engine: Engine;
   readonly #borrowed: boolean;
-  readonly #totals: UsageTotals = {
-    promptTokens: 0,
-    completionTokens: 0,
-    completions: 0,
-    scored: 0,
-    failedAttempts: 0,
-    estimated: 0,
-  };
+  readonly #totals = noUsage();
   #prefixes: Prefix[] = [];
   #closed = false;
 
