@@ -6,6 +6,19 @@ import type { GenerationGraph } from "./graph.ts";
 /** New tokens at most in one call: bounds the memory of activations. */
 export const tokensPerCall = 512;
 
+/** Takes from the front what fits one call together; the first always does. Gives what was taken and its tokens. */
+export function takeCall<T>(waiting: T[], tokensOf: (item: T) => number): { batch: T[]; size: number } {
+  const batch: T[] = [];
+  let size = 0;
+  while (waiting.length > 0) {
+    const length = tokensOf(waiting[0]!);
+    if (batch.length > 0 && size + length > tokensPerCall) break;
+    batch.push(waiting.shift()!);
+    size += length;
+  }
+  return { batch, size };
+}
+
 /** Positions that were computed once and are the beginning of several texts: one row of keys and values. */
 export interface Prefix {
   readonly tokens: readonly number[];

@@ -18,7 +18,7 @@ import {
 import type { TextCodec } from "../text/index.ts";
 import type { KeyValueCache } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
-import { type Engine, type Prefix, type Stretch, tokensPerCall } from "./engine.ts";
+import { type Engine, type Prefix, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
 
 /** A request that passed all checks. */
 export interface Job {
@@ -60,10 +60,9 @@ export async function* generateJobs(
   // Slots in use are always the first ones.
   const active: Sample[] = [];
 
-  const finish = (sample: Sample, reason: FinishReason): GenerateResult => sample.finish(reason);
   for (;;) {
     if (options.signal?.aborted) {
-      for (const sample of active) if (sample.begun) yield finish(sample, "cancelled");
+      for (const sample of active) if (sample.begun) yield sample.finish("cancelled");
       throw options.signal.reason;
     }
     while (active.length < slots && (ready.length > 0 || waiting.length > 0)) {
@@ -72,7 +71,7 @@ export async function* generateJobs(
         const sample = ready.shift()!;
         const reason = sample.take(sample.first);
         if (reason) {
-          yield finish(sample, reason);
+          yield sample.finish(reason);
           continue;
         }
         sample.place(cache, active.length);
@@ -102,7 +101,7 @@ export async function* generateJobs(
         active[slot] = moved;
       }
       cache.clear(active.length);
-      yield finish(sample, reason);
+      yield sample.finish(reason);
     }
     // Let the program see to its timers and signals between calls.
     await new Promise((resolve) => setImmediate(resolve));
@@ -118,14 +117,7 @@ async function prefill(
   options: CallOptions,
 ): Promise<Sample[]> {
   const common = shared?.tokens.length ?? 0;
-  const batch: Job[] = [];
-  let size = 0;
-  while (waiting.length > 0) {
-    const length = waiting[0]!.tokens.length - common;
-    if (batch.length > 0 && size + length > tokensPerCall) break;
-    batch.push(waiting.shift()!);
-    size += length;
-  }
+  const { batch, size } = takeCall(waiting, ({ tokens }) => tokens.length - common);
   let base = shared;
   // A prompt longer than a call becomes a beginning of its own, but for its last token.
   if (size > tokensPerCall) base = await engine.prefix(batch[0]!.tokens.slice(0, -1), shared);

@@ -1,6 +1,6 @@
 import { logSoftmax, type Score, type ScoreResult } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import { type Engine, type Prefix, type Stretch, tokensPerCall } from "./engine.ts";
+import { type Engine, type Prefix, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
 
 export interface ScoreJob {
   readonly position: number;
@@ -23,14 +23,7 @@ export async function* scoreJobs(
   const common = shared?.tokens.length ?? 0;
   while (waiting.length > 0) {
     signal?.throwIfAborted();
-    const batch: ScoreJob[] = [];
-    let size = 0;
-    while (waiting.length > 0) {
-      const length = rowLength(waiting[0]!) - common;
-      if (batch.length > 0 && size + length > tokensPerCall) break;
-      batch.push(waiting.shift()!);
-      size += length;
-    }
+    const { batch, size } = takeCall(waiting, (job) => rowLength(job) - common);
     let base = shared;
     if (size > tokensPerCall) base = await engine.prefix(batch[0]!.prompt.slice(0, -1), shared);
     const start = base?.tokens.length ?? 0;

@@ -40,7 +40,10 @@ export async function mappedWeights(checkpoint: Checkpoint, folder: string): Pro
 async function identity(checkpoint: Checkpoint): Promise<string> {
   const files = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file))].sort();
   const facts = await Promise.all(
-    files.map(async (file) => [file, (await stat(file)).size, (await stat(file)).mtimeMs]),
+    files.map(async (file) => {
+      const { size, mtimeMs } = await stat(file);
+      return [file, size, mtimeMs];
+    }),
   );
   return createHash("sha256")
     .update(JSON.stringify([facts, weightShapes(checkpoint.config)]))
