@@ -1,0 +1,135 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+
+/*
+ * What flows between stages. A row is plain JSON; it has an id that is a function of its content, and it names what it came
+ * from: parent rows, model, adapter, constitution, principles, seed.
+ */
+
+export const messageSchema = z.strictObject({
+  role: z.enum(["system", "user", "assistant"]),
+  content: z.string(),
+});
+
+/** Where a row came from. Absent fields do not apply: a prompt read from a file has none but its source. */
+export const originSchema = z.strictObject({
+  /** File, dataset or stage. */
+  source: z.string().optional(),
+  /** `LanguageModel.id`s that wrote the row, by role. */
+  models: z.record(z.string(), z.string()).optional(),
+  /** SHA-256 of the constitution. */
+  constitution: z.string().optional(),
+  /** Ids of the principles that were drawn, in order. */
+  principles: z.array(z.string()).optional(),
+  seed: z.int().optional(),
+  /** Ids of the rows it was made from. */
+  parents: z.array(z.string()).default([]),
+});
+export type Origin = z.output<typeof originSchema>;
+
+const row = { id: z.string().min(1), origin: originSchema };
+
+/** A conversation whose last turn waits for a reply. */
+const conversation = z
+  .array(messageSchema)
+  .min(1)
+  .refine((messages) => messages.at(-1)?.role === "user", { error: "the last message must be the user's" });
+
+export const promptRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  /** Topic or kind, e.g. "diagnosis"; reports are broken down by it. */
+  category: z.string().optional(),
+  /** A harmless look-alike: refusing it is a fault. */
+  benign: z.boolean().optional(),
+});
+export type PromptRow = z.output<typeof promptRowSchema>;
+
+/** One reply to a prompt. */
+export const responseRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  response: z.string(),
+  finishReason: z.enum(["stop", "length", "filtered"]),
+  category: z.string().optional(),
+  benign: z.boolean().optional(),
+});
+export type ResponseRow = z.output<typeof responseRowSchema>;
+
+/** A critique–revision chain: y⁰, then per round a principle, a critique and a revision. METHODS §2. */
+export const chainRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  /** y⁰ … : the first response and every revision that was accepted, in order. */
+  responses: z.array(z.string()).min(1),
+  rounds: z.array(
+    z.strictObject({
+      principle: z.string(),
+      critique: z.string(),
+      /** As the reviser wrote it, accepted or not. */
+      revision: z.string().optional(),
+      /** Why the revision did not replace the response before it, or why there is none. */
+      rejected: z.string().optional(),
+    }),
+  ),
+  category: z.string().optional(),
+  benign: z.boolean().optional(),
+});
+export type ChainRow = z.output<typeof chainRowSchema>;
+
+/** A completion to learn, behind its prompt: loss falls on the completion only. */
+export const exampleRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  completion: z.string().min(1),
+  /** Factor of its loss. */
+  weight: z.number().min(0).default(1),
+});
+export type ExampleRow = z.output<typeof exampleRowSchema>;
+
+/** Two replies to one prompt. */
+export const pairRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  a: z.string(),
+  b: z.string(),
+});
+export type PairRow = z.output<typeof pairRowSchema>;
+
+/** A pair with what somebody preferred. METHODS §3, §4. */
+export const preferenceRowSchema = pairRowSchema.extend({
+  /** Probability that `a` is the better one; the soft target itself, not its argmax. */
+  p: z.number().min(0).max(1),
+  /** Factor of its loss. */
+  weight: z.number().min(0).default(1),
+  label: z.enum(["ai", "human", "ranking", "check"]),
+  /** How the label came about, for people: each step with its figures. */
+  explanation: z.array(z.record(z.string(), z.json())).default([]),
+});
+export type PreferenceRow = z.output<typeof preferenceRowSchema>;
+
+/**
+ * A row's id: 16 hexadecimal digits of the SHA-256 of its kind and the content that makes it what it is. Equal content gives
+ * equal ids on every machine; 64 bits keep a million rows apart with a chance of 3e-8 of one clash.
+ *
+ * @example
+ * rowId("prompt", [{ role: "user", content: "Hello" }]) === rowId("prompt", [{ role: "user", content: "Hello" }]); // true
+ */
+export function rowId(kind: string, ...content: readonly z.core.util.JSONType[]): string {
+  return createHash("sha256")
+    .update(JSON.stringify([kind, ...content]))
+    .digest("hex")
+    .slice(0, 16);
+}
+
+/**
+ * What one input row became. Item stages are async generators of these, in any order: each is stored whole or not at all, so
+ * that a killed stage continues with the rows that have none.
+ */
+export interface Outcome<Row> {
+  /** Id of the input row. */
+  readonly input: string;
+  readonly rows: readonly Row[];
+  /** Why the row could not be used; it is kept, counted and reported, never silently dropped. */
+  readonly aside?: string;
+}
