@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import * as align from "@tenet/align";
 import * as lm from "@tenet/lm";
 import * as tensor from "@tenet/tensor";
 import ts from "typescript";
@@ -36,9 +37,9 @@ function pageExamples(text: string): string[] {
   return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code!);
 }
 
-/** Runs code with both packages' exports in scope; a line `expression; // value` must have that value. */
+/** Runs code with the packages' exports in scope; a line `expression; // value` must have that value. */
 async function run(code: string): Promise<void> {
-  const scope: Record<string, unknown> = { ...tensor, ...lm, expect };
+  const scope: Record<string, unknown> = { ...tensor, ...lm, ...align, expect };
   const checked = code
     .replaceAll(/^import .*$/gm, "")
     .replaceAll(
