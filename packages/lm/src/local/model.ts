@@ -58,8 +58,11 @@ export interface LocalModel extends LanguageModel {
   readonly text: TextCodec;
   /** A frozen weight as a graph tensor, for graphs that train on top of it. */
   weight(name: string): Tensor;
-  /** The same base under an adapter; costs the adapter's own memory. Closing it leaves the base open. */
-  withAdapter(adapter: LocalAdapter): Promise<LanguageModel>;
+  /**
+   * The same base under an adapter, or under none; costs the adapter's own memory. It remembers nothing of what was asked of
+   * others. Closing it leaves the base open.
+   */
+  withAdapter(adapter?: LocalAdapter): Promise<LanguageModel>;
 }
 
 /**
@@ -223,7 +226,7 @@ class View implements LocalModel {
     return this.#base.weight(name);
   }
 
-  withAdapter(adapter: LocalAdapter): Promise<LanguageModel> {
+  withAdapter(adapter?: LocalAdapter): Promise<LanguageModel> {
     return this.#base.model(adapter, { borrowed: true });
   }
 
