@@ -1,0 +1,136 @@
+import {
+  clip,
+  exp,
+  fill,
+  greater,
+  logSigmoid,
+  logSumExp,
+  maximum,
+  mul,
+  scatterAdd,
+  softmax,
+  stopGradient,
+  type Tensor,
+} from "@tenet/tensor";
+import { k3 } from "./kl.ts";
+
+/*
+ * Losses as pure functions of symbolic tensors. Tokens stand in one flat axis [n]; padding is a token of weight 0. Weights
+ * say what a mean is over: 1/n for a mean over n tokens, 1/(G·|oᵢ|) for a mean over G responses of their means. So a batch
+ * that is computed in several calls has the loss of the whole: weights are those of the whole batch, and losses add up.
+ */
+
+export interface PolicyTerms {
+  /** log π(yₜ) under the policy that learns. [n] */
+  readonly logprobs: Tensor;
+  /** log π_old(yₜ) of the policy that sampled. [n] */
+  readonly oldLogprobs: Tensor;
+  /** Aₜ. [n] */
+  readonly advantages: Tensor;
+  /** [n] */
+  readonly weights: Tensor;
+}
+
+/**
+ * The clipped surrogate: Σ w·max(−ρA, −clip(ρ, 1−ε, 1+ε)·A) with ρ = exp(log π − log π_old).
+ *
+ * Of tokens [n] it is PPO's and GRPO's; of sums over sequences [sequences] it is the form TRL gives RLOO, whose gradient is
+ * REINFORCE's, −A·∇log π(y|x), wherever ρ = 1. Beside it, without gradient and weighted alike: the mean ratio, the share of
+ * terms that are clipped, and ½(log ρ)², which estimates KL(π_old‖π) (k2).
+ * Source: PPO (1707.06347), eq. 7, negated.
+ */
+export function policyLoss({ logprobs, oldLogprobs, advantages, weights }: PolicyTerms, epsilon: number) {
+  const difference = logprobs.sub(oldLogprobs);
+  const ratio = exp(difference);
+  const free = ratio.mul(advantages).neg();
+  const clipped = clip(ratio, { min: 1 - epsilon, max: 1 + epsilon })
+    .mul(advantages)
+    .neg();
+  const mean = (x: Tensor) => stopGradient(weightedSum(x, weights));
+  return {
+    loss: weightedSum(maximum(free, clipped), weights),
+    ratio: mean(ratio),
+    clipFraction: mean(greater(clipped, free).cast("float32")),
+    approxKl: mean(difference.square().mul(0.5)),
+  };
+}
+
+export interface ValueTerms {
+  /** V(sₜ) of the network that learns. [n] */
+  readonly values: Tensor;
+  /** V(sₜ) at the time of the rollout. [n] */
+  readonly oldValues: Tensor;
+  /** Rₜ = Aₜ + V_old(sₜ), advantages before whitening. [n] */
+  readonly returns: Tensor;
+  /** [n] */
+  readonly weights: Tensor;
+}
+
+/**
+ * The clipped value loss: ½ Σ w·max((V − R)², (V_old + clip(V − V_old, ±ε) − R)²).
+ * Source: as in OpenAI's baselines and TRL; METHODS §5. The paper of PPO has no clipping here.
+ */
+export function valueLoss({ values, oldValues, returns, weights }: ValueTerms, epsilon: number) {
+  const near = oldValues.add(clip(values.sub(oldValues), { min: -epsilon, max: epsilon }));
+  const free = values.sub(returns).square();
+  const clipped = near.sub(returns).square();
+  return {
+    loss: weightedSum(maximum(free, clipped), weights).mul(0.5),
+    clipFraction: stopGradient(weightedSum(greater(clipped, free).cast("float32"), weights)),
+  };
+}
+
+/** Σ w·k3 of the policy to the reference, with gradient: the penalty inside GRPO's loss. GRPO (2402.03300), eq. 4. */
+export function klLoss(logprobs: Tensor, referenceLogprobs: Tensor, weights: Tensor): Tensor {
+  return weightedSum(k3(logprobs.sub(referenceLogprobs)), weights);
+}
+
+export interface DpoTerms {
+  /** log π(y|x) of both sides, summed over tokens. [pairs] */
+  readonly a: Tensor;
+  readonly b: Tensor;
+  /** The same under the reference. [pairs] */
+  readonly referenceA: Tensor;
+  readonly referenceB: Tensor;
+  /** Probability that a is the better one. [pairs] */
+  readonly p: Tensor;
+  /** [pairs] */
+  readonly weights: Tensor;
+}
+
+/**
+ * DPO with a soft target: −Σ w·(p·log σ(h) + (1−p)·log σ(−h)), h = β·((log π(a) − log π_ref(a)) − (log π(b) − log π_ref(b))).
+ *
+ * p = 1 is DPO's own loss; p = 1 − ε is conservative DPO, TRL's `label_smoothing`. Beside it, without gradient: the implicit
+ * rewards β·(log π − log π_ref) of both sides [pairs].
+ * Source: DPO (2305.18290), eq. 7; "A note on DPO with noisy preferences" (Mitchell, 2023), eq. 3.
+ */
+export function dpoLoss({ a, b, referenceA, referenceB, p, weights }: DpoTerms, beta: number) {
+  const rewardA = a.sub(referenceA).mul(beta);
+  const rewardB = b.sub(referenceB).mul(beta);
+  const margin = rewardA.sub(rewardB);
+  const likelihood = p.mul(logSigmoid(margin)).add(p.neg().add(1).mul(logSigmoid(margin.neg())));
+  return {
+    loss: weightedSum(likelihood, weights).neg(),
+    rewardA: stopGradient(rewardA),
+    rewardB: stopGradient(rewardB),
+  };
+}
+
+/**
+ * Sums over sequences: values [n] and for each the number of its sequence, int32 [n] → [count]. Padding may name any
+ * sequence as long as its value is 0.
+ */
+export function sequenceSums(values: Tensor, sequences: Tensor, count: number): Tensor {
+  return scatterAdd(fill([count], 0), sequences, values);
+}
+
+/** Entropy of the next token, H = log Σ exp(z) − Σ softmax(z)·z, in nats. Logits [.., vocabulary] → [..]. */
+export function entropy(logits: Tensor): Tensor {
+  return logSumExp(logits).sub(mul(softmax(logits), logits).sum(-1));
+}
+
+/** Σ w·x, a scalar. */
+export function weightedSum(x: Tensor, weights: Tensor): Tensor {
+  return x.mul(weights).sum();
+}
