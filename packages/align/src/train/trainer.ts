@@ -1,0 +1,366 @@
+import {
+  type Adapter,
+  adapterFactors,
+  adapterShapes,
+  initialiseAdapter,
+  type LocalAdapter,
+  type LocalModel,
+  type LoraConfig,
+  loadAdapter,
+  SCORE_WEIGHT,
+  saveAdapter,
+  weightShapes,
+} from "@tenet/lm";
+import {
+  AdamW,
+  clipByGlobalNorm,
+  compile,
+  type DeviceName,
+  decodeAdamW,
+  encodeAdamW,
+  type Feeds,
+  type Outputs,
+  ParameterSet,
+  type ParameterShapes,
+  type Program,
+  type ScheduleOptions,
+  schedule,
+  type Tensor,
+  type TensorData,
+} from "@tenet/tensor";
+import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
+import { type Item, type PackedBatch, pack } from "./packing.ts";
+import { Programs } from "./programs.ts";
+
+export interface TrainerOptions {
+  /** The frozen base. Several trainers may share one: its weights are mapped once. */
+  readonly model: LocalModel;
+  /** What is trained. */
+  readonly tuning: Tuning;
+  readonly optimizer: OptimizerOptions;
+  /** Names the random start of the factors and of the scalar head. */
+  readonly seed: number;
+  /** Folder of an adapter to begin from, as an earlier stage left it; its rank, alpha and modules must be `tuning.lora`'s. */
+  readonly from?: string | undefined;
+  /** Lengths that rows may have (see `rowTimes`). */
+  readonly times: readonly number[];
+  /** Places of a micro-batch: bounds the memory of activations. Default 2048. */
+  readonly microBatchTokens?: number | undefined;
+  /** Sequences of each item, 2 for pairs. Default 1. */
+  readonly sequencesPerItem?: number | undefined;
+  /** Compute activations anew in the backward pass: about a quarter of the memory, 1.25 × the time. Default false. */
+  readonly checkpointing?: boolean | undefined;
+  readonly device?: DeviceName | "auto";
+  readonly threads?: number;
+}
+
+export interface OptimizerOptions {
+  readonly learningRate: number;
+  readonly schedule: ScheduleOptions["kind"];
+  /** Steps over which the learning rate rises from 0. */
+  readonly warmupSteps: number;
+  /** Updates in all: where linear and cosine schedules reach 0. */
+  readonly steps: number;
+  readonly betas: readonly [number, number];
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** The gradient's norm is clipped to this; 0 leaves it. */
+  readonly maxGradNorm: number;
+}
+
+/**
+ * What a loss is for one micro-batch. It is summed over micro-batches, never averaged: let its weights carry the
+ * normalisation (1/tokens of the whole batch), so that a batch computed in pieces has the gradient of the whole.
+ */
+export type BuildLoss = (graph: BatchGraph) => {
+  readonly loss: Tensor;
+  /** Scalars to report, summed over micro-batches likewise. */
+  readonly metrics?: Readonly<Record<string, Tensor>>;
+};
+
+/** What is computed for each chosen place without a gradient, by name. Each [n]. */
+export type BuildForward = (graph: BatchGraph) => Readonly<Record<string, Tensor>>;
+
+/** Loss and metrics, summed over the micro-batches of a step. */
+export type Sums = { readonly loss: number } & Readonly<Record<string, number>>;
+
+export interface Update {
+  /** Updates done, this one included. */
+  readonly step: number;
+  /** Before clipping. */
+  readonly gradNorm: number;
+  readonly learningRate: number;
+}
+
+/** A loss with its compiled programs, one for each row length that has occurred. */
+export interface Objective {
+  /** Adds the loss's gradient on some items to what the next `update` applies. */
+  accumulate(items: readonly Item[]): Promise<Sums>;
+  /** The sums without a gradient. */
+  evaluate(items: readonly Item[]): Promise<Sums>;
+  close(): Promise<void>;
+}
+
+/** Values at chosen places: per item, per sequence, one number a chosen place. */
+export type PlaceValues = readonly (readonly Float32Array[])[];
+
+export interface Forward {
+  /**
+   * Computes the values for some items. @param parameters others than the trainer's own, of the same shapes: a reference
+   * policy under the same program
+   */
+  run(items: readonly Item[], parameters?: ParameterSet): Promise<Readonly<Record<string, PlaceValues>>>;
+  close(): Promise<void>;
+}
+
+/** A saved state belongs to another trainer. */
+export class TrainerError extends Error {
+  override readonly name = "TrainerError";
+}
+
+/**
+ * Opens a trainer: parameters on top of a frozen model, their optimizer, and the losses they are trained by.
+ * Errors: those of loading the adapter it begins from; TrainerError when that one does not fit.
+ */
+export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
+  const { model, tuning, seed, from } = options;
+  const parameters = new ParameterSet(tunedShapes(model, tuning));
+  initialiseAdapter(parameters, { seed });
+  if (from !== undefined) copyAdapter(await loadAdapter(from, model.config), parameters, tuning.lora, from);
+  if (!tuning.lora) await copyWeights(model, parameters);
+  return new Trainer(options, parameters);
+}
+
+export class Trainer {
+  readonly model: LocalModel;
+  readonly tuning: Tuning;
+  /** What is trained, as one flat vector; shared with every adapter view. */
+  readonly parameters: ParameterSet;
+  readonly #options: TrainerOptions;
+  readonly #optimizer: AdamW;
+  readonly #learningRate: (step: number) => number;
+  readonly #gradient: Float32Array;
+  readonly #open = new Set<{ close(): Promise<void> }>();
+  #step = 0;
+  /** Whether `#gradient` holds anything. */
+  #pending = false;
+
+  constructor(options: TrainerOptions, parameters: ParameterSet) {
+    this.model = options.model;
+    this.tuning = options.tuning;
+    this.parameters = parameters;
+    this.#options = options;
+    const { learningRate, betas, epsilon, weightDecay, schedule: kind, warmupSteps, steps } = options.optimizer;
+    this.#optimizer = new AdamW(parameters, { learningRate, betas, epsilon, weightDecay });
+    this.#learningRate = schedule({ kind, peak: learningRate, warmup: Math.min(warmupSteps, steps), steps });
+    this.#gradient = new Float32Array(parameters.size);
+  }
+
+  /** Updates done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Micro-batches of some items, as this trainer computes them. */
+  pack(items: readonly Item[]): PackedBatch[] {
+    const { times, microBatchTokens: tokens = 2048 } = this.#options;
+    return pack(items, { times, tokens, multiple: this.#chunks });
+  }
+
+  /** A loss that this trainer's parameters can be trained by. Programs are compiled when first needed. */
+  objective(build: BuildLoss): Objective {
+    const training = new Programs((time) => {
+      const { loss, metrics = {} } = build(this.#graph(time, true));
+      return { sums: { loss, ...metrics }, gradient: this.parameters.gradient(loss) };
+    }, this.#options);
+    const forward = new Programs((time) => {
+      const { loss, metrics = {} } = build(this.#graph(time, false));
+      return { sums: { loss, ...metrics } };
+    }, this.#options);
+    const objective: Objective = {
+      accumulate: async (items) => {
+        const totals: Record<string, number> = {};
+        for (const batch of this.pack(items)) {
+          const program = await training.at(batch.time);
+          const { sums, gradient } = await program.run(this.#feeds(program, batch, this.parameters));
+          addTo(totals, sums);
+          const added = gradient.data as Float32Array;
+          const total = this.#gradient;
+          for (let i = 0; i < total.length; i++) total[i]! += added[i]!;
+          this.#pending = true;
+        }
+        return totals as Sums;
+      },
+      evaluate: async (items) => {
+        const totals: Record<string, number> = {};
+        for (const batch of this.pack(items)) {
+          const program = await forward.at(batch.time);
+          const { sums } = await program.run(this.#feeds(program, batch, this.parameters));
+          addTo(totals, sums);
+        }
+        return totals as Sums;
+      },
+      close: async () => {
+        this.#open.delete(objective);
+        await training.close();
+        await forward.close();
+      },
+    };
+    this.#open.add(objective);
+    return objective;
+  }
+
+  /** Values at chosen places without a gradient: log-probabilities under this or a reference policy, scores, values. */
+  forward(build: BuildForward): Forward {
+    const programs = new Programs((time) => ({ values: build(this.#graph(time, false)) }), this.#options);
+    const forward: Forward = {
+      run: async (items, parameters = this.parameters) => {
+        const found: Record<string, Float32Array[][]> = {};
+        for (const batch of this.pack(items)) {
+          const program = await programs.at(batch.time);
+          const { values } = await program.run(this.#feeds(program, batch, parameters));
+          for (const [name, { data }] of Object.entries(values)) {
+            found[name] ??= items.map(() => []);
+            spread(batch, data as Float32Array, found[name]);
+          }
+        }
+        return found;
+      },
+      close: async () => {
+        this.#open.delete(forward);
+        await programs.close();
+      },
+    };
+    this.#open.add(forward);
+    return forward;
+  }
+
+  /** Clips what was accumulated, and lets AdamW take one step at the schedule's learning rate. */
+  update(): Update {
+    if (!this.#pending) throw new TrainerError("update: nothing was accumulated since the last one");
+    const { maxGradNorm } = this.#options.optimizer;
+    const gradNorm = clipByGlobalNorm(this.#gradient, maxGradNorm > 0 ? maxGradNorm : Number.POSITIVE_INFINITY);
+    const learningRate = this.#learningRate(this.#step);
+    this.#optimizer.step(this.#gradient, learningRate);
+    this.#gradient.fill(0);
+    this.#pending = false;
+    this.#step++;
+    return { step: this.#step, gradNorm, learningRate };
+  }
+
+  /** The factors as they are now and will be: a local model under this view speaks with what training has reached. */
+  adapter(id: string): LocalAdapter {
+    return { id, ...adapterFactors({ lora: this.#lora("adapter"), parameters: this.parameters }) };
+  }
+
+  /** Saves factors and scalar head in PEFT's format. */
+  async save(folder: string): Promise<void> {
+    const { model, parameters } = this;
+    await saveAdapter(folder, { lora: this.#lora("save"), parameters, baseModel: model.id, config: model.config });
+  }
+
+  /** Everything that the next step depends on, as bytes for a checkpoint. Only between updates. */
+  state(): Record<"parameters" | "optimizer", Uint8Array> {
+    if (this.#pending) throw new TrainerError("state: gradients are accumulated; call update() first");
+    const { data } = this.parameters;
+    const parameters = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    return { parameters, optimizer: encodeAdamW(this.#optimizer.state()) };
+  }
+
+  /** Continues from such a state, bit by bit. @throws TrainerError when it is of another number of parameters */
+  restore(state: Readonly<Record<"parameters" | "optimizer", Uint8Array>>): void {
+    const { data } = this.parameters;
+    if (state.parameters.byteLength !== data.byteLength)
+      throw new TrainerError(
+        `the saved state has ${state.parameters.byteLength / 4} parameters, this trainer ${data.length}; it was made with another model or adapter`,
+      );
+    new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(state.parameters);
+    const optimizer = decodeAdamW(state.optimizer);
+    this.#optimizer.restore(optimizer);
+    this.#step = optimizer.step;
+    this.#gradient.fill(0);
+    this.#pending = false;
+  }
+
+  /** Frees the programs; the model stays open. */
+  async close(): Promise<void> {
+    for (const one of [...this.#open]) await one.close();
+  }
+
+  /** Parts of the output head: about 256 places each. */
+  get #chunks(): number {
+    return Math.max(1, Math.ceil((this.#options.microBatchTokens ?? 2048) / 256));
+  }
+
+  #graph(time: number, gradient: boolean): BatchGraph {
+    const { model, tuning, parameters } = this;
+    const { sequencesPerItem = 1, checkpointing } = this.#options;
+    const { tensors } = parameters;
+    const chunks = this.#chunks;
+    return batchGraph({ model, tuning, parameters: tensors, time, chunks, sequencesPerItem, gradient, checkpointing });
+  }
+
+  /** What a program takes of a batch and of the parameters: a loss need not use all of them. */
+  #feeds(program: Pick<Program<Outputs>, "inputs">, batch: PackedBatch, parameters: ParameterSet): Feeds {
+    const all: Feeds = { ...batchFeeds(batch, this.#chunks), ...parameters.feeds() };
+    return Object.fromEntries(program.inputs.flatMap(({ name }) => (all[name] ? [[name, all[name]]] : [])));
+  }
+
+  #lora(what: string): LoraConfig {
+    const { lora } = this.tuning;
+    if (!lora) throw new TrainerError(`${what}: all weights are trained here, there are no factors; use saveWeights`);
+    return lora;
+  }
+}
+
+function tunedShapes({ config }: LocalModel, { lora, head = false }: Tuning): ParameterShapes {
+  if (lora) return adapterShapes(config, lora, { head });
+  return { ...weightShapes(config), ...(head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {}) };
+}
+
+/** An earlier stage's factors as the start; its scalar head too where both have one. */
+function copyAdapter(
+  { lora: found, parameters }: Adapter,
+  target: ParameterSet,
+  wanted: LoraConfig | undefined,
+  folder: string,
+): void {
+  if (!wanted) throw new TrainerError(`${folder} is an adapter, but all weights are to be trained: merge it first`);
+  const describe = ({ rank, alpha, targets }: LoraConfig) =>
+    `rank ${rank}, alpha ${alpha}, ${targets ? [...targets].sort().join(" ") : "all modules"}`;
+  const fits = target.ranges.every(({ name, shape }) => {
+    if (name === SCORE_WEIGHT) return true;
+    return parameters.ranges.some((range) => range.name === name && `${range.shape}` === `${shape}`);
+  });
+  if (!fits || found.rank !== wanted.rank || found.alpha !== wanted.alpha)
+    throw new TrainerError(
+      `the adapter in ${folder} has ${describe(found)}; training is set to ${describe(wanted)}. Give both stages the same lora settings.`,
+    );
+  for (const { name } of target.ranges)
+    if (parameters.ranges.some((range) => range.name === name)) target.view(name).set(parameters.view(name));
+}
+
+/** The model's own weights as the start of full training. */
+async function copyWeights(model: LocalModel, target: ParameterSet): Promise<void> {
+  for (const { name } of target.ranges) {
+    if (name === SCORE_WEIGHT) continue;
+    const program = await compile(() => ({ values: model.weight(name) }));
+    const { values } = await program.run();
+    target.view(name).set(values.data as Float32Array);
+    await program.dispose();
+  }
+}
+
+function addTo(totals: Record<string, number>, sums: Readonly<Record<string, TensorData>>): void {
+  for (const [name, { data }] of Object.entries(sums)) totals[name] = (totals[name] ?? 0) + data[0]!;
+}
+
+/** Cuts an output over chosen places into sequences, and puts them where their items stand in the list. */
+function spread({ items, lengths }: PackedBatch, values: Float32Array, into: Float32Array[][]): void {
+  const perItem = lengths.length / items.length;
+  let at = 0;
+  lengths.forEach((length, owner) => {
+    into[items[Math.floor(owner / perItem)]!]!.push(values.slice(at, at + length));
+    at += length;
+  });
+}
