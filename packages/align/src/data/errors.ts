@@ -1,0 +1,25 @@
+/** A file that cannot be read as the dataset it was taken for: missing, empty, damaged, or of another kind. */
+export class DatasetError extends Error {
+  override name = "DatasetError";
+}
+
+/** A mixture that its sources or settings do not allow. */
+export class MixtureError extends Error {
+  override name = "MixtureError";
+}
+
+/** A dataset folder that cannot be written. */
+export class ExportError extends Error {
+  override name = "ExportError";
+}
+
+/** Why one record cannot become a row. Never leaves this folder: readers turn it into an `Aside`. */
+export class Unusable extends Error {}
+
+/** A piece of foreign text that is safe to print: short, on one line, without control or direction characters. */
+export function excerptOf(text: string, length = 120): string {
+  const piece = text.length > length ? `${text.slice(0, length)}…` : text;
+  return piece.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) =>
+    character === "\n" ? "\\n" : `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+}

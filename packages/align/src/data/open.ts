@@ -1,0 +1,204 @@
+import { extname } from "node:path";
+import { type DataFile, findFile, readBytes } from "./bytes.ts";
+import { readCsv } from "./csv.ts";
+import { DatasetError, excerptOf, Unusable } from "./errors.ts";
+import { IdSet } from "./id-set.ts";
+import { type Line, readLines } from "./lines.ts";
+import { readParquet } from "./parquet.ts";
+import type { Aside, Read } from "./read.ts";
+import { type Fields, type Kinds, kinds, type ReadRecord, type SourceRecord } from "./records.ts";
+import type { PreferenceRow } from "./rows.ts";
+import { readStackExchange, type StackExchangeOptions } from "./stackexchange.ts";
+
+export type DatasetFormat = "jsonl" | "parquet" | "csv" | "stackexchange";
+
+export interface DatasetOptions<As extends keyof Kinds> {
+  /** What the rows are wanted as. A file of pairs also serves as prompts. */
+  readonly as: As;
+  /** By default told from the name and the first bytes. */
+  readonly format?: DatasetFormat;
+  /** At most so many rows; all by default. */
+  readonly limit?: number;
+  /** Who preferred, where a file of pairs does not say: "human" by default. */
+  readonly label?: PreferenceRow["label"];
+  /** Bytes a line, a CSV record or a post may have; 16 MiB by default. */
+  readonly maxRecordBytes?: number;
+  readonly stackexchange?: StackExchangeOptions;
+}
+
+/** A file of rows. Each iteration reads it anew and yields the same. */
+export interface Dataset<Row> extends AsyncIterable<Read<Row>> {
+  readonly path: string;
+  /** The file's name, as in its rows' `origin.source`. */
+  readonly name: string;
+  readonly format: DatasetFormat;
+}
+
+/** Bytes of one Parquet row group, decompressed: it is read whole. */
+const MAX_GROUP_BYTES = 2 ** 30;
+/** So many unusable records in front of the first usable one make a file of the wrong kind. */
+const WRONG_KIND = 100;
+
+/**
+ * Opens a file as prompts, examples (a completion behind its prompt) or preferences.
+ *
+ * Reads JSON Lines, Parquet, CSV and StackExchange's `Posts.xml`, the text ones also compressed with gzip; records are plain, message
+ * lists, hh-rlhf transcripts or the questions of the CAI paper. Memory stays flat, but for 16 bytes a row by which duplicates are known.
+ * A record that cannot be used is yielded with its reason, a duplicate with its id; rows are merged when their ids are equal.
+ * @throws DatasetError when there is no such file, or it is empty; while reading, when it is damaged or none of its first 100
+ *   records can be used
+ * @example
+ * await expect(openDataset("no-such.jsonl", { as: "prompts" })).rejects.toThrow("does not exist");
+ */
+export async function openDataset<As extends keyof Kinds>(
+  path: string,
+  options: DatasetOptions<As>,
+): Promise<Dataset<Kinds[As]>> {
+  const { limit = Number.POSITIVE_INFINITY, maxRecordBytes = 2 ** 24 } = options;
+  if (!(limit >= 0)) throw new RangeError(`limit is ${limit}; expected a number of rows`);
+  const file = await findFile(path);
+  const format = options.format ?? (await detect(file));
+  const read = (): AsyncGenerator<Read<Kinds[As]>> =>
+    format === "stackexchange"
+      ? readStackExchange(file, options.as, { ...options.stackexchange, maxRecordBytes })
+      : rowsFrom(file, records(file, format, kinds[options.as].fields, maxRecordBytes), options);
+  return { path, name: file.name, format, [Symbol.asyncIterator]: () => bounded(merged(read()), limit) };
+}
+
+function records(
+  file: DataFile,
+  format: Exclude<DatasetFormat, "stackexchange">,
+  fields: readonly string[],
+  maxBytes: number,
+): AsyncGenerator<ReadRecord> {
+  if (format === "parquet") return readParquet(file, fields, MAX_GROUP_BYTES);
+  const lines = readLines(readBytes(file), maxBytes);
+  return format === "csv" ? readCsv(lines, file.name, maxBytes) : readJsonLines(lines, file.name);
+}
+
+async function* readJsonLines(lines: AsyncIterable<Line>, name: string): AsyncGenerator<ReadRecord> {
+  for await (const line of lines) {
+    const source = `${name}:${line.line}`;
+    if (!("text" in line)) yield { aside: { source, reason: line.reason, excerpt: line.excerpt } };
+    else if (line.text.trim() !== "") {
+      const value = parseJson(line.text);
+      if (value instanceof Error) yield { aside: { source, reason: value.message, excerpt: excerptOf(line.text) } };
+      else yield { record: { source, value } };
+    }
+  }
+}
+
+function parseJson(text: string): Fields | Error {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
+    return new Error(`${Array.isArray(value) ? "a JSON list" : "a JSON value"}; expected an object with named fields`);
+  } catch (cause) {
+    return new Error(`not JSON: ${excerptOf((cause as Error).message)}`);
+  }
+}
+
+async function* rowsFrom<As extends keyof Kinds>(
+  file: DataFile,
+  records: AsyncIterable<ReadRecord>,
+  { as, label = "human" }: DatasetOptions<As>,
+): AsyncGenerator<Read<Kinds[As]>> {
+  let first: Aside | undefined;
+  let [rows, asides] = [0, 0];
+  const wrongKind = () =>
+    new DatasetError(
+      `${file.path} cannot be read as ${as}: none of its first ${asides} record${asides === 1 ? "" : "s"} can be used. ` +
+        `Expected ${kinds[as].expected}. First, ${first!.source}: ${first!.reason}. It begins: ${first!.excerpt}`,
+    );
+  for await (const item of records) {
+    const read = "aside" in item ? item : attempt(item.record, () => kinds[as].row(item.record, { label }));
+    if ("aside" in read) {
+      first ??= read.aside;
+      if (++asides >= WRONG_KIND && rows === 0) throw wrongKind();
+    } else rows++;
+    yield read;
+  }
+  if (rows === 0 && asides > 0) throw wrongKind();
+  if (rows === 0)
+    throw new DatasetError(`${file.path} holds no records; expected at least one. Fetch or write it again.`);
+}
+
+function attempt<Row>({ source, value }: SourceRecord, row: () => Row): Read<Row> {
+  try {
+    return { row: row() };
+  } catch (cause) {
+    if (!(cause instanceof Unusable)) throw cause;
+    const text = JSON.stringify(value, (_, field) => (typeof field === "bigint" ? String(field) : field));
+    return { aside: { source, reason: cause.message, excerpt: excerptOf(text) } };
+  }
+}
+
+/** Rows with equal ids once. */
+async function* merged<Row extends { id: string; origin: { source?: string | undefined } }>(
+  reads: AsyncIterable<Read<Row>>,
+): AsyncGenerator<Read<Row>> {
+  const seen = new IdSet();
+  for await (const read of reads) {
+    if (!("row" in read) || seen.add(read.row.id)) yield read;
+    else yield { duplicate: { id: read.row.id, source: read.row.origin.source ?? "" } };
+  }
+}
+
+async function* bounded<Row>(reads: AsyncIterable<Read<Row>>, limit: number): AsyncGenerator<Read<Row>> {
+  let rows = 0;
+  if (limit === 0) return;
+  for await (const read of reads) {
+    yield read;
+    if ("row" in read && ++rows >= limit) return;
+  }
+}
+
+const extensions: Readonly<Record<string, DatasetFormat>> = {
+  ".jsonl": "jsonl",
+  ".ndjson": "jsonl",
+  ".json": "jsonl",
+  ".parquet": "parquet",
+  ".csv": "csv",
+  ".xml": "stackexchange",
+};
+
+/** The format by the file's name, held against its first bytes; by those alone where the name says nothing. */
+async function detect(file: DataFile): Promise<DatasetFormat> {
+  const head = await beginning(file);
+  const text = head
+    .toString("utf8")
+    .replace(/^\ufeff/, "")
+    .trimStart();
+  const parquet = text.startsWith("PAR1");
+  const named = extensions[extname(file.name.toLowerCase().replace(/\.gz$/, ""))];
+  if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff))
+    throw new DatasetError(`${file.path} is written in UTF-16; expected UTF-8. Save it as UTF-8.`);
+  if (text.startsWith("version https://git-lfs"))
+    throw new DatasetError(`${file.path} is a pointer of Git LFS, not the data. Fetch them with: git lfs pull`);
+  if (parquet && file.gzip)
+    throw new DatasetError(
+      `${file.path} is a Parquet file inside gzip; Parquet is read by position. Decompress it first.`,
+    );
+  if (parquet) return "parquet";
+  if (named === "parquet")
+    throw new DatasetError(
+      `${file.path} is named .parquet but does not begin as one (PAR1). Fetch it again, or name its format.`,
+    );
+  if (named !== "csv" && text.startsWith("["))
+    throw new DatasetError(
+      `${file.path} is one JSON list; expected one object a line (JSON Lines). Convert it with: jq -c ".[]"`,
+    );
+  if (named) return named;
+  if (text.startsWith("{")) return "jsonl";
+  if (text.startsWith("<")) return "stackexchange";
+  throw new DatasetError(
+    `${file.path}: its name and beginning tell no format; expected ${Object.keys(extensions).join(", ")} (text also .gz). Name it with the option format.`,
+  );
+}
+
+async function beginning(file: DataFile): Promise<Buffer> {
+  for await (const chunk of readBytes(file)) return chunk.subarray(0, 1024);
+  throw new DatasetError(
+    `${file.path} is empty once decompressed; expected at least one record. Fetch or write it again.`,
+  );
+}
