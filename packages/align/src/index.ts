@@ -1,2 +1,3 @@
 export * from "./data/index.ts";
+export * from "./document/index.ts";
 export * from "./evaluate/index.ts";

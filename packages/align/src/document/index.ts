@@ -1,0 +1,4 @@
+export * from "./document.ts";
+export { nearest } from "./nearest.ts";
+export * from "./problem.ts";
+export { type SchemaReference, schemaReference } from "./reference.ts";
