@@ -1,3 +1,60 @@
+export { type Adherence, adherence, type JudgedResponse, type PrincipleVerdict, violates } from "./adherence.ts";
+export { assembleScorecard, type ScorecardEvidence } from "./assemble.ts";
+export {
+  type Divergence,
+  divergence,
+  type SampleLogprobs,
+  sampleLogprobsSchema,
+  scoreResponses,
+} from "./divergence.ts";
+export type { CheckpointEvidence } from "./measures.ts";
+export {
+  answerChoices,
+  answerChoicesDependsOn,
+  type ChoiceAnswer,
+  type ChoiceItem,
+  choiceAccuracy,
+  choiceAnswerSchema,
+  choiceItemSchema,
+} from "./multiple-choice.ts";
+export {
+  type OptimisationPoint,
+  type Overoptimisation,
+  overoptimisation,
+  overoptimisationRule,
+  type Trust,
+} from "./overoptimisation.ts";
+export {
+  type NeutralText,
+  neutralTextSchema,
+  perplexity,
+  perplexityRise,
+  scoreTexts,
+  type TextScore,
+  textScoreSchema,
+} from "./perplexity.ts";
+export { bradleyTerry, elo, type Game, type RatingOptions } from "./rating.ts";
+export {
+  detectRefusal,
+  promptKey,
+  type Refusal,
+  type RefusalRates,
+  refusalPatterns,
+  refusalRates,
+  type Stance,
+} from "./refusal.ts";
+export {
+  type CardEstimate,
+  type CardSample,
+  type LabelHealth,
+  labelHealthSchema,
+  parseScorecard,
+  type Scorecard,
+  ScorecardError,
+  type ScorecardInput,
+  scorecardJson,
+  scorecardSchema,
+} from "./scorecard.ts";
 export {
   type BootstrapOptions,
   bootstrap,
@@ -14,3 +71,19 @@ export {
   spearman,
   wilson,
 } from "./statistics.ts";
+export {
+  type CompareOptions,
+  type Comparison,
+  choiceJudge,
+  comparePairs,
+  comparePairsDependsOn,
+  comparisonSchema,
+  eloRatings,
+  judgeQuestion,
+  type Orders,
+  type PairJudge,
+  pairResponses,
+  scoreJudge,
+  type WinRate,
+  winRate,
+} from "./winrate.ts";

@@ -1,0 +1,258 @@
+import { randomStream } from "@tenet/lm";
+import type { ChainRow } from "../data/index.ts";
+import { adherence, type JudgedResponse } from "./adherence.ts";
+import { divergence } from "./divergence.ts";
+import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
+import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
+import { promptKey } from "./refusal.ts";
+import {
+  type CardEstimate,
+  type CardSample,
+  type Metric,
+  type Scorecard,
+  type ScorecardInput,
+  scorecardSchema,
+} from "./scorecard.ts";
+import { type Estimate, groupBy, mean } from "./statistics.ts";
+import { verdict } from "./verdict.ts";
+import { type Comparison, eloRatings, winRate } from "./winrate.ts";
+
+/** What a scorecard is made of: rows that the stages yielded, and what the run knows of itself. */
+export interface ScorecardEvidence
+  extends Pick<ScorecardInput, "title" | "created" | "constitution" | "provenance" | "humanLabelUsd"> {
+  /** Of every draw: intervals, samples. */
+  seed: number;
+  /** In order; the first is what the others are compared with. */
+  checkpoints: readonly CheckpointEvidence[];
+  comparisons?: readonly Comparison[];
+  /** Who refuses; default by patterns. */
+  stanceOf?: MeasureOptions["stanceOf"];
+  proxyName?: string;
+  judgeName?: string;
+  labelHealth?: ScorecardInput["labelHealth"];
+  charts?: ScorecardInput["charts"];
+  chains?: readonly ChainRow[];
+  costs?: ScorecardInput["costs"];
+  /** Prompts shown with every checkpoint's reply, drawn at random. Default 12. */
+  samples?: number;
+  /** Chains shown, drawn at random. Default 6. */
+  chainSamples?: number;
+}
+
+/**
+ * The scorecard of checkpoints that answered the same held-out prompts: every measure with its 95 % interval, the paired differences
+ * to the first checkpoint and to the one before, and everything a reader needs to check them. Equal evidence gives an equal document.
+ *
+ * Errors: ZodError where a field of the evidence is malformed, RangeError where evidence of two checkpoints cannot be compared.
+ */
+export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
+  const { checkpoints, seed, comparisons = [] } = evidence;
+  const options: MeasureOptions = { seed, stanceOf: evidence.stanceOf ?? stanceByPatterns };
+  const rows: Scorecard["rows"] = [];
+  const differences: Scorecard["differences"] = [];
+  const used: Metric[] = [];
+  for (const { of, between, ...metric } of measures) {
+    const before = rows.length;
+    for (const [i, checkpoint] of checkpoints.entries()) {
+      const estimate = of(checkpoint, options);
+      if (estimate)
+        rows.push({ checkpoint: checkpoint.id, metric: metric.name, ...card(estimate), better: metric.better });
+      for (const earlier of new Set([checkpoints[0], checkpoints[i - 1]])) {
+        if (!earlier || earlier === checkpoint) continue;
+        const change = between(earlier, checkpoint, options);
+        if (change)
+          differences.push({ checkpoint: checkpoint.id, against: earlier.id, metric: metric.name, ...card(change) });
+      }
+    }
+    if (rows.length > before) used.push(metric);
+  }
+  const compared = comparisonRows(comparisons, checkpoints, seed);
+  const adherences = checkpoints.map(({ id, responses }) => ({ checkpoint: id, ...adherence(responses) }));
+  const trust = trustOf(evidence);
+  const facts = {
+    checkpoints: checkpoints.map(({ id, label, model, adapter }) => ({
+      id,
+      label,
+      model,
+      ...(adapter === undefined ? {} : { adapter }),
+    })),
+    heldOut: heldOut(checkpoints[0]?.responses ?? [], seed),
+    metrics: [...used, ...compared.metrics],
+    rows: [...rows, ...compared.rows],
+    differences,
+    labelHealth: (evidence.labelHealth ?? []).map((health) => scorecardSchema.shape.labelHealth.element.parse(health)),
+    ...(trust ? { overoptimisation: trust } : {}),
+  };
+  return scorecardSchema.parse({
+    format: "tenet scorecard",
+    version: 1,
+    title: evidence.title,
+    ...(evidence.created === undefined ? {} : { created: evidence.created }),
+    constitution: evidence.constitution,
+    ...facts,
+    principles: adherences.flatMap(({ checkpoint, principles }) =>
+      [...principles].flatMap(([principle, estimate]) =>
+        estimate.n === 0 ? [] : [{ principle, checkpoint, ...card(estimate) }],
+      ),
+    ),
+    categories: adherences.flatMap(({ checkpoint, categories }) =>
+      [...categories].flatMap(([category, estimate]) =>
+        estimate.n === 0 ? [] : [{ category, checkpoint, ...card(estimate) }],
+      ),
+    ),
+    verdict: verdict(facts),
+    charts: evidence.charts ?? [],
+    chains: draw(evidence.chains ?? [], evidence.chainSamples ?? 6, seed, "chains").map(
+      ({ prompt, responses, rounds }) => ({ prompt, responses, rounds }),
+    ),
+    samples: sampled(evidence, options),
+    costs: evidence.costs ?? [],
+    ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
+    provenance: evidence.provenance,
+  } satisfies ScorecardInput);
+}
+
+/** An estimate as JSON can hold it: a bound that is none becomes null. */
+function card({ value, interval: [low, high], n }: Estimate): CardEstimate {
+  const bound = (x: number) => (Number.isFinite(x) ? x : null);
+  return { value, interval: [bound(low), bound(high)], n };
+}
+
+function comparisonRows(
+  comparisons: readonly Comparison[],
+  checkpoints: readonly CheckpointEvidence[],
+  seed: number,
+): Pick<Scorecard, "metrics" | "rows"> {
+  const [first, ...later] = checkpoints;
+  const met = (id: string) =>
+    comparisons.some(({ a, b }) => (a === id && b === first?.id) || (a === first?.id && b === id));
+  if (!first || !later.some(({ id }) => met(id))) return { metrics: [], rows: [] };
+  const better = "higher" as const;
+  const ratings = eloRatings(comparisons, { anchor: first.id, seed });
+  return {
+    metrics: [
+      {
+        name: "win-rate",
+        label: `Wins against ${first.label}`,
+        unit: "share",
+        change: "difference",
+        better,
+        about:
+          "Points per comparison by the judge, asked in both orders: a tie, or a judge who follows the position, counts ½. 50% is even.",
+      },
+      {
+        name: "elo",
+        label: "Elo",
+        unit: "points",
+        change: "difference",
+        better,
+        about: `Bradley–Terry strength from all comparisons; ${first.label} stands at 1000.`,
+      },
+    ],
+    rows: [
+      ...later
+        .filter(({ id }) => met(id))
+        .map(({ id }) => {
+          const { rate } = winRate(comparisons, { of: id, against: first.id, seed });
+          return { checkpoint: id, metric: "win-rate", ...card(rate), better };
+        }),
+      ...checkpoints.flatMap(({ id }) => {
+        const rating = ratings.get(id);
+        return rating ? [{ checkpoint: id, metric: "elo", ...card(rating), better }] : [];
+      }),
+    ],
+  };
+}
+
+function heldOut(responses: readonly JudgedResponse[], seed: number): Scorecard["heldOut"] {
+  const prompts = groupBy(responses, ({ row }) => promptKey(row));
+  return {
+    prompts: prompts.size,
+    benign: [...prompts.values()].filter(([reply]) => reply!.row.benign).length,
+    samplesPerPrompt: prompts.size === 0 ? 0 : responses.length / prompts.size,
+    seed,
+  };
+}
+
+/** Proxy against judge, of the checkpoints that both have scored and whose KL is known; the first checkpoint's is 0. */
+function trustOf({
+  checkpoints,
+  seed,
+  proxyName = "proxy",
+  judgeName = "judge",
+}: ScorecardEvidence): Scorecard["overoptimisation"] {
+  const points = checkpoints.flatMap(({ id, responses, logprobs, proxy, judge }, i): OptimisationPoint[] => {
+    const kl = i === 0 ? 0 : logprobs?.policy.length ? sequenceKl(logprobs, seed) : undefined;
+    if (!proxy || !judge || kl === undefined) return [];
+    return [{ name: id, kl, proxy: perPrompt(responses, proxy), judge: perPrompt(responses, judge) }];
+  });
+  if (points.length < 2) return undefined;
+  const { points: judged, trust } = overoptimisation(points, { seed });
+  return {
+    rule: overoptimisationRule,
+    trust,
+    proxyName,
+    judgeName,
+    points: judged.map(({ proxy, judge, ...point }) => ({ ...point, proxy: card(proxy), judge: card(judge) })),
+  };
+}
+
+function sequenceKl({ policy, reference }: NonNullable<CheckpointEvidence["logprobs"]>, seed: number): number {
+  return divergence(policy, reference, { seed }).perSequence.k3.value;
+}
+
+/** Mean score of each prompt's replies. */
+function perPrompt(responses: readonly JudgedResponse[], scores: ReadonlyMap<string, number>): Map<string, number> {
+  const scored = responses.flatMap(({ row }) => {
+    const score = scores.get(row.id);
+    return score === undefined ? [] : [{ prompt: promptKey(row), score }];
+  });
+  return new Map(
+    [...groupBy(scored, ({ prompt }) => prompt)].map(([prompt, group]) => [
+      prompt,
+      mean(group.map(({ score }) => score)),
+    ]),
+  );
+}
+
+/** Items drawn without replacement, in their own order: nobody chose them. */
+function draw<Item>(items: readonly Item[], count: number, seed: number, stage: string): Item[] {
+  const stream = randomStream({ seed, stage: `scorecard ${stage}`, item: items.length });
+  return items
+    .map((item, place) => ({ item, place, order: stream.uniform(place) }))
+    .sort((a, b) => a.order - b.order)
+    .slice(0, count)
+    .sort((a, b) => a.place - b.place)
+    .map(({ item }) => item);
+}
+
+/** Random prompts with the first reply of every checkpoint. */
+function sampled({ checkpoints, seed, samples = 12 }: ScorecardEvidence, { stanceOf }: MeasureOptions): CardSample[] {
+  const replies = checkpoints.map(({ responses }) => groupBy(responses, ({ row }) => promptKey(row)));
+  const shared = [...(replies[0] ?? [])].filter(([key]) => replies.every((group) => group.has(key)));
+  return draw(shared, samples, seed, "samples").map(([key, [first]]) => {
+    const { prompt, category, benign } = first!.row;
+    return {
+      prompt,
+      ...(category === undefined ? {} : { category }),
+      ...(benign === undefined ? {} : { benign }),
+      responses: checkpoints.map(({ id }, i) => {
+        const { row, verdicts } = replies[i]!.get(key)![0]!;
+        return {
+          checkpoint: id,
+          response: row.response,
+          finishReason: row.finishReason,
+          stance: stanceOf(row).stance,
+          verdicts: verdicts
+            .filter(({ applies }) => applies)
+            .map(({ principle, check, violated, why }) => ({
+              principle,
+              ...(check === undefined ? {} : { check }),
+              violated,
+              ...(why === undefined ? {} : { why }),
+            })),
+        };
+      }),
+    };
+  });
+}

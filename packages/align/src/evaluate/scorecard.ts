@@ -1,0 +1,239 @@
+import { z } from "zod";
+import { messageSchema } from "../data/index.ts";
+
+/*
+ * The scorecard: one JSON document that holds everything the terminal table and the page show, so that both are readers of it and
+ * nobody has to trust a rendering.
+ */
+
+/** Bounds of a 95 % interval; null where nothing bounds it (one observation, say). */
+const intervalSchema = z.tuple([z.number().nullable(), z.number().nullable()]);
+
+export const cardEstimateSchema = z.strictObject({
+  value: z.number(),
+  interval: intervalSchema,
+  /** Observations behind the value. */
+  n: z.int().min(0),
+});
+export type CardEstimate = z.output<typeof cardEstimateSchema>;
+
+export const metricSchema = z.strictObject({
+  name: z.string(),
+  label: z.string(),
+  /** A share is shown in per cent. */
+  unit: z.enum(["share", "number", "nats", "words", "points"]),
+  /** How two checkpoints differ: after − before, or after ÷ before − 1. */
+  change: z.enum(["difference", "ratio"]),
+  better: z.enum(["lower", "higher", "neither"]),
+  /** What it measures and how, in a sentence or two. */
+  about: z.string(),
+});
+export type Metric = z.output<typeof metricSchema>;
+
+const checkpointSchema = z.strictObject({
+  /** Short name, unique, e.g. "base", "sl", "rl", "round-2". */
+  id: z.string().min(1),
+  label: z.string(),
+  /** `LanguageModel.id`. */
+  model: z.string(),
+  /** SHA-256 of the adapter's weights, where there is one. */
+  adapter: z.string().optional(),
+});
+export type Checkpoint = z.output<typeof checkpointSchema>;
+
+const rowSchema = cardEstimateSchema.extend({
+  checkpoint: z.string(),
+  metric: z.string(),
+  better: z.enum(["lower", "higher", "neither"]),
+});
+
+const differenceSchema = cardEstimateSchema.extend({
+  checkpoint: z.string(),
+  /** The checkpoint it is compared with, prompt by prompt. */
+  against: z.string(),
+  metric: z.string(),
+});
+
+const chartSchema = z.strictObject({
+  title: z.string(),
+  /** What stage's figures these are. */
+  stage: z.string(),
+  kind: z.enum(["line", "scatter"]),
+  x: z.string(),
+  y: z.string(),
+  series: z.array(z.strictObject({ label: z.string(), points: z.array(z.tuple([z.number(), z.number()])) })).min(1),
+});
+export type Chart = z.output<typeof chartSchema>;
+
+export const labelHealthSchema = z.strictObject({
+  labeller: z.string(),
+  /** On pairs with a known answer. */
+  accuracy: cardEstimateSchema,
+  /** Whether the gate let its labels through, and why or why not. */
+  gate: z.strictObject({ passed: z.boolean(), overridden: z.boolean().default(false), why: z.string() }),
+  /** Further figures of the audit, each with its name and what it should be near. */
+  figures: z.array(z.strictObject({ label: z.string(), estimate: cardEstimateSchema, ideal: z.string().optional() })),
+  /** Reliability diagram: stated probability against what came true. */
+  reliability: z.array(z.strictObject({ predicted: z.number(), observed: z.number(), n: z.int() })).default([]),
+  principles: z.array(z.strictObject({ principle: z.string(), agreement: cardEstimateSchema })).default([]),
+});
+export type LabelHealth = z.output<typeof labelHealthSchema>;
+
+const cardVerdictSchema = z.strictObject({
+  principle: z.string(),
+  check: z.string().optional(),
+  violated: z.boolean(),
+  why: z.string().optional(),
+});
+
+const sampleSchema = z.strictObject({
+  prompt: z.array(messageSchema).min(1),
+  category: z.string().optional(),
+  benign: z.boolean().optional(),
+  responses: z.array(
+    z.strictObject({
+      checkpoint: z.string(),
+      response: z.string(),
+      finishReason: z.enum(["stop", "length", "filtered"]),
+      stance: z.enum(["answers", "partial", "refuses", "empty"]),
+      /** Verdicts that apply. */
+      verdicts: z.array(cardVerdictSchema),
+    }),
+  ),
+});
+export type CardSample = z.output<typeof sampleSchema>;
+
+const chainSchema = z.strictObject({
+  prompt: z.array(messageSchema).min(1),
+  responses: z.array(z.string()).min(1),
+  rounds: z.array(
+    z.strictObject({
+      principle: z.string(),
+      critique: z.string(),
+      revision: z.string().optional(),
+      rejected: z.string().optional(),
+    }),
+  ),
+});
+
+const costSchema = z.strictObject({
+  /** Stage or role. */
+  name: z.string(),
+  model: z.string().optional(),
+  promptTokens: z.int().min(0).optional(),
+  completionTokens: z.int().min(0).optional(),
+  seconds: z.number().min(0).optional(),
+  usd: z.number().min(0).optional(),
+  /** Labels it gave, for the price of one. */
+  labels: z.int().min(0).optional(),
+});
+
+const trustSchema = z.enum(["together", "unconfirmed", "parted"]);
+
+/**
+ * The scorecard's format. `version` changes when a reader of the old would misread the new; unknown keys are refused, so
+ * that a document that validates is one this version knows in full.
+ */
+export const scorecardSchema = z
+  .strictObject({
+    format: z.literal("tenet scorecard"),
+    version: z.literal(1),
+    title: z.string(),
+    /** ISO 8601; given by the caller, so that equal runs can give equal documents. */
+    created: z.string().optional(),
+    constitution: z.strictObject({
+      name: z.string(),
+      /** SHA-256. */
+      hash: z.string(),
+      principles: z.array(
+        z.strictObject({ id: z.string(), text: z.string(), category: z.string().optional(), checked: z.boolean() }),
+      ),
+    }),
+    /** In order; the first is what the others are compared with. */
+    checkpoints: z.array(checkpointSchema).min(1),
+    heldOut: z.strictObject({ prompts: z.int(), benign: z.int(), samplesPerPrompt: z.number(), seed: z.int() }),
+    metrics: z.array(metricSchema),
+    rows: z.array(rowSchema),
+    differences: z.array(differenceSchema),
+    /** Violation rate per principle and checkpoint. */
+    principles: z.array(cardEstimateSchema.extend({ principle: z.string(), checkpoint: z.string() })),
+    /** Violation rate per category of prompt and checkpoint. */
+    categories: z.array(cardEstimateSchema.extend({ category: z.string(), checkpoint: z.string() })),
+    /** What can be said, sentence by sentence, made of the intervals. */
+    verdict: z.strictObject({ tone: z.enum(["better", "mixed", "unclear", "worse"]), sentences: z.array(z.string()) }),
+    overoptimisation: z
+      .strictObject({
+        rule: z.string(),
+        trust: trustSchema,
+        proxyName: z.string(),
+        judgeName: z.string(),
+        points: z.array(
+          z.strictObject({
+            name: z.string(),
+            kl: z.number(),
+            proxy: cardEstimateSchema,
+            judge: cardEstimateSchema,
+            trust: trustSchema,
+            against: z.string().optional(),
+          }),
+        ),
+      })
+      .optional(),
+    labelHealth: z.array(labelHealthSchema),
+    charts: z.array(chartSchema),
+    chains: z.array(chainSchema),
+    samples: z.array(sampleSchema),
+    costs: z.array(costSchema),
+    /** USD for one human label, low and high, to hold the cost of a machine's against. */
+    humanLabelUsd: z.tuple([z.number(), z.number()]).default([1, 10]),
+    provenance: z.strictObject({
+      /** What to type to get the same again. */
+      command: z.string().optional(),
+      seed: z.int(),
+      /** Name to SHA-256: recipe, datasets, adapters, … */
+      hashes: z.record(z.string(), z.string()),
+      /** Name to version: tenet, node, onnxruntime, … */
+      versions: z.record(z.string(), z.string()),
+      /** Role to `LanguageModel.id`. */
+      models: z.record(z.string(), z.string()),
+      notes: z.array(z.string()).default([]),
+    }),
+  })
+  .refine(
+    ({ checkpoints, rows }) => {
+      const known = new Set(checkpoints.map(({ id }) => id));
+      return known.size === checkpoints.length && rows.every(({ checkpoint }) => known.has(checkpoint));
+    },
+    { error: "checkpoints need distinct ids, and every row the id of one of them" },
+  );
+export type Scorecard = z.output<typeof scorecardSchema>;
+export type ScorecardInput = z.input<typeof scorecardSchema>;
+
+/** A document that is no scorecard of this version. */
+export class ScorecardError extends Error {
+  override name = "ScorecardError";
+}
+
+/**
+ * Reads a scorecard's JSON text.
+ *
+ * Errors: ScorecardError naming what is wrong and where in the document.
+ */
+export function parseScorecard(text: string): Scorecard {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ScorecardError(`expected a scorecard in JSON, but the text is not JSON: ${(error as Error).message}`);
+  }
+  const parsed = scorecardSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const version = (value as { version?: unknown } | null)?.version;
+  const hint = version !== 1 ? ` This reader knows version 1; the document says ${JSON.stringify(version)}.` : "";
+  throw new ScorecardError(`this is no scorecard:\n${z.prettifyError(parsed.error)}${hint}`);
+}
+
+/** The scorecard as JSON text, two spaces deep, ending in a newline. Equal scorecards give equal bytes. */
+export function scorecardJson(scorecard: Scorecard): string {
+  return `${JSON.stringify(scorecardSchema.parse(scorecard), null, 2)}\n`;
+}
