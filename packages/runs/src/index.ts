@@ -1,1 +1,41 @@
-export {};
+/**
+ * The run store: what runs computed, what is known about it, and what it came from. One folder, SQLite inside; docs/runs.md.
+ */
+export { canonicalJson, hashOf, NotJsonError } from "./canonical.ts";
+export {
+  NotInStoreError,
+  RunBusyError,
+  StageBusyError,
+  StoreAccessError,
+  StoreBusyError,
+  StoreCorruptError,
+  StoreError,
+  StoreFullError,
+  StoreIoError,
+  StoreVersionError,
+  type Writer,
+} from "./errors.ts";
+export { type RunWriter, runId } from "./run.ts";
+export type { StageWriter } from "./stage.ts";
+export { openStore, type Store } from "./store.ts";
+export type {
+  ArtifactInfo,
+  Collected,
+  DatasetInfo,
+  Item,
+  Label,
+  LineageNode,
+  Metric,
+  NewEvent,
+  RunEvent,
+  RunInfo,
+  RunSpec,
+  RunStatus,
+  SetAside,
+  StageInfo,
+  StageSpec,
+  StoredLabel,
+  StoredRow,
+  Usage,
+  UsageTotal,
+} from "./types.ts";

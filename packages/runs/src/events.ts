@@ -1,0 +1,54 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Connection } from "./database.ts";
+import type { RunEvent } from "./types.ts";
+
+/** How often a follower looks for new events. */
+const LOOK_MILLISECONDS = 200;
+
+const PAGE = 500;
+
+interface EventRow {
+  sequence: number;
+  time: string;
+  stage: string | null;
+  kind: string;
+  message: string | null;
+  data: string | null;
+}
+
+/** Events behind `after`; with `follow` also those to come, until the run is no longer written. */
+export async function* readEvents(
+  db: Connection,
+  run: string,
+  options: { after: number; follow: boolean; signal?: AbortSignal | undefined; isRunning: () => boolean },
+): AsyncGenerator<RunEvent> {
+  const page = db.prepare<EventRow>(
+    `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ? AND sequence > ?
+     ORDER BY sequence LIMIT ${PAGE}`,
+  );
+  let { after } = options;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    // Asked before reading: an event written in between is not missed.
+    const last = !options.follow || !options.isRunning();
+    const found = page.all(run, after);
+    for (const row of found) {
+      after = row.sequence;
+      yield eventOf(row);
+    }
+    if (found.length === PAGE) continue;
+    if (last) return;
+    await sleep(LOOK_MILLISECONDS, undefined, options.signal ? { signal: options.signal } : {});
+  }
+}
+
+function eventOf({ sequence, time, stage, kind, message, data }: EventRow): RunEvent {
+  return {
+    sequence,
+    time,
+    kind,
+    ...(stage === null ? {} : { stage }),
+    ...(message === null ? {} : { message }),
+    ...(data === null ? {} : { data: JSON.parse(data) }),
+  };
+}

@@ -1,0 +1,191 @@
+import { z } from "zod";
+import { StoreError, type Writer } from "./errors.ts";
+
+/*
+ * What goes in and comes out of a store. Rows are JSON with an id and an origin; what else they hold is their stage's business.
+ */
+
+/** A row as the store needs it: an id that is a function of its content, and the ids of the rows it was made from. */
+export interface StoredRow {
+  readonly id: string;
+  readonly origin: { readonly parents: readonly string[] };
+}
+
+/** What one input became. */
+export interface Item<Row extends StoredRow = StoredRow> {
+  /** `hashOf` everything that the outcome depends on. */
+  readonly key: string;
+  /** Id of the input row. */
+  readonly input: string;
+  /** Place of the input in the stage's inputs, from 0. */
+  readonly ordinal: number;
+  readonly rows: readonly Row[];
+  /** Why the input could not be used. */
+  readonly aside?: string | undefined;
+}
+
+export interface SetAside {
+  input: string;
+  ordinal: number;
+  reason: string;
+}
+
+/** Hexadecimal digits of a SHA-256. */
+export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, { error: "expected the 64 hexadecimal digits of hashOf" });
+
+export const runSpecSchema = z.object({
+  /** Part of the run's id, so of file names. */
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/, {
+    error: "expected letters, digits, dots, dashes and underscores, at most 80, the first a letter or a digit",
+  }),
+  /** Resolved: everything that the run depends on. Its hash is part of the run's id. */
+  recipe: z.unknown(),
+  /** Of programs and models, for people. */
+  versions: z.record(z.string(), z.string()).default({}),
+});
+export type RunSpec = z.input<typeof runSpecSchema>;
+
+export const stageSpecSchema = z.object({
+  /** Unique in its run. */
+  name: z.string().min(1),
+  /** What it does: "critique-revision", "sft". */
+  kind: z.string().min(1),
+  /** `hashOf` the hashes of its inputs and its settings. */
+  identity: hashSchema,
+  /** What was hashed, for people who ask why an identity changed. */
+  settings: z.unknown().optional(),
+});
+export type StageSpec = z.input<typeof stageSpecSchema>;
+
+const count = z.int().min(0).default(0);
+
+/** What one role spent. */
+export const usageSchema = z.object({
+  promptTokens: count,
+  completionTokens: count,
+  calls: count,
+  seconds: z.number().min(0).default(0),
+  /** Absent where no price applies. */
+  dollars: z.number().min(0).optional(),
+});
+export type Usage = z.input<typeof usageSchema>;
+export type UsageTotal = z.output<typeof usageSchema> & { stage: string; role: string };
+
+export const labelSchema = z.object({
+  /** Id of the pair's row. */
+  pair: z.string().min(1),
+  /** Probability that `a` is the better one. */
+  p: z.number().min(0).max(1),
+  who: z.string().min(1),
+  note: z.string().optional(),
+});
+export type Label = z.output<typeof labelSchema>;
+/** `time` in ISO 8601. */
+export type StoredLabel = Label & { time: string };
+
+/** `refused`: a gate said no. `interrupted`: stopped from outside, or its process died. */
+export type RunStatus = "running" | "done" | "failed" | "refused" | "interrupted";
+
+export interface RunInfo {
+  /** `<name>-<first 8 digits of the recipe's hash>`. */
+  id: string;
+  name: string;
+  recipe: unknown;
+  status: RunStatus;
+  error?: string;
+  versions: Record<string, string>;
+  /** ISO 8601. */
+  created: string;
+  updated: string;
+  /** Who wrote it last. */
+  writer?: Writer;
+}
+
+/** A dataset: the rows of a stage's items in the order of its inputs. */
+export interface DatasetInfo {
+  /** SHA-256 of its rows as lines of canonical JSON. */
+  hash: string;
+  rows: number;
+  /** Inputs that became something or were set aside. */
+  items: number;
+  aside: number;
+}
+
+export interface StageInfo {
+  run: string;
+  name: string;
+  kind: string;
+  identity: string;
+  status: RunStatus;
+  settings?: unknown;
+  /** How often this run began to work on it; 0 where it took over the work of another. */
+  attempts: number;
+  started: string;
+  finished?: string;
+  /** Spent by this run, over all attempts. */
+  seconds: number;
+  error?: string;
+  /** So far. */
+  items: number;
+  aside: number;
+  rows: number;
+  /** Once it is done. A stage without items has an empty one. */
+  dataset?: DatasetInfo;
+  /** What `finish` was given. */
+  output?: unknown;
+  /** Hashes of the artifacts it made. */
+  artifacts: string[];
+}
+
+export interface RunEvent {
+  /** From 1, without gaps, in the order of writing. */
+  sequence: number;
+  /** ISO 8601. */
+  time: string;
+  kind: string;
+  stage?: string;
+  message?: string;
+  data?: unknown;
+}
+export type NewEvent = Omit<RunEvent, "sequence" | "time">;
+
+export interface Metric {
+  stage: string;
+  name: string;
+  step: number;
+  /** NaN and infinities as they are. */
+  value: number;
+}
+
+export interface ArtifactInfo {
+  /** Of a file its SHA-256; of a folder that of the lines `<SHA-256 of the file>  <path>`, sorted by path. */
+  hash: string;
+  bytes: number;
+}
+
+/** A row on the way from a row to its prompts. */
+export interface LineageNode<Row extends StoredRow = StoredRow> {
+  id: string;
+  /** Steps from the row that was asked for. */
+  depth: number;
+  /** Absent when the row is in no store: a prompt that came from a file. */
+  row?: Row;
+  /** The stages that hold it. */
+  stages: { run: string; stage: string; kind: string }[];
+}
+
+export interface Collected {
+  works: number;
+  items: number;
+  artifacts: number;
+  scratch: number;
+  /** What was freed, or would be: the contents of items, artifacts and scratch folders. */
+  bytes: number;
+}
+
+/** What the schema makes of a value, or a StoreError that says where it departs from it. */
+export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new StoreError(`${what}: ${z.prettifyError(result.error)}`);
+}
