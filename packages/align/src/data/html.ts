@@ -81,8 +81,8 @@ export function htmlToText(html: string): string {
     else if (paragraphs.has(name)) writer.break(2);
     else if (lines.has(name)) writer.break(1);
     else if (name === "li") {
-      writer.break(1);
-      if (!closing) writer.flow("- ");
+      if (closing) writer.itemEnd();
+      else writer.item();
     } else if (name === "td" || name === "th") write(" ");
     else if (name === "blockquote") writer.quote(closing ? -1 : 1);
     else if (name === "pre" && preformatted === closing) {
@@ -164,12 +164,26 @@ class Writer {
   #parts: string[] = [];
   #owed = 0;
   #space = false;
+  /** Behind the mark of a list item, whose text follows on the same line. */
+  #bullet = false;
   #depth = 0;
   #lastDepth = 0;
 
   break(lines: number): void {
+    if (this.#bullet) return;
     this.#owed = Math.max(this.#owed, lines);
     this.#space = false;
+  }
+
+  item(): void {
+    this.itemEnd();
+    this.flow("- ");
+    this.#bullet = true;
+  }
+
+  itemEnd(): void {
+    this.#bullet = false;
+    this.break(1);
   }
 
   quote(by: 1 | -1): void {
@@ -213,6 +227,7 @@ class Writer {
     this.#lastDepth = this.#depth;
     this.#owed = 0;
     this.#parts.push(text);
+    this.#bullet = false;
   }
 
   text(): string {

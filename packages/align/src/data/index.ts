@@ -1,4 +1,6 @@
+export type { ExampleForm } from "./columns.ts";
 export { DatasetError, ExportError, MixtureError } from "./errors.ts";
+export { type ExportedSplit, type ExportOptions, exportDataset } from "./export.ts";
 export { htmlToText } from "./html.ts";
 export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
 export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } from "./open.ts";
