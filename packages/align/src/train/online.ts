@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import type { z } from "zod";
+import type { Actor, Experience } from "./actor.ts";
+import { Checkpoints } from "./checkpoint.ts";
+import type { MetricEvent, OnlineSettings, PolicyResult, PolicyTask, TrainingCall } from "./policy-task.ts";
+import type { Trainer } from "./trainer.ts";
+
+/** What tells one algorithm that samples while it learns from another. */
+export interface OnlineAlgorithm {
+  readonly name: string;
+  /** All that is trained, by name: their states make a checkpoint. */
+  readonly trainers: Readonly<Record<string, Trainer>>;
+  /** Numbers that change from iteration to iteration, as an adaptive KL coefficient: kept in checkpoints too. */
+  readonly state: Record<string, number>;
+  /** Learns from one iteration's responses; returns metrics. */
+  learn(experience: Experience, iteration: number): Promise<Readonly<Record<string, number>>>;
+}
+
+interface Progress {
+  state: Record<string, number>;
+  history: Readonly<Record<string, number>>[];
+}
+
+/**
+ * Sampling and learning in turns, with a checkpoint after each iteration, from which a killed training continues with the
+ * very bits it would have had. Yields an iteration's metrics once its checkpoint is on the disk.
+ */
+export async function* trainOnline(
+  { name, trainers, state, learn }: OnlineAlgorithm,
+  actor: Actor,
+  task: PolicyTask,
+  settings: OnlineSettings,
+  call: TrainingCall,
+): AsyncGenerator<MetricEvent, PolicyResult> {
+  const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
+  const prompts = actor.prompts.map(({ id }) => id);
+  const identity = { ...settings, seed: task.seed, prompts } as unknown as z.core.util.JSONType;
+  const checkpoints = new Checkpoints(join(task.folder, "checkpoints"), identity);
+  const saved = await checkpoints.latest();
+  const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;
+  let { history } = progress;
+  Object.assign(state, progress.state);
+  if (saved) for (const [part, trainer] of Object.entries(trainers)) trainer.restore(blobsOf(saved.blobs, part));
+
+  for (let iteration = saved?.step ?? 0; iteration < iterations; iteration++) {
+    call.signal?.throwIfAborted();
+    const started = performance.now();
+    const experience = await actor.experience(iteration, call);
+    const learned = await learn(experience, iteration);
+    const seconds = (performance.now() - started) / 1000;
+    const episodes = promptsPerIteration * samplesPerPrompt;
+    const metrics = { ...experience.metrics, ...learned, eps: episodes / seconds, episode: episodes * (iteration + 1) };
+    history = [...history, metrics];
+    const blobs = Object.assign({}, ...Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)));
+    await checkpoints.save({ step: iteration + 1, progress: { state, history }, blobs });
+    yield { step: iteration + 1, of: iterations, metrics };
+  }
+  const adapter = join(task.folder, "adapter");
+  await actor.trainer.save(adapter);
+  return { adapter, report: { algorithm: name, steps: iterations, aside: actor.aside, history } };
+}
+
+function blobsFor(trainer: Trainer, part: string): Record<string, Uint8Array> {
+  const { parameters, optimizer } = trainer.state();
+  return { [`${part}-parameters`]: parameters, [`${part}-optimizer`]: optimizer };
+}
+
+function blobsOf(blobs: Readonly<Record<string, Uint8Array>>, part: string) {
+  return { parameters: blobs[`${part}-parameters`]!, optimizer: blobs[`${part}-optimizer`]! };
+}

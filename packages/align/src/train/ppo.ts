@@ -1,0 +1,187 @@
+import { z } from "zod";
+import { type Actor, type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
+import { gae, moments, tokenRewards, whiten } from "./advantages.ts";
+import { adaptKl } from "./kl.ts";
+import { policyLoss, valueLoss } from "./losses.ts";
+import { trainOnline } from "./online.ts";
+import { average, optimise, policyMetrics, tokenMinibatch } from "./optimise.ts";
+import {
+  batchFields,
+  type MetricEvent,
+  onlineFields,
+  type PolicyResult,
+  type PolicyTask,
+  type TrainingCall,
+} from "./policy-task.ts";
+import { openTrainer, type Trainer } from "./trainer.ts";
+
+/** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
+export const ppoSettingsSchema = z.strictObject({
+  algorithm: z.literal("ppo"),
+  ...onlineFields,
+  ...batchFields({ prompts: 32, samples: 1, epochs: 4, minibatches: 4 }),
+  gamma: z.number().gt(0).max(1).default(1).describe("γ, what a reward one token later is worth."),
+  lambda: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.95)
+    .describe("λ of the advantage estimate: 1 trusts returns, 0 the value network."),
+  kl: z
+    .strictObject({
+      coefficient: z.number().min(0).default(0.05).describe("β, cost of a nat of log π − log π_ref."),
+      target: z
+        .number()
+        .positive()
+        .optional()
+        .describe("KL per response in nats to which β is steered; without it β stays as it is."),
+      horizon: z.int().min(1).default(10_000).describe("Responses over which β can change by the whole error."),
+    })
+    .prefault({}),
+  value: z
+    .strictObject({
+      learningRate: z.number().positive().default(5e-5).describe("AdamW's learning rate of the value network."),
+      coefficient: z
+        .number()
+        .positive()
+        .default(0.1)
+        .describe(
+          "Factor of the value loss. The value network has an optimiser of its own, so that it only decides when that one's gradient is clipped.",
+        ),
+      clip: z.number().positive().default(0.2).describe("How far a value may move from the rollout's."),
+    })
+    .prefault({}),
+  whitenRewards: z.boolean().default(false).describe("Divide token rewards by their deviation over the iteration."),
+});
+export type PpoSettings = z.output<typeof ppoSettingsSchema>;
+
+export interface PpoTask extends PolicyTask {
+  /**
+   * Folder of the preference model's adapter, from which the value network starts. Without it, it starts from the policy's
+   * adapter with a new head.
+   */
+  readonly valueFrom?: string | undefined;
+}
+
+/**
+ * PPO: four adapters on one base (policy, reference, the preference model inside the reward, value network), sampled from by
+ * the generation engine, trained by the training graph.
+ *
+ * Yields metrics after each iteration, when its checkpoint is on the disk; docs/ppo.md explains each metric and numbers the
+ * details that matter. Errors: those of model, reward and disk; CheckpointMismatchError when the folder holds another training.
+ */
+export async function* ppo(
+  task: PpoTask,
+  settings: PpoSettings,
+  call: TrainingCall = {},
+): AsyncGenerator<MetricEvent, PolicyResult> {
+  const { iterations, epochs, minibatches, clip, targetKl, kl } = settings;
+  const actor = await openActor(task, settings, iterations * epochs * minibatches);
+  const critic = await openCritic(task, settings, actor);
+  const policyObjective = actor.trainer.objective((graph) => {
+    const { logprobs } = graph.tokens();
+    const [oldLogprobs, advantages] = [graph.value("logprob"), graph.value("advantage")];
+    const terms = { logprobs, oldLogprobs, advantages, weights: graph.value("weight") };
+    const { loss, ...metrics } = policyLoss(terms, clip);
+    return { loss, metrics };
+  });
+  const { coefficient } = settings.value;
+  const valueObjective = critic.objective((graph) => {
+    const [oldValues, returns] = [graph.value("value"), graph.value("return")];
+    const terms = { values: graph.scores(), oldValues, returns, weights: graph.value("weight") };
+    const { loss, clipFraction } = valueLoss(terms, settings.value.clip);
+    return { loss: loss.mul(coefficient), metrics: { clipFraction } };
+  });
+  const valuesOf = critic.forward((graph) => ({ values: graph.scores() }));
+  const state = { beta: kl.coefficient };
+
+  async function learn(experience: Experience, iteration: number) {
+    const { samples, logprobs, referenceLogprobs, rewarded, metrics } = experience;
+    const { beta } = state;
+    const found = await valuesOf.run(samples.map((sample) => sampleItem(sample)));
+    const values = found.values!.map(([only]) => only!);
+    const rewards = samples.map((_, i) =>
+      tokenRewards(logprobs[i]!, referenceLogprobs[i]!, { beta, reward: rewarded[i]!.reward }),
+    );
+    const shaped = settings.whitenRewards ? acrossRows(rewards, (all) => whiten(all, { shiftMean: false })) : rewards;
+    const estimates = shaped.map((row, i) => gae(row, values[i]!, settings));
+    const returns = estimates.map((estimate) => estimate.returns);
+    const advantages = acrossRows(
+      estimates.map((estimate) => estimate.advantages),
+      whiten,
+    );
+    const terms = { logprob: logprobs, advantage: advantages, value: values, return: returns };
+
+    const passes = { seed: task.seed, iteration, count: samples.length, epochs, minibatches, targetKl };
+    const updates = await optimise(passes, async (batch) => {
+      call.signal?.throwIfAborted();
+      const items = tokenMinibatch(batch, samples, terms);
+      const policy = await policyObjective.accumulate(items);
+      const { gradNorm, learningRate } = actor.trainer.update();
+      const value = await valueObjective.accumulate(items);
+      const { gradNorm: valueGradNorm } = critic.update();
+      const { loss, ratio, clipFraction, approxKl } = policy;
+      return {
+        ...{ loss, ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, gradNorm, learningRate },
+        ...{ valueLoss: value.loss / coefficient, valueClipFraction: value.clipFraction!, valueGradNorm },
+      };
+    });
+
+    const klMean = metrics["objective/kl"]!;
+    if (kl.target !== undefined) {
+      const { target, horizon } = kl;
+      state.beta = adaptKl(beta, { kl: klMean, responses: samples.length }, { target, horizon });
+    }
+    return {
+      "objective/kl_coefficient": beta,
+      "objective/non_score_reward": -beta * klMean,
+      "objective/rlhf_reward": metrics["objective/scores"]! - beta * klMean,
+      ...policyMetrics(updates),
+      "loss/value_avg": average(updates, "valueLoss"),
+      "val/clipfrac_avg": average(updates, "valueClipFraction"),
+      "val/grad_norm_avg": average(updates, "valueGradNorm"),
+      "val/explained_variance": explainedVariance(values, returns),
+    };
+  }
+
+  try {
+    const trainers = { policy: actor.trainer, value: critic };
+    return yield* trainOnline({ name: "ppo", trainers, state, learn }, actor, task, settings, call);
+  } finally {
+    await actor.close();
+    await critic.close();
+  }
+}
+
+/** The value network: from the preference model, head and all, or from where the policy starts with a new head. */
+async function openCritic(task: PpoTask, settings: PpoSettings, actor: Actor): Promise<Trainer> {
+  const from = task.valueFrom ?? task.from;
+  const own = { ...settings, learningRate: settings.value.learningRate };
+  const updates = settings.iterations * settings.epochs * settings.minibatches;
+  const options = await trainerOptions({ ...task, from }, own, { updates, longest: actor.longest });
+  return openTrainer({ ...options, tuning: { ...options.tuning, head: true } });
+}
+
+/** Applies a function of all rows' values at once, and cuts its result into rows again. */
+function acrossRows(rows: readonly Float64Array[], of: (all: Float64Array) => Float64Array): Float64Array[] {
+  const all = new Float64Array(rows.reduce((sum, row) => sum + row.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  const made = of(all);
+  at = 0;
+  return rows.map(({ length }) => {
+    at += length;
+    return made.subarray(at - length, at);
+  });
+}
+
+/** 1 − Var(R − V)/Var(R) over all tokens: 1 for a perfect value network, 0 for a constant one, below 0 for a worse. */
+function explainedVariance(values: readonly Float32Array[], returns: readonly Float64Array[]): number {
+  const flat = returns.flatMap((row) => [...row]);
+  const errors = returns.flatMap((row, i) => [...row].map((value, t) => value - values[i]![t]!));
+  const { variance } = moments(flat);
+  return variance === 0 ? 0 : 1 - moments(errors).variance / variance;
+}
