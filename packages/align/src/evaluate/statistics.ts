@@ -186,7 +186,10 @@ export interface PairedObservation {
  * const pairs = ["a", "b", "c"].map((cluster) => ({ cluster, before: true, after: false }));
  * rateDifference(pairs, { seed: 1 }).value; // -1
  */
-export function rateDifference(pairs: readonly PairedObservation[], options: { seed: number }): Estimate {
+export function rateDifference(
+  pairs: readonly PairedObservation[],
+  options: Pick<BootstrapOptions<never>, "seed" | "resamples">,
+): Estimate {
   const changes = [...groupBy(pairs, (pair) => pair.cluster).values()].map((cluster) => ({
     change: cluster.reduce((sum, pair) => sum + Number(pair.after) - Number(pair.before), 0),
     n: cluster.length,
