@@ -7,6 +7,9 @@ import {
   type LocalModel,
   type LoraConfig,
   loadAdapter,
+  mergeAdapter,
+  openCheckpoint,
+  resolveModel,
   SCORE_WEIGHT,
   saveAdapter,
   weightShapes,
@@ -257,6 +260,27 @@ export class Trainer {
   async save(folder: string): Promise<void> {
     const { model, parameters } = this;
     await saveAdapter(folder, { lora: this.#lora("save"), parameters, baseModel: model.id, config: model.config });
+  }
+
+  /**
+   * Saves all weights, where all were trained, as a Hugging Face folder with the base's tokenizer and chat template.
+   * The folder must be new or empty; it appears whole.
+   */
+  async saveWeights(folder: string): Promise<void> {
+    if (this.tuning.lora) throw new TrainerError("saveWeights: factors are trained here, not weights; use save");
+    const checkpoint = await openCheckpoint(await resolveModel(this.model.id));
+    const read = async (name: string) => this.parameters.view(name);
+    // An adapter of nothing: what is merged is the trained weights as they are.
+    const nothing: Adapter = {
+      lora: { rank: 1, alpha: 1, targets: [] },
+      parameters: new ParameterSet({}),
+      baseModel: undefined,
+    };
+    try {
+      await mergeAdapter({ ...checkpoint, read }, nothing, folder, { dtype: "F32" });
+    } finally {
+      await checkpoint.close();
+    }
   }
 
   /** Everything that the next step depends on, as bytes for a checkpoint. Only between updates. */
