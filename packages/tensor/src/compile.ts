@@ -37,6 +37,11 @@ export interface CompileOptions {
   readonly device?: DeviceName | "auto";
   /** Threads on the CPU; the runtime's choice (one per physical core) when not given. */
   readonly threads?: number;
+  /**
+   * Whether the CPU may keep its own, rearranged copy of constant matrices. Default true. Without it weights in files
+   * are used where they are mapped: no memory of their own, 4 % slower products at 512 rows, 25 % at 64.
+   */
+  readonly prepack?: boolean;
   /** Prefix of the file the runtime writes a per-kernel time profile to (JSON, Chrome's trace format) on dispose. */
   readonly profile?: string;
 }
@@ -236,9 +241,12 @@ async function createSession(
       enableMemPattern: false,
       ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
-      ...(graph.folder === undefined
-        ? {}
-        : { extra: { session: { model_external_initializers_file_folder_path: graph.folder } } }),
+      extra: {
+        session: {
+          ...(graph.folder === undefined ? {} : { model_external_initializers_file_folder_path: graph.folder }),
+          ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
+        },
+      },
     });
   } catch (cause) {
     throw new TensorError(`ONNX Runtime refused the graph on ${device}: ${(cause as Error).message}`, { cause });

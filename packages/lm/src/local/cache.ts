@@ -28,7 +28,56 @@ export interface Fresh {
   readonly time: number;
 }
 
-/** Positions are made room for in steps of this many: rows grow rarely and their shapes recur. */
+/** Keys and values of layer 0, of layer 1, …, as the inputs of a graph are named. */
+function named(prefix: string, arrays: readonly Float32Array[], shape: readonly number[]): Feeds {
+  const part = (index: number) => `${prefix}${index % 2 === 0 ? "keys" : "values"}.${index >> 1}`;
+  return Object.fromEntries(arrays.map((data, index) => [part(index), { data, shape }]));
+}
+
+/** Positions that were computed once and are the beginning of several texts, with their keys and values. */
+export class Prefix {
+  readonly shape: CacheShape;
+  readonly tokens: readonly number[];
+  /** Keys of layer 0, values of layer 0, keys of layer 1, …: [kvHeads, positions, headDim]. */
+  readonly arrays: readonly Float32Array[];
+
+  private constructor(shape: CacheShape, tokens: readonly number[], arrays: readonly Float32Array[]) {
+    this.shape = shape;
+    this.tokens = tokens;
+    this.arrays = arrays;
+  }
+
+  static empty(shape: CacheShape): Prefix {
+    return new Prefix(
+      shape,
+      [],
+      Array.from({ length: 2 * shape.layers }, () => new Float32Array(0)),
+    );
+  }
+
+  /** The prefix and what a graph gave for the tokens behind it. */
+  extended(tokens: readonly number[], fresh: Fresh): Prefix {
+    const { kvHeads, headDim } = this.shape;
+    const [before, more] = [this.tokens.length * headDim, tokens.length * headDim];
+    const arrays = this.arrays.map((old, part) => {
+      const longer = new Float32Array(kvHeads * (before + more));
+      for (let head = 0; head < kvHeads; head++) {
+        const from = (part * fresh.rows * kvHeads + head) * fresh.time * headDim;
+        longer.set(old.subarray(head * before, (head + 1) * before), head * (before + more));
+        longer.set(fresh.data.subarray(from, from + more), head * (before + more) + before);
+      }
+      return longer;
+    });
+    return new Prefix(this.shape, [...this.tokens, ...tokens], arrays);
+  }
+
+  feeds(): Feeds {
+    const { kvHeads, headDim } = this.shape;
+    return named("prefix.", this.arrays, [kvHeads, this.tokens.length, headDim]);
+  }
+}
+
+/** Positions are made room for in steps of this many: shapes then recur. */
 const step = 64;
 
 /**
@@ -65,8 +114,8 @@ export class KeyValueCache {
       for (let row = 0; row < this.rows; row++)
         for (let head = 0; head < kvHeads; head++) {
           const from = (row * kvHeads + head) * this.#capacity * headDim;
-          const run = old.subarray(from, from + this.lengths[row]! * headDim);
-          wide.set(run, (row * kvHeads + head) * capacity * headDim);
+          const to = (row * kvHeads + head) * capacity * headDim;
+          copyRun(old, from, wide, to, this.lengths[row]! * headDim);
         }
       return wide;
     });
@@ -77,31 +126,43 @@ export class KeyValueCache {
   append(row: number, fresh: Fresh, source: number, start: number, end: number): void {
     const { kvHeads, headDim } = this.shape;
     const at = this.lengths[row]!;
-    this.reserve(at + end - start);
+    this.#makeRoom(at + end - start);
     this.#arrays.forEach((array, part) => {
       for (let head = 0; head < kvHeads; head++) {
         const from = (((part * fresh.rows + source) * kvHeads + head) * fresh.time + start) * headDim;
         const to = ((row * kvHeads + head) * this.#capacity + at) * headDim;
-        array.set(fresh.data.subarray(from, from + (end - start) * headDim), to);
+        copyRun(fresh.data, from, array, to, (end - start) * headDim);
       }
     });
     this.lengths[row] = at + end - start;
   }
 
-  /** Makes a row equal to a row of another cache (or of this one). */
-  copy(row: number, from: KeyValueCache, source: number): void {
+  /** Appends the positions of a prefix from `start` on to a row. */
+  appendPrefix(row: number, prefix: Prefix, start: number): void {
+    const data = prefix.arrays;
     const { kvHeads, headDim } = this.shape;
-    const length = from.lengths[source]!;
-    this.reserve(length);
+    const [at, positions] = [this.lengths[row]!, prefix.tokens.length];
+    this.#makeRoom(at + positions - start);
     this.#arrays.forEach((array, part) => {
-      const other = from.#arrays[part]!;
       for (let head = 0; head < kvHeads; head++) {
-        const start = (source * kvHeads + head) * from.#capacity * headDim;
-        const to = (row * kvHeads + head) * this.#capacity * headDim;
-        array.set(other.subarray(start, start + length * headDim), to);
+        const to = ((row * kvHeads + head) * this.#capacity + at) * headDim;
+        copyRun(data[part]!, (head * positions + start) * headDim, array, to, (positions - start) * headDim);
       }
     });
-    this.lengths[row] = length;
+    this.lengths[row] = at + positions - start;
+  }
+
+  /** Makes a row equal to another row. */
+  copy(row: number, source: number): void {
+    const { kvHeads, headDim } = this.shape;
+    const block = kvHeads * this.#capacity * headDim;
+    for (const array of this.#arrays)
+      for (let head = 0; head < kvHeads; head++) {
+        const offset = head * this.#capacity * headDim;
+        const length = this.lengths[source]! * headDim;
+        copyRun(array, source * block + offset, array, row * block + offset, length);
+      }
+    this.lengths[row] = this.lengths[source]!;
   }
 
   clear(row: number): void {
@@ -111,12 +172,24 @@ export class KeyValueCache {
   /** Feeds of the first `rows` rows. */
   feeds(rows: number): Feeds {
     const { kvHeads, headDim } = this.shape;
-    const shape = [rows, kvHeads, this.#capacity, headDim];
     const piece = rows * kvHeads * this.#capacity * headDim;
-    const named = this.#arrays.map((array, part) => [
-      `${part % 2 === 0 ? "keys" : "values"}.${part >> 1}`,
-      { data: array.subarray(0, piece), shape },
-    ]);
-    return { cached: this.lengths.subarray(0, rows), ...Object.fromEntries(named) };
+    const pieces = this.#arrays.map((array) => array.subarray(0, piece));
+    return {
+      cached: { data: this.lengths.subarray(0, rows), shape: [rows] },
+      ...named("", pieces, [rows, kvHeads, this.#capacity, headDim]),
+    };
   }
+
+  /** Room that runs out grows by half: every growth copies all that is there. */
+  #makeRoom(positions: number): void {
+    if (positions > this.#capacity) this.reserve(Math.max(positions, Math.ceil(1.5 * this.#capacity)));
+  }
+}
+
+/** Runs shorter than this are copied faster by a loop than by a call of the runtime, which makes two views. */
+const shortRun = 512;
+
+function copyRun(from: Float32Array, start: number, to: Float32Array, at: number, length: number): void {
+  if (length >= shortRun) to.set(from.subarray(start, start + length), at);
+  else for (let i = 0; i < length; i++) to[at + i] = from[start + i]!;
 }

@@ -1,28 +1,22 @@
 import type { Feeds, TensorData } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import { cacheShape, type Fresh, KeyValueCache } from "./cache.ts";
+import { cacheShape, type Fresh, KeyValueCache, Prefix } from "./cache.ts";
 import type { GenerationGraph } from "./graph.ts";
+import { type Answer, answers, type Question, readoutFeeds } from "./readout.ts";
 
-/** New tokens at most in one call: bounds the memory of activations. */
+/** New tokens at most in one call, padding included: bounds the memory of activations. */
 export const tokensPerCall = 512;
 
-/** Takes from the front what fits one call together; the first always does. Gives what was taken and its tokens. */
-export function takeCall<T>(waiting: T[], tokensOf: (item: T) => number): { batch: T[]; size: number } {
-  const batch: T[] = [];
-  let size = 0;
-  while (waiting.length > 0) {
-    const length = tokensOf(waiting[0]!);
-    if (batch.length > 0 && size + length > tokensPerCall) break;
-    batch.push(waiting.shift()!);
-    size += length;
+/** Takes from the front what fits one call when rows are padded to the longest; the first always does. */
+export function takeCall<T>(waiting: T[], tokensOf: (item: T) => number): T[] {
+  let longest = 0;
+  let count = 0;
+  for (const item of waiting) {
+    longest = Math.max(longest, tokensOf(item));
+    if (count > 0 && (count + 1) * longest > tokensPerCall) break;
+    count++;
   }
-  return { batch, size };
-}
-
-/** Positions that were computed once and are the beginning of several texts: one row of keys and values. */
-export interface Prefix {
-  readonly tokens: readonly number[];
-  readonly cache: KeyValueCache;
+  return waiting.splice(0, count);
 }
 
 /** A stretch of new tokens in a packed row. */
@@ -32,36 +26,52 @@ export interface Stretch {
   readonly position: number;
   /** The stretch it continues, by index in the row; none when it continues the prefix. */
   readonly trunk?: number;
-  /** Which of its tokens' next-token logits are wanted, by index. */
-  readonly chosen: readonly number[];
+  /** What is asked about the successors of its tokens, by their index. */
+  readonly asked: readonly (readonly [offset: number, question: Question])[];
 }
 
-export interface Packed {
+export interface Prompted {
+  /** A row's new tokens stand stretch after stretch, the first ones from 0 on. */
   readonly fresh: Fresh;
-  /** Where each stretch begins in the row. */
-  readonly starts: readonly number[];
-  /** Logits of each stretch's chosen tokens. */
-  readonly logits: readonly (readonly Float32Array[])[];
+  /** Per row, stretch and question. */
+  readonly answers: readonly (readonly (readonly Answer[])[])[];
 }
 
-/** One sample's next tokens in a decoding call: the last token drawn, and guesses behind it. */
-export type DecodeRow = readonly number[];
+/** One sample's next tokens in a decoding call, the last token drawn and guesses behind it, each with its question. */
+export interface DecodeRow {
+  readonly tokens: readonly number[];
+  readonly questions: readonly Question[];
+}
 
 export interface Decoded {
   readonly fresh: Fresh;
-  /** Per row, the logits behind each of its tokens. */
-  readonly logits: readonly (readonly Float32Array[])[];
+  /** Per row and token. */
+  readonly answers: readonly (readonly Answer[])[];
 }
 
-/** The graph under one adapter (or none), called with rows of tokens. Holds no state but a cache of prefixes. */
+/** The graphs of a model under one set of adapted modules; each is made when it is first asked for. */
+export interface Graphs {
+  prompt(prefixed: boolean): Promise<GenerationGraph>;
+  decode(): Promise<GenerationGraph>;
+}
+
+interface Asked {
+  /** Place among all tokens of the call. */
+  readonly at: number;
+  readonly question: Question;
+}
+
+/** The graphs under one adapter (or none), called with rows of tokens. */
 export class Engine {
   readonly config: ModelConfig;
-  readonly #graph: GenerationGraph;
+  readonly #ends: ReadonlySet<number>;
+  readonly #graphs: Graphs;
   readonly #adapter: Feeds;
 
-  constructor(config: ModelConfig, graph: GenerationGraph, adapter: Feeds) {
+  constructor(config: ModelConfig, ends: ReadonlySet<number>, graphs: Graphs, adapter: Feeds) {
     this.config = config;
-    this.#graph = graph;
+    this.#ends = ends;
+    this.#graphs = graphs;
     this.#adapter = adapter;
   }
 
@@ -70,112 +80,98 @@ export class Engine {
     return new KeyValueCache(cacheShape(this.config), rows);
   }
 
-  /** Computes a text's positions, in calls of bounded size. `base` may be an earlier beginning of it. */
-  async prefix(tokens: readonly number[], base?: Prefix): Promise<Prefix> {
-    const cache = this.cache(1);
-    const done = base ? base.tokens.length : 0;
-    cache.reserve(tokens.length);
-    if (base) cache.copy(0, base.cache, 0);
-    for (let start = done; start < tokens.length; start += tokensPerCall) {
-      const piece = tokens.slice(start, start + tokensPerCall);
-      const { fresh } = await this.packed([{ tokens: piece, position: start, chosen: [] }], { tokens, cache });
-      cache.append(0, fresh, 0, 0, piece.length);
-    }
-    return { tokens, cache };
+  emptyPrefix(): Prefix {
+    return Prefix.empty(cacheShape(this.config));
   }
 
-  /** Runs stretches side by side in one row behind a prefix; stretches see the prefix, their trunk and themselves. */
-  async packed(stretches: readonly Stretch[], prefix?: Prefix): Promise<Packed> {
-    const time = stretches.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    const row = emptyRow(time);
-    const starts: number[] = [];
-    const chosen: number[] = [];
-    let at = 0;
-    stretches.forEach(({ tokens, position, trunk, chosen: wanted }, index) => {
-      starts.push(at);
-      for (const offset of wanted) chosen.push(at + offset);
-      tokens.forEach((token, i) => {
-        row.tokens[at] = token;
-        row.positions[at] = position + i;
-        row.segments[at] = index;
-        row.trunks[at] = trunk ?? index;
-        at++;
+  /** Computes a text's positions, in calls of bounded size. `base` is what is known of its beginning. */
+  async prefix(tokens: readonly number[], base: Prefix): Promise<Prefix> {
+    let prefix = base;
+    while (prefix.tokens.length < tokens.length) {
+      const position = prefix.tokens.length;
+      const piece = tokens.slice(position, position + tokensPerCall);
+      const { fresh } = await this.prompt([[{ tokens: piece, position, asked: [] }]], prefix);
+      prefix = prefix.extended(piece, fresh);
+    }
+    return prefix;
+  }
+
+  /** Runs rows of stretches behind a prefix; stretches see the prefix, their trunk and themselves. */
+  async prompt(rows: readonly (readonly Stretch[])[], prefix: Prefix): Promise<Prompted> {
+    const lengths = rows.map((stretches) => stretches.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    const time = Math.max(...lengths);
+    const shape = [rows.length, time];
+    const field = (fill = 0) => new Int32Array(rows.length * time).fill(fill);
+    // What fills up a short row is of no segment, and nothing that counts sees it.
+    const [tokens, positions, segments, trunks] = [field(), field(), field(-1), field(-1)];
+    const asked: Asked[] = [];
+    rows.forEach((stretches, row) => {
+      let at = row * time;
+      stretches.forEach((stretch, index) => {
+        for (const [offset, question] of stretch.asked) asked.push({ at: at + offset, question });
+        stretch.tokens.forEach((token, i) => {
+          tokens[at] = token;
+          positions[at] = stretch.position + i;
+          segments[at] = index;
+          trunks[at] = stretch.trunk ?? index;
+          at++;
+        });
       });
     });
-    const cache = prefix?.cache ?? this.#nothing();
-    const { fresh, logits } = await this.#call(row, 1, time, chosen, cache, 1);
-    let next = 0;
-    return { fresh, starts, logits: stretches.map(({ chosen: wanted }) => wanted.map(() => logits[next++]!)) };
-  }
-
-  /** One decoding step: row i of the cache is followed by the tokens of `rows[i]`. Nothing is appended to the cache. */
-  async decode(rows: readonly DecodeRow[], cache: KeyValueCache): Promise<Decoded> {
-    const time = Math.max(...rows.map((tokens) => tokens.length));
-    const all = emptyRow(rows.length * time);
-    const chosen: number[] = [];
-    rows.forEach((tokens, row) => {
-      for (let i = 0; i < time; i++) {
-        const at = row * time + i;
-        // A short row is filled up behind its end, where no token that counts looks.
-        all.tokens[at] = tokens[i] ?? 0;
-        all.positions[at] = Math.min(cache.lengths[row]! + i, this.config.max_position_embeddings - 1);
-        if (i < tokens.length) chosen.push(at);
-      }
+    const prefixed = prefix.tokens.length > 0;
+    const { fresh, answered } = await this.#call(await this.#graphs.prompt(prefixed), asked, rows.length, time, {
+      ...(prefixed ? prefix.feeds() : {}),
+      tokens: { data: tokens, shape },
+      positions: { data: positions, shape },
+      segments: { data: segments, shape },
+      trunks: { data: trunks, shape },
     });
-    const { fresh, logits } = await this.#call(all, rows.length, time, chosen, cache, rows.length);
-    let next = 0;
-    return { fresh, logits: rows.map((tokens) => tokens.map(() => logits[next++]!)) };
-  }
-
-  async #call(
-    row: Row,
-    rows: number,
-    time: number,
-    chosen: readonly number[],
-    cache: KeyValueCache,
-    cacheRows: number,
-  ) {
-    const shape = [rows, time];
-    const fed = (data: Int32Array): TensorData => ({ data, shape });
-    const { cached, ...arrays } = cache.feeds(cacheRows);
-    const out = await this.#graph.run({
-      ...this.#adapter,
-      ...arrays,
-      tokens: fed(row.tokens),
-      positions: fed(row.positions),
-      segments: fed(row.segments),
-      trunks: fed(row.trunks),
-      cached: { data: cached as Int32Array, shape: [rows] },
-      chosen: { data: Int32Array.from(chosen), shape: [chosen.length] },
-    });
-    const vocabulary = out.logits.shape[1]!;
-    const data = out.logits.data as Float32Array;
     return {
-      fresh: { data: out.fresh.data as Float32Array, rows, time },
-      logits: chosen.map((_, i) => data.subarray(i * vocabulary, (i + 1) * vocabulary)),
+      fresh,
+      answers: rows.map((stretches) => stretches.map((stretch) => stretch.asked.map(() => answered.shift()!))),
     };
   }
 
-  /** A cache that holds nothing: one masked position, because an empty axis is more than some kernels take. */
-  #nothing(): KeyValueCache {
-    const cache = this.cache(1);
-    cache.reserve(1);
-    return cache;
+  /** One decoding step: row i of the cache is followed by the tokens of `rows[i]`. Nothing is appended to the cache. */
+  async decode(rows: readonly DecodeRow[], cache: KeyValueCache, prefix: Prefix): Promise<Decoded> {
+    const time = Math.max(...rows.map(({ tokens }) => tokens.length));
+    const shape = [rows.length, time];
+    const tokens = new Int32Array(rows.length * time);
+    const positions = new Int32Array(rows.length * time);
+    const asked: Asked[] = [];
+    rows.forEach((given, row) => {
+      const position = prefix.tokens.length + cache.lengths[row]!;
+      for (let i = 0; i < time; i++) {
+        const at = row * time + i;
+        // A short row is filled up behind its end, where no token that counts looks.
+        tokens[at] = given.tokens[i] ?? 0;
+        positions[at] = Math.min(position + i, this.config.max_position_embeddings - 1);
+        if (i < given.tokens.length) asked.push({ at, question: given.questions[i]! });
+      }
+    });
+    const { fresh, answered } = await this.#call(await this.#graphs.decode(), asked, rows.length, time, {
+      ...prefix.feeds(),
+      ...cache.feeds(rows.length),
+      tokens: { data: tokens, shape },
+      positions: { data: positions, shape },
+    });
+    return { fresh, answers: rows.map((given) => given.tokens.map(() => answered.shift()!)) };
   }
-}
 
-interface Row {
-  readonly tokens: Int32Array;
-  readonly positions: Int32Array;
-  readonly segments: Int32Array;
-  readonly trunks: Int32Array;
-}
-
-function emptyRow(length: number): Row {
-  return {
-    tokens: new Int32Array(length),
-    positions: new Int32Array(length),
-    segments: new Int32Array(length),
-    trunks: new Int32Array(length),
-  };
+  async #call(
+    graph: GenerationGraph,
+    asked: readonly Asked[],
+    rows: number,
+    time: number,
+    feeds: Readonly<Record<string, Feeds[string]>>,
+  ): Promise<{ fresh: Fresh; answered: Answer[] }> {
+    const { vocab_size: vocabulary } = this.config;
+    const out = await graph.run({ ...this.#adapter, ...feeds, ...readoutFeeds(asked, vocabulary) });
+    const questions = asked.map(({ question }) => question);
+    const fresh: TensorData = out.fresh;
+    return {
+      fresh: { data: fresh.data as Float32Array, rows, time },
+      answered: answers(questions, out, vocabulary, this.#ends),
+    };
+  }
 }

@@ -16,9 +16,10 @@ import {
   stopDetector,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import type { KeyValueCache } from "./cache.ts";
+import type { KeyValueCache, Prefix } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
-import { type Engine, type Prefix, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
+import { type DecodeRow, type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
+import type { Answer, Question } from "./readout.ts";
 
 /** A request that passed all checks. */
 export interface Job {
@@ -37,11 +38,26 @@ export interface GenerateSettings {
   /** Guess repeated text. */
   readonly drafts: boolean;
   readonly options: CallOptions;
+  /** Counted up as work is done. */
+  readonly statistics: DecodeStatistics;
 }
 
-/** Rows of a decoding call up to which further rows cost next to nothing. */
-const cheapRows = 16;
-const longestDraft = 8;
+/** What decoding did, in sums. */
+export interface DecodeStatistics {
+  /** Calls of the decoding graph. */
+  steps: number;
+  /** Tokens they gave, over all samples. */
+  tokens: number;
+  /** Tokens guessed, and guesses that were right. */
+  drafted: number;
+  accepted: number;
+}
+
+/** Tokens of a decoding call up to which further ones cost next to nothing. */
+const cheapTokens = 16;
+
+/** Positions of replies that room is made for at once, where they may be so long. */
+const roomAtOnce = 128;
 
 /**
  * Continuous batching: each slot of the cache carries one sample; when one ends, the next takes its place. Prompts are
@@ -51,12 +67,15 @@ const longestDraft = 8;
 export async function* generateJobs(
   engine: Engine,
   jobs: readonly Job[],
-  shared: Prefix | undefined,
-  { text, slots, drafts, options }: GenerateSettings,
+  shared: Prefix,
+  { text, slots, drafts, options, statistics }: GenerateSettings,
 ): AsyncGenerator<GenerateResult> {
   const cache = engine.cache(slots);
-  const waiting = [...jobs];
-  const ready: Sample[] = [];
+  // Alike lengths together waste no padding, and long ones first none at the end.
+  const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
+  const most = Math.max(...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, roomAtOnce)));
+  cache.reserve(most - shared.tokens.length);
+  const ready: Placed[] = [];
   // Slots in use are always the first ones.
   const active: Sample[] = [];
 
@@ -68,28 +87,34 @@ export async function* generateJobs(
     while (active.length < slots && (ready.length > 0 || waiting.length > 0)) {
       if (ready.length === 0) ready.push(...(await prefill(engine, waiting, shared, text, options)));
       while (ready.length > 0 && active.length < slots) {
-        const sample = ready.shift()!;
-        const reason = sample.take(sample.first);
+        const { sample, first, place } = ready.shift()!;
+        const reason = sample.take(first);
         if (reason) {
           yield sample.finish(reason);
           continue;
         }
-        sample.place(cache, active.length);
+        place(cache, active.length);
         active.push(sample);
       }
     }
     if (active.length === 0) return;
 
-    const most = drafts ? Math.min(longestDraft, Math.floor(cheapRows / active.length) - 1) : 0;
-    const rows = active.map((sample) => sample.next(most));
-    const { fresh, logits } = await engine.decode(rows, cache);
+    const guesses = drafts ? Math.floor(cheapTokens / active.length) - 1 : 0;
+    const rows = active.map((sample) => sample.next(guesses));
+    const { fresh, answers } = await engine.decode(rows, cache, shared);
+    statistics.steps++;
     const ended: { sample: Sample; reason: FinishReason }[] = [];
     active.forEach((sample, slot) => {
+      const { tokens } = rows[slot]!;
       let taken = 0;
       let reason: FinishReason | undefined;
-      do reason = sample.take(logits[slot]![taken++]!);
-      while (!reason && taken < rows[slot]!.length && sample.last === rows[slot]![taken]);
+      do reason = sample.take(answers[slot]![taken++]!);
+      while (!reason && taken < tokens.length && sample.last === tokens[taken]);
       cache.append(slot, fresh, slot, 0, taken);
+      sample.judge(tokens.length - 1, taken - 1);
+      statistics.tokens += taken;
+      statistics.drafted += tokens.length - 1;
+      statistics.accepted += taken - 1;
       if (reason) ended.push({ sample, reason });
     });
     for (const { sample, reason } of ended) {
@@ -97,7 +122,7 @@ export async function* generateJobs(
       const slot = active.indexOf(sample);
       const moved = active.pop()!;
       if (moved !== sample) {
-        cache.copy(slot, cache, active.length);
+        cache.copy(slot, active.length);
         active[slot] = moved;
       }
       cache.clear(active.length);
@@ -108,43 +133,48 @@ export async function* generateJobs(
   }
 }
 
+/** A sample whose prompt is computed: the answer to its first question, and how its keys and values get into a slot. */
+interface Placed {
+  readonly sample: Sample;
+  readonly first: Answer;
+  place(cache: KeyValueCache, slot: number): void;
+}
+
 /** Computes the prompts of the next few requests, as many as fit one call, and gives their samples. */
 async function prefill(
   engine: Engine,
   waiting: Job[],
-  shared: Prefix | undefined,
+  shared: Prefix,
   text: TextCodec,
   options: CallOptions,
-): Promise<Sample[]> {
-  const common = shared?.tokens.length ?? 0;
-  const { batch, size } = takeCall(waiting, ({ tokens }) => tokens.length - common);
-  let base = shared;
+): Promise<Placed[]> {
+  const common = shared.tokens.length;
+  const batch = takeCall(waiting, ({ tokens }) => tokens.length - common);
   // A prompt longer than a call becomes a beginning of its own, but for its last token.
-  if (size > tokensPerCall) base = await engine.prefix(batch[0]!.tokens.slice(0, -1), shared);
-  const start = base?.tokens.length ?? 0;
-  const stretches = batch.map(({ tokens }): Stretch => {
+  const [first] = batch;
+  const long = first!.tokens.length - common > tokensPerCall;
+  const base = long ? await engine.prefix(first!.tokens.slice(0, -1), shared) : shared;
+  const start = base.tokens.length;
+  const samples = batch.map((job) =>
+    Array.from({ length: job.sampling.n }, (_, index) => new Sample(job, index, text, options)),
+  );
+  const rows = batch.map(({ tokens }, i): Stretch[] => {
     const rest = tokens.slice(start);
-    return { tokens: rest, position: start, chosen: [rest.length - 1] };
+    const asked = samples[i]!.map((sample) => [rest.length - 1, sample.question(0)] as const);
+    return [{ tokens: rest, position: start, asked }];
   });
-  const { fresh, starts, logits } = await engine.packed(stretches, base);
-  return batch.flatMap((job, i) => {
-    const end = starts[i]! + stretches[i]!.tokens.length;
-    const origin: Origin = {
-      first: logits[i]![0]!,
+  const { fresh, answers } = await engine.prompt(rows, base);
+  return samples.flatMap((some, row) =>
+    some.map((sample, index) => ({
+      sample,
+      first: answers[row]![0]![index]!,
       place(cache, slot) {
         cache.clear(slot);
-        if (base) cache.copy(slot, base.cache, 0);
-        cache.append(slot, fresh, 0, starts[i]!, end);
+        cache.appendPrefix(slot, base, common);
+        cache.append(slot, fresh, row, 0, rows[row]![0]!.tokens.length);
       },
-    };
-    return Array.from({ length: job.sampling.n }, (_, index) => new Sample(job, index, origin, text, options));
-  });
-}
-
-/** Where a sample starts from: its prompt's keys and values, and the logits of its first token. */
-interface Origin {
-  readonly first: Float32Array;
-  place(cache: KeyValueCache, slot: number): void;
+    })),
+  );
 }
 
 /** One reply while it grows. */
@@ -153,7 +183,6 @@ class Sample {
   last = -1;
   readonly #job: Job;
   readonly #index: number;
-  readonly #origin: Origin;
   readonly #text: TextCodec;
   readonly #options: CallOptions;
   readonly #random: RandomStream;
@@ -165,10 +194,9 @@ class Sample {
   #count = 0;
   #said = "";
 
-  constructor(job: Job, index: number, origin: Origin, text: TextCodec, options: CallOptions) {
+  constructor(job: Job, index: number, text: TextCodec, options: CallOptions) {
     this.#job = job;
     this.#index = index;
-    this.#origin = origin;
     this.#text = text;
     this.#options = options;
     const { seed, stop } = job.sampling;
@@ -179,30 +207,41 @@ class Sample {
     this.#history = [...job.tokens];
   }
 
-  get first(): Float32Array {
-    return this.#origin.first;
-  }
-
   /** Whether any token was drawn. */
   get begun(): boolean {
     return this.#count > 0;
   }
 
-  place(cache: KeyValueCache, slot: number): void {
-    this.#origin.place(cache, slot);
+  /**
+   * What is asked for the token `ahead` places behind the next one. Its random number belongs to its place, so guesses
+   * change nothing. Where sampling filters, penalises or reports more than the token, it takes all logits.
+   */
+  question(ahead: number): Question {
+    const { temperature, topP, topK, minP, repetitionPenalty, logprobs, minTokens } = this.#job.sampling;
+    const place = this.#count + ahead;
+    const filtered = temperature > 0 && (topP < 1 || topK > 0 || minP > 0);
+    const reported = logprobs !== undefined && (logprobs > 0 || (temperature !== 0 && temperature !== 1));
+    if (filtered || reported || repetitionPenalty !== 1) return { kind: "logits" };
+    const uniform = temperature > 0 ? this.#random.uniform(place) : 0;
+    return { kind: "draw", temperature, uniform, barred: place < minTokens, logprob: logprobs !== undefined };
   }
 
   /** What to run next: the last token, and up to `most` guesses at what follows it. */
-  next(most: number): number[] {
+  next(most: number): DecodeRow {
     const left = this.#job.room - this.#count - 1;
-    const count = Math.min(most, left);
-    return count > 0 ? [this.last, ...this.#lookup.guess(count)] : [this.last];
+    const tokens = [this.last, ...this.#lookup.guess(Math.min(most, left))];
+    return { tokens, questions: tokens.map((_, ahead) => this.question(ahead)) };
   }
 
-  /** Draws the next token from logits. The token's random number belongs to its place, so guesses change nothing. */
-  take(logits: Float32Array): FinishReason | undefined {
+  /** Learns how many of its guesses were right. */
+  judge(guessed: number, right: number): void {
+    this.#lookup.judge(guessed, right);
+  }
+
+  /** Takes the next token. */
+  take(answer: Answer): FinishReason | undefined {
     const { sampling, room } = this.#job;
-    const drawn = this.#draw(logits);
+    const drawn = this.#drawn(answer);
     if (this.#text.endIds.has(drawn.token)) return "stop";
     this.#count++;
     this.last = drawn.token;
@@ -222,6 +261,12 @@ class Sample {
     const completion: Completion = { text: this.#said, finishReason, usage, index: this.#index };
     if (this.#job.sampling.logprobs !== undefined) completion.tokens = this.#tokens;
     return { request: this.#job.position, completion };
+  }
+
+  #drawn(answer: Answer): Sampled {
+    if (answer.kind === "draw") return { ...answer, top: [] };
+    if (answer.kind === "logits") return this.#draw(answer.logits);
+    throw new Error("a score is no answer to a draw");
   }
 
   /** A token; while the reply must go on, none that ends it. What is reported is the model's own distribution. */

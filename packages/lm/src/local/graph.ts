@@ -4,6 +4,7 @@ import {
   type CompileOptions,
   compile,
   concat,
+  type Dim,
   equal,
   expandDims,
   flattenRows,
@@ -16,9 +17,11 @@ import {
   type Program,
   reshape,
   rmsNorm,
-  slice,
+  sizeOf,
   softmax,
+  split,
   type Tensor,
+  transpose,
 } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
 import {
@@ -30,54 +33,95 @@ import {
   headName,
   type LayerContext,
   modulePath,
+  type QueryKeyValue,
   queryKeyValue,
   rotaryTables,
   sees,
 } from "../decoder/index.ts";
+import { readout } from "./readout.ts";
 
-/** Modules an adapter changes, by path; a graph is compiled for each such set. */
 export interface GraphOptions extends CompileOptions {
   readonly config: ModelConfig;
   readonly weight: (name: string) => Tensor;
   /** Tokens a row may hold in all. */
   readonly context: number;
+  /** Modules an adapter changes, by path. */
   readonly adapted: readonly string[];
+  /** Tokens that end a text. */
+  readonly ends: readonly number[];
 }
 
-export type GenerationGraph = Program<{ fresh: Tensor; logits: Tensor }>;
+export type GenerationGraph = Program<{ fresh: Tensor } & ReturnType<typeof readout>>;
 
-/*
- * One graph for everything a language model is asked: rows of new tokens behind cached keys and values.
+/**
+ * Rows of new tokens, each a packed row of stretches: prompts to continue, or a prompt and the continuations to score. A
+ * token sees the prefix that all rows share, where the graph has one, and the tokens before it of its own segment or its
+ * trunk: a continuation's trunk is its prompt.
  *
- * - prompts: one row that holds several, told apart by segments;
- * - continuations to score: the same, a continuation's trunk being its prompt;
- * - decoding: a row a sample, one token or, with drafts, a few.
- *
- * A token sees the cached positions of its row below `cached`, and new tokens before it of its own segment or its trunk.
- * Keys and values of new tokens leave the graph (all layers in one output) and are written into the cache by the caller.
+ * Constant matrices are not rearranged: at so many tokens in a call that costs little, and any number of these graphs
+ * then takes no memory beside the weights' file.
  */
-export function compileGeneration({
-  config,
-  weight,
-  context,
-  adapted,
-  ...options
-}: GraphOptions): Promise<GenerationGraph> {
-  const { head_dim: size, num_key_value_heads: kvHeads, num_attention_heads: heads } = config;
+export function compilePrompt(options: GraphOptions & { prefixed: boolean }): Promise<GenerationGraph> {
+  const { config, prefixed } = options;
+  return compileDecoder({ ...options, prepack: false }, ({ positions }) => {
+    const segments = input("segments", "int32", ["rows", "time"]);
+    const trunks = input("trunks", "int32", ["rows", "time"]);
+    const own = (x: Tensor) => reshape(x, [1, "rows", 1, "time", 1]);
+    const other = (x: Tensor) => reshape(x, [1, "rows", 1, 1, "time"]);
+    const related = or(equal(own(segments), other(segments)), equal(own(trunks), other(segments)));
+    const ordered = and(related, before());
+    return biasPerWindow(config, (window) => {
+      const near = window === null ? ordered : and(ordered, sees(own(positions), other(positions), window));
+      const prefix = prefixed && window !== null ? prefixBias(own(positions), window) : null;
+      return { fresh: attentionBias(near), prefix };
+    })((qkv, layer, scale, bias) =>
+      promptAttention(qkv, prefixed ? prefixOf(config, layer) : null, bias.fresh, bias.prefix, scale),
+    );
+  });
+}
+
+/**
+ * A row a sample, with one new token or, with drafts, a few: each sees the prefix that all rows share (which may be
+ * empty), its row's cached positions and the new tokens before it. Keys and values of new tokens leave the graph (all
+ * layers in one output) and are written into the cache by the caller.
+ */
+export function compileDecode(options: GraphOptions): Promise<GenerationGraph> {
+  const { config } = options;
+  const { num_key_value_heads: kvHeads, head_dim: size } = config;
+  return compileDecoder(options, ({ positions }) => {
+    const cached = input("cached", "int32", ["rows"]);
+    const own = (x: Tensor) => reshape(x, ["rows", 1, 1, "time", 1]);
+    const other = (x: Tensor) => reshape(x, ["rows", 1, 1, 1, "time"]);
+    const place = reshape(iota("capacity"), [1, 1, 1, 1, "capacity"]);
+    const filled = less(place, reshape(cached, ["rows", 1, 1, 1, 1]));
+    return biasPerWindow(config, (window) => {
+      if (window === null) return { cached: attentionBias(filled), fresh: attentionBias(before()), prefix: null };
+      const near = sees(own(positions), place.add(sizeOf("shared")), window);
+      return {
+        cached: attentionBias(and(filled, near)),
+        fresh: attentionBias(and(before(), sees(own(positions), other(positions), window))),
+        prefix: prefixBias(own(positions), window),
+      };
+    })((qkv, layer, scale, bias) => {
+      const cache = (part: string) =>
+        input(`${part}.${layer}`, "float32", ["rows", kvHeads, "capacity", size] as const);
+      const own = { keys: cache("keys"), values: cache("values") };
+      return decodeAttention(qkv, prefixOf(config, layer), own, bias, scale);
+    });
+  });
+}
+
+type Attend = (qkv: QueryKeyValue, layer: number, scale: number) => Tensor;
+
+/** The decoder over rows of new tokens, and answers to what is asked of them; `attention` is what its kinds differ in. */
+function compileDecoder(
+  { config, weight, context, adapted, ends, ...options }: GraphOptions,
+  attention: (inputs: { positions: Tensor }) => Attend,
+): Promise<GenerationGraph> {
   return compile(() => {
     const tokens = input("tokens", "int32", ["rows", "time"]);
     const positions = input("positions", "int32", ["rows", "time"]);
-    const segments = input("segments", "int32", ["rows", "time"]);
-    const trunks = input("trunks", "int32", ["rows", "time"]);
-    const cached = input("cached", "int32", ["rows"]);
-    const chosen = input("chosen", "int32", ["picked"]);
-    const cacheShape = ["rows", kvHeads, "capacity", size];
-    const caches = Array.from({ length: config.num_hidden_layers }, (_, layer) => ({
-      keys: input(`keys.${layer}`, "float32", cacheShape),
-      values: input(`values.${layer}`, "float32", cacheShape),
-    }));
-
-    const visible = { positions, segments, trunks, cached };
+    const attend = attention({ positions });
     const { cos, sin, scale } = rotaryTables(config, context);
     const layers: LayerContext = {
       config,
@@ -86,24 +130,22 @@ export function compileGeneration({
       cos: gather(cos, positions),
       sin: gather(sin, positions),
     };
-    const biases = new Map<number | null, Bias>();
     const fresh: Tensor[] = [];
     let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [rows · time, hidden]
-    caches.forEach((cache, layer) => {
-      const { q, k, v } = queryKeyValue(x, layer, "rows", "time", layers);
-      fresh.push(expandDims(k, 0), expandDims(v, 0));
-      const window = attentionWindow(config, layer);
-      const bias = biases.get(window) ?? visibility(visible, window);
-      biases.set(window, bias);
-      const attended = cachedAttention(q, k, v, cache, bias, heads / kvHeads, scale);
-      x = feedForward(attentionOutput(x, attended, layer, layers), layer, layers);
-    });
-    const hidden = rmsNorm(gather(x, chosen), weight("model.norm.weight"), config.rms_norm_eps);
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      const qkv = queryKeyValue(x, layer, "rows", "time", layers);
+      fresh.push(expandDims(qkv.k, 0), expandDims(qkv.v, 0));
+      x = feedForward(attentionOutput(x, attend(qkv, layer, scale), layer, layers), layer, layers);
+    }
     return {
       /** [2 · layers, rows, kvHeads, time, size]: keys and values of layer 0, of layer 1, … */
       fresh: concat(fresh),
-      /** [picked, vocabulary] */
-      logits: matmul(hidden, weight(headName(config)), { transB: true }),
+      ...readout(x, {
+        norm: (rows) => rmsNorm(rows, weight("model.norm.weight"), config.rms_norm_eps),
+        head: (rows) => matmul(rows, weight(headName(config)), { transB: true }),
+        vocabulary: config.vocab_size,
+        ends,
+      }),
     };
   }, options);
 }
@@ -131,57 +173,110 @@ function adaptedProjection(
     });
 }
 
-interface Visible {
-  readonly positions: Tensor;
-  readonly segments: Tensor;
-  readonly trunks: Tensor;
-  readonly cached: Tensor;
+/** Biases are made once for each window that layers have. */
+function biasPerWindow<Bias>(config: ModelConfig, make: (window: number | null) => Bias) {
+  const made = new Map<number | null, Bias>();
+  return (attend: (qkv: QueryKeyValue, layer: number, scale: number, bias: Bias) => Tensor): Attend =>
+    (qkv, layer, scale) => {
+      const window = attentionWindow(config, layer);
+      const bias = made.get(window) ?? make(window);
+      made.set(window, bias);
+      return attend(qkv, layer, scale, bias);
+    };
 }
 
-/** What is added to scores: 0 where a token may look, else very negative. */
-interface Bias {
-  /** [rows, 1, 1, time, capacity] */
-  readonly cached: Tensor;
-  /** [rows, 1, 1, time, time] */
-  readonly fresh: Tensor;
-}
-
-function visibility({ positions, segments, trunks, cached }: Visible, window: number | null): Bias {
-  const own = (x: Tensor) => reshape(x, ["rows", 1, 1, "time", 1]);
-  const other = (x: Tensor) => reshape(x, ["rows", 1, 1, 1, "time"]);
-  const place = reshape(iota("capacity"), [1, 1, 1, 1, "capacity"]);
-  // A cached key's place is its position.
-  const old = and(less(place, reshape(cached, ["rows", 1, 1, 1, 1])), sees(own(positions), place, window));
+/** Whether a new token stands before another or is it: [1, 1, 1, time, time]. */
+function before(): Tensor {
   const order = iota("time");
-  const before = sees(reshape(order, [1, 1, 1, "time", 1]), reshape(order, [1, 1, 1, 1, "time"]));
-  const related = or(equal(own(segments), other(segments)), equal(own(trunks), other(segments)));
-  const near = window === null ? related : and(related, sees(own(positions), other(positions), window));
-  return { cached: attentionBias(old), fresh: attentionBias(and(before, near)) };
+  return sees(reshape(order, [1, 1, 1, "time", 1]), reshape(order, [1, 1, 1, 1, "time"]));
 }
 
-/** Attention over cached and new keys: scores side by side, one softmax, two products summed. */
-function cachedAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  cache: { keys: Tensor; values: Tensor },
-  bias: Bias,
-  group: number,
+/** A prefix key's place is its position. */
+function prefixBias(positions: Tensor, window: number): Tensor {
+  return attentionBias(sees(positions, reshape(iota("shared"), [1, 1, 1, 1, "shared"]), window));
+}
+
+interface KeysAndValues {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** Keys and values of the prefix: [kvHeads, shared, size]. */
+function prefixOf(config: ModelConfig, layer: number): KeysAndValues {
+  const part = (name: string) =>
+    input(`prefix.${name}.${layer}`, "float32", [config.num_key_value_heads, "shared", config.head_dim]);
+  return { keys: part("keys"), values: part("values") };
+}
+
+/**
+ * Attention of new tokens over a prefix and one another, scores side by side, one softmax, two products summed.
+ * Key and value heads stand first, so that the prefix meets all rows in one product. bias [1, rows, 1, time, time].
+ */
+function promptAttention(
+  { q, k, v }: QueryKeyValue,
+  prefix: KeysAndValues | null,
+  bias: Tensor,
+  prefixed: Tensor | null,
   scale: number,
 ): Tensor {
-  const [, heads, , size] = q.shape;
-  const kvHeads = k.dim(1);
-  const stacked = reshape(q, ["rows", kvHeads, -1, size!]); // [rows, kvHeads, group · time, size]
-  const scores = (keys: Tensor, mask: Tensor) => {
-    const raw = matmul(stacked, keys, { transB: true, alpha: scale });
-    return reshape(raw, ["rows", kvHeads, group, "time", keys.dim(2)]).add(mask);
+  const [, heads, , size] = q.shape as [never, number, never, number];
+  const kvHeads = k.dim(1) as number;
+  const group = heads / kvHeads;
+  const swap = (x: Tensor) => transpose(x, [1, 0, 2, 3]);
+  const stacked = swap(reshape(q, ["rows", kvHeads, -1, size])); // [kvHeads, rows, group · time, size]
+  const perHead = (x: Tensor, width: Dim) => reshape(x, [kvHeads, "rows", group, "time", width]);
+  const own = perHead(matmul(stacked, swap(k), { transB: true, alpha: scale }), "time").add(bias);
+  const apply = (p: Tensor) => matmul(reshape(p, [kvHeads, "rows", stacked.dim(2), "time"]), swap(v));
+  const out = () => {
+    if (!prefix) return apply(softmax(own));
+    const flat = reshape(stacked, [kvHeads, -1, size]);
+    const raw = perHead(matmul(flat, prefix.keys, { transB: true, alpha: scale }), "shared");
+    const p = softmax(concat([prefixed ? raw.add(prefixed) : raw, own], 4));
+    const [far, near] = split(p, 4, ["shared", "time"]) as [Tensor, Tensor];
+    const shared = matmul(reshape(far, [kvHeads, flat.dim(1), "shared"]), prefix.values);
+    return reshape(shared, stacked.shape).add(apply(near));
   };
-  const p = softmax(concat([scores(cache.keys, bias.cached), scores(k, bias.fresh)], 4));
-  const part = (from: "cached" | "fresh") => {
-    const [start, end] = from === "cached" ? [0, "capacity"] : ["capacity", p.dim(4)];
-    const piece = slice(p, 4, start!, end);
-    return reshape(piece, ["rows", kvHeads, stacked.dim(2), piece.dim(4)]);
-  };
-  const out = matmul(part("cached"), cache.values).add(matmul(part("fresh"), v));
-  return reshape(out, ["rows", heads!, "time", size!]);
+  return reshape(swap(out()), ["rows", heads, "time", size]);
+}
+
+interface DecodeBias {
+  /** [rows, 1, 1, time or 1, capacity] */
+  readonly cached: Tensor;
+  /** [rows or 1, 1, 1, time, time] */
+  readonly fresh: Tensor;
+  readonly prefix: Tensor | null;
+}
+
+/** Attention of a few new tokens a row over the prefix, the row's cache and one another. */
+function decodeAttention(
+  { q, k, v }: QueryKeyValue,
+  prefix: KeysAndValues,
+  cache: KeysAndValues,
+  bias: DecodeBias,
+  scale: number,
+): Tensor {
+  const [, heads, , size] = q.shape as [never, number, never, number];
+  const kvHeads = k.dim(1) as number;
+  const group = heads / kvHeads;
+  const stacked = reshape(q, ["rows", kvHeads, -1, size]); // [rows, kvHeads, group · time, size]
+  const swap = (x: Tensor) => transpose(x, [1, 0, 2, 3]);
+  const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, "time", width]);
+
+  // One product of all rows with the prefix: its keys and values are read once, not once a row.
+  const flat = reshape(swap(stacked), [kvHeads, -1, size]);
+  const raw = matmul(flat, prefix.keys, { transB: true, alpha: scale });
+  const far = perHead(swap(reshape(raw, [kvHeads, "rows", stacked.dim(2), "shared"])), "shared");
+  const middle = perHead(matmul(stacked, cache.keys, { transB: true, alpha: scale }), "capacity").add(bias.cached);
+  // New tokens are so few that products by element are cheaper than many tiny matrix products.
+  const wide = (x: Tensor) => reshape(x, ["rows", kvHeads, 1, 1, "time", size]);
+  const near = reshape(q, ["rows", kvHeads, group, "time", 1, size]).mul(wide(k)).sum(-1).mul(scale).add(bias.fresh);
+
+  const p = softmax(concat([bias.prefix ? far.add(bias.prefix) : far, middle, near], 4));
+  const [pFar, pMiddle, pNear] = split(p, 4, ["shared", "capacity", "time"]) as [Tensor, Tensor, Tensor];
+  const rowsFirst = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, stacked.dim(2), width]);
+  const shared = matmul(reshape(swap(rowsFirst(pFar, "shared")), [kvHeads, flat.dim(1), "shared"]), prefix.values);
+  const own = matmul(rowsFirst(pMiddle, "capacity"), cache.values);
+  const fresh = expandDims(pNear, 5).mul(wide(v)).sum(4); // [rows, kvHeads, group, time, size]
+  const out = swap(reshape(shared, [kvHeads, "rows", stacked.dim(2), size])).add(own);
+  return reshape(out, ["rows", heads, "time", size]).add(reshape(fresh, ["rows", heads, "time", size]));
 }

@@ -21,10 +21,10 @@ import {
   type UsageTotals,
 } from "../language-model/index.ts";
 import { openText, type TextCodec } from "../text/index.ts";
-import { bytesPerPosition, cacheShape } from "./cache.ts";
-import { Engine, type Prefix } from "./engine.ts";
-import { generateJobs, type Job } from "./generate.ts";
-import { compileGeneration, type GenerationGraph } from "./graph.ts";
+import { bytesPerPosition, cacheShape, type Prefix } from "./cache.ts";
+import { Engine, type Graphs } from "./engine.ts";
+import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
+import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
 
@@ -130,23 +130,27 @@ class Base {
     return found;
   }
 
-  /** One graph per set of adapted modules; adapters of the same set share it. */
-  graph(adapted: readonly string[]): Promise<GenerationGraph> {
-    const key = adapted.join();
-    let graph = this.#graphs.get(key);
-    if (!graph) {
-      const { threads } = this.options;
-      graph = compileGeneration({
-        config: this.config,
-        weight: (name) => this.weight(name),
-        context: this.config.max_position_embeddings,
-        adapted,
-        device: this.device,
-        ...(threads === undefined ? {} : { threads }),
-      });
+  /** Graphs for a set of adapted modules; adapters of the same set share them. */
+  graphs(adapted: readonly string[]): Graphs {
+    const options = {
+      config: this.config,
+      weight: (name: string) => this.weight(name),
+      context: this.config.max_position_embeddings,
+      adapted,
+      ends: [...this.text.endIds],
+      device: this.device,
+      ...(this.options.threads === undefined ? {} : { threads: this.options.threads }),
+    };
+    const once = (kind: string, compileIt: () => Promise<GenerationGraph>) => {
+      const key = `${kind} ${adapted.join()}`;
+      const graph = this.#graphs.get(key) ?? compileIt();
       this.#graphs.set(key, graph);
-    }
-    return graph;
+      return graph;
+    };
+    return {
+      prompt: (prefixed) => once(`prompt ${prefixed}`, () => compilePrompt({ ...options, prefixed })),
+      decode: () => once("decode", () => compileDecode(options)),
+    };
   }
 
   async model(adapter?: LocalAdapter, options: { borrowed?: boolean } = {}): Promise<LocalModel> {
@@ -155,7 +159,7 @@ class Base {
       if (!this.#weights.has(`${path}.weight`))
         throw new UsageError(`the adapter changes "${path}", which the model does not have`);
     const feeds = adapter ? adapterFeeds(adapter, (name) => this.weight(name)) : {};
-    const engine = new Engine(this.config, await this.graph(adapted), feeds);
+    const engine = new Engine(this.config, this.text.endIds, this.graphs(adapted), feeds);
     return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, options.borrowed ?? false);
   }
 
@@ -193,6 +197,7 @@ class View implements LocalModel {
   readonly #engine: Engine;
   readonly #borrowed: boolean;
   readonly #totals = noUsage();
+  readonly #statistics: DecodeStatistics = { steps: 0, tokens: 0, drafted: 0, accepted: 0 };
   #prefixes: Prefix[] = [];
   #closed = false;
 
@@ -251,6 +256,7 @@ class View implements LocalModel {
       slots: Math.min(samples, this.#slots(longest)),
       drafts: this.#base.options.drafts ?? true,
       options,
+      statistics: this.#statistics,
     };
     const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
     for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
@@ -296,6 +302,10 @@ class View implements LocalModel {
     return { ...this.#totals };
   }
 
+  statistics(): DecodeStatistics {
+    return { ...this.#statistics };
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -328,7 +338,7 @@ class View implements LocalModel {
   }
 
   /** The beginning that all texts of a batch share, computed once and kept for the next batch. */
-  async #shared(texts: readonly (readonly number[])[]): Promise<Prefix | undefined> {
+  async #shared(texts: readonly (readonly number[])[]): Promise<Prefix> {
     const [first] = texts;
     // Every text keeps a token of its own: it is the one whose logits are wanted.
     let common = Math.min(...texts.map((tokens) => tokens.length - 1));
@@ -341,8 +351,9 @@ class View implements LocalModel {
       prefix.tokens.length <= common && prefix.tokens.every((token, i) => token === first![i]);
     const known = this.#prefixes.filter(begins).sort((a, b) => b.tokens.length - a.tokens.length)[0];
     const gain = common - (known?.tokens.length ?? 0);
-    if (gain < shortestPrefix || texts.length === 1) return known;
-    const made = await this.#engine.prefix(first!.slice(0, common), known);
+    const base = known ?? this.#engine.emptyPrefix();
+    if (gain < shortestPrefix || texts.length === 1) return base;
+    const made = await this.#engine.prefix(first!.slice(0, common), base);
     this.#prefixes = [made, ...this.#prefixes.filter((prefix) => prefix !== known)].slice(0, keptPrefixes);
     return made;
   }

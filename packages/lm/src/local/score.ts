@@ -1,6 +1,8 @@
-import { logSoftmax, type Score, type ScoreResult } from "../language-model/index.ts";
+import type { Score, ScoreResult } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import { type Engine, type Prefix, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
+import type { Prefix } from "./cache.ts";
+import { type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
+import type { Answer } from "./readout.ts";
 
 export interface ScoreJob {
   readonly position: number;
@@ -9,44 +11,33 @@ export interface ScoreJob {
 }
 
 /**
- * Log-probabilities of continuations behind their prompts: prompt and continuations go through the model in one row,
- * each continuation seeing the prompt and itself; several prompts share a row, and all share their common beginning.
+ * Log-probabilities of continuations behind their prompts: a row holds a prompt and its continuations, each of which sees
+ * the prompt and itself; what all prompts share is computed once, and prompts of like length go through the model together.
  */
 export async function* scoreJobs(
   engine: Engine,
   jobs: readonly ScoreJob[],
-  shared: Prefix | undefined,
+  shared: Prefix,
   text: TextCodec,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ScoreResult> {
-  const waiting = [...jobs];
-  const common = shared?.tokens.length ?? 0;
+  const common = shared.tokens.length;
+  const lengthOf = (job: ScoreJob) => rowLength(job) - common;
+  const waiting = [...jobs].sort((a, b) => lengthOf(b) - lengthOf(a));
   while (waiting.length > 0) {
     signal?.throwIfAborted();
-    const { batch, size } = takeCall(waiting, (job) => rowLength(job) - common);
-    let base = shared;
-    if (size > tokensPerCall) base = await engine.prefix(batch[0]!.prompt.slice(0, -1), shared);
-    const start = base?.tokens.length ?? 0;
-    const stretches: Stretch[] = [];
-    for (const { prompt, continuations } of batch) {
-      const trunk = stretches.length;
-      const rest = prompt.slice(start);
-      stretches.push({ tokens: rest, position: start, chosen: [rest.length - 1] });
-      // The last token of a continuation predicts nothing that is asked for.
-      for (const continuation of continuations) {
-        const tokens = continuation.slice(0, -1);
-        stretches.push({ tokens, position: prompt.length, trunk, chosen: tokens.map((_, i) => i) });
-      }
-    }
-    const { logits } = await engine.packed(stretches, base);
-    let at = 0;
-    for (const { position, continuations } of batch) {
-      const first = logSoftmax(logits[at++]![0]!);
-      const scores = continuations.map((continuation): Score => {
-        const rows = logits[at++]!;
-        const tokenLogprobs = continuation.map((token, i) =>
-          i === 0 ? first[token]! : logprobOf(rows[i - 1]!, token),
-        );
+    const batch = takeCall(waiting, lengthOf);
+    // A prompt longer than a call becomes a beginning of its own, but for its last token.
+    const long = lengthOf(batch[0]!) > tokensPerCall;
+    const base = long ? await engine.prefix(batch[0]!.prompt.slice(0, -1), shared) : shared;
+    const { answers } = await engine.prompt(
+      batch.map((job) => rowOf(job, base.tokens.length)),
+      base,
+    );
+    for (const [row, { position, continuations }] of batch.entries()) {
+      const [first, ...rest] = answers[row]!;
+      const scores = continuations.map((continuation, index): Score => {
+        const tokenLogprobs = [logprobs(first![0]!)[index]!, ...rest[index]!.map((answer) => logprobs(answer)[0]!)];
         const logprob = tokenLogprobs.reduce((a, b) => a + b, 0);
         return { logprob, tokenLogprobs, tokens: continuation.map((token) => text.tokenText(token)) };
       });
@@ -56,10 +47,27 @@ export async function* scoreJobs(
   }
 }
 
-function rowLength({ prompt, continuations }: ScoreJob): number {
-  return continuations.reduce((sum, tokens) => sum + Math.max(0, tokens.length - 1), prompt.length);
+/** The prompt's last token is asked for all first tokens at once, a continuation's tokens for the one behind each. */
+function rowOf({ prompt, continuations }: ScoreJob, start: number): Stretch[] {
+  const rest = prompt.slice(start);
+  const firsts = continuations.map((tokens) => tokens[0]!);
+  return [
+    { tokens: rest, position: start, asked: [[rest.length - 1, { kind: "score", targets: firsts }]] },
+    ...continuations.map(
+      (tokens): Stretch => ({
+        tokens: tokens.slice(0, -1),
+        position: prompt.length,
+        trunk: 0,
+        asked: tokens.slice(1).map((token, i) => [i, { kind: "score", targets: [token] }] as const),
+      }),
+    ),
+  ];
 }
 
-function logprobOf(logits: Float32Array, token: number): number {
-  return logSoftmax(logits)[token]!;
+function rowLength({ prompt, continuations }: ScoreJob): number {
+  return continuations.reduce((sum, tokens) => sum + tokens.length - 1, prompt.length);
+}
+
+function logprobs(answer: Answer): readonly number[] {
+  return answer.kind === "score" ? answer.logprobs : [];
 }
