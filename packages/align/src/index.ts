@@ -1,3 +1,4 @@
+export * from "./constitution/index.ts";
 export * from "./data/index.ts";
 export * from "./document/index.ts";
 export * from "./evaluate/index.ts";

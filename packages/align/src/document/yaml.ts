@@ -31,16 +31,17 @@ export interface Source {
 
 /**
  * Reads YAML 1.2 (JSON is YAML) without a schema. Tags other than YAML's own are problems, so nothing is executed; anchors
- * work within a bound; a key may stand once. Returns the source, or everything that is wrong.
+ * work within a bound; a key may stand once. Returns the source, or everything that is wrong. `firstLine` is the text's first line
+ * in its file.
  */
-export function readYaml(text: string, file: string): Source | Problem[] {
+export function readYaml(text: string, file: string, { firstLine = 1 } = {}): Source | Problem[] {
   const whole = (expected: string, got: string) => [makeProblem(file, { line: 0, column: 0 }, [], { expected, got })];
   if (text.length > longest) return whole(`at most ${longest} characters`, `${text.length}`);
 
   const lines = new LineCounter();
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
+    return { line: Math.max(1, line) + firstLine - 1, column: Math.max(1, col) };
   };
   const problem = (offset: number, expected: string, got: string): Problem =>
     makeProblem(file, position(offset), [], { expected, got });

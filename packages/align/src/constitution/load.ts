@@ -1,0 +1,99 @@
+import { createHash } from "node:crypto";
+import { readFile, realpath } from "node:fs/promises";
+import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
+import {
+  checkDocument,
+  DocumentError,
+  type ParsedDocument,
+  type Path,
+  parseDocument,
+  readText,
+} from "../document/index.ts";
+import { readMarkdown } from "./markdown.ts";
+import { type CheckFunction, type Constitution, constitutionSchema, type Rule, withRequests } from "./schema.ts";
+
+/**
+ * A constitution from its text: Markdown where the file's name ends in `.md`, else YAML (or JSON). Functions of modules are not
+ * loaded.
+ *
+ * Errors: DocumentError with everything that is wrong, file and line.
+ *
+ * @example
+ * const text = 'name: kind\nversion: "1"\nprinciples:\n  - { id: kind, text: Be kind. }';
+ * parseConstitution(text, { file: "kind.yaml" }).value.principles[0].weight; // 1
+ */
+export function parseConstitution(text: string, { file }: { file: string }): ParsedDocument<Constitution> {
+  const document = [".md", ".markdown"].includes(extname(file).toLowerCase())
+    ? checkDocument(readMarkdown(text, file), { file, schema: constitutionSchema })
+    : parseDocument(text, { file, schema: constitutionSchema });
+  return { ...document, value: withRequests(document.value) };
+}
+
+export interface LoadOptions {
+  /**
+   * Import the modules that checks name. They are programs and can do what this process can, so only for a constitution
+   * whose author you trust. Default: a constitution with such checks is refused.
+   */
+  allowModules?: boolean | undefined;
+}
+
+/**
+ * Reads a constitution file: YAML, JSON or Markdown.
+ *
+ * Errors: DocumentError, as `parseConstitution`; also for a module that is not allowed, lies outside the constitution's folder,
+ * cannot be imported, or lacks the function.
+ */
+export async function loadConstitution(
+  path: string,
+  { allowModules = false }: LoadOptions = {},
+): Promise<Constitution> {
+  const document = parseConstitution(await readText(path), { file: path });
+  const named = document.value.principles.flatMap(({ checks }, i) =>
+    checks.flatMap((check, j) => moduleRules(check, ["principles", i, "checks", j])),
+  );
+  const problems = [];
+  for (const { rule, at } of named) {
+    const fault = allowModules
+      ? await bindModule(rule, path)
+      : { expected: "no module, since modules run code and that is not allowed here (allowModules)" };
+    if (fault) problems.push(document.problem([...at, "module"], fault));
+  }
+  if (problems.length > 0) throw new DocumentError(problems);
+  return document.value;
+}
+
+function moduleRules(rule: Rule, at: Path): { rule: Rule; at: Path }[] {
+  return [
+    ...(rule.module === undefined ? [] : [{ rule, at }]),
+    ...(rule.any ?? []).flatMap((part, i) => moduleRules(part, [...at, "any", i])),
+    ...(rule.all ?? []).flatMap((part, i) => moduleRules(part, [...at, "all", i])),
+    ...(rule.not ? moduleRules(rule.not, [...at, "not"]) : []),
+  ];
+}
+
+/** Imports a rule's function and notes the module's hash; says what is wrong where that fails. */
+async function bindModule(rule: Rule, file: string): Promise<{ expected: string; got?: string } | undefined> {
+  const { module = "", export: name = "default" } = rule;
+  const inside = "a module inside the constitution's folder";
+  const folder = await realpath(dirname(file));
+  const target = resolve(folder, module);
+  // Links are followed before the comparison, so that none leads out.
+  const real = await realpath(target).catch(() => undefined);
+  const way = relative(folder, real ?? target);
+  if (isAbsolute(module) || isAbsolute(way) || way === ".." || way.startsWith(`..${sep}`)) return { expected: inside };
+  if (real === undefined) return { expected: inside, got: `no such file: ${JSON.stringify(module)}` };
+  const sha256 = createHash("sha256")
+    .update(await readFile(real))
+    .digest("hex");
+  let exports: Record<string, unknown>;
+  try {
+    exports = (await import(`${pathToFileURL(real).href}?sha256=${sha256}`)) as Record<string, unknown>;
+  } catch (error) {
+    return { expected: "a module that can be imported", got: (error as Error)?.message ?? String(error) };
+  }
+  if (typeof exports[name] !== "function") return { expected: `a module that exports a function "${name}"` };
+  rule.sha256 = sha256;
+  rule.call = exports[name] as CheckFunction;
+  return undefined;
+}
