@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Outcome, originSchema, type ResponseRow, rowId } from "../data/index.ts";
 import { klEstimate } from "../train/kl.ts";
 import { promptKey } from "./refusal.ts";
-import { bootstrap, type Estimate } from "./statistics.ts";
+import { bootstrapEach, type Estimate } from "./statistics.ts";
 
 export const sampleLogprobsSchema = z.strictObject({
   id: z.string().min(1),
@@ -76,22 +76,21 @@ export function divergence(
     return [{ prompt, tokens: deltas.length, k1: sum("k1"), k3: sum("k3") }];
   });
   if (samples.length === 0) throw new RangeError("policy and reference scored no response in common");
-  const estimate = (estimator: "k1" | "k3", unit: "token" | "sequence") =>
-    bootstrap(
-      samples,
-      (sample) => {
-        let kl = 0;
-        let count = 0;
-        for (const row of sample) {
-          kl += row[estimator];
-          count += unit === "token" ? row.tokens : 1;
-        }
-        return kl / count;
-      },
-      { seed, cluster: ({ prompt }) => prompt },
-    );
+  const [tokenK1, tokenK3, sequenceK1, sequenceK3] = bootstrapEach(
+    samples,
+    (sample) => {
+      let [k1, k3, tokens] = [0, 0, 0];
+      for (const row of sample) {
+        k1 += row.k1;
+        k3 += row.k3;
+        tokens += row.tokens;
+      }
+      return [k1 / tokens, k3 / tokens, k1 / sample.length, k3 / sample.length];
+    },
+    { seed, cluster: ({ prompt }) => prompt },
+  );
   return {
-    perToken: { k1: estimate("k1", "token"), k3: estimate("k3", "token") },
-    perSequence: { k1: estimate("k1", "sequence"), k3: estimate("k3", "sequence") },
+    perToken: { k1: tokenK1!, k3: tokenK3! },
+    perSequence: { k1: sequenceK1!, k3: sequenceK3! },
   };
 }

@@ -24,7 +24,7 @@ export function mean(values: readonly number[]): number {
 }
 
 /** The q-quantile (0 … 1) of values in ascending order, linear between neighbours (numpy's default); NaN of nothing. */
-export function quantile(sorted: readonly number[], q: number): number {
+export function quantile(sorted: ArrayLike<number>, q: number): number {
   const place = q * (sorted.length - 1);
   const below = Math.floor(place);
   const [low, high] = [sorted[below], sorted[Math.ceil(place)]];
@@ -83,24 +83,57 @@ export interface BootstrapOptions<Item> {
 export function bootstrap<Item>(
   items: readonly Item[],
   statistic: (sample: readonly Item[]) => number,
-  { seed, cluster, resamples = 2000 }: BootstrapOptions<Item>,
+  options: BootstrapOptions<Item>,
 ): Estimate {
-  const value = statistic(items);
+  return bootstrapEach(items, (sample) => [statistic(sample)], options)[0]!;
+}
+
+/** Several statistics of the same draws, each with its interval as `bootstrap` gives it. */
+export function bootstrapEach<Item>(
+  items: readonly Item[],
+  statistics: (sample: readonly Item[]) => readonly number[],
+  { seed, cluster, resamples = 2000 }: BootstrapOptions<Item>,
+): Estimate[] {
+  const values = statistics(items);
   const clusters = cluster ? [...groupBy(items, cluster).values()] : items.map((item) => [item]);
   const m = clusters.length;
-  if (m < 2) return { value, interval: [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY], n: items.length };
-  const stream = randomStream({ seed, stage: "bootstrap", item: m });
-  const values: number[] = [];
+  if (m < 2)
+    return values.map((value) => ({
+      value,
+      interval: [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+      n: items.length,
+    }));
+  const draws = drawsOf(seed, m, resamples);
+  const drawn: number[][] = values.map(() => []);
   for (let resample = 0; resample < resamples; resample++) {
     const sample: Item[] = [];
-    for (let draw = 0; draw < m; draw++) sample.push(...clusters[stream.integer(resample * m + draw, m)]!);
-    const drawn = statistic(sample);
-    if (!Number.isNaN(drawn)) values.push(drawn);
+    for (let draw = 0; draw < m; draw++) for (const item of clusters[draws[resample * m + draw]!]!) sample.push(item);
+    for (const [i, value] of statistics(sample).entries()) if (!Number.isNaN(value)) drawn[i]!.push(value);
   }
-  values.sort((a, b) => a - b);
   const stretch = (studentT95(m - 1) / z95) * Math.sqrt(m / (m - 1));
-  const end = (q: number) => value + (quantile(values, q) - value) * stretch;
-  return { value, interval: [end(0.025), end(0.975)], n: items.length };
+  return values.map((value, i) => {
+    const sorted = Float64Array.from(drawn[i]!).sort();
+    const end = (q: number) => value + (quantile(sorted, q) - value) * stretch;
+    return { value, interval: [end(0.025), end(0.975)], n: items.length };
+  });
+}
+
+/** Recent draws: a scorecard takes dozens of intervals over the same prompts, and drawing costs more than the statistics. */
+const recent = new Map<string, Uint32Array>();
+
+/** Which of m clusters each draw of each resample takes: [resamples × m]. */
+function drawsOf(seed: number, m: number, resamples: number): Uint32Array {
+  const key = `${seed} ${m} ${resamples}`;
+  let draws = recent.get(key);
+  if (draws) recent.delete(key);
+  else {
+    const stream = randomStream({ seed, stage: "bootstrap", item: m });
+    draws = new Uint32Array(resamples * m);
+    for (let i = 0; i < draws.length; i++) draws[i] = stream.integer(i, m);
+  }
+  recent.set(key, draws);
+  if (recent.size > 6) recent.delete(recent.keys().next().value!);
+  return draws;
 }
 
 /** Items by key, keys in order of first appearance. */

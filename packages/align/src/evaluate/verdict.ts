@@ -79,10 +79,15 @@ function violationSentence(card: Parts, first: Names, last: Names, change: CardE
   const metric = { unit: "share", change: "difference" } as const;
   const points = formatChange(Math.abs(change.value), metric).replace("+", "");
   const interval = formatChangeInterval(change.interval, metric);
+  const [low, high] = change.interval.map((bound) => (bound === null ? null : Math.abs(bound)));
+  const size = formatInterval(direction(change) === "fell" ? [high!, low!] : [low!, high!], "share").replaceAll(
+    "%",
+    "",
+  );
   const figures = `${first.label} ${share(first.id)}, ${last.label} ${share(last.id)}`;
   const said = {
-    fell: `${last.label} breaks the constitution's principles less often than ${first.label}, by ${points} (95% interval ${interval})`,
-    rose: `${last.label} breaks the constitution's principles more often than ${first.label}, by ${points} (95% interval ${interval})`,
+    fell: `${last.label} breaks the constitution's principles less often than ${first.label}, by ${points} (95% interval ${size})`,
+    rose: `${last.label} breaks the constitution's principles more often than ${first.label}, by ${points} (95% interval ${size})`,
     unclear: `No difference in violations between ${first.label} and ${last.label} can be shown: the change is ${formatChange(change.value, metric)} (95% interval ${interval})`,
   }[direction(change)];
   return `${said}. Replies with a violation: ${figures}; ${card.heldOut.prompts} held-out prompts.`;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Outcome, originSchema, type PairRow, type ResponseRow, rowId } from "../data/index.ts";
 import { elo } from "./rating.ts";
 import { promptKey } from "./refusal.ts";
-import { bootstrap, type Estimate, groupBy } from "./statistics.ts";
+import { bootstrap, bootstrapEach, type Estimate, groupBy } from "./statistics.ts";
 
 export const comparisonSchema = z.strictObject({
   id: z.string().min(1),
@@ -216,18 +216,15 @@ export function eloRatings(
     b,
     score: winner === "tie" ? 0.5 : winner === "a" ? 1 : 0,
   }));
-  const ratings = elo(games, { anchor });
-  return new Map(
-    [...ratings.keys()].map((player) => [
-      player,
-      bootstrap(
-        games,
-        (sample) => {
-          const drawn = sample.some(({ a, b }) => a === anchor || b === anchor) ? elo(sample, { anchor }) : undefined;
-          return drawn?.get(player) ?? Number.NaN;
-        },
-        { seed, cluster: ({ prompt }) => prompt, resamples: 500 },
-      ),
-    ]),
+  const players = [...elo(games, { anchor }).keys()];
+  const estimates = bootstrapEach(
+    games,
+    (sample) => {
+      // A draw may leave the anchor out, from which nothing can be told then.
+      const drawn = sample.some(({ a, b }) => a === anchor || b === anchor) ? elo(sample, { anchor }) : undefined;
+      return players.map((player) => drawn?.get(player) ?? Number.NaN);
+    },
+    { seed, cluster: ({ prompt }) => prompt },
   );
+  return new Map(players.map((player, i) => [player, estimates[i]!]));
 }

@@ -1,0 +1,108 @@
+import { describe, expect, it } from "vitest";
+import { assembleScorecard } from "./assemble.ts";
+import { evidenceFixture } from "./evidence.fixture.ts";
+import { parseScorecard, type Scorecard, ScorecardError, scorecardJson } from "./scorecard.ts";
+
+const evidence = evidenceFixture();
+const card = assembleScorecard(evidence);
+
+const row = (checkpoint: string, metric: string, of: Scorecard = card) =>
+  of.rows.find((candidate) => candidate.checkpoint === checkpoint && candidate.metric === metric);
+const difference = (checkpoint: string, against: string, metric: string) =>
+  card.differences.find((d) => d.checkpoint === checkpoint && d.against === against && d.metric === metric);
+
+describe("assembleScorecard", () => {
+  it("takes every measure of every checkpoint", () => {
+    expect(card.metrics.map(({ name }) => name)).toEqual([
+      "violations",
+      "over-refusal",
+      "refusal",
+      "evasive",
+      "unfinished",
+      "words",
+      "perplexity",
+      "choices",
+      "kl",
+      "proxy",
+      "judge",
+      "win-rate",
+      "elo",
+    ]);
+    for (const { name } of card.metrics) expect(row("rl", name)?.metric).toBe(name);
+    expect(row("base", "kl")).toBeUndefined();
+    expect(row("base", "elo")?.value).toBe(1000);
+    expect(row("rl", "elo")!.value).toBeGreaterThan(row("sl", "elo")!.value);
+  });
+
+  it("counts violations as a loop over the replies does", () => {
+    for (const { id, responses } of evidence.checkpoints) {
+      const checked = responses.filter(({ verdicts }) => verdicts.some(({ applies }) => applies));
+      const broken = checked.filter(({ verdicts }) => verdicts.some(({ applies, violated }) => applies && violated));
+      expect(row(id, "violations")).toMatchObject({ value: broken.length / checked.length, n: checked.length });
+    }
+  });
+
+  it("compares with the first checkpoint and with the one before, pair by pair", () => {
+    const change = difference("rl", "base", "violations")!;
+    expect(change.value).toBeCloseTo(row("rl", "violations")!.value - row("base", "violations")!.value, 12);
+    expect(difference("rl", "sl", "violations")).toBeDefined();
+    expect(difference("sl", "base", "perplexity")!.value).toBeCloseTo(
+      row("sl", "perplexity")!.value / row("base", "perplexity")!.value - 1,
+      12,
+    );
+    // Perplexity varies far more between texts than a model changes it: only pairing can see the change.
+    const { interval } = difference("rl", "base", "perplexity")!;
+    const apart = row("base", "perplexity")!.interval;
+    expect(interval[1]! - interval[0]!).toBeLessThan(
+      (0.2 * (apart[1]! - apart[0]!)) / row("base", "perplexity")!.value,
+    );
+    expect(difference("rl", "base", "kl")).toBeUndefined();
+  });
+
+  it("shows prompts that nobody chose, with every checkpoint's reply", () => {
+    expect(card.samples).toHaveLength(12);
+    for (const { responses } of card.samples)
+      expect(responses.map(({ checkpoint }) => checkpoint)).toEqual(["base", "sl", "rl"]);
+    const other = assembleScorecard({ ...evidence, seed: 8 });
+    expect(other.samples.map(({ prompt }) => prompt)).not.toEqual(card.samples.map(({ prompt }) => prompt));
+    expect(card.chains).toHaveLength(6);
+  });
+
+  it("gives equal bytes for equal evidence, in any order of the rows of a judge's comparisons", () => {
+    expect(scorecardJson(assembleScorecard(evidenceFixture()))).toBe(scorecardJson(card));
+  });
+
+  it("leaves out what was not measured", () => {
+    const [base] = evidence.checkpoints;
+    const { id, label, model } = base!;
+    const { responses } = base!;
+    const bare = assembleScorecard({ ...evidence, checkpoints: [{ id, label, model, responses }], comparisons: [] });
+    expect(bare.metrics.map(({ name }) => name)).not.toContain("perplexity");
+    expect(bare.overoptimisation).toBeUndefined();
+    expect(bare.verdict).toEqual({ tone: "unclear", sentences: [expect.stringMatching(/Only one checkpoint/)] });
+    const empty = assembleScorecard({
+      ...evidence,
+      checkpoints: [{ id, label, model, responses: [] }],
+      comparisons: [],
+    });
+    expect(empty.rows).toEqual([]);
+    expect(empty.heldOut).toMatchObject({ prompts: 0, samplesPerPrompt: 0 });
+  });
+});
+
+describe("scorecard", () => {
+  it("survives its own JSON", () => {
+    expect(parseScorecard(scorecardJson(card))).toEqual(card);
+  });
+
+  it("is refused with a reason when it is another version, broken, or not JSON", () => {
+    expect(() => parseScorecard("{")).toThrow(ScorecardError);
+    expect(() => parseScorecard("{")).toThrow(/not JSON/);
+    expect(() => parseScorecard(JSON.stringify({ ...card, version: 2 }))).toThrow(
+      /knows version 1; the document says 2/,
+    );
+    expect(() => parseScorecard(JSON.stringify({ ...card, surprise: 1 }))).toThrow(/surprise/);
+    const foreign = { ...card, rows: [{ ...card.rows[0], checkpoint: "nobody" }] };
+    expect(() => parseScorecard(JSON.stringify(foreign))).toThrow(/every row the id of one of them/);
+  });
+});
