@@ -59,8 +59,11 @@ export class Connection {
       this.exec("COMMIT");
       return result;
     } catch (error) {
-      // A full disk has SQLite roll back by itself.
-      if (this.#libsql.inTransaction) this.exec("ROLLBACK");
+      try {
+        this.#libsql.exec("ROLLBACK");
+      } catch {
+        // A full disk has SQLite roll back by itself. What went wrong first is what is to be told.
+      }
       throw error;
     } finally {
       this.#inTransaction = false;

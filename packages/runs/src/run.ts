@@ -154,7 +154,7 @@ export class RunWriter {
           .run(status === "failed" ? "failed" : "interrupted", this.id);
       });
     } finally {
-      for (const stage of this.#stages) stage.release();
+      for (const stage of this.#stages) stage.close();
       this.#lock.release();
     }
   }

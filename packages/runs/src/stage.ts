@@ -37,6 +37,7 @@ export class StageWriter {
   #scratchLock: Lock | undefined;
   #since = performance.now();
   #done: boolean;
+  #closed = false;
 
   /** @internal */
   constructor(db: Connection, stage: { id: number; work: number; run: string; name: string; identity: string }) {
@@ -102,6 +103,7 @@ export class StageWriter {
 
   /** Adds to what a role has spent in this stage. */
   usage(role: string, usage: Usage): void {
+    this.#mustBeOpen();
     const { promptTokens, completionTokens, calls, seconds, dollars } = checked(usageSchema, usage, `usage of ${role}`);
     this.#db
       .prepare(`
@@ -115,6 +117,7 @@ export class StageWriter {
 
   /** Records figures of one step; a step done again after a restart replaces its figures. */
   metrics(step: number, values: Readonly<Record<string, number>>): void {
+    this.#mustBeOpen();
     const insert = this.#db.prepare("INSERT OR REPLACE INTO metric VALUES(?, ?, ?, ?)");
     this.#db.transaction(() => {
       for (const [name, value] of Object.entries(values))
@@ -191,7 +194,7 @@ export class StageWriter {
     });
     this.#done = true;
     if (this.#scratchLock) rmSync(this.#scratchFolder(), { recursive: true, force: true });
-    this.release();
+    this.close();
     return this.info;
   }
 
@@ -202,11 +205,12 @@ export class StageWriter {
       this.#spendTime();
       this.#db.prepare("UPDATE stage SET status = 'failed', error = ? WHERE id = ?").run(error, this.#id);
     });
-    this.release();
+    this.close();
   }
 
-  /** Gives up the scratch folder's lock. @internal */
-  release(): void {
+  /** Nothing can be written any more; the scratch folder is free for others. @internal */
+  close(): void {
+    this.#closed = true;
     this.#scratchLock?.release();
     this.#scratchLock = undefined;
   }
@@ -280,6 +284,8 @@ export class StageWriter {
   }
 
   #mustBeOpen(): void {
+    if (this.#closed && !this.#done)
+      throw new StoreError(`stage ${this.name} of ${this.run} has ended without a result; begin it again`);
     if (this.#done) throw new StoreError(`stage ${this.name} of ${this.run} is finished; read its results`);
   }
 }
