@@ -68,6 +68,8 @@ export const chainRowSchema = z.strictObject({
       critique: z.string(),
       /** As the reviser wrote it, accepted or not. */
       revision: z.string().optional(),
+      /** What was taken away from it before it was judged, e.g. an announcement. */
+      edits: z.array(z.string()).optional(),
       /** Why the revision did not replace the response before it, or why there is none. */
       rejected: z.string().optional(),
     }),

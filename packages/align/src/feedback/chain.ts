@@ -1,0 +1,163 @@
+import type { Completion } from "@tenet/lm";
+import {
+  type Constitution,
+  checkReward,
+  type Demonstration,
+  type Principle,
+  runChecks,
+  violations,
+} from "../constitution/index.ts";
+import type { ChainRow, ResponseRow } from "../data/index.ts";
+import type { Answer } from "./ask.ts";
+import type { CritiqueSettings } from "./critique.ts";
+import { cleanRevision, revisionFault } from "./revision.ts";
+
+/** A critique–revision chain while it grows: what each answer of critic and reviser does to it. */
+export class Chain {
+  readonly row: ResponseRow;
+  readonly responses: string[];
+  readonly rounds: ChainRow["rounds"] = [];
+  /** Why the row cannot be used. */
+  aside: string | undefined;
+  /** Of the round under way; undefined where revisions are asked for directly. */
+  critique: string | undefined;
+  /** What is left of the draw, in order. */
+  readonly #principles: Principle[];
+  readonly #constitution: Constitution;
+  readonly #settings: CritiqueSettings;
+  #ended = false;
+
+  constructor(row: ResponseRow, drawn: readonly Principle[], constitution: Constitution, settings: CritiqueSettings) {
+    this.row = row;
+    this.responses = [row.response];
+    this.#principles = [...drawn];
+    this.#constitution = constitution;
+    this.#settings = settings;
+  }
+
+  get response(): string {
+    return this.responses.at(-1)!;
+  }
+
+  /** The principle of the round under way. */
+  get principle(): Principle {
+    return this.#principles[0]!;
+  }
+
+  /** Whether no further round follows. */
+  get over(): boolean {
+    if (this.aside !== undefined || this.#ended || this.rounds.length === this.#settings.rounds) return true;
+    return this.#settings.endWhen === "checks-pass" && this.#judge(this.response).passed;
+  }
+
+  /**
+   * Takes the next principle; whether there is one. Where checks write the critiques it is the next of those drawn that the
+   * response violates, and the chain ends when there is none.
+   */
+  begin(): boolean {
+    if (this.#settings.critiques !== "checks") return true;
+    const next = this.#principles.findIndex((principle) => this.#violates(principle));
+    if (next < 0) {
+      this.#ended = true;
+      return false;
+    }
+    this.#principles.unshift(...this.#principles.splice(next, 1));
+    this.critique = `It does not keep to this principle: ${this.principle.text}`;
+    return true;
+  }
+
+  /** Whether a revision is to follow. */
+  takeCritique(answer: Answer<Completion[]>): boolean {
+    if ("refused" in answer) {
+      this.aside = `critique: ${answer.refused}`;
+      return false;
+    }
+    const { text, finishReason } = answer.value[0]!;
+    this.critique = text.trim();
+    const satisfied = this.#settings.endWhen === "critique-finds-nothing" && findsNothing(this.critique);
+    let rejected: string | undefined;
+    if (finishReason === "filtered") rejected = "the critique was withheld by the service";
+    else if (this.critique === "") rejected = "the critique is empty";
+    else if (satisfied) rejected = "the critique finds nothing";
+    if (rejected === undefined) return true;
+    this.#ended = satisfied;
+    this.#close({ rejected });
+    return false;
+  }
+
+  /** The best usable candidate becomes the response; without one the first is recorded with its fault. */
+  takeRevision(answer: Answer<Completion[]>, demonstrations: readonly Demonstration[]): void {
+    if ("refused" in answer) {
+      this.aside = `revision: ${answer.refused}`;
+      return;
+    }
+    const requests = [
+      this.principle.revisionRequest,
+      this.principle.critiqueRequest,
+      ...demonstrations.map(({ revisionRequest }) => revisionRequest),
+    ];
+    const candidates = answer.value.map(({ text: raw, finishReason }) => {
+      const trim = finishReason === "length" && this.#settings.whenCut === "trim";
+      const clean = cleanRevision(raw, { requests, trim });
+      const fault = revisionFault(clean, {
+        finishReason,
+        responses: this.responses,
+        critique: this.critique,
+        demonstrations,
+        conversation: this.row.prompt,
+      });
+      return { raw, clean, fault, worth: this.#judge(clean.text).worth };
+    });
+    const best = candidates.filter(({ fault }) => fault === undefined).sort((a, b) => b.worth - a.worth)[0];
+    const { raw, clean, fault, worth } = best ?? candidates[0]!;
+    const vetoed =
+      this.#settings.accept === "no-worse-by-checks" && worth < this.#judge(this.response).worth
+        ? "violates more by the checks than the response before it"
+        : undefined;
+    const rejected = fault ?? vetoed;
+    if (rejected === undefined) this.responses.push(clean.text);
+    this.#close({
+      revision: raw,
+      ...(clean.edits.length > 0 ? { edits: [...clean.edits] } : {}),
+      ...(rejected === undefined ? {} : { rejected }),
+    });
+  }
+
+  #close(end: { revision?: string; edits?: string[]; rejected?: string }): void {
+    this.rounds.push({ principle: this.principle.id, critique: this.critique ?? "", ...end });
+    this.critique = undefined;
+    // Where checks choose, a principle that is still violated comes again once the others had their turn.
+    this.#principles.push(this.#principles.shift()!);
+  }
+
+  /** What the checks of the whole constitution say of a response of this conversation. */
+  #judge(response: string): { passed: boolean; worth: number } {
+    const results = runChecks(this.#constitution, { prompt: this.row.prompt, response });
+    return { passed: violations(results).violated.length === 0, worth: checkReward(this.#constitution, results) };
+  }
+
+  #violates(principle: Principle): boolean {
+    const results = runChecks(principle, { prompt: this.row.prompt, response: this.response });
+    return results.some(({ violated }) => violated);
+  }
+}
+
+/**
+ * Whether a critique finds nothing wrong: its first sentence says so in one of these ways ("No critique needed", "There is
+ * nothing harmful here", "The response is already kind"), and nothing in it objects with "however", "but" or "although".
+ *
+ * @example
+ * findsNothing("No critique needed."); // true
+ */
+export function findsNothing(critique: string): boolean {
+  const text = critique.replaceAll(/[‘’ʼ]/g, "'").trim();
+  const first = /^[^.!?\n]*/.exec(text)![0];
+  return satisfied.some((pattern) => pattern.test(first)) && !/\b(?:however|but|although)\b/i.test(text);
+}
+
+const satisfied: readonly RegExp[] = [
+  /^(?:none|nothing|n\/a|no)\W*$/i,
+  /^no (?:further )?(?:critiques?|criticisms?|revisions?|changes?|improvements?|issues?|problems?|concerns?|violations?|faults?|harm)\b/i,
+  /^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:no|nothing|any|anything)\b/i,
+  /^(?:the|this) (?:response|reply|answer|assistant)(?:'s response)? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?(?:fine|good|acceptable|appropriate|harmless|helpful|kind|safe|polite)|(?:does not|doesn't|did not|didn't) (?:violate|break|contain|give|state|include) any)\b/i,
+];

@@ -1,0 +1,100 @@
+import { z } from "zod";
+import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
+import { type ChainRow, type ExampleRow, type Outcome, rowId } from "../data/index.ts";
+import type { JsonValue } from "../pipeline/json.ts";
+import { plainJson } from "./json.ts";
+
+/** What of a chain is learnt. The defaults are written here only. */
+export const examplesSettingsSchema = z.strictObject({
+  from: z
+    .enum(["final", "every-revision", "critique-and-revision"])
+    .default("final")
+    .describe(
+      "`final`: (x, yⁿ); `every-revision`: (x, yⁱ) for every i ≥ 1, as the paper does; `critique-and-revision`: the tuple (x, k, y), as a completion that first says what is wrong with the first response and then answers",
+    ),
+  keep: z
+    .enum(["all", "checks-pass", "improved"])
+    .default("all")
+    .describe(
+      "`checks-pass`: only responses in which the constitution's checks find nothing; `improved`: those too, and responses that the checks value above the first one",
+    ),
+  unchanged: z
+    .enum(["skip", "keep"])
+    .default("skip")
+    .describe("chains without an accepted revision teach the model what it says anyway: left out, or kept"),
+});
+export type ExamplesSettings = z.output<typeof examplesSettingsSchema>;
+
+export interface ExamplesOptions extends z.input<typeof examplesSettingsSchema> {
+  readonly constitution: Constitution;
+}
+
+/**
+ * Completions to learn from chains. METHODS §2, §6.
+ *
+ * Yields one outcome per chain; a chain that gives no example is set aside with its reason. Without an accepted revision a
+ * chain has none under `unchanged: "skip"`; under "keep" its first response is the example, if `keep` lets it pass.
+ */
+export async function* examplesFromChains(
+  chains: readonly ChainRow[],
+  { constitution, ...rest }: ExamplesOptions,
+): AsyncGenerator<Outcome<ExampleRow>> {
+  const settings = examplesSettingsSchema.parse(rest);
+  for (const chain of chains) yield exampleOutcome(chain, constitution, settings);
+}
+
+/** What the examples of a chain depend on besides the chain. */
+export function examplesDependsOn(_chain: ChainRow, { constitution, ...rest }: ExamplesOptions): JsonValue {
+  const settings = examplesSettingsSchema.parse(rest);
+  return plainJson({ settings, checks: settings.keep === "all" ? [] : checkedHashes(constitution) });
+}
+
+function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: ExamplesSettings): Outcome<ExampleRow> {
+  const { id, prompt, responses, origin } = chain;
+  const aside = (why: string): Outcome<ExampleRow> => ({ input: id, rows: [], aside: why });
+  const revised = responses.length > 1;
+  if (!revised && settings.unchanged === "skip") return aside("no revision was accepted");
+  if (!revised && settings.from === "critique-and-revision") return aside("no revision was accepted");
+
+  const judge = (response: string) => {
+    const results = runChecks(constitution, { prompt, response });
+    return { passed: violations(results).violated.length === 0, worth: checkReward(constitution, results) };
+  };
+  const before = settings.keep === "improved" ? judge(responses[0]!).worth : 0;
+  const passes = (response: string) => {
+    if (settings.keep === "all") return true;
+    const { passed, worth } = judge(response);
+    return passed || (settings.keep === "improved" && worth > before);
+  };
+  const first = revised ? 1 : 0;
+  const chosen = settings.from === "every-revision" ? responses.slice(first) : responses.slice(-1);
+  const completions = chosen.filter(passes);
+  if (completions.length === 0)
+    return aside(settings.keep === "improved" ? "no improvement by the checks" : "the checks find violations");
+
+  const critique = settings.from === "critique-and-revision" ? lastCritique(chain) : undefined;
+  if (critique === "") return aside("the accepted revision has no critique");
+  return {
+    input: id,
+    rows: [...new Set(completions)].map((response): ExampleRow => {
+      const completion = critique === undefined ? response : `${critique}\n\n${response}`;
+      return {
+        id: rowId("example", prompt, completion),
+        prompt,
+        completion,
+        weight: 1,
+        origin: { ...origin, parents: [id] },
+      };
+    }),
+  };
+}
+
+/** The critique that the last accepted revision answers. */
+function lastCritique({ rounds }: ChainRow): string {
+  return rounds.findLast(({ revision, rejected }) => revision !== undefined && rejected === undefined)!.critique;
+}
+
+/** Hashes of the principles that have checks. */
+export function checkedHashes({ principles }: Constitution): string[] {
+  return principles.filter(({ checks }) => checks.length > 0).map(principleHash);
+}
