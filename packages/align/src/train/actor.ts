@@ -4,9 +4,9 @@ import type { PromptRow } from "../data/index.ts";
 import type { Rewarded } from "../reward/index.ts";
 import { klEstimate } from "./kl.ts";
 import { completionSequence, type Item, rowTimes } from "./packing.ts";
-import type { OnlineSettings, PolicySettings, PolicyTask, TrainingCall } from "./policy-task.ts";
+import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { promptsOf, rewardRequest, rollout, type Sample } from "./rollout.ts";
-import { memoryOptions } from "./settings.ts";
+import { loraConfig, memoryOptions } from "./settings.ts";
 import { type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** A batch of responses with all that is known of them before learning begins. */
@@ -31,14 +31,14 @@ export class Actor {
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
   /** Tokens that prompt and response have at most. */
   readonly longest: number;
-  readonly #task: PolicyTask;
+  readonly #options: OnlineOptions;
   readonly #settings: OnlineSettings;
   /** The parameters at the start of training: what the policy is held to. */
   readonly #reference: ParameterSet;
   readonly #scoring: Forward;
 
-  constructor(task: PolicyTask, settings: OnlineSettings, trainer: Trainer, prompts: PromptSelection) {
-    this.#task = task;
+  constructor(options: OnlineOptions, settings: OnlineSettings, trainer: Trainer, prompts: PromptSelection) {
+    this.#options = options;
     this.#settings = settings;
     this.trainer = trainer;
     this.prompts = prompts.kept;
@@ -57,14 +57,14 @@ export class Actor {
    * Old log-probabilities are the training graph's, never the generation engine's: the ratio of the first update is then 1
    * up to rounding, whatever the engine does to be fast. How far the two are apart is the metric `val/engine_gap`.
    */
-  async experience(iteration: number, { signal }: TrainingCall = {}): Promise<Experience> {
-    const { model, seed, reward } = this.#task;
+  async experience(iteration: number): Promise<Experience> {
+    const { model, seed, reward, signal } = this.#options;
     const { promptsPerIteration: count, samplesPerPrompt, maxTokens } = this.#settings;
     const prompts = promptsOf(this.prompts, { seed, iteration, count });
     // A view of its own for every iteration: the beginnings that a view remembers belong to the factors of that time.
     const speaker = await model.withAdapter(this.trainer.adapter(`iteration-${iteration}`));
-    const options = { text: model.text, seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal };
-    const samples = await rollout(speaker, prompts, options);
+    const sampling = { samplesPerPrompt, maxTokens, temperature: 1 };
+    const samples = await rollout(speaker, prompts, { text: model.text, seed, iteration, ...sampling, signal });
     await speaker.close();
     signal?.throwIfAborted();
     const items = samples.map((sample) => sampleItem(sample));
@@ -84,26 +84,26 @@ export class Actor {
   }
 }
 
-/** Opens the policy of a task. @param updates optimizer steps of the whole training */
-export async function openActor(task: PolicyTask, settings: OnlineSettings, updates: number): Promise<Actor> {
-  const prompts = selectPrompts(task, settings);
-  const options = await trainerOptions(task, settings, { updates, longest: prompts.longest + settings.maxTokens });
-  return new Actor(task, settings, await openTrainer(options), prompts);
+/** Opens the policy of a training. @param updates optimizer steps of all of it */
+export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
+  const prompts = selectPrompts(options, settings);
+  const longest = prompts.longest + settings.maxTokens;
+  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, longest }));
+  return new Actor(options, settings, trainer, prompts);
 }
 
 /** A trainer's options for a policy: from the adapter it starts from, with that adapter's shape, or from the base. */
 export async function trainerOptions(
-  { model, from, seed, device, threads }: Omit<PolicyTask, "prompts" | "reward" | "folder">,
+  { model, from, seed, device, threads }: Omit<PolicyOptions, "folder">,
   settings: PolicySettings,
   { updates, longest }: { readonly updates: number; readonly longest: number },
 ): Promise<TrainerOptions> {
   const { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
-  const { rank, alpha, targets } = settings.lora;
-  const fresh = { rank, alpha, ...(targets ? { targets } : {}) };
+  const lora = from === undefined ? loraConfig(settings.lora) : (await loadAdapter(from, model.config)).lora;
   return {
     ...{ model, from, seed },
     ...memoryOptions(settings),
-    tuning: { lora: from === undefined ? fresh : (await loadAdapter(from, model.config)).lora },
+    tuning: { lora },
     optimizer: { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm, steps: updates },
     times: rowTimes(longest),
     ...(device === undefined ? {} : { device }),
@@ -120,7 +120,7 @@ interface PromptSelection {
 
 /** Sets prompts aside that leave no room for a response. @throws RangeError when none is left */
 function selectPrompts(
-  { model, prompts }: PolicyTask,
+  { model, prompts }: OnlineOptions,
   { maxPromptTokens, maxTokens }: OnlineSettings,
 ): PromptSelection {
   const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);

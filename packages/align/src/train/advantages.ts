@@ -55,12 +55,13 @@ export function whiten(values: ArrayLike<number>, { shiftMean = true }: { shiftM
 
 /**
  * GRPO's advantages of one prompt's responses: (R − mean)/(sd + 1e-4), the deviation unbiased (n − 1), as TRL has it; a
- * group whose rewards are all equal teaches nothing: zeros. [G] → [G]. Source: GRPO (2402.03300), §4.1.2.
+ * group whose rewards are all equal teaches nothing: zeros. Without `scale` R − mean alone (Dr. GRPO, 2503.20783, §3.2).
+ * [G] → [G]. Source: GRPO (2402.03300), §4.1.2.
  */
-export function groupAdvantages(rewards: ArrayLike<number>): Float64Array {
+export function groupAdvantages(rewards: ArrayLike<number>, { scale = true }: { scale?: boolean } = {}): Float64Array {
   const { mean, variance } = moments(rewards);
-  const scale = 1 / (Math.sqrt(variance) + 1e-4);
-  return Float64Array.from(rewards, (reward) => (reward - mean) * scale);
+  const factor = scale ? 1 / (Math.sqrt(variance) + 1e-4) : 1;
+  return Float64Array.from(rewards, (reward) => (reward - mean) * factor);
 }
 
 /**

@@ -38,7 +38,7 @@ from typing import Dict, List, Literal, Optional, Tuple, Union  # noqa: E402  (a
 
 scope = dict(globals())
 core = ["masked_mean", "masked_var", "masked_whiten", "clip_by_value", "entropy_from_logits"]
-_, masked_var, masked_whiten, _, entropy_from_logits = taken("core.py", core, scope)
+_, masked_var, masked_whiten, _, _ = taken("core.py", core, scope)
 scope["flatten_dict"] = lambda stats: stats
 compute_advantages, ppo_loss = taken("trainer/ppo_trainer.py", ["compute_advantages", "loss"], scope)
 (AdaptiveKLController,) = taken("trainer/utils.py", ["AdaptiveKLController"], scope)
@@ -80,7 +80,6 @@ result = {
         "values": ragged(values),
         "old_values": ragged(old_values),
         "rewards": ragged(token_rewards),
-        "logits": ragged(logits),
     }
 }
 
@@ -104,7 +103,6 @@ result["ppo"] = {
     "ratio": (stats["policy"]["ratio"] * mask).sum().item() / mask.sum().item(),
     "clip_fraction": stats["policy"]["clipfrac"].item(),
     "approx_kl": stats["policy"]["approxkl"].item(),
-    "entropy": ragged(entropy_from_logits(logits)),
     "value": value.item(),
     "value_gradient": ragged(values.grad),
     "value_clip_fraction": stats["val"]["clipfrac"].item(),

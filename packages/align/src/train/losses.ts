@@ -1,17 +1,4 @@
-import {
-  clip,
-  exp,
-  fill,
-  greater,
-  logSigmoid,
-  logSumExp,
-  maximum,
-  mul,
-  scatterAdd,
-  softmax,
-  stopGradient,
-  type Tensor,
-} from "@tenet/tensor";
+import { clip, exp, greater, logSigmoid, maximum, stopGradient, type Tensor } from "@tenet/tensor";
 import { k3 } from "./kl.ts";
 
 /*
@@ -117,20 +104,7 @@ export function dpoLoss({ a, b, referenceA, referenceB, p, weights }: DpoTerms, 
   };
 }
 
-/**
- * Sums over sequences: values [n] and for each the number of its sequence, int32 [n] → [count]. Padding may name any
- * sequence as long as its value is 0.
- */
-export function sequenceSums(values: Tensor, sequences: Tensor, count: number): Tensor {
-  return scatterAdd(fill([count], 0), sequences, values);
-}
-
-/** Entropy of the next token, H = log Σ exp(z) − Σ softmax(z)·z, in nats. Logits [.., vocabulary] → [..]. */
-export function entropy(logits: Tensor): Tensor {
-  return logSumExp(logits).sub(mul(softmax(logits), logits).sum(-1));
-}
-
 /** Σ w·x, a scalar. */
-export function weightedSum(x: Tensor, weights: Tensor): Tensor {
+function weightedSum(x: Tensor, weights: Tensor): Tensor {
   return x.mul(weights).sum();
 }

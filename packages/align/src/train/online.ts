@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import type { z } from "zod";
 import type { Actor, Experience } from "./actor.ts";
 import { Checkpoints } from "./checkpoint.ts";
-import type { MetricEvent, OnlineSettings, PolicyResult, PolicyTask, TrainingCall } from "./policy-task.ts";
+import type { MetricEvent } from "./loop.ts";
+import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What tells one algorithm that samples while it learns from another. */
@@ -28,14 +28,13 @@ interface Progress {
 export async function* trainOnline(
   { name, trainers, state, learn }: OnlineAlgorithm,
   actor: Actor,
-  task: PolicyTask,
+  { folder, seed, model, from, signal }: OnlineOptions,
   settings: OnlineSettings,
-  call: TrainingCall,
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
   const prompts = actor.prompts.map(({ id }) => id);
-  const identity = { ...settings, seed: task.seed, prompts } as unknown as z.core.util.JSONType;
-  const checkpoints = new Checkpoints(join(task.folder, "checkpoints"), identity);
+  const identity = { settings, seed, model: model.id, from, prompts };
+  const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;
   let { history } = progress;
@@ -43,9 +42,9 @@ export async function* trainOnline(
   if (saved) for (const [part, trainer] of Object.entries(trainers)) trainer.restore(blobsOf(saved.blobs, part));
 
   for (let iteration = saved?.step ?? 0; iteration < iterations; iteration++) {
-    call.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     const started = performance.now();
-    const experience = await actor.experience(iteration, call);
+    const experience = await actor.experience(iteration);
     const learned = await learn(experience, iteration);
     const seconds = (performance.now() - started) / 1000;
     const episodes = promptsPerIteration * samplesPerPrompt;
@@ -55,9 +54,9 @@ export async function* trainOnline(
     await checkpoints.save({ step: iteration + 1, progress: { state, history }, blobs });
     yield { step: iteration + 1, of: iterations, metrics };
   }
-  const adapter = join(task.folder, "adapter");
-  await actor.trainer.save(adapter);
-  return { adapter, report: { algorithm: name, steps: iterations, aside: actor.aside, history } };
+  const path = join(folder, "adapter");
+  await actor.trainer.save(path);
+  return { kind: "adapter", path, report: { algorithm: name, steps: iterations, aside: actor.aside, history } };
 }
 
 function blobsFor(trainer: Trainer, part: string): Record<string, Uint8Array> {

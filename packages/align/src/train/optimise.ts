@@ -1,8 +1,8 @@
-import { randomStream } from "@tenet/lm";
 import { sampleItem } from "./actor.ts";
 import { moments } from "./advantages.ts";
+import { shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
-import { type Sample, shuffled } from "./rollout.ts";
+import type { Sample } from "./rollout.ts";
 
 export interface OptimiseOptions {
   readonly seed: number;
@@ -36,7 +36,7 @@ export async function optimise(
   const updates: Update[] = [];
   const parts = Math.min(minibatches, count);
   for (let epoch = 0; epoch < epochs; epoch++) {
-    const order = shuffled(count, randomStream({ seed, stage: "minibatches", item: `${iteration}/${epoch}` }));
+    const order = shuffled(count, { seed, stage: `minibatches ${iteration}`, epoch });
     const edge = (part: number) => Math.round((part * count) / parts);
     for (let part = 0; part < parts; part++) updates.push(await learn(order.slice(edge(part), edge(part + 1))));
     if (targetKl !== undefined && average(updates.slice(-parts), "approxKl") > targetKl) break;

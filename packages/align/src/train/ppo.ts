@@ -1,18 +1,12 @@
 import { z } from "zod";
-import { type Actor, type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
+import { type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
 import { gae, moments, tokenRewards, whiten } from "./advantages.ts";
 import { adaptKl } from "./kl.ts";
+import type { MetricEvent } from "./loop.ts";
 import { policyLoss, valueLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
 import { average, optimise, policyMetrics, tokenMinibatch } from "./optimise.ts";
-import {
-  batchFields,
-  type MetricEvent,
-  onlineFields,
-  type PolicyResult,
-  type PolicyTask,
-  type TrainingCall,
-} from "./policy-task.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
 import { openTrainer, type Trainer } from "./trainer.ts";
 
 /** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
@@ -55,7 +49,8 @@ export const ppoSettingsSchema = z.strictObject({
 });
 export type PpoSettings = z.output<typeof ppoSettingsSchema>;
 
-export interface PpoTask extends PolicyTask {
+export interface PpoOptions extends OnlineOptions {
+  readonly settings: Omit<z.input<typeof ppoSettingsSchema>, "algorithm">;
   /**
    * Folder of the preference model's adapter, from which the value network starts. Without it, it starts from the policy's
    * adapter with a new head.
@@ -65,19 +60,18 @@ export interface PpoTask extends PolicyTask {
 
 /**
  * PPO: four adapters on one base (policy, reference, the preference model inside the reward, value network), sampled from by
- * the generation engine, trained by the training graph.
+ * the generation engine, trained by the training graph: an async generator of metric events that returns where the adapter is.
  *
  * Yields metrics after each iteration, when its checkpoint is on the disk; docs/ppo.md explains each metric and numbers the
  * details that matter. Errors: those of model, reward and disk; CheckpointMismatchError when the folder holds another training.
  */
-export async function* ppo(
-  task: PpoTask,
-  settings: PpoSettings,
-  call: TrainingCall = {},
-): AsyncGenerator<MetricEvent, PolicyResult> {
+export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {
+  const { seed, signal } = options;
+  const settings = ppoSettingsSchema.parse({ algorithm: "ppo", ...options.settings });
   const { iterations, epochs, minibatches, clip, targetKl, kl } = settings;
-  const actor = await openActor(task, settings, iterations * epochs * minibatches);
-  const critic = await openCritic(task, settings, actor);
+  const updates = iterations * epochs * minibatches;
+  const actor = await openActor(options, settings, updates);
+  const critic = await openCritic(options, settings, { updates, longest: actor.longest });
   const policyObjective = actor.trainer.objective((graph) => {
     const { logprobs } = graph.tokens();
     const [oldLogprobs, advantages] = [graph.value("logprob"), graph.value("advantage")];
@@ -112,9 +106,9 @@ export async function* ppo(
     );
     const terms = { logprob: logprobs, advantage: advantages, value: values, return: returns };
 
-    const passes = { seed: task.seed, iteration, count: samples.length, epochs, minibatches, targetKl };
-    const updates = await optimise(passes, async (batch) => {
-      call.signal?.throwIfAborted();
+    const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
+    const learned = await optimise(passes, async (batch) => {
+      signal?.throwIfAborted();
       const items = tokenMinibatch(batch, samples, terms);
       const policy = await policyObjective.accumulate(items);
       const { gradNorm, learningRate } = actor.trainer.update();
@@ -136,17 +130,17 @@ export async function* ppo(
       "objective/kl_coefficient": beta,
       "objective/non_score_reward": -beta * klMean,
       "objective/rlhf_reward": metrics["objective/scores"]! - beta * klMean,
-      ...policyMetrics(updates),
-      "loss/value_avg": average(updates, "valueLoss"),
-      "val/clipfrac_avg": average(updates, "valueClipFraction"),
-      "val/grad_norm_avg": average(updates, "valueGradNorm"),
+      ...policyMetrics(learned),
+      "loss/value_avg": average(learned, "valueLoss"),
+      "val/clipfrac_avg": average(learned, "valueClipFraction"),
+      "val/grad_norm_avg": average(learned, "valueGradNorm"),
       "val/explained_variance": explainedVariance(values, returns),
     };
   }
 
   try {
     const trainers = { policy: actor.trainer, value: critic };
-    return yield* trainOnline({ name: "ppo", trainers, state, learn }, actor, task, settings, call);
+    return yield* trainOnline({ name: "ppo", trainers, state, learn }, actor, options, settings);
   } finally {
     await actor.close();
     await critic.close();
@@ -154,12 +148,15 @@ export async function* ppo(
 }
 
 /** The value network: from the preference model, head and all, or from where the policy starts with a new head. */
-async function openCritic(task: PpoTask, settings: PpoSettings, actor: Actor): Promise<Trainer> {
-  const from = task.valueFrom ?? task.from;
+async function openCritic(
+  options: PpoOptions,
+  settings: PpoSettings,
+  size: { readonly updates: number; readonly longest: number },
+): Promise<Trainer> {
+  const from = options.valueFrom ?? options.from;
   const own = { ...settings, learningRate: settings.value.learningRate };
-  const updates = settings.iterations * settings.epochs * settings.minibatches;
-  const options = await trainerOptions({ ...task, from }, own, { updates, longest: actor.longest });
-  return openTrainer({ ...options, tuning: { ...options.tuning, head: true } });
+  const trainer = await trainerOptions({ ...options, from }, own, size);
+  return openTrainer({ ...trainer, tuning: { ...trainer.tuning, head: true } });
 }
 
 /** Applies a function of all rows' values at once, and cuts its result into rows again. */

@@ -1,13 +1,8 @@
-import {
-  type CompletionToken,
-  type LanguageModel,
-  type Message,
-  type RandomStream,
-  randomStream,
-  type TextCodec,
-} from "@tenet/lm";
+import type { CompletionToken, LanguageModel, Message, TextCodec } from "@tenet/lm";
 import type { PromptRow } from "../data/index.ts";
 import type { RewardRequest } from "../reward/index.ts";
+import { encodeReply } from "./encode.ts";
+import { shuffled } from "./loop.ts";
 
 /** One response of the policy, token by token. */
 export interface Sample {
@@ -55,6 +50,7 @@ export async function rollout(
     const sampling = { temperature, maxTokens, seed, n, logprobs: 0 };
     return { prompt: prompt as Message[], key: JSON.stringify(["rollout", iteration, id, turn]), sampling };
   });
+  const end = endToken(text);
   const samples: Sample[] = [];
   for await (const { request, completion } of model.generate(requests, signal ? { signal } : {})) {
     const prompt = prompts[request]!;
@@ -63,7 +59,7 @@ export async function rollout(
     const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
     samples[request * n + completion.index] = {
       ...{ prompt, index: completion.index, promptTokens, response: completion.text, finished },
-      tokens: [...drawn.map(({ id }) => id), ...(finished ? [endToken(text)] : [])],
+      tokens: [...drawn.map(({ id }) => id), ...(finished ? [end] : [])],
       sampledLogprobs: drawn.map(({ logprob }) => logprob),
     };
   }
@@ -89,44 +85,14 @@ export function promptsOf(
     const pass = Math.floor(at / prompts.length);
     let order = orders.get(pass);
     if (!order) {
-      order = shuffled(prompts.length, randomStream({ seed, stage: "prompts", item: pass }));
+      order = shuffled(prompts.length, { seed, stage: "prompts", epoch: pass });
       orders.set(pass, order);
     }
     return prompts[order[at % prompts.length]!]!;
   });
 }
 
-/** 0 … count − 1 in random order (Fisher and Yates). */
-export function shuffled(count: number, stream: RandomStream): number[] {
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = stream.integer(i, i + 1);
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-  return order;
-}
-
-/** The end token of the model's replies: what its template writes behind one, else its first end of text. */
-export function endToken(text: TextCodec): number {
-  let found = endTokens.get(text);
-  if (found === undefined) {
-    found = findEndToken(text);
-    endTokens.set(text, found);
-  }
-  return found;
-}
-
-const endTokens = new WeakMap<TextCodec, number>();
-
-function findEndToken(text: TextCodec): number {
-  const [first] = text.endIds;
-  if (first === undefined) throw new TypeError("the model has no end token: its replies could never end");
-  if (!text.hasChat || text.endIds.size === 1) return first;
-  const turns: Message[] = [
-    { role: "user", content: "Hello" },
-    { role: "assistant", content: "Hello" },
-  ];
-  const open = text.encodePrompt(turns).length;
-  const closed = text.encodePrompt([...turns, { role: "user", content: "Hello" }]);
-  return closed.slice(open).find((id) => text.endIds.has(id)) ?? first;
+/** The token that ends a reply, as supervised training teaches it. Errors: those of `encodeReply`. */
+function endToken(text: TextCodec): number {
+  return encodeReply(text, [{ role: "user", content: "Hello" }], "").completion.at(-1)!;
 }

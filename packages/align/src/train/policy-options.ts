@@ -5,45 +5,40 @@ import type { PromptRow } from "../data/index.ts";
 import { type Reward, rewardSettingsSchema } from "../reward/index.ts";
 import { loraSettingsSchema, trainingFields } from "./settings.ts";
 
-/** What a policy is trained on, whatever the algorithm. */
-export interface PolicyTask {
+/** What every training of a policy is given. */
+export interface PolicyOptions {
   /** The frozen base. It is in memory once, under every adapter of the training. */
   readonly model: LocalModel;
   /** Folder of the adapter that the policy starts from and is held to as its reference; without it, the base itself. */
   readonly from?: string | undefined;
-  readonly prompts: readonly PromptRow[];
-  readonly reward: Reward;
-  /** Holds the checkpoint while training goes on, and the adapter afterwards. Training continues from what it holds. */
+  /** Receives `adapter` and `checkpoints`; a folder with checkpoints of the same training is continued. */
   readonly folder: string;
   readonly seed: number;
+  /** Stops between calls of the model; the last checkpoint stays. */
+  readonly signal?: AbortSignal | undefined;
   readonly device?: DeviceName | "auto";
   readonly threads?: number;
 }
 
-export interface TrainingCall {
-  /** Stops between calls of the model; the last checkpoint stays. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Metrics of one step of `of`. */
-export interface MetricEvent {
-  readonly step: number;
-  readonly of: number;
-  readonly metrics: Readonly<Record<string, number>>;
+/** What an algorithm that samples while it learns is given besides. */
+export interface OnlineOptions extends PolicyOptions {
+  readonly prompts: readonly PromptRow[];
+  readonly reward: Reward;
 }
 
 export interface PolicyReport {
   readonly algorithm: string;
   readonly steps: number;
-  /** Prompts or pairs that were too long, by id. */
+  /** Rows that were not used, and why. */
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
   /** Metrics of every step, those before a restart too. */
   readonly history: readonly Readonly<Record<string, number>>[];
 }
 
 export interface PolicyResult {
+  readonly kind: "adapter";
   /** Folder of the trained adapter in PEFT's format. */
-  readonly adapter: string;
+  readonly path: string;
   readonly report: PolicyReport;
 }
 

@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { type Experience, openActor, sampleItem } from "./actor.ts";
+import { groupAdvantages } from "./advantages.ts";
+import type { MetricEvent } from "./loop.ts";
+import { klLoss, policyLoss } from "./losses.ts";
+import { trainOnline } from "./online.ts";
+import { average, optimise, policyMetrics } from "./optimise.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+
+/** Group relative policy optimisation (GRPO, 2402.03300): no value network, a prompt's samples are each other's baseline. */
+export const grpoSettingsSchema = z.strictObject({
+  algorithm: z.literal("grpo"),
+  ...onlineFields,
+  ...batchFields({ prompts: 8, samples: 8, epochs: 1, minibatches: 1 }),
+  kl: z
+    .strictObject({
+      coefficient: z.number().min(0).default(0.04).describe("β, cost of a nat of KL(π‖π_ref) per token (k3)."),
+    })
+    .prefault({}),
+  scaleRewards: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Divide a group's advantages by its deviation, as the paper does; without it easy and hard prompts weigh alike.",
+    ),
+});
+export type GrpoSettings = z.output<typeof grpoSettingsSchema>;
+
+export interface GrpoOptions extends OnlineOptions {
+  readonly settings: Omit<z.input<typeof grpoSettingsSchema>, "algorithm">;
+}
+
+/**
+ * GRPO: advantages are a response's reward against its group's mean and deviation, the same on each of its tokens; the loss is
+ * PPO's clipped one with β·k3 inside it, a mean over responses of the mean over their tokens. An async generator of metric events
+ * that returns where the adapter is; yields when an iteration's checkpoint is on the disk. Errors: as `trainPpo`.
+ * Source: GRPO (2402.03300), eq. 3, 4 and algorithm 1 with the reference kept fixed.
+ */
+export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {
+  const { seed, signal } = options;
+  const settings = grpoSettingsSchema.parse({ algorithm: "grpo", ...options.settings });
+  const { iterations, epochs, minibatches, samplesPerPrompt, clip, targetKl, kl, scaleRewards } = settings;
+  const actor = await openActor(options, settings, iterations * epochs * minibatches);
+  const objective = actor.trainer.objective((graph) => {
+    const { logprobs } = graph.tokens();
+    const weights = graph.value("weight");
+    const terms = { logprobs, oldLogprobs: graph.value("logprob"), advantages: graph.value("advantage"), weights };
+    const { loss, ...metrics } = policyLoss(terms, clip);
+    const penalty = klLoss(logprobs, graph.value("reference"), weights);
+    return { loss: loss.add(penalty.mul(kl.coefficient)), metrics: { ...metrics, kl: penalty } };
+  });
+
+  async function learn({ samples, logprobs, referenceLogprobs, rewarded }: Experience, iteration: number) {
+    const scores = rewarded.map(({ reward }) => reward);
+    const groups = groupsOf(scores, samplesPerPrompt);
+    const advantages = groups.flatMap((group) => [...groupAdvantages(group, { scale: scaleRewards })]);
+    const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
+    const learned = await optimise(passes, async (batch) => {
+      signal?.throwIfAborted();
+      const items = batch.map((i) => {
+        const { length } = samples[i]!.tokens;
+        const each = (value: number) => new Float32Array(length).fill(value);
+        const [advantage, weight] = [each(advantages[i]!), each(1 / (batch.length * length))];
+        return sampleItem(samples[i]!, { logprob: logprobs[i]!, reference: referenceLogprobs[i]!, advantage, weight });
+      });
+      const { loss, ratio, clipFraction, approxKl, kl } = await objective.accumulate(items);
+      const { gradNorm, learningRate } = actor.trainer.update();
+      const metrics = { ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, kl: kl! };
+      return { loss, ...metrics, gradNorm, learningRate };
+    });
+    return {
+      ...policyMetrics(learned),
+      "policy/kl_avg": average(learned, "kl"),
+      frac_reward_zero_std: groups.filter((group) => group.every((score) => score === group[0])).length / groups.length,
+    };
+  }
+
+  try {
+    const trainers = { policy: actor.trainer };
+    return yield* trainOnline({ name: "grpo", trainers, state: {}, learn }, actor, options, settings);
+  } finally {
+    await actor.close();
+  }
+}
+
+/** Cuts a list into groups of equal size: the samples of one prompt stand together. */
+export function groupsOf<T>(values: readonly T[], size: number): T[][] {
+  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+}

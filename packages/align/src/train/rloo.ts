@@ -1,0 +1,79 @@
+import { reshape } from "@tenet/tensor";
+import { z } from "zod";
+import { type Experience, openActor, sampleItem, sumOf } from "./actor.ts";
+import { leaveOneOut } from "./advantages.ts";
+import { groupsOf } from "./grpo.ts";
+import type { MetricEvent } from "./loop.ts";
+import { policyLoss } from "./losses.ts";
+import { trainOnline } from "./online.ts";
+import { optimise, policyMetrics } from "./optimise.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+
+/** REINFORCE with a leave-one-out baseline (RLOO, 2402.14740): a response is one action, its siblings are the baseline. */
+export const rlooSettingsSchema = z.strictObject({
+  algorithm: z.literal("rloo"),
+  ...onlineFields,
+  ...batchFields({ prompts: 16, samples: 4, epochs: 1, minibatches: 1 }),
+  kl: z
+    .strictObject({
+      coefficient: z.number().min(0).default(0.05).describe("β, cost of a nat of log π(y|x) − log π_ref(y|x)."),
+    })
+    .prefault({}),
+});
+export type RlooSettings = z.output<typeof rlooSettingsSchema>;
+
+export interface RlooOptions extends OnlineOptions {
+  readonly settings: Omit<z.input<typeof rlooSettingsSchema>, "algorithm">;
+}
+
+/**
+ * RLOO: R(x, y) − β·(log π(y|x) − log π_ref(y|x)) against the mean of the prompt's other samples, times the response's
+ * log-probability. An async generator of metric events that returns where the adapter is; yields when an iteration's checkpoint is
+ * on the disk. Errors: as `trainPpo`.
+ *
+ * The loss is TRL's form of it, with the clipped ratio of whole responses: in an iteration's first update, where the ratio is
+ * 1, its gradient is REINFORCE's, and with more updates per iteration it stays near the policy that sampled.
+ * Source: RLOO (2402.14740), eq. 8.
+ */
+export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEvent, PolicyResult> {
+  const { seed, signal } = options;
+  const settings = rlooSettingsSchema.parse({ algorithm: "rloo", ...options.settings });
+  const { iterations, epochs, minibatches, samplesPerPrompt, clip, targetKl } = settings;
+  const beta = settings.kl.coefficient;
+  const actor = await openActor(options, settings, iterations * epochs * minibatches);
+  const objective = actor.trainer.objective((graph) => {
+    const logprobs = reshape(graph.perSequence(graph.tokens().logprobs), ["items"]);
+    const [oldLogprobs, advantages] = [graph.item("logprob"), graph.item("advantage")];
+    const { loss, ...metrics } = policyLoss({ logprobs, oldLogprobs, advantages, weights: graph.item("weight") }, clip);
+    return { loss, metrics };
+  });
+
+  async function learn({ samples, logprobs, rewarded, kl, metrics }: Experience, iteration: number) {
+    const rewards = rewarded.map(({ reward }, i) => reward - beta * kl[i]!);
+    const advantages = groupsOf(rewards, samplesPerPrompt).flatMap((group) => [...leaveOneOut(group)]);
+    const sums = logprobs.map((row) => sumOf(row, (logprob) => logprob));
+    const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
+    const learned = await optimise(passes, async (batch) => {
+      signal?.throwIfAborted();
+      const items = batch.map((i) => {
+        const values = { logprob: sums[i]!, advantage: advantages[i]!, weight: 1 / batch.length };
+        return { ...sampleItem(samples[i]!), values };
+      });
+      const { loss, ratio, clipFraction, approxKl } = await objective.accumulate(items);
+      const { gradNorm, learningRate } = actor.trainer.update();
+      return { loss, ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, gradNorm, learningRate };
+    });
+    return {
+      "objective/non_score_reward": -beta * metrics["objective/kl"]!,
+      "objective/rlhf_reward": metrics["objective/scores"]! - beta * metrics["objective/kl"]!,
+      ...policyMetrics(learned),
+    };
+  }
+
+  try {
+    const trainers = { policy: actor.trainer };
+    return yield* trainOnline({ name: "rloo", trainers, state: {}, learn }, actor, options, settings);
+  } finally {
+    await actor.close();
+  }
+}
