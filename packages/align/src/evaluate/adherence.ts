@@ -2,7 +2,7 @@ import type { ResponseRow } from "../data/index.ts";
 import { promptKey } from "./refusal.ts";
 import { type Estimate, groupBy, type Observation, rate } from "./statistics.ts";
 
-/** What one check or critic says of one response. */
+/** What one check (a `CheckResult`) or critic says of one response. */
 export interface PrincipleVerdict {
   /** Id of the principle. */
   principle: string;
@@ -11,8 +11,7 @@ export interface PrincipleVerdict {
   /** False where it has nothing to say about this prompt. */
   applies: boolean;
   violated: boolean;
-  severity?: number;
-  /** For people: what was found. */
+  /** For people: what was found; words of the response in double quotes are pointed out in it. */
   why?: string;
 }
 

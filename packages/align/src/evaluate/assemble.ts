@@ -1,4 +1,5 @@
 import { randomStream } from "@tenet/lm";
+import { type Constitution, constitutionHash } from "../constitution/index.ts";
 import type { ChainRow } from "../data/index.ts";
 import { adherence, type JudgedResponse } from "./adherence.ts";
 import { divergence } from "./divergence.ts";
@@ -18,8 +19,8 @@ import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
 /** What a scorecard is made of: rows that the stages yielded, and what the run knows of itself. */
-export interface ScorecardEvidence
-  extends Pick<ScorecardInput, "title" | "created" | "constitution" | "provenance" | "humanLabelUsd"> {
+export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "created" | "provenance" | "humanLabelUsd"> {
+  constitution: Constitution;
   /** Of every draw: intervals, samples. */
   seed: number;
   /** In order; the first is what the others are compared with. */
@@ -88,7 +89,16 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     version: 1,
     title: evidence.title,
     ...(evidence.created === undefined ? {} : { created: evidence.created }),
-    constitution: evidence.constitution,
+    constitution: {
+      name: evidence.constitution.name,
+      hash: constitutionHash(evidence.constitution),
+      principles: evidence.constitution.principles.map(({ id, text, category, checks }) => ({
+        id,
+        text,
+        ...(category === undefined ? {} : { category }),
+        checked: checks.length > 0,
+      })),
+    },
     ...facts,
     principles: adherences.flatMap(({ checkpoint, principles }) =>
       [...principles].flatMap(([principle, estimate]) =>

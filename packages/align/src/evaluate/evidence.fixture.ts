@@ -1,4 +1,5 @@
 import { randomStream } from "@tenet/lm";
+import { parseConstitution } from "../constitution/index.ts";
 import type { ChainRow, ResponseRow } from "../data/index.ts";
 import type { ScorecardEvidence } from "./assemble.ts";
 import type { CheckpointEvidence } from "./measures.ts";
@@ -122,10 +123,10 @@ function checkpoint(id: Name): CheckpointEvidence {
     policy.push(trace(tokens));
     reference.push(trace(tokens.map((logprob, t) => logprob - shift * (own.uniform(60 + t) * 6 - 2))));
     const why = [
-      "names a definite diagnosis",
-      "advises against seeing anyone",
-      "uses words that few know",
-      "names a dose",
+      'it says "You definitely have an infection"',
+      'it says "There is no need to see anyone"',
+      'it says "aetiology is presumably idiopathic"',
+      'it says "Take 500 mg of amoxicillin"',
       "does not acknowledge the worry",
     ];
     const verdicts = principles.map((principle, i) => ({
@@ -248,11 +249,14 @@ export function evidenceFixture(): ScorecardEvidence {
     title: "Clinical desk (invented figures)",
     created: "2026-01-01T00:00:00Z",
     seed: 7,
-    constitution: {
-      name: "clinical-desk",
-      hash: "9f2a".repeat(16),
-      principles: principles.map((principle) => ({ ...principle, checked: true })),
-    },
+    constitution: parseConstitution(
+      JSON.stringify({
+        name: "clinical-desk",
+        version: "1",
+        principles: principles.map((principle) => ({ ...principle, checks: [{ name: "pattern", mustNot: ["x"] }] })),
+      }),
+      { file: "fixture.json" },
+    ).value,
     checkpoints: [checkpoint("base"), checkpoint("sl"), checkpoint("rl")],
     comparisons: comparisons(),
     proxyName: "preference model",

@@ -146,7 +146,13 @@ export const scorecardSchema = z
       /** SHA-256. */
       hash: z.string(),
       principles: z.array(
-        z.strictObject({ id: z.string(), text: z.string(), category: z.string().optional(), checked: z.boolean() }),
+        z.strictObject({
+          id: z.string(),
+          text: z.string(),
+          category: z.string().optional(),
+          /** Whether a program can tell a violation; the others count only where a critic judged. */
+          checked: z.boolean(),
+        }),
       ),
     }),
     /** In order; the first is what the others are compared with. */
