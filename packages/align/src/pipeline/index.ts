@@ -1,0 +1,5 @@
+export type { RunEvent, StageStatus } from "./events.ts";
+export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
+export { type Recipe, recipeSchema } from "./recipe.ts";
+export { type RunOptions, runSpec, startRun, type TenetRun } from "./run.ts";
+export { GateError } from "./stages.ts";

@@ -1,0 +1,47 @@
+import type { LanguageModel } from "@tenet/lm";
+
+/** What a model was asked for through a meter. */
+export interface Metered {
+  promptTokens: number;
+  completionTokens: number;
+  calls: number;
+  /** In which at least one call was under way. */
+  seconds: number;
+  dollars?: number;
+}
+
+/** The same model, and what passes through it: tokens, replies and scorings, and the time that calls took. */
+export function metered(model: LanguageModel): { model: LanguageModel; spent: () => Metered } {
+  const before = model.usage();
+  let under = 0;
+  let began = 0;
+  let seconds = 0;
+  async function* timed<Result>(results: AsyncIterable<Result>): AsyncGenerator<Result> {
+    if (under++ === 0) began = performance.now();
+    try {
+      yield* results;
+    } finally {
+      if (--under === 0) seconds += (performance.now() - began) / 1000;
+    }
+  }
+  return {
+    model: {
+      id: model.id,
+      capabilities: (options) => model.capabilities(options),
+      generate: (requests, options) => timed(model.generate(requests, options)),
+      score: (requests, options) => timed(model.score(requests, options)),
+      usage: () => model.usage(),
+      close: () => model.close(),
+    },
+    spent() {
+      const now = model.usage();
+      return {
+        promptTokens: now.promptTokens - before.promptTokens,
+        completionTokens: now.completionTokens - before.completionTokens,
+        calls: now.completions + now.scored - before.completions - before.scored,
+        seconds,
+        ...(now.costUsd === undefined ? {} : { dollars: now.costUsd - (before.costUsd ?? 0) }),
+      };
+    },
+  };
+}

@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { open, readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import {
+  adapterFactors,
+  endpoint,
+  type LanguageModel,
+  type LocalAdapter,
+  type LocalModel,
+  type LocalOptions,
+  loadAdapter,
+  openLocalModel,
+  resolveModel,
+} from "@tenet/lm";
+import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
+
+export interface PoolOptions
+  extends Pick<LocalOptions, "device" | "threads" | "memoryBudget" | "cacheDir" | "offline" | "onProgress" | "signal"> {
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * The models of a run: every base is in memory once, under as many adapters as stages ask for; every endpoint has one
+ * client, whose limits and budget hold for the run.
+ */
+export class ModelPool {
+  readonly #options: PoolOptions;
+  readonly #bases = new Map<string, Promise<LocalModel>>();
+  readonly #endpoints = new Map<string, LanguageModel>();
+
+  constructor(options: PoolOptions = {}) {
+    this.#options = options;
+  }
+
+  /** A base, opened when first asked for. */
+  base(reference: string): Promise<LocalModel> {
+    let base = this.#bases.get(reference);
+    if (!base) {
+      base = openLocalModel(reference, this.#options);
+      this.#bases.set(reference, base);
+    }
+    return base;
+  }
+
+  /** The local model that a stage trains on top of. */
+  async trainable(model: ModelValue): Promise<LocalModel> {
+    if (model.source.type === "local") return this.base(model.source.reference);
+    throw new TypeError("a model behind an endpoint cannot be trained: give a local one");
+  }
+
+  /**
+   * A model to speak with. Local ones come with nothing remembered of earlier calls, so that what a batch gives does not
+   * depend, to the last bit, on what was asked before it.
+   */
+  async speaker(model: ModelValue): Promise<LanguageModel> {
+    const { source } = model;
+    if (source.type === "endpoint") return this.#endpoint(source);
+    const base = await this.base(source.reference);
+    return base.withAdapter(
+      source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model),
+    );
+  }
+
+  async close(): Promise<void> {
+    const bases = await Promise.allSettled(this.#bases.values());
+    for (const base of bases) if (base.status === "fulfilled") await base.value.close();
+    for (const model of this.#endpoints.values()) await model.close();
+    this.#bases.clear();
+    this.#endpoints.clear();
+  }
+
+  #endpoint({ settings }: EndpointSource): LanguageModel {
+    const key = JSON.stringify(settings);
+    let model = this.#endpoints.get(key);
+    if (!model) {
+      const { environment } = this.#options;
+      model = endpoint(settings, environment ? { environment: { ...environment } } : {});
+      this.#endpoints.set(key, model);
+    }
+    return model;
+  }
+
+  async #adapter(folder: string, base: LocalModel, { hash }: ModelValue): Promise<LocalAdapter> {
+    return { id: hash, ...adapterFactors(await loadAdapter(folder, base.config)) };
+  }
+}
+
+/** Bytes of a file that its fingerprint reads at the beginning, in the middle and at the end. */
+const sampled = 1 << 20;
+
+/**
+ * Tells a model's contents from others of the same name: SHA-256 over the names and sizes of its files and three stretches
+ * of each. Weights changed elsewhere in a file of the same size go unnoticed; reading gigabytes on every start would not.
+ * Errors: those of `resolveModel`.
+ */
+export async function modelFingerprint(
+  source: LocalSource | EndpointSource,
+  options: PoolOptions = {},
+): Promise<string> {
+  const hash = createHash("sha256");
+  if (source.type === "endpoint") return hash.update(JSON.stringify(source.settings)).digest("hex");
+  const path = await resolveModel(source.reference, options);
+  for (const folder of source.adapter === undefined ? [path] : [path, source.adapter])
+    for (const file of await filesOf(folder)) {
+      const { size } = await stat(file);
+      hash.update(JSON.stringify([basename(file), size]));
+      const handle = await open(file);
+      try {
+        for (const start of new Set([0, Math.floor(size / 2), Math.max(0, size - sampled)])) {
+          const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(sampled, size - start)), {
+            position: start,
+          });
+          hash.update(buffer.subarray(0, bytesRead));
+        }
+      } finally {
+        await handle.close();
+      }
+    }
+  return hash.digest("hex");
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const entries = await readdir(path, { withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
+    .map(({ name }) => join(path, name))
+    .sort();
+}

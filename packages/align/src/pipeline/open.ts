@@ -1,0 +1,123 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, extname, resolve } from "node:path";
+import {
+  type Constitution,
+  type Demonstration,
+  importDemonstrations,
+  loadConstitution,
+} from "../constitution/index.ts";
+import {
+  DocumentError,
+  type ParsedDocument,
+  type Path,
+  type Problem,
+  readDocument,
+  readText,
+} from "../document/index.ts";
+import { type Recipe, recipeSchema } from "./recipe.ts";
+
+/** A recipe that was read and checked, with everything it names found. */
+export interface OpenRecipe {
+  readonly file: string;
+  readonly name: string;
+  /** With defaults filled in and paths made absolute. */
+  readonly recipe: Recipe;
+  /** With defaults filled in and paths as they are written: the same wherever the files lie. */
+  readonly written: Recipe;
+  readonly constitution: Constitution;
+  /** Worked critiques and revisions. */
+  readonly demonstrations: readonly Demonstration[];
+}
+
+export interface RecipeChanges {
+  readonly seed?: number;
+  /** Prompts at most, of those to train on and of those held out each. */
+  readonly limit?: number;
+  /** Import the modules that the constitution's checks name: they are programs. */
+  readonly allowModules?: boolean;
+}
+
+/**
+ * Reads a recipe, its constitution, and looks for the files it names.
+ *
+ * Errors: DocumentError with every problem at once: file, line, what was expected, what stands there and the nearest valid
+ * name; of the constitution too.
+ */
+export async function openRecipe(file: string, changes: RecipeChanges = {}): Promise<OpenRecipe> {
+  const document = await readDocument(file, recipeSchema);
+  const folder = dirname(resolve(file));
+  const problems: Problem[] = [...contradictions(document)];
+  const recipe = changed(document.value, changes);
+  for (const { path, get, set } of filesOf(recipe)) {
+    const absolute = resolve(folder, get());
+    const found = await stat(absolute).catch(() => undefined);
+    if (!found?.isFile())
+      problems.push(
+        document.problem(path, {
+          expected: "the path of a file, relative to the recipe",
+          got: found ? `the folder ${get()}` : `${get()}, which does not exist`,
+        }),
+      );
+    set(absolute);
+  }
+  if (problems.length > 0) throw new DocumentError(problems);
+  const written = changed(document.value, changes);
+  const constitution = await loadConstitution(recipe.constitution, { allowModules: changes.allowModules });
+  const shown = recipe.supervised.demonstrations;
+  const demonstrations = shown === undefined ? [] : importDemonstrations(await readText(shown), { file: shown });
+  return { file, name: recipe.name ?? basename(file, extname(file)), recipe, written, constitution, demonstrations };
+}
+
+type FileReference = Recipe["prompts"]["train"];
+
+/** A copy with what the caller says otherwise. */
+function changed(original: Recipe, { seed, limit }: RecipeChanges): Recipe {
+  const recipe = structuredClone(original);
+  if (seed !== undefined) recipe.seed = seed;
+  if (limit === undefined) return recipe;
+  const limited = (reference: FileReference): FileReference => {
+    const whole = typeof reference === "string" ? { path: reference } : reference;
+    return { ...whole, limit: Math.min(limit, whole.limit ?? limit) };
+  };
+  recipe.prompts.train = limited(recipe.prompts.train);
+  if (recipe.prompts.heldOut !== undefined) recipe.prompts.heldOut = limited(recipe.prompts.heldOut);
+  return recipe;
+}
+
+interface FilePlace {
+  readonly path: Path;
+  get(): string;
+  set(path: string): void;
+}
+
+/** Every place of a recipe that names a file. */
+function filesOf(recipe: Recipe): FilePlace[] {
+  const places: FilePlace[] = [];
+  const place = <Key extends string>(holder: { [K in Key]?: unknown } | undefined, key: Key, path: Path) => {
+    const value = holder?.[key];
+    if (value === undefined) return;
+    if (typeof value === "object") return place(value as { path: string }, "path", [...path, "path"]);
+    places.push({
+      path,
+      get: () => value as string,
+      set: (absolute) => Object.assign(holder!, { [key]: absolute }),
+    });
+  };
+  place(recipe, "constitution", ["constitution"]);
+  place(recipe.prompts, "train", ["prompts", "train"]);
+  place(recipe.prompts, "heldOut", ["prompts", "heldOut"]);
+  place(recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
+  place(recipe.supervised, "helpful", ["supervised", "helpful"]);
+  place(recipe.evaluate, "neutral", ["evaluate", "neutral"]);
+  return places;
+}
+
+/** What each by itself may be, but not together. */
+function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
+  const { supervised } = document.value;
+  if (supervised.revisions === 0 && supervised.examples.unchanged === "skip")
+    yield document.problem(["supervised", "revisions"], {
+      expected:
+        'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
+    });
+}

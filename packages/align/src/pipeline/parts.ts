@@ -1,0 +1,229 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { basename } from "node:path";
+import {
+  type ChainRow,
+  type ExampleRow,
+  mix,
+  openDataset,
+  type PreferenceRow,
+  type PromptRow,
+  type ResponseRow,
+} from "../data/index.ts";
+import {
+  critiqueAndRevise,
+  critiqueDependsOn,
+  examplesDependsOn,
+  examplesFromChains,
+  respond,
+  respondDependsOn,
+} from "../feedback/index.ts";
+import { sftSettingsSchema, trainSft } from "../train/sft.ts";
+import { modelFingerprint, type PoolOptions } from "./models.ts";
+import type { OpenRecipe } from "./open.ts";
+import type { DatasetReference, RoleReference } from "./recipe.ts";
+import { itemStage, modelStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
+import { type ModelValue, modelValue, type StoredRows } from "./values.ts";
+
+/*
+ * The parts that arrangements are made of: each turns what a recipe says about one step into a stage. They hold no order;
+ * who comes after whom is the arrangement's business.
+ */
+
+/** Kinds of rows that files are read as. */
+interface RowKinds {
+  prompts: PromptRow;
+  examples: ExampleRow;
+  preferences: PreferenceRow;
+}
+
+/** The rows of a file, by its content. */
+export function fileStage<As extends keyof RowKinds>(
+  name: string,
+  title: string,
+  reference: DatasetReference,
+  as: As,
+): Stage<StoredRows<RowKinds[As]>> {
+  const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
+  return rowsStage<RowKinds[As]>({
+    name,
+    title: `${title} from ${basename(path)}`,
+    kind: `read-${as}`,
+    version: 1,
+    settings: async () => [await fileHash(path), basename(path), format ?? null, limit ?? null],
+    async *make() {
+      const dataset = await openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
+      for await (const read of dataset) {
+        if ("row" in read) yield { row: read.row as RowKinds[As] };
+        else if ("aside" in read) {
+          const { source, reason, excerpt } = read.aside;
+          yield { aside: { input: source, reason: `${reason}: ${excerpt}` } };
+        } else yield { aside: { input: read.duplicate.source, reason: `the same as row ${read.duplicate.id}` } };
+      }
+    },
+  });
+}
+
+async function fileHash(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+/** A model that the recipe names. */
+export function roleStage(name: string, reference: RoleReference, options: PoolOptions): Stage<ModelValue> {
+  return modelStage(name, `the ${name}`, async () => {
+    const source = roleSource(reference);
+    return modelValue(source, await modelFingerprint(source, options));
+  });
+}
+
+function roleSource(reference: RoleReference): ModelValue["source"] {
+  if (typeof reference === "string") return { type: "local", reference };
+  if ("endpoint" in reference) {
+    const { endpoint, ...settings } = reference;
+    return { type: "endpoint", settings: { ...settings, baseUrl: endpoint } };
+  }
+  const { model, adapter } = reference;
+  return { type: "local", reference: model, ...(adapter === undefined ? {} : { adapter }) };
+}
+
+/** What parts are made with. */
+export interface PartContext extends OpenRecipe {
+  readonly options: PoolOptions;
+}
+
+/** Replies of a model to prompts. */
+export function responsesStage(
+  { recipe: { seed } }: PartContext,
+  part: {
+    readonly name: string;
+    readonly title: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly model: Stage<ModelValue>;
+    readonly sampling: NonNullable<Parameters<typeof respond>[1]["sampling"]>;
+    readonly system?: string | undefined;
+  },
+): Stage<StoredRows<ResponseRow>> {
+  const { name, title, prompts, model, sampling, system } = part;
+  const options = { sampling, system, seed };
+  return itemStage<PromptRow, ResponseRow>({
+    name,
+    title,
+    kind: "respond",
+    version: 1,
+    over: prompts,
+    models: { generator: model },
+    dependsOn: (row) => respondDependsOn(row, options),
+    run: (rows, { generator }, call) => respond(rows, { ...options, generator: generator! }, call),
+  });
+}
+
+/** Critique–revision chains behind first responses. METHODS §2. */
+export function chainsStage(
+  { recipe: { seed, supervised }, constitution, demonstrations }: PartContext,
+  part: {
+    readonly name: string;
+    readonly responses: Stage<StoredRows<ResponseRow>>;
+    readonly critic: Stage<ModelValue>;
+    readonly reviser: Stage<ModelValue>;
+  },
+): Stage<StoredRows<ChainRow>> {
+  const { name, responses, critic, reviser } = part;
+  const options = { ...supervised.critique, rounds: supervised.revisions, constitution, demonstrations, seed };
+  return itemStage<ResponseRow, ChainRow>({
+    name,
+    title: "critique and revision",
+    kind: "critique-revision",
+    version: 1,
+    over: responses,
+    models: { critic, reviser },
+    dependsOn: (row) => critiqueDependsOn(row, options),
+    run: (rows, models, call) =>
+      critiqueAndRevise(rows, { ...options, critic: models.critic!, reviser: models.reviser! }, call),
+  });
+}
+
+/** What is learnt of chains. */
+export function examplesStage(
+  { recipe: { supervised }, constitution }: PartContext,
+  name: string,
+  chains: Stage<StoredRows<ChainRow>>,
+): Stage<StoredRows<ExampleRow>> {
+  const options = { ...supervised.examples, constitution };
+  return itemStage<ChainRow, ExampleRow>({
+    name,
+    title: "examples from the chains",
+    kind: "examples",
+    version: 1,
+    over: chains,
+    dependsOn: (row) => examplesDependsOn(row, options),
+    run: (rows) => examplesFromChains(rows, options),
+  });
+}
+
+/** One dataset of several, at ratios, in an order drawn from the seed. */
+export function mixStage<Row extends { readonly id: string; readonly origin: { readonly parents: readonly string[] } }>(
+  name: string,
+  sources: readonly { readonly name: string; readonly rows: Stage<StoredRows<Row>>; readonly ratio?: number }[],
+): Stage<StoredRows<Row>> {
+  return rowsStage<Row>({
+    name,
+    title: `mixture of ${sources.map((source) => source.name).join(" and ")}`,
+    kind: "mix",
+    version: 1,
+    inputs: sources.map(({ rows }) => rows),
+    settings: () => sources.map(({ name: source, ratio }) => [source, ratio ?? null]),
+    *make(context) {
+      const { rows } = mix(
+        sources.map(({ name: source, rows: stage, ratio }) => ({
+          name: source,
+          rows: [...context.value(stage).rows()],
+          ...(ratio === undefined ? {} : { ratio }),
+        })),
+        { seed: context.seed },
+      );
+      for (const row of rows) yield { row };
+    },
+  });
+}
+
+/** Fine-tuning on examples. */
+export function supervisedStage(
+  { recipe: { supervised }, options }: PartContext,
+  part: { readonly name: string; readonly base: Stage<ModelValue>; readonly examples: Stage<StoredRows<ExampleRow>> },
+): Stage<ModelValue> {
+  const { name, base, examples } = part;
+  const settings = sftSettingsSchema.parse(pick(supervised, sftSettingsSchema.shape));
+  return trainingStage({
+    name,
+    title: "supervised fine-tuning",
+    kind: "sft",
+    version: 1,
+    inputs: { examples },
+    base,
+    settings,
+    train: async function* ({ examples: rows }, { base: source, folder, models, seed, signal }) {
+      const model = await models.base(source.reference);
+      return yield* trainSft({
+        model,
+        rows: [...rows.rows()],
+        settings,
+        seed,
+        folder,
+        from: source.adapter,
+        signal,
+        ...deviceOf(options),
+      });
+    },
+  });
+}
+
+function deviceOf({ device, threads }: PoolOptions) {
+  return { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+}
+
+/** The fields of a value that a shape has. */
+function pick(value: object, shape: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([key]) => key in shape));
+}

@@ -1,0 +1,391 @@
+import { createHash } from "node:crypto";
+import type { LanguageModel } from "@tenet/lm";
+import { hashOf, type Item, type RunWriter, type StageInfo, type StageWriter, type Store } from "@tenet/runs";
+import type { Outcome } from "../data/index.ts";
+import type { RunEvent } from "./events.ts";
+import { metered } from "./meter.ts";
+import type { ModelPool } from "./models.ts";
+import type { LocalSource, ModelValue, Report, StoredRows, Value } from "./values.ts";
+
+/*
+ * A run is a graph of stages joined by typed values. The makers below are all the kinds there are; what an arrangement does
+ * (a sequence, a loop, several rewards) is which stages it makes and how it joins them.
+ */
+
+/** What stages are run with. */
+export interface StageContext {
+  readonly store: Store;
+  readonly run: RunWriter;
+  readonly models: ModelPool;
+  readonly seed: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly emit: (event: RunEvent) => void;
+  /** The value of one of the stage's inputs. */
+  value<V extends Value>(stage: Stage<V>): V;
+}
+
+export interface Stage<V extends Value = Value> {
+  readonly name: string;
+  /** What it does, in a few words, for people. */
+  readonly title: string;
+  readonly inputs: readonly Stage[];
+  execute(context: StageContext): Promise<V>;
+}
+
+interface Described {
+  /** Unique in its run. */
+  readonly name: string;
+  readonly title: string;
+  /** What is done: stages of one kind share results, whatever they are called. */
+  readonly kind: string;
+  /** Raised when the code's meaning changes, so that results of the old code are not taken for the new one's. */
+  readonly version: number;
+}
+
+type Inputs = Readonly<Record<string, Stage>>;
+type ValuesOf<I extends Inputs> = { readonly [K in keyof I]: I[K] extends Stage<infer V> ? V : never };
+
+/** Rows with an id, as every stage makes them. */
+interface Row {
+  readonly id: string;
+  readonly origin: { readonly parents: readonly string[] };
+}
+
+export interface ItemStageOptions<In extends Row, Out extends Row> extends Described {
+  readonly over: Stage<StoredRows<In>>;
+  /** By role. */
+  readonly models?: Readonly<Record<string, Stage<ModelValue>>>;
+  /** Everything but the row, the models and the seed that the outcome of this row depends on. */
+  dependsOn(row: In): unknown;
+  run(
+    rows: readonly In[],
+    models: Readonly<Record<string, LanguageModel>>,
+    call: { readonly signal?: AbortSignal },
+  ): AsyncIterable<Outcome<Out>>;
+}
+
+/** Rows given to local models at a time, and stored together: a killed stage computes at most these again. */
+const rowsAtOnce = 64;
+
+/**
+ * Rows to rows, each by itself. A row's outcome is known by a key made of the row, what it depends on, the models and the
+ * seed: what the store has under that key is taken from there, so that a changed principle redoes what drew it and nothing
+ * else.
+ *
+ * Local models are given rows in groups of fixed size that are stored whole: their results depend, in the last bit, on what
+ * is computed beside them, and a run that was killed is to end as one that was not. Endpoints get all rows at once, and each
+ * outcome is stored when it comes.
+ */
+export function itemStage<In extends Row, Out extends Row>(options: ItemStageOptions<In, Out>): Stage<StoredRows<Out>> {
+  const { name, kind, version, over, models: roles = {} } = options;
+  return {
+    ...described(options, [over, ...Object.values(roles)]),
+    async execute(context) {
+      const values = mapValues(roles, (stage) => context.value(stage));
+      const hashes = mapValues(values, ({ hash }) => hash);
+      const input = context.value(over);
+      const keyOf = (row: In) => {
+        const { origin: _, ...content } = row;
+        return hashOf([kind, version, context.seed, hashes, content, options.dependsOn(row)]);
+      };
+      const keys = createHash("sha256").update(hashOf([kind, version]));
+      for (const row of input.rows()) keys.update(keyOf(row));
+      const local = Object.values(values).every(({ source }) => source.type === "local");
+
+      const work = async (stage: StageWriter) => {
+        let done = 0;
+        const progress = () => context.emit({ type: "progress", stage: name, done, total: input.count, unit: "rows" });
+        const group = async (members: readonly Place<In>[]) => {
+          context.signal?.throwIfAborted();
+          const places = new Map(members.map((place) => [place.row.id, place]));
+          const meters: Record<string, ReturnType<typeof metered>> = {};
+          for (const [role, value] of Object.entries(values))
+            meters[role] = metered(await context.models.speaker(value));
+          const models = mapValues(meters, ({ model }) => model);
+          const rows = members.map(({ row }) => row);
+          const outcomes: Item[] = [];
+          try {
+            for await (const outcome of options.run(rows, models, callOf(context))) {
+              const { key, ordinal } = places.get(outcome.input)!;
+              const item: Item = { ...outcome, key, ordinal };
+              if (local) outcomes.push(item);
+              else stage.append([item]);
+              done++;
+              progress();
+            }
+            stage.append(outcomes);
+          } finally {
+            for (const [role, meter] of Object.entries(meters)) stage.usage(role, meter.spent());
+          }
+        };
+        for (const page of pages(input.rows(), keyOf)) {
+          const left = stage.missing(page);
+          done += page.length - left.length;
+          if (left.length < page.length) progress();
+          const size = local ? rowsAtOnce : rowsPerPage;
+          for (let start = 0; start < left.length; start += size) await group(left.slice(start, start + size));
+        }
+        stage.finish({ inputs: input.count });
+      };
+      const identity = keys.digest("hex");
+      return storedRows<Out>(context, await onStage(context, options, identity, work));
+    },
+  };
+}
+
+interface Place<In> {
+  readonly row: In;
+  readonly ordinal: number;
+  readonly key: string;
+}
+
+/** Rows held at a time; a multiple of `rowsAtOnce`, so that groups are the same wherever a killed run stopped. */
+const rowsPerPage = 16 * rowsAtOnce;
+
+function* pages<In>(rows: Iterable<In>, keyOf: (row: In) => string): Generator<Place<In>[]> {
+  let page: Place<In>[] = [];
+  let ordinal = 0;
+  for (const row of rows) {
+    page.push({ row, ordinal: ordinal++, key: keyOf(row) });
+    if (page.length < rowsPerPage) continue;
+    yield page;
+    page = [];
+  }
+  if (page.length > 0) yield page;
+}
+
+export interface RowsStageOptions<Out extends Row> extends Described {
+  readonly inputs?: readonly Stage[];
+  /** What the rows depend on besides the inputs and the seed: file hashes, ratios, limits. */
+  settings(context: StageContext): Promise<unknown> | unknown;
+  /** Each row, or an input that could not be used with its reason. */
+  make(context: StageContext): AsyncIterable<Made<Out>> | Iterable<Made<Out>>;
+}
+
+type Made<Out> = { readonly row: Out } | { readonly aside: { readonly input: string; readonly reason: string } };
+
+/** Rows stored at a time, where making them costs little. */
+const rowsPerWrite = 1000;
+
+/** Rows from a file, or from whole datasets: read, mixed, split. */
+export function rowsStage<Out extends Row>(options: RowsStageOptions<Out>): Stage<StoredRows<Out>> {
+  const { name, kind, version, inputs = [] } = options;
+  return {
+    ...described(options, inputs),
+    async execute(context) {
+      const hashes = inputs.map((stage) => context.value(stage).hash);
+      const identity = hashOf([kind, version, hashes, context.seed, await options.settings(context)]);
+      const work = async (stage: StageWriter) => {
+        let ordinal = 0;
+        let waiting: Item[] = [];
+        const write = () => {
+          stage.append(waiting);
+          waiting = [];
+        };
+        for await (const made of options.make(context)) {
+          context.signal?.throwIfAborted();
+          const key = hashOf([identity, ordinal]);
+          if ("row" in made) waiting.push({ key, input: made.row.id, ordinal, rows: [made.row] });
+          else waiting.push({ key, input: made.aside.input, ordinal, rows: [], aside: made.aside.reason });
+          ordinal++;
+          if (waiting.length >= rowsPerWrite) write();
+        }
+        write();
+        context.emit({ type: "progress", stage: name, done: ordinal, total: ordinal, unit: "rows" });
+        stage.finish({ inputs: ordinal });
+      };
+      return storedRows<Out>(context, await onStage(context, options, identity, work));
+    },
+  };
+}
+
+/** A step of training. */
+export interface TrainingEvent {
+  readonly step: number;
+  readonly of?: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** What training leaves: an adapter in PEFT's format, or a whole checkpoint. */
+export interface TrainingResult {
+  readonly kind: "adapter" | "model";
+  readonly path: string;
+  readonly report: unknown;
+}
+
+export interface TrainingStageOptions<I extends Inputs> extends Described {
+  readonly inputs: I;
+  /** What training starts from. */
+  readonly base: Stage<ModelValue>;
+  readonly settings: unknown;
+  /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
+  train(
+    inputs: ValuesOf<I>,
+    context: StageContext & { readonly base: LocalSource; readonly folder: string },
+  ): AsyncGenerator<TrainingEvent, TrainingResult>;
+}
+
+/** Datasets and models to a model, by the hash of its files. */
+export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>): Stage<ModelValue> {
+  const { name, kind, version, inputs, base } = options;
+  return {
+    ...described(options, [base, ...Object.values(inputs)]),
+    async execute(context) {
+      const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
+      const { source, hash: baseHash } = context.value(base);
+      if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
+      const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
+      const identity = hashOf([kind, version, context.seed, baseHash, hashes, options.settings]);
+      const work = async (stage: StageWriter) => {
+        const training = options.train(values, { ...context, base: source, folder: stage.scratch() });
+        let next = await training.next();
+        for (; !next.done; next = await training.next()) {
+          const { step, of, metrics } = next.value;
+          stage.metrics(step, metrics);
+          context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
+        }
+        const { hash } = await stage.addArtifact(next.value.path);
+        const { kind: made, report } = next.value;
+        stage.finish({ output: { kind: made, artifact: hash, report }, artifacts: [hash] });
+      };
+      const { output } = await onStage(context, options, identity, work);
+      const { kind: made, artifact } = output as { kind: TrainingResult["kind"]; artifact: string };
+      const path = context.store.artifactPath(artifact);
+      return {
+        kind: "model",
+        hash: hashOf([baseHash, made, artifact]),
+        source: made === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path },
+      };
+    },
+  };
+}
+
+export interface ReportStageOptions<I extends Inputs, Result> extends Described {
+  readonly inputs: I;
+  /** What it depends on besides the inputs and the seed. */
+  readonly settings: unknown;
+  make(inputs: ValuesOf<I>, context: StageContext & { readonly stage: StageWriter }): Promise<Result>;
+  /** Whether the run may go on behind it; throws GateError where it may not. Asked on every run, also of a stored report. */
+  gate?(result: Result, context: StageContext): void;
+}
+
+/** Anything to a document. */
+export function reportStage<I extends Inputs, Result>(options: ReportStageOptions<I, Result>): Stage<Report<Result>> {
+  const { kind, version, inputs } = options;
+  return {
+    ...described(options, Object.values(inputs)),
+    async execute(context) {
+      const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
+      const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
+      const identity = hashOf([kind, version, context.seed, hashes, options.settings]);
+      const work = async (stage: StageWriter) => {
+        stage.finish({ output: await options.make(values, { ...context, stage }) });
+      };
+      const info = await onStage(context, options, identity, work);
+      const value = info.output as Result;
+      options.gate?.(value, context);
+      return { kind: "report", hash: hashOf(info.output), value };
+    },
+  };
+}
+
+/** A model that is given, not made. */
+export function modelStage(name: string, title: string, open: () => Promise<ModelValue>): Stage<ModelValue> {
+  return { name, title, inputs: [], execute: open };
+}
+
+/** A gate refused to go on: exit code 3. */
+export class GateError extends Error {
+  override name = "GateError";
+}
+
+/**
+ * Executes the stages that the targets need, each once and after its inputs, in the order in which the targets name them.
+ * Returns the values by stage.
+ *
+ * Errors: those of the stages; TypeError when two stages have one name.
+ */
+export async function execute(
+  targets: readonly Stage[],
+  context: Omit<StageContext, "value">,
+): Promise<ReadonlyMap<Stage, Value>> {
+  const values = new Map<Stage, Value>();
+  const value = <V extends Value>(stage: Stage<V>): V => {
+    const found = values.get(stage);
+    if (!found) throw new TypeError(`stage "${stage.name}" is no input of the stage that asks for it`);
+    return found as V;
+  };
+  for (const stage of inOrder(targets)) {
+    context.signal?.throwIfAborted();
+    values.set(stage, await stage.execute({ ...context, value }));
+  }
+  return values;
+}
+
+/** The stages that the targets need, each behind its inputs. */
+export function inOrder(targets: readonly Stage[]): Stage[] {
+  const order = new Set<Stage>();
+  const names = new Map<string, Stage>();
+  const visit = (stage: Stage) => {
+    if (order.has(stage)) return;
+    for (const input of stage.inputs) visit(input);
+    const other = names.get(stage.name);
+    if (other && other !== stage) throw new TypeError(`two stages are called "${stage.name}"`);
+    names.set(stage.name, stage);
+    order.add(stage);
+  };
+  for (const target of targets) visit(target);
+  return [...order];
+}
+
+/** Works on a stage where its result is not in the store, and tells what happens to it. */
+async function onStage(
+  context: StageContext,
+  { name, title, kind }: Described,
+  identity: string,
+  work: (stage: StageWriter) => Promise<void>,
+): Promise<StageInfo> {
+  const stage = context.run.stage({ name, kind, identity });
+  const tell = (status: "started" | "continued" | "reused" | "done" | "failed", info: StageInfo) =>
+    context.emit({
+      type: "stage",
+      stage: name,
+      title,
+      status,
+      rows: info.rows,
+      aside: info.aside,
+      seconds: info.seconds,
+    });
+  if (stage.done) {
+    tell("reused", stage.info);
+    return stage.info;
+  }
+  const { items, attempts } = stage.info;
+  tell(items > 0 || attempts > 1 ? "continued" : "started", stage.info);
+  try {
+    await work(stage);
+  } catch (error) {
+    if (!stage.done && !context.signal?.aborted) stage.fail(error instanceof Error ? error.message : String(error));
+    tell("failed", stage.info);
+    throw error;
+  }
+  tell("done", stage.info);
+  return stage.info;
+}
+
+function storedRows<Out extends Row>({ store }: StageContext, info: StageInfo): StoredRows<Out> {
+  const { hash, rows, aside } = info.dataset!;
+  return { kind: "rows", hash, count: rows, aside, rows: () => store.rows<Out>(info.identity) };
+}
+
+function described({ name, title }: Described, inputs: readonly Stage[]) {
+  return { name, title, inputs };
+}
+
+function callOf({ signal }: StageContext): { signal?: AbortSignal } {
+  return signal ? { signal } : {};
+}
+
+function mapValues<In, Out>(record: Readonly<Record<string, In>>, of: (value: In) => Out): Record<string, Out> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, of(value)]));
+}

@@ -1,0 +1,50 @@
+import { rowId } from "../data/index.ts";
+
+/*
+ * What flows along the edges between stages. Each value has a hash of its content, from which the identities of the stages
+ * behind it are made: a stage that comes to the same result leaves everything after it as it is.
+ */
+
+/** Rows in a fixed order, read from the run store as often as wanted. */
+export interface StoredRows<Row> {
+  readonly kind: "rows";
+  readonly hash: string;
+  readonly count: number;
+  /** Input rows that could not be used, with their reasons in the store. */
+  readonly aside: number;
+  rows(): Iterable<Row>;
+}
+
+/** A model by what it is made of: a base and, after training, an adapter in the store. Opened by the pool when needed. */
+export interface ModelValue {
+  readonly kind: "model";
+  readonly hash: string;
+  readonly source: LocalSource | EndpointSource;
+}
+
+export interface LocalSource {
+  readonly type: "local";
+  /** Folder, file, reference or catalogue name. */
+  readonly reference: string;
+  /** Folder of an adapter in PEFT's format. */
+  readonly adapter?: string;
+}
+
+export interface EndpointSource {
+  readonly type: "endpoint";
+  readonly settings: import("@tenet/lm").EndpointInput;
+}
+
+/** A document: an audit, a training report, the scorecard. */
+export interface Report<Value = unknown> {
+  readonly kind: "report";
+  readonly hash: string;
+  readonly value: Value;
+}
+
+export type Value = StoredRows<unknown> | ModelValue | Report;
+
+/** A model named by a recipe. `fingerprint` tells the files of a local model from others of the same name. */
+export function modelValue(source: LocalSource | EndpointSource, fingerprint: string): ModelValue {
+  return { kind: "model", hash: rowId("model", fingerprint), source };
+}
