@@ -3,6 +3,7 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as align from "@tenet/align";
 import * as lm from "@tenet/lm";
+import * as runs from "@tenet/runs";
 import * as tensor from "@tenet/tensor";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
@@ -37,9 +38,13 @@ function pageExamples(text: string): string[] {
   return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code!);
 }
 
-/** Runs code with the packages' exports in scope; a line `expression; // value` must have that value. */
+/** Runs code with the exports of the packages, and of the Node modules it imports, in scope; a line `expression; // value` must have that value. */
 async function run(code: string): Promise<void> {
-  const scope: Record<string, unknown> = { ...tensor, ...lm, ...align, expect };
+  const scope: Record<string, unknown> = { ...tensor, ...lm, ...runs, ...align, expect };
+  for (const [, name] of code.matchAll(/^import .* from "(node:[\w/]+)";$/gm)) {
+    const { default: _, ...named } = (await import(name!)) as Record<string, unknown>;
+    Object.assign(scope, named);
+  }
   const checked = code
     .replaceAll(/^import .*$/gm, "")
     .replaceAll(

@@ -37,7 +37,7 @@ export class Connection {
     const prepared = this.#guard(() => this.#libsql.prepare<unknown[]>(sql));
     const statement: Statement<Row> = {
       all: (...values) => this.#guard(() => prepared.all(values.map(bound)) as Row[]),
-      get: (...values) => this.#guard(() => prepared.all(values.map(bound))[0] as Row | undefined),
+      get: (...values) => this.#guard(() => withoutMetadata(prepared.get(values.map(bound))) as Row | undefined),
       run: (...values) =>
         this.#guard(() => prepared.run(values.map(bound)) as { changes: number; lastInsertRowid: number }),
     };
@@ -92,6 +92,12 @@ export function openDatabase(path: string, busyMilliseconds: number): Libsql.Dat
     // The constructor is the one place where the binding gives a text instead of a code.
     throw Object.assign(new Error(error instanceof Error ? error.message : String(error)), { code: "SQLITE_CANTOPEN" });
   }
+}
+
+/** The binding adds how long a query took to the one row it gives. */
+function withoutMetadata(row: unknown): unknown {
+  if (typeof row === "object" && row !== null) delete (row as { _metadata?: unknown })._metadata;
+  return row;
 }
 
 /** The binding ends a text at its first NUL. */

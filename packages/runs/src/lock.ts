@@ -5,7 +5,7 @@ import { openDatabase } from "./database.ts";
 import { storeError } from "./errors.ts";
 
 /** How long `acquire` waits: longer than a look by `isLocked` lasts. */
-const PATIENCE_MILLISECONDS = 1000;
+const PATIENCE_MILLISECONDS = 250;
 
 /** Paths of the locks that this process holds. */
 const held = new Set<string>();

@@ -22,6 +22,8 @@ interface KnownItem {
   id: number;
   rows: number;
   aside: number;
+  /** The item that stands at the same place of this stage. */
+  standing: number | null;
 }
 
 /** Writes one stage of a run. Got from `RunWriter.stage`; ends with the run. */
@@ -68,7 +70,8 @@ export class StageWriter {
     return this.#db.transaction(() => {
       const found: Input[] = [];
       const known = inputs.flatMap((input) => {
-        const item = this.#find(input.key);
+        const item = this.#find(input);
+        if (item?.standing === item?.id && item) return [];
         if (item) return { item, ordinal: input.ordinal };
         const waiting = this.#wanted.get(input.key) ?? [];
         if (waiting.length === 0 || waiting[0] === input.ordinal) found.push(input);
@@ -90,7 +93,7 @@ export class StageWriter {
     this.#mustBeOpen();
     this.#db.transaction(() => {
       const links = items.flatMap((item) => {
-        const known = this.#find(item.key) ?? this.#insert(item);
+        const known = this.#find(item) ?? this.#insert(item);
         const ordinals = new Set([item.ordinal, ...(this.#wanted.get(item.key) ?? [])]);
         return [...ordinals].map((ordinal) => ({ item: known, ordinal }));
       });
@@ -215,10 +218,12 @@ export class StageWriter {
     this.#scratchLock = undefined;
   }
 
-  #find(key: string): KnownItem | undefined {
+  #find({ key, ordinal }: { key: string; ordinal: number }): KnownItem | undefined {
     return this.#db
-      .prepare<KnownItem>("SELECT id, row_count AS rows, aside IS NOT NULL AS aside FROM item WHERE key = ?")
-      .get(bytesOf(key));
+      .prepare<KnownItem>(`
+        SELECT id, row_count AS rows, aside IS NOT NULL AS aside, member.item AS standing
+        FROM item LEFT JOIN member ON work = ? AND ordinal = ? WHERE key = ?`)
+      .get(this.#work, ordinal, bytesOf(key));
   }
 
   #insert(item: Item): KnownItem {
@@ -232,7 +237,7 @@ export class StageWriter {
       .run(bytesOf(item.key), item.input, item.aside ?? null, lines.length, lines.join("\n"));
     const insertRow = this.#db.prepare("INSERT INTO row VALUES(?, ?) ON CONFLICT DO NOTHING");
     for (const row of item.rows) insertRow.run(row.id, id);
-    return { id, rows: lines.length, aside: item.aside === undefined ? 0 : 1 };
+    return { id, rows: lines.length, aside: item.aside === undefined ? 0 : 1, standing: null };
   }
 
   /** Makes items part of the stage, and counts them. */
