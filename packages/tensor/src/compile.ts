@@ -5,7 +5,7 @@ import { type DeviceName, resolveDevice } from "./device.ts";
 import { dimValue, formatShape, numel } from "./dims.ts";
 import { FeedError, TensorError } from "./errors.ts";
 import { nodesBehind } from "./grad.ts";
-import { GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
+import { arrayTypes, GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
 import { encodeModel } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
@@ -252,8 +252,6 @@ async function createSession(
     throw new TensorError(`ONNX Runtime refused the graph on ${device}: ${(cause as Error).message}`, { cause });
   }
 }
-
-const arrayTypes = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, float16: Uint16Array } as const;
 
 function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, ort.Tensor> {
   const symbols = new Map<string, number>();

@@ -59,6 +59,7 @@ export {
 export { gather, gatherAlong, oneHot, scatterAdd, scatterAddAlong } from "./ops/gather.ts";
 export { addMatmul, flattenRows, type MatmulOptions, matmul, transposeMatrix } from "./ops/matmul.ts";
 export { layerNorm, logSoftmax, rmsNorm, softmax } from "./ops/normalize.ts";
+export { int4Block, int4Matmul, int8Matmul } from "./ops/quantized.ts";
 export { argMax, cumulativeSum, logSumExp, max, mean, min, sum, sumTo } from "./ops/reduce.ts";
 export { rotary } from "./ops/rotary.ts";
 export { after, broadcastTo, concat, expandDims, flip, pad, reshape, slice, split, transpose } from "./ops/shape.ts";

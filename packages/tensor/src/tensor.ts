@@ -7,7 +7,8 @@ import * as linear from "./ops/matmul.ts";
 import * as reduce from "./ops/reduce.ts";
 import * as layout from "./ops/shape.ts";
 
-export type DType = "float32" | "float16" | "int32" | "bool";
+/** int8 and uint8 are what quantised weights are stored in; only products of such weights take them. */
+export type DType = "float32" | "float16" | "int32" | "bool" | "int8" | "uint8";
 
 /** What is known of a tensor before it has values. */
 export interface TensorType {

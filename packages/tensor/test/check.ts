@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe as group, it } from "vitest";
 import { compile, constant, describe, grad, input, iota, numel, reshape, scalar, type Tensor } from "../src/index.ts";
+import { arrayTypes } from "../src/onnx/builder.ts";
 import type { Case, CaseInput, OpCases } from "./cases/case.ts";
 import { evaluate, type Values } from "./reference.ts";
 
@@ -145,7 +146,7 @@ async function checkRuntime(built: readonly Built[], expected: readonly Values[]
     const feeds = built.flatMap(({ given, xs, feeds }) => {
       const names = Object.keys(feeds);
       return given.inputs.map((x, i) => {
-        const data = xs[i]!.dtype === "int32" ? Int32Array.from(x.data) : xs[i]!.dtype === "bool" ? Uint8Array.from(x.data) : Float32Array.from(x.data); // biome-ignore format: a table
+        const data = arrayTypes[xs[i]!.dtype].from(x.data);
         return [names[i]!, { shape: x.shape, data }] as const;
       });
     });

@@ -9,6 +9,7 @@ import * as gather from "../src/ops/gather.ts";
 import { ops } from "../src/ops/index.ts";
 import * as linear from "../src/ops/matmul.ts";
 import * as normalize from "../src/ops/normalize.ts";
+import * as quantized from "../src/ops/quantized.ts";
 import * as reduce from "../src/ops/reduce.ts";
 import * as rotary from "../src/ops/rotary.ts";
 import * as layout from "../src/ops/shape.ts";
@@ -21,7 +22,7 @@ testCases("op", opCases);
 testCases("made of ops", compositeCases);
 
 describe("the table of ops", () => {
-  const modules = { custom, elementwise, gather, linear, normalize, reduce, rotary, layout, sort, source };
+  const modules = { custom, elementwise, gather, linear, normalize, quantized, reduce, rotary, layout, sort, source };
   const isOp = (value: unknown): value is { name: string } =>
     typeof value === "object" && value !== null && ["name", "infer", "lower", "grad", "apply"].every((key) => key in value); // biome-ignore format: one condition
 

@@ -241,6 +241,29 @@ const kernels: { [Name in OpName]: Kernel<AttrsOf<Name>> } = {
     ),
 
   matmul: ([a, b], attrs) => product(a!, b!, attrs),
+  int8Matmul: ([x, w, scales]) =>
+    make([x!.shape[0]!, w!.shape[1]!], ([row, column]) =>
+      total(
+        Array.from(
+          { length: w!.shape[0]! },
+          (_, i) => read(x!, [row!, i]) * read(w!, [i, column!]) * scales!.data[column!]!,
+        ),
+      ),
+    ),
+  int4Matmul: ([x, w, scales, zeros]) => {
+    const [columns, blocks] = w!.shape as [number, number, number];
+    const half = (bytes: Values, at: number) => (bytes.data[at >> 1]! >> (4 * (at % 2))) & 15;
+    return make([x!.shape[0]!, columns], ([row, column]) =>
+      total(
+        Array.from({ length: 32 * blocks }, (_, i) => {
+          const block = Math.floor(i / 32);
+          const zero = half(zeros!, column! * 2 * Math.ceil(blocks / 2) + block);
+          const value = half(w!, 32 * blocks * column! + i) - zero;
+          return read(x!, [row!, i]) * value * scales!.data[column! * blocks + block]!;
+        }),
+      ),
+    );
+  },
   addMatmul: ([c, a, b], attrs, call) => elementwise((p, q) => p + q)([c!, product(a!, b!, attrs)], undefined, call),
 
   softmax: ([x], { axis }) =>

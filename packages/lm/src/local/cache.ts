@@ -93,11 +93,16 @@ export class KeyValueCache {
   /** Keys of layer 0, values of layer 0, keys of layer 1, … */
   #arrays: Float32Array<ArrayBuffer>[];
 
-  constructor(shape: CacheShape, rows: number) {
+  /** `used` lends its memory and must not be used any more. */
+  constructor(shape: CacheShape, rows: number, used?: KeyValueCache) {
     this.shape = shape;
     this.rows = rows;
     this.lengths = new Int32Array(rows);
-    this.#arrays = Array.from({ length: 2 * shape.layers }, () => new Float32Array(0));
+    this.#arrays = used ? used.#arrays : Array.from({ length: 2 * shape.layers }, () => new Float32Array(0));
+  }
+
+  get bytes(): number {
+    return this.#arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   get capacity(): number {
@@ -109,8 +114,12 @@ export class KeyValueCache {
     if (positions <= this.#capacity) return;
     const capacity = Math.ceil(positions / step) * step;
     const { kvHeads, headDim } = this.shape;
+    const length = this.rows * kvHeads * capacity * headDim;
+    const empty = this.lengths.every((positions) => positions === 0);
     this.#arrays = this.#arrays.map((old) => {
-      const wide = new Float32Array(this.rows * kvHeads * capacity * headDim);
+      // What another text left there is as good as zeros: it is never looked at.
+      if (empty && old.length >= length) return old;
+      const wide = new Float32Array(length);
       for (let row = 0; row < this.rows; row++)
         for (let head = 0; head < kvHeads; head++) {
           const from = (row * kvHeads + head) * this.#capacity * headDim;
@@ -135,6 +144,26 @@ export class KeyValueCache {
       }
     });
     this.lengths[row] = at + end - start;
+  }
+
+  /** Appends to each row the first `counts[row]` new positions of its row of what a graph gave. */
+  appendAll(fresh: Fresh, counts: readonly number[]): void {
+    const { kvHeads, headDim } = this.shape;
+    this.#makeRoom(Math.max(...counts.map((count, row) => this.lengths[row]! + count)));
+    const [from, to] = [fresh.time * headDim, this.#capacity * headDim];
+    // Array by array, as they lie in memory: their lines are then fetched ahead.
+    for (let part = 0; part < this.#arrays.length; part++) {
+      const array = this.#arrays[part]!;
+      for (let row = 0; row < counts.length; row++) {
+        const at = this.lengths[row]! * headDim;
+        const length = counts[row]! * headDim;
+        for (let head = row * kvHeads; head < (row + 1) * kvHeads; head++)
+          copyRun(fresh.data, (part * fresh.rows * kvHeads + head) * from, array, head * to + at, length);
+      }
+    }
+    counts.forEach((count, row) => {
+      this.lengths[row]! += count;
+    });
   }
 
   /** Appends the positions of a prefix from `start` on to a row. */

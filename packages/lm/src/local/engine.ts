@@ -1,6 +1,6 @@
 import type { Feeds, TensorData } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import { cacheShape, type Fresh, KeyValueCache, Prefix } from "./cache.ts";
+import { cacheShape, type Fresh, type KeyValueCache, Prefix } from "./cache.ts";
 import type { GenerationGraph } from "./graph.ts";
 import { type Answer, answers, type Question, readoutFeeds } from "./readout.ts";
 
@@ -52,7 +52,7 @@ export interface Decoded {
 /** The graphs of a model under one set of adapted modules; each is made when it is first asked for. */
 export interface Graphs {
   prompt(prefixed: boolean): Promise<GenerationGraph>;
-  decode(): Promise<GenerationGraph>;
+  decode(prefixed: boolean): Promise<GenerationGraph>;
 }
 
 interface Asked {
@@ -73,11 +73,6 @@ export class Engine {
     this.#ends = ends;
     this.#graphs = graphs;
     this.#adapter = adapter;
-  }
-
-  /** A cache of some rows for this model. */
-  cache(rows: number): KeyValueCache {
-    return new KeyValueCache(cacheShape(this.config), rows);
   }
 
   emptyPrefix(): Prefix {
@@ -149,8 +144,9 @@ export class Engine {
         if (i < given.tokens.length) asked.push({ at, question: given.questions[i]! });
       }
     });
-    const { fresh, answered } = await this.#call(await this.#graphs.decode(), asked, rows.length, time, {
-      ...prefix.feeds(),
+    const prefixed = prefix.tokens.length > 0;
+    const { fresh, answered } = await this.#call(await this.#graphs.decode(prefixed), asked, rows.length, time, {
+      ...(prefixed ? prefix.feeds() : {}),
       ...cache.feeds(rows.length),
       tokens: { data: tokens, shape },
       positions: { data: positions, shape },

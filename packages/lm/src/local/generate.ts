@@ -33,8 +33,8 @@ export interface Job {
 
 export interface GenerateSettings {
   readonly text: TextCodec;
-  /** Samples decoded together. */
-  readonly slots: number;
+  /** Empty, with a row for each of the samples decoded together. */
+  readonly cache: KeyValueCache;
   /** Guess repeated text. */
   readonly drafts: boolean;
   readonly options: CallOptions;
@@ -68,9 +68,9 @@ export async function* generateJobs(
   engine: Engine,
   jobs: readonly Job[],
   shared: Prefix,
-  { text, slots, drafts, options, statistics }: GenerateSettings,
+  { text, cache, drafts, options, statistics }: GenerateSettings,
 ): AsyncGenerator<GenerateResult> {
-  const cache = engine.cache(slots);
+  const slots = cache.rows;
   // Alike lengths together waste no padding, and long ones first none at the end.
   const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
   const most = Math.max(...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, roomAtOnce)));
@@ -103,6 +103,7 @@ export async function* generateJobs(
     const rows = active.map((sample) => sample.next(guesses));
     const { fresh, answers } = await engine.decode(rows, cache, shared);
     statistics.steps++;
+    const counts: number[] = [];
     const ended: { sample: Sample; reason: FinishReason }[] = [];
     active.forEach((sample, slot) => {
       const { tokens } = rows[slot]!;
@@ -110,13 +111,14 @@ export async function* generateJobs(
       let reason: FinishReason | undefined;
       do reason = sample.take(answers[slot]![taken++]!);
       while (!reason && taken < tokens.length && sample.last === tokens[taken]);
-      cache.append(slot, fresh, slot, 0, taken);
+      counts.push(taken);
       sample.judge(tokens.length - 1, taken - 1);
       statistics.tokens += taken;
       statistics.drafted += tokens.length - 1;
       statistics.accepted += taken - 1;
       if (reason) ended.push({ sample, reason });
     });
+    cache.appendAll(fresh, counts);
     for (const { sample, reason } of ended) {
       // The last sample moves into the slot that became free.
       const slot = active.indexOf(sample);

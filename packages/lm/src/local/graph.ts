@@ -1,12 +1,12 @@
 import {
   addMatmul,
   and,
+  broadcastTo,
   type CompileOptions,
   compile,
   concat,
   type Dim,
   equal,
-  expandDims,
   flattenRows,
   gather,
   input,
@@ -33,16 +33,19 @@ import {
   headName,
   type LayerContext,
   modulePath,
+  projectionShape,
   type QueryKeyValue,
   queryKeyValue,
   rotaryTables,
   sees,
 } from "../decoder/index.ts";
+import type { MatrixProduct } from "./quantize.ts";
 import { readout } from "./readout.ts";
 
 export interface GraphOptions extends CompileOptions {
   readonly config: ModelConfig;
   readonly weight: (name: string) => Tensor;
+  readonly product: MatrixProduct;
   /** Tokens a row may hold in all. */
   readonly context: number;
   /** Modules an adapter changes, by path. */
@@ -81,32 +84,34 @@ export function compilePrompt(options: GraphOptions & { prefixed: boolean }): Pr
 }
 
 /**
- * A row a sample, with one new token or, with drafts, a few: each sees the prefix that all rows share (which may be
- * empty), its row's cached positions and the new tokens before it. Keys and values of new tokens leave the graph (all
+ * A row a sample, with one new token or, with drafts, a few: each sees the prefix that all rows share, where the graph
+ * has one, its row's cached positions and the new tokens before it. Keys and values of new tokens leave the graph (all
  * layers in one output) and are written into the cache by the caller.
  */
-export function compileDecode(options: GraphOptions): Promise<GenerationGraph> {
-  const { config } = options;
+export function compileDecode(options: GraphOptions & { prefixed: boolean }): Promise<GenerationGraph> {
+  const { config, prefixed } = options;
   const { num_key_value_heads: kvHeads, head_dim: size } = config;
   return compileDecoder(options, ({ positions }) => {
     const cached = input("cached", "int32", ["rows"]);
     const own = (x: Tensor) => reshape(x, ["rows", 1, 1, "time", 1]);
     const other = (x: Tensor) => reshape(x, ["rows", 1, 1, 1, "time"]);
     const place = reshape(iota("capacity"), [1, 1, 1, 1, "capacity"]);
-    const filled = less(place, reshape(cached, ["rows", 1, 1, 1, 1]));
+    const filled = broadcastTo(less(place, reshape(cached, ["rows", 1, 1, 1, 1])), ["rows", 1, 1, "time", "capacity"]);
+    const ordered = broadcastTo(before(), ["rows", 1, 1, "time", "time"]);
     return biasPerWindow(config, (window) => {
-      if (window === null) return { cached: attentionBias(filled), fresh: attentionBias(before()), prefix: null };
-      const near = sees(own(positions), place.add(sizeOf("shared")), window);
+      if (window === null) return { own: attentionBias(concat([filled, ordered], 4)), prefix: null };
+      const start = prefixed ? sizeOf("shared") : 0;
+      const near = sees(own(positions), place.add(start), window);
+      const recent = sees(own(positions), other(positions), window);
       return {
-        cached: attentionBias(and(filled, near)),
-        fresh: attentionBias(and(before(), sees(own(positions), other(positions), window))),
-        prefix: prefixBias(own(positions), window),
+        own: attentionBias(concat([and(filled, near), and(ordered, recent)], 4)),
+        prefix: prefixed ? prefixBias(own(positions), window) : null,
       };
     })((qkv, layer, scale, bias) => {
       const cache = (part: string) =>
         input(`${part}.${layer}`, "float32", ["rows", kvHeads, "capacity", size] as const);
       const own = { keys: cache("keys"), values: cache("values") };
-      return decodeAttention(qkv, prefixOf(config, layer), own, bias, scale);
+      return decodeAttention(qkv, prefixed ? prefixOf(config, layer) : null, own, bias, scale);
     });
   });
 }
@@ -115,7 +120,7 @@ type Attend = (qkv: QueryKeyValue, layer: number, scale: number) => Tensor;
 
 /** The decoder over rows of new tokens, and answers to what is asked of them; `attention` is what its kinds differ in. */
 function compileDecoder(
-  { config, weight, context, adapted, ends, ...options }: GraphOptions,
+  { config, weight, product, context, adapted, ends, ...options }: GraphOptions,
   attention: (inputs: { positions: Tensor }) => Attend,
 ): Promise<GenerationGraph> {
   return compile(() => {
@@ -126,7 +131,7 @@ function compileDecoder(
     const layers: LayerContext = {
       config,
       weight,
-      project: adaptedProjection(config, weight, new Set(adapted)),
+      project: adaptedProjection(config, weight, product, new Set(adapted)),
       cos: gather(cos, positions),
       sin: gather(sin, positions),
     };
@@ -134,15 +139,15 @@ function compileDecoder(
     let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [rows · time, hidden]
     for (let layer = 0; layer < config.num_hidden_layers; layer++) {
       const qkv = queryKeyValue(x, layer, "rows", "time", layers);
-      fresh.push(expandDims(qkv.k, 0), expandDims(qkv.v, 0));
+      fresh.push(qkv.k, qkv.v);
       x = feedForward(attentionOutput(x, attend(qkv, layer, scale), layer, layers), layer, layers);
     }
     return {
-      /** [2 · layers, rows, kvHeads, time, size]: keys and values of layer 0, of layer 1, … */
+      /** [2 · layers · rows, kvHeads, time, size]: keys and values of layer 0, of layer 1, … */
       fresh: concat(fresh),
       ...readout(x, {
         norm: (rows) => rmsNorm(rows, weight("model.norm.weight"), config.rms_norm_eps),
-        head: (rows) => matmul(rows, weight(headName(config)), { transB: true }),
+        head: (rows) => product(rows, headName(config)),
         vocabulary: config.vocab_size,
         ends,
       }),
@@ -154,15 +159,15 @@ function compileDecoder(
 function adaptedProjection(
   config: ModelConfig,
   weight: (name: string) => Tensor,
+  product: MatrixProduct,
   adapted: ReadonlySet<string>,
 ): LayerContext["project"] {
   const scale = adapted.size > 0 ? input("lora.scale", "float32", []) : undefined;
   return (x, layer, names) =>
     names.map((name) => {
       const path = modulePath(layer, name);
-      const w = weight(`${path}.weight`);
-      const [out, width] = w.shape as [number, number];
-      let y = matmul(x, w, { transB: true });
+      const [out, width] = projectionShape(config, name);
+      let y = product(x, `${path}.weight`);
       if (hasBias(config, name)) y = y.add(weight(`${path}.bias`));
       if (!adapted.has(path)) return y;
       // Every adapter of a graph may have its own rank, and every module too.
@@ -240,17 +245,16 @@ function promptAttention(
 }
 
 interface DecodeBias {
-  /** [rows, 1, 1, time or 1, capacity] */
-  readonly cached: Tensor;
-  /** [rows or 1, 1, 1, time, time] */
-  readonly fresh: Tensor;
+  /** [rows, 1, 1, time, capacity + time] */
+  readonly own: Tensor;
+  /** [rows, 1, 1, time, shared] */
   readonly prefix: Tensor | null;
 }
 
-/** Attention of a few new tokens a row over the prefix, the row's cache and one another. */
+/** Attention of a few new tokens a row over a prefix, the row's cache and one another. */
 function decodeAttention(
   { q, k, v }: QueryKeyValue,
-  prefix: KeysAndValues,
+  prefix: KeysAndValues | null,
   cache: KeysAndValues,
   bias: DecodeBias,
   scale: number,
@@ -259,24 +263,27 @@ function decodeAttention(
   const kvHeads = k.dim(1) as number;
   const group = heads / kvHeads;
   const stacked = reshape(q, ["rows", kvHeads, -1, size]); // [rows, kvHeads, group · time, size]
+  const tall = stacked.dim(2);
   const swap = (x: Tensor) => transpose(x, [1, 0, 2, 3]);
   const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, "time", width]);
+  const flat = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, tall, width]);
+  const scores = (keys: Tensor) => matmul(stacked, keys, { transB: true, alpha: scale });
+
+  const raw = concat([scores(cache.keys), scores(k)], 3);
+  const own = perHead(raw, raw.dim(3)).add(bias.own);
+  const apply = (p: Tensor) => {
+    const [old, fresh] = split(flat(p, raw.dim(3)), 3, ["capacity", "time"]) as [Tensor, Tensor];
+    return matmul(old, cache.values).add(matmul(fresh, v));
+  };
+  if (!prefix) return reshape(apply(softmax(own)), q.shape);
 
   // One product of all rows with the prefix: its keys and values are read once, not once a row.
-  const flat = reshape(swap(stacked), [kvHeads, -1, size]);
-  const raw = matmul(flat, prefix.keys, { transB: true, alpha: scale });
-  const far = perHead(swap(reshape(raw, [kvHeads, "rows", stacked.dim(2), "shared"])), "shared");
-  const middle = perHead(matmul(stacked, cache.keys, { transB: true, alpha: scale }), "capacity").add(bias.cached);
-  // New tokens are so few that products by element are cheaper than many tiny matrix products.
-  const wide = (x: Tensor) => reshape(x, ["rows", kvHeads, 1, 1, "time", size]);
-  const near = reshape(q, ["rows", kvHeads, group, "time", 1, size]).mul(wide(k)).sum(-1).mul(scale).add(bias.fresh);
-
-  const p = softmax(concat([bias.prefix ? far.add(bias.prefix) : far, middle, near], 4));
-  const [pFar, pMiddle, pNear] = split(p, 4, ["shared", "capacity", "time"]) as [Tensor, Tensor, Tensor];
-  const rowsFirst = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, stacked.dim(2), width]);
-  const shared = matmul(reshape(swap(rowsFirst(pFar, "shared")), [kvHeads, flat.dim(1), "shared"]), prefix.values);
-  const own = matmul(rowsFirst(pMiddle, "capacity"), cache.values);
-  const fresh = expandDims(pNear, 5).mul(wide(v)).sum(4); // [rows, kvHeads, group, time, size]
-  const out = swap(reshape(shared, [kvHeads, "rows", stacked.dim(2), size])).add(own);
-  return reshape(out, ["rows", heads, "time", size]).add(reshape(fresh, ["rows", heads, "time", size]));
+  const together = reshape(swap(stacked), [kvHeads, -1, size]);
+  const shared = matmul(together, prefix.keys, { transB: true, alpha: scale });
+  const far = perHead(swap(reshape(shared, [kvHeads, "rows", tall, "shared"])), "shared");
+  const p = softmax(concat([bias.prefix ? far.add(bias.prefix) : far, own], 4));
+  const [pFar, pOwn] = split(p, 4, ["shared", raw.dim(3)]) as [Tensor, Tensor];
+  const weights = reshape(swap(flat(pFar, "shared")), [kvHeads, together.dim(1), "shared"]);
+  const out = swap(reshape(matmul(weights, prefix.values), [kvHeads, "rows", tall, size]));
+  return reshape(out.add(apply(pOwn)), q.shape);
 }

@@ -1,1 +1,2 @@
 export { type LocalAdapter, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";
+export type { WeightFormat } from "./quantize.ts";

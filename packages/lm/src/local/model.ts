@@ -21,10 +21,11 @@ import {
   type UsageTotals,
 } from "../language-model/index.ts";
 import { openText, type TextCodec } from "../text/index.ts";
-import { bytesPerPosition, cacheShape, type Prefix } from "./cache.ts";
+import { bytesPerPosition, cacheShape, KeyValueCache, type Prefix } from "./cache.ts";
 import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
+import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
 
@@ -35,6 +36,12 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly threads?: number;
   /** Guess repeated text while decoding: exact, and fast where replies repeat their prompts. Default true. */
   readonly drafts?: boolean;
+  /**
+   * How matrices are held for generation and scoring. Default "float32", which is exact. "int8" is about twice as fast and
+   * takes a quarter of the memory; "int4" an eighth, fast for one text at a time. Both change results a little: see
+   * docs/performance.md. Training graphs see float32 weights whatever the format.
+   */
+  readonly weights?: WeightFormat;
   /** Folder of a LoRA adapter in PEFT's format to speak under. */
   readonly adapter?: string;
   /** Samples decoded together at most. Default 64. */
@@ -91,6 +98,9 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
   }
 }
 
+/** Bytes of keys and values that are kept from one batch to the next, at most. */
+const mostSpare = 2 ** 29;
+
 /** What all adapters of a model share. */
 class Base {
   readonly id: string;
@@ -99,7 +109,9 @@ class Base {
   readonly device: DeviceName;
   readonly options: LocalOptions;
   readonly #weights: ReadonlyMap<string, Tensor>;
+  readonly #product: MatrixProduct;
   readonly #graphs = new Map<string, Promise<GenerationGraph>>();
+  #spare: KeyValueCache | undefined;
 
   private constructor(
     id: string,
@@ -108,6 +120,7 @@ class Base {
     device: DeviceName,
     options: LocalOptions,
     weights: ReadonlyMap<string, Tensor>,
+    product: MatrixProduct,
   ) {
     this.id = id;
     this.config = config;
@@ -115,13 +128,15 @@ class Base {
     this.device = device;
     this.options = options;
     this.#weights = weights;
+    this.#product = product;
   }
 
   static async load(id: string, checkpoint: Checkpoint, text: TextCodec, options: LocalOptions): Promise<Base> {
     const device = await resolveDevice(options.device ?? "auto");
     const folder = join(options.cacheDir ?? cacheFolder(), "weights");
     const weights = await mappedWeights(checkpoint, folder);
-    return new Base(id, checkpoint.config, text, device, options, weights);
+    const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights);
+    return new Base(id, checkpoint.config, text, device, options, weights, product);
   }
 
   weight(name: string): Tensor {
@@ -135,6 +150,7 @@ class Base {
     const options = {
       config: this.config,
       weight: (name: string) => this.weight(name),
+      product: this.#product,
       context: this.config.max_position_embeddings,
       adapted,
       ends: [...this.text.endIds],
@@ -149,8 +165,19 @@ class Base {
     };
     return {
       prompt: (prefixed) => once(`prompt ${prefixed}`, () => compilePrompt({ ...options, prefixed })),
-      decode: () => once("decode", () => compileDecode(options)),
+      decode: (prefixed) => once(`decode ${prefixed}`, () => compileDecode({ ...options, prefixed })),
     };
+  }
+
+  /** An empty cache, in memory that was used before if there is any: touching new memory costs as much as filling it. */
+  takeCache(rows: number): KeyValueCache {
+    const cache = new KeyValueCache(cacheShape(this.config), rows, this.#spare);
+    this.#spare = undefined;
+    return cache;
+  }
+
+  giveBack(cache: KeyValueCache): void {
+    if (cache.bytes <= mostSpare) this.#spare = cache;
   }
 
   async model(adapter?: LocalAdapter, options: { borrowed?: boolean } = {}): Promise<LocalModel> {
@@ -251,20 +278,25 @@ class View implements LocalModel {
     options.signal?.throwIfAborted();
     const longest = Math.max(...jobs.map(({ tokens, room }) => tokens.length + room));
     const samples = jobs.reduce((sum, { sampling }) => sum + sampling.n, 0);
+    const cache = this.#base.takeCache(Math.min(samples, this.#slots(longest)));
     const settings = {
       text: this.text,
-      slots: Math.min(samples, this.#slots(longest)),
+      cache,
       drafts: this.#base.options.drafts ?? true,
       options,
       statistics: this.#statistics,
     };
     const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
-    for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
-      const { usage } = result.completion;
-      this.#totals.promptTokens += usage.promptTokens;
-      this.#totals.completionTokens += usage.completionTokens;
-      this.#totals.completions++;
-      yield result;
+    try {
+      for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
+        const { usage } = result.completion;
+        this.#totals.promptTokens += usage.promptTokens;
+        this.#totals.completionTokens += usage.completionTokens;
+        this.#totals.completions++;
+        yield result;
+      }
+    } finally {
+      this.#base.giveBack(cache);
     }
   }
 

@@ -1,12 +1,19 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Tensor, weight } from "@tenet/tensor";
+import { type DType, type Tensor, type TypedData, weight } from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
 
 /** Weights begin at multiples of this many bytes: what memory mapping takes on every system. */
 const alignment = 65536;
+
+/** One tensor of a file of weights. */
+export interface Piece {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
 
 /**
  * A checkpoint's weights as graph tensors backed by one float32 file, which every process maps instead of reading.
@@ -16,23 +23,43 @@ const alignment = 65536;
  * Errors: those of reading the checkpoint, and what the disk refuses.
  */
 export async function mappedWeights(checkpoint: Checkpoint, folder: string): Promise<ReadonlyMap<string, Tensor>> {
-  const shapes = Object.entries(weightShapes(checkpoint.config));
+  const pieces = Object.entries(weightShapes(checkpoint.config)).map(
+    ([name, shape]): Piece => ({ name, dtype: "float32", shape }),
+  );
+  return mappedFile(checkpoint, folder, "f32", pieces, async function* () {
+    for (const { name } of pieces) yield [name, await checkpoint.read(name)];
+  });
+}
+
+const bytesPer: Partial<Record<DType, number>> = { float32: 4, int8: 1, uint8: 1 };
+
+/**
+ * Tensors made of a checkpoint, backed by one file that is written when there is none: `values` gives each of the pieces
+ * by its name.
+ */
+export async function mappedFile(
+  checkpoint: Checkpoint,
+  folder: string,
+  format: string,
+  pieces: readonly Piece[],
+  values: () => AsyncIterable<readonly [name: string, data: TypedData]>,
+): Promise<ReadonlyMap<string, Tensor>> {
   const offsets = new Map<string, number>();
   let end = 0;
-  for (const [name, shape] of shapes) {
+  for (const { name, dtype, shape } of pieces) {
     offsets.set(name, end);
-    const bytes = 4 * shape.reduce((a, b) => a * b, 1);
+    const bytes = shape.reduce((a, b) => a * b, bytesPer[dtype]!);
     end += Math.ceil(bytes / alignment) * alignment;
   }
   await mkdir(folder, { recursive: true });
-  const path = join(folder, `${await identity(checkpoint)}.f32`);
+  const path = join(folder, `${await identity(checkpoint)}.${format}`);
   const size = await stat(path).then(
     (status) => status.size,
     () => undefined,
   );
-  if (size !== end) await convert(checkpoint, offsets, end, path);
+  if (size !== end) await write(values(), offsets, end, path);
   return new Map(
-    shapes.map(([name, shape]) => [name, weight(name, shape as number[], { path, offset: offsets.get(name)! })]),
+    pieces.map(({ name, dtype, shape }) => [name, weight(name, shape, { path, offset: offsets.get(name)! }, dtype)]),
   );
 }
 
@@ -51,8 +78,8 @@ async function identity(checkpoint: Checkpoint): Promise<string> {
     .slice(0, 32);
 }
 
-async function convert(
-  checkpoint: Checkpoint,
+async function write(
+  values: AsyncIterable<readonly [name: string, data: TypedData]>,
   offsets: ReadonlyMap<string, number>,
   size: number,
   path: string,
@@ -60,15 +87,8 @@ async function convert(
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
   const file = await open(temporary, "wx");
   try {
-    for (const [name, offset] of offsets) {
-      const values = await checkpoint.read(name);
-      await file.write(
-        new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-        0,
-        values.byteLength,
-        offset,
-      );
-    }
+    for await (const [name, { buffer, byteOffset, byteLength }] of values)
+      await file.write(new Uint8Array(buffer, byteOffset, byteLength), 0, byteLength, offsets.get(name)!);
     await file.truncate(size);
     await file.sync();
     await file.close();

@@ -21,7 +21,15 @@ export function float(value: number): FloatAttribute {
 
 type Attributes = Readonly<Record<string, number | string | readonly number[] | FloatAttribute>>;
 
-const elementTypes: Record<DType | "int64", number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 };
+const elementTypes: Record<DType | "int64", number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+};
 
 /** Collects the nodes, constants and inputs of one ONNX graph. */
 export class GraphBuilder {
@@ -201,9 +209,9 @@ export class GraphBuilder {
   }
 }
 
-const arrayTypes = { float32: Float32Array, int32: Int32Array, float16: Uint16Array, bool: Uint8Array } as const;
+export const arrayTypes = { float32: Float32Array, int32: Int32Array, float16: Uint16Array, bool: Uint8Array, int8: Int8Array, uint8: Uint8Array } as const; // biome-ignore format: a table
 
-export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, float16: 2, bool: 1 };
+export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, float16: 2, bool: 1, int8: 1, uint8: 1 };
 
 function attribute(name: string, value: Attributes[string]): AttributeProto {
   if (typeof value === "number") return { name, type: 2, i: value };

@@ -3,6 +3,7 @@ import * as elementwise from "./elementwise.ts";
 import * as gather from "./gather.ts";
 import * as matmul from "./matmul.ts";
 import * as normalize from "./normalize.ts";
+import * as quantized from "./quantized.ts";
 import * as reduce from "./reduce.ts";
 import * as rotary from "./rotary.ts";
 import * as layout from "./shape.ts";
@@ -63,6 +64,8 @@ export const ops = {
   // Products
   matmul: matmul.matmulOp,
   addMatmul: matmul.addMatmulOp,
+  int8Matmul: quantized.int8MatmulOp,
+  int4Matmul: quantized.int4MatmulOp,
   // Normalisation and attention
   softmax: normalize.softmaxOp,
   logSoftmax: normalize.logSoftmaxOp,

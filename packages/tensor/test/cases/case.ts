@@ -132,7 +132,19 @@ export function offGridFloats(g: Gen, shape: readonly number[]): CaseInput {
 }
 
 export function integers(g: Gen, shape: readonly number[], min: number, max: number): CaseInput {
-  return draw(g, shape, "int32", (next) => min + Math.floor(next() * (max - min + 1)));
+  return integersOf(g, "int32", shape, min, max);
+}
+
+export function integersOf(g: Gen, dtype: DType, shape: readonly number[], min: number, max: number): CaseInput {
+  return draw(g, shape, dtype, (next) => min + Math.floor(next() * (max - min + 1)));
+}
+
+/** Reals from −127/64 … 127/64 in steps of 1/64; of every `width` of them (a row, if not given) the first is an end. */
+export function gridFloats(g: Gen, shape: readonly number[], width = shape.at(-1)!): CaseInput {
+  return draw(g, shape, "float32", (next, i) => {
+    const sign = next() < 0.5 ? -1 : 1;
+    return (sign * (i % width === 0 ? 127 : Math.floor(128 * next()))) / 64;
+  });
 }
 
 export function bools(g: Gen, shape: readonly number[]): CaseInput {

@@ -1,7 +1,19 @@
 import fc from "fast-check";
-import { addMatmul, flattenRows, matmul, transposeMatrix } from "../../src/index.ts";
+import { addMatmul, flattenRows, int4Block, int4Matmul, int8Matmul, matmul, transposeMatrix } from "../../src/index.ts";
 import type { OpName } from "../../src/ops/index.ts";
-import { anyFloats, drawBroadcast, drawFlag, drawShape, drawSize, type Gen, type OpCases } from "./case.ts";
+import {
+  anyFloats,
+  drawBroadcast,
+  drawFlag,
+  drawShape,
+  drawSize,
+  fixed,
+  type Gen,
+  gridFloats,
+  integersOf,
+  type OpCases,
+  positiveFloats,
+} from "./case.ts";
 
 function drawProduct(g: Gen) {
   const options = { transA: drawFlag(g), transB: drawFlag(g), alpha: g(fc.constantFrom, 1, 0.5, -2) };
@@ -31,6 +43,35 @@ export const linearCases = {
       return {
         inputs: [anyFloats(g, summand), anyFloats(g, left), anyFloats(g, right)],
         build: (c, x, y) => addMatmul(c!, x!, y!, options),
+      };
+    },
+  },
+  // Rows that 8 bits hold exactly, so that the kernel's rounding of rows is no rounding.
+  int8Matmul: {
+    make(g) {
+      const [inner, columns] = [drawSize(g, 1), drawSize(g, 1)];
+      return {
+        inputs: [
+          fixed(gridFloats(g, [drawSize(g), inner]), 1),
+          fixed(integersOf(g, "int8", [inner, columns], -127, 127), 0, 1),
+          { ...fixed(positiveFloats(g, [columns]), 0), constant: true },
+        ],
+        build: (x, w, scales) => int8Matmul(x!, w!, scales!),
+      };
+    },
+  },
+  int4Matmul: {
+    make(g) {
+      const [blocks, columns, rows] = [1, 1, 0].map((min, i) => g(fc.integer, { min, max: 3 - i })) as [number, number, number]; // biome-ignore format: sizes
+      const half = Math.ceil(blocks / 2);
+      return {
+        inputs: [
+          fixed(gridFloats(g, [rows, blocks * int4Block], int4Block), 1),
+          fixed(integersOf(g, "uint8", [columns, blocks, int4Block / 2], 0, 255), 0, 1, 2),
+          { ...fixed(positiveFloats(g, [columns * blocks]), 0), constant: true },
+          fixed(integersOf(g, "uint8", [columns * half], 0, 255), 0),
+        ],
+        build: (x, w, scales, zeros) => int4Matmul(x!, w!, scales!, zeros!),
       };
     },
   },
