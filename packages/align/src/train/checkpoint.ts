@@ -131,6 +131,11 @@ function differences(saved: Json | undefined, now: Json | undefined, place = "")
   return JSON.stringify(saved) === JSON.stringify(now) ? [] : [`${place} was ${show(saved)}, is ${show(now)}`];
 }
 
+/** SHA-256 of an adapter's weights: what a training that begins from it depends on, wherever the folder is. */
+export async function adapterDigest(folder: string): Promise<string> {
+  return sha256(await readFile(join(folder, "adapter_model.safetensors")));
+}
+
 function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,5 +1,6 @@
 import { type LoraConfig, projections } from "@tenet/lm";
 import { z } from "zod";
+import { defaultMicroBatchTokens } from "./forward.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
 
 /** Low-rank adapters (LoRA, arXiv 2106.09685). */
@@ -37,7 +38,7 @@ export const trainingFields = {
   microBatchTokens: z
     .int()
     .min(64)
-    .default(1024)
+    .default(defaultMicroBatchTokens)
     .describe("Tokens computed at once; bounds memory and changes nothing else."),
   activationCheckpointing: z
     .boolean()

@@ -11,8 +11,9 @@ import { unitNoise, writeTinyModel } from "../../test/tiny-model.ts";
 import { type ExampleRow, rowId } from "../data/index.ts";
 import { CheckpointMismatchError } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
+import { NoExamplesError } from "./errors.ts";
 import type { MetricEvent } from "./loop.ts";
-import { NoExamplesError, type SftOptions, type SftResult, sftSettingsSchema, trainSft } from "./sft.ts";
+import { type SftOptions, type SftResult, sftSettingsSchema, trainSft } from "./sft.ts";
 
 interface Golden {
   settings: { batchSize: number; epochs: number; learningRate: number; schedule: "linear"; warmupSteps: number };

@@ -5,8 +5,9 @@ import type { LocalModel } from "@tenet/lm";
 import type { DeviceName, Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import type { ExampleRow } from "../data/index.ts";
-import { Checkpoints } from "./checkpoint.ts";
+import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
+import { NoExamplesError } from "./errors.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
 import { completionSequence, type Item, rowTimes } from "./packing.ts";
@@ -105,11 +106,6 @@ export interface SftResult {
   readonly report: SftReport;
 }
 
-/** No row can be trained on. */
-export class NoExamplesError extends Error {
-  override readonly name = "NoExamplesError";
-}
-
 /** An example as the trainer takes it. */
 interface Example {
   readonly item: Item;
@@ -157,6 +153,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
     );
   const plan = planSteps(train, settings, seed);
   const { checkpointEvery, ...outcome } = settings;
+  const start = from && (await adapterDigest(from));
   const learningRate = settings.learningRate ?? (settings.weights === "lora" ? 2e-4 : 2e-5);
   const trainer = await openTrainer({
     model,
@@ -186,7 +183,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: outcome, learningRate, seed, model: model.id, from, data: data.digest },
+        ...{ settings: outcome, learningRate, seed, model: model.id, from: start, data: data.digest },
       }),
       steps: plan.length,
       checkpointEvery,

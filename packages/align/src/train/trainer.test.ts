@@ -75,7 +75,7 @@ function expectClose(found: ArrayLike<number>, expected: ArrayLike<number>, tole
 
 describe("Trainer", () => {
   it("computes the same loss and gradient however a batch is cut and packed", async () => {
-    const results = [];
+    const results: { loss: number; gradNorm: number }[] = [];
     for (const options of [{}, { microBatchTokens: 64 }, { times: [128] }, { checkpointing: true }])
       await withTrainer(async (trainer) => {
         stir(trainer.parameters);

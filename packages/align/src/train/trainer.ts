@@ -18,43 +18,28 @@ import {
   AdamW,
   clipByGlobalNorm,
   compile,
-  type DeviceName,
   decodeAdamW,
   encodeAdamW,
-  type Feeds,
-  type Outputs,
   ParameterSet,
   type ParameterShapes,
-  type Program,
   type ScheduleOptions,
   schedule,
   type Tensor,
   type TensorData,
 } from "@tenet/tensor";
-import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
-import { type Item, type PackedBatch, pack } from "./packing.ts";
+import { type BuildForward, type Forward, forwardPass, Layout, type LayoutOptions } from "./forward.ts";
+import type { BatchGraph, Tuning } from "./graph.ts";
+import type { Item, PackedBatch } from "./packing.ts";
 import { Programs } from "./programs.ts";
 
-export interface TrainerOptions {
-  /** The frozen base. Several trainers may share one: its weights are mapped once. */
-  readonly model: LocalModel;
-  /** What is trained. */
-  readonly tuning: Tuning;
+export interface TrainerOptions extends LayoutOptions {
   readonly optimizer: OptimizerOptions;
   /** Names the random start of the factors and of the scalar head. */
   readonly seed: number;
   /** Folder of an adapter to begin from, as an earlier stage left it; its rank, alpha and modules must be `tuning.lora`'s. */
   readonly from?: string | undefined;
-  /** Lengths that rows may have (see `rowTimes`). */
-  readonly times: readonly number[];
-  /** Places of a micro-batch: bounds the memory of activations. Default 2048. */
-  readonly microBatchTokens?: number | undefined;
-  /** Sequences of each item, 2 for pairs. Default 1. */
-  readonly sequencesPerItem?: number | undefined;
   /** Compute activations anew in the backward pass: about a quarter of the memory, 1.25 × the time. Default false. */
   readonly checkpointing?: boolean | undefined;
-  readonly device?: DeviceName | "auto";
-  readonly threads?: number;
 }
 
 export interface OptimizerOptions {
@@ -81,9 +66,6 @@ export type BuildLoss = (graph: BatchGraph) => {
   readonly metrics?: Readonly<Record<string, Tensor>>;
 };
 
-/** What is computed for each chosen place without a gradient, by name. Each [n]. */
-export type BuildForward = (graph: BatchGraph) => Readonly<Record<string, Tensor>>;
-
 /** Loss and metrics, summed over the micro-batches of a step. */
 export type Sums = { readonly loss: number } & Readonly<Record<string, number>>;
 
@@ -104,17 +86,7 @@ export interface Objective {
   close(): Promise<void>;
 }
 
-/** Values at chosen places: per item, per sequence, one number a chosen place. */
-export type PlaceValues = readonly (readonly Float32Array[])[];
-
-export interface Forward {
-  /**
-   * Computes the values for some items. @param parameters others than the trainer's own, of the same shapes: a reference
-   * policy under the same program
-   */
-  run(items: readonly Item[], parameters?: ParameterSet): Promise<Readonly<Record<string, PlaceValues>>>;
-  close(): Promise<void>;
-}
+export type { BuildForward, Forward, PlaceValues } from "./forward.ts";
 
 /** A saved state belongs to another trainer. */
 export class TrainerError extends Error {
@@ -140,6 +112,7 @@ export class Trainer {
   /** What is trained, as one flat vector; shared with every adapter view. */
   readonly parameters: ParameterSet;
   readonly #options: TrainerOptions;
+  readonly #layout: Layout;
   readonly #optimizer: AdamW;
   readonly #learningRate: (step: number) => number;
   readonly #gradient: Float32Array;
@@ -153,6 +126,7 @@ export class Trainer {
     this.tuning = options.tuning;
     this.parameters = parameters;
     this.#options = options;
+    this.#layout = new Layout(options);
     const { learningRate, betas, epsilon, weightDecay, schedule: kind, warmupSteps, steps } = options.optimizer;
     this.#optimizer = new AdamW(parameters, { learningRate, betas, epsilon, weightDecay });
     this.#learningRate = schedule({ kind, peak: learningRate, warmup: Math.min(warmupSteps, steps), steps });
@@ -166,18 +140,20 @@ export class Trainer {
 
   /** Micro-batches of some items, as this trainer computes them. */
   pack(items: readonly Item[]): PackedBatch[] {
-    const { times, microBatchTokens: tokens = 2048 } = this.#options;
-    return pack(items, { times, tokens, multiple: this.#chunks });
+    return this.#layout.pack(items);
   }
 
   /** A loss that this trainer's parameters can be trained by. Programs are compiled when first needed. */
   objective(build: BuildLoss): Objective {
+    const { checkpointing } = this.#options;
     const training = new Programs((time) => {
-      const { loss, metrics = {} } = build(this.#graph(time, true));
+      const { loss, metrics = {} } = build(
+        this.#layout.graph(time, this.parameters, { gradient: true, checkpointing }),
+      );
       return { sums: { loss, ...metrics }, gradient: this.parameters.gradient(loss) };
     }, this.#options);
     const forward = new Programs((time) => {
-      const { loss, metrics = {} } = build(this.#graph(time, false));
+      const { loss, metrics = {} } = build(this.#layout.graph(time, this.parameters, { gradient: false }));
       return { sums: { loss, ...metrics } };
     }, this.#options);
     const objective: Objective = {
@@ -185,7 +161,7 @@ export class Trainer {
         const totals: Record<string, number> = {};
         for (const batch of this.pack(items)) {
           const program = await training.at(batch.time);
-          const { sums, gradient } = await program.run(this.#feeds(program, batch, this.parameters));
+          const { sums, gradient } = await program.run(this.#layout.feeds(program, batch, this.parameters));
           addTo(totals, sums);
           const added = gradient.data as Float32Array;
           const total = this.#gradient;
@@ -198,7 +174,7 @@ export class Trainer {
         const totals: Record<string, number> = {};
         for (const batch of this.pack(items)) {
           const program = await forward.at(batch.time);
-          const { sums } = await program.run(this.#feeds(program, batch, this.parameters));
+          const { sums } = await program.run(this.#layout.feeds(program, batch, this.parameters));
           addTo(totals, sums);
         }
         return totals as Sums;
@@ -215,23 +191,12 @@ export class Trainer {
 
   /** Values at chosen places without a gradient: log-probabilities under this or a reference policy, scores, values. */
   forward(build: BuildForward): Forward {
-    const programs = new Programs((time) => ({ values: build(this.#graph(time, false)) }), this.#options);
+    const pass = forwardPass(this.#layout, this.parameters, build);
     const forward: Forward = {
-      run: async (items, parameters = this.parameters) => {
-        const found: Record<string, Float32Array[][]> = {};
-        for (const batch of this.pack(items)) {
-          const program = await programs.at(batch.time);
-          const { values } = await program.run(this.#feeds(program, batch, parameters));
-          for (const [name, { data }] of Object.entries(values)) {
-            found[name] ??= items.map(() => []);
-            spread(batch, data as Float32Array, found[name]);
-          }
-        }
-        return found;
-      },
+      run: pass.run,
       close: async () => {
         this.#open.delete(forward);
-        await programs.close();
+        await pass.close();
       },
     };
     this.#open.add(forward);
@@ -311,25 +276,6 @@ export class Trainer {
     for (const one of [...this.#open]) await one.close();
   }
 
-  /** Parts of the output head: about 256 places each. */
-  get #chunks(): number {
-    return Math.max(1, Math.ceil((this.#options.microBatchTokens ?? 2048) / 256));
-  }
-
-  #graph(time: number, gradient: boolean): BatchGraph {
-    const { model, tuning, parameters } = this;
-    const { sequencesPerItem = 1, checkpointing } = this.#options;
-    const { tensors } = parameters;
-    const chunks = this.#chunks;
-    return batchGraph({ model, tuning, parameters: tensors, time, chunks, sequencesPerItem, gradient, checkpointing });
-  }
-
-  /** What a program takes of a batch and of the parameters: a loss need not use all of them. */
-  #feeds(program: Pick<Program<Outputs>, "inputs">, batch: PackedBatch, parameters: ParameterSet): Feeds {
-    const all: Feeds = { ...batchFeeds(batch, this.#chunks), ...parameters.feeds() };
-    return Object.fromEntries(program.inputs.flatMap(({ name }) => (all[name] ? [[name, all[name]]] : [])));
-  }
-
   #lora(what: string): LoraConfig {
     const { lora } = this.tuning;
     if (!lora) throw new TrainerError(`${what}: all weights are trained here, there are no factors; use saveWeights`);
@@ -377,14 +323,4 @@ async function copyWeights(model: LocalModel, target: ParameterSet): Promise<voi
 
 function addTo(totals: Record<string, number>, sums: Readonly<Record<string, TensorData>>): void {
   for (const [name, { data }] of Object.entries(sums)) totals[name] = (totals[name] ?? 0) + data[0]!;
-}
-
-/** Cuts an output over chosen places into sequences, and puts them where their items stand in the list. */
-function spread({ items, lengths }: PackedBatch, values: Float32Array, into: Float32Array[][]): void {
-  const perItem = lengths.length / items.length;
-  let at = 0;
-  lengths.forEach((length, owner) => {
-    into[items[Math.floor(owner / perItem)]!]!.push(values.slice(at, at + length));
-    at += length;
-  });
 }

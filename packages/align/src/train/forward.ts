@@ -1,0 +1,102 @@
+import type { LocalModel } from "@tenet/lm";
+import type { DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
+import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
+import { type Item, type PackedBatch, pack } from "./packing.ts";
+import { Programs } from "./programs.ts";
+
+/** Places of a micro-batch where nothing else is said: about 4 GB at the size of SmolLM2-135M. */
+export const defaultMicroBatchTokens = 1024;
+
+/** How items of a job are laid out and computed. */
+export interface LayoutOptions {
+  /** The frozen base. Several trainers may share one: its weights are mapped once. */
+  readonly model: LocalModel;
+  /** What is trained. */
+  readonly tuning: Tuning;
+  /** Lengths that rows may have (see `rowTimes`). */
+  readonly times: readonly number[];
+  /** Places of a micro-batch: bounds the memory of activations. */
+  readonly microBatchTokens?: number | undefined;
+  /** Sequences of each item, 2 for pairs. Default 1. */
+  readonly sequencesPerItem?: number | undefined;
+  readonly device?: DeviceName | "auto";
+  readonly threads?: number;
+}
+
+/** What is computed for each chosen place without a gradient, by name. Each [n]. */
+export type BuildForward = (graph: BatchGraph) => Readonly<Record<string, Tensor>>;
+
+/** Values at chosen places: per item, per sequence, one number a chosen place. */
+export type PlaceValues = readonly (readonly Float32Array[])[];
+
+export interface Forward {
+  /**
+   * Computes the values for some items. @param parameters others than the trainer's own, of the same shapes: a reference
+   * policy under the same program
+   */
+  run(items: readonly Item[], parameters?: ParameterSet): Promise<Readonly<Record<string, PlaceValues>>>;
+  close(): Promise<void>;
+}
+
+/** Packs items into micro-batches and feeds them to programs. */
+export class Layout {
+  readonly options: LayoutOptions;
+  readonly #tokens: number;
+  /** Parts of the output head: about 256 places each. */
+  readonly #chunks: number;
+
+  constructor(options: LayoutOptions) {
+    this.options = options;
+    this.#tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
+    this.#chunks = Math.max(1, Math.ceil(this.#tokens / 256));
+  }
+
+  pack(items: readonly Item[]): PackedBatch[] {
+    return pack(items, { times: this.options.times, tokens: this.#tokens, multiple: this.#chunks });
+  }
+
+  graph(time: number, parameters: ParameterSet, mode: { gradient: boolean; checkpointing?: boolean | undefined }) {
+    const { model, tuning, sequencesPerItem = 1 } = this.options;
+    const { tensors } = parameters;
+    return batchGraph({ model, tuning, parameters: tensors, time, chunks: this.#chunks, sequencesPerItem, ...mode });
+  }
+
+  /** What a program takes of a batch and of the parameters: a loss need not use all of them. */
+  feeds(program: Pick<Program<Outputs>, "inputs">, batch: PackedBatch, parameters: ParameterSet): Feeds {
+    const all: Feeds = { ...batchFeeds(batch, this.#chunks), ...parameters.feeds() };
+    return Object.fromEntries(program.inputs.flatMap(({ name }) => (all[name] ? [[name, all[name]]] : [])));
+  }
+}
+
+/** Values at chosen places under some parameters, without a gradient. Programs are compiled when first needed. */
+export function forwardPass(layout: Layout, parameters: ParameterSet, build: BuildForward): Forward {
+  const programs = new Programs(
+    (time) => ({ values: build(layout.graph(time, parameters, { gradient: false })) }),
+    layout.options,
+  );
+  return {
+    async run(items, others = parameters) {
+      const found: Record<string, Float32Array[][]> = {};
+      for (const batch of layout.pack(items)) {
+        const program = await programs.at(batch.time);
+        const { values } = await program.run(layout.feeds(program, batch, others));
+        for (const [name, { data }] of Object.entries(values)) {
+          found[name] ??= items.map(() => []);
+          spread(batch, data as Float32Array, found[name]);
+        }
+      }
+      return found;
+    },
+    close: () => programs.close(),
+  };
+}
+
+/** Cuts an output over chosen places into sequences, and puts them where their items stand in the list. */
+function spread({ items, lengths }: PackedBatch, values: Float32Array, into: Float32Array[][]): void {
+  const perItem = lengths.length / items.length;
+  let at = 0;
+  lengths.forEach((length, owner) => {
+    into[items[Math.floor(owner / perItem)]!]!.push(values.slice(at, at + length));
+    at += length;
+  });
+}
