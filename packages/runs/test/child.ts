@@ -1,4 +1,7 @@
-// Processes for the tests of this package: `child.ts append|hold FOLDER …`.
+// Processes for the tests of this package: `child.ts append|hold|fill FOLDER …`.
+
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hashOf, openStore, type RunWriter, type StageWriter, StoreError } from "../src/index.ts";
 import { itemsUpTo } from "./items.ts";
@@ -7,6 +10,7 @@ const [what, folder, ...rest] = process.argv.slice(2) as [string, string, ...str
 const store = openStore(folder);
 try {
   if (what === "append") append(Number(rest[0]), rest[1]!);
+  else if (what === "fill") await fillDisk();
   else await hold(rest[0]!);
 } catch (error) {
   if (!(error instanceof StoreError)) throw error;
@@ -42,4 +46,42 @@ async function hold(name: string): Promise<void> {
   run.stage({ name: "train", kind: "train", identity: hashOf("train") }).scratch();
   console.log("holds");
   await sleep(60_000);
+}
+
+/** Appends to a small disk until it is full, frees some of it, and goes on. Prints what happened. */
+async function fillDisk(): Promise<void> {
+  const ballast = join(folder, "ballast");
+  writeFileSync(ballast, Buffer.alloc(2_000_000));
+  const run = store.begin({ name: "full", recipe: {} });
+  const stage = run.stage({ name: "items", kind: "items", identity: hashOf("full") });
+  const bigItem = (ordinal: number) => {
+    const row = { id: `row ${ordinal}`, origin: { parents: [] }, text: `${ordinal} `.repeat(3000) };
+    return { key: hashOf(ordinal), ordinal, input: `${ordinal}`, rows: [row] };
+  };
+  let appended = 0;
+  const append = (to: number) => {
+    for (; appended < to; appended++) stage.append([bigItem(appended)]);
+  };
+  console.log(nameOf(() => append(10_000)));
+  console.log(stage.info.items === appended && appended > 0 ? "kept" : `lost: ${appended} became ${stage.info.items}`);
+  console.log(
+    await store.addArtifact(ballast).then(
+      () => "added",
+      (error: Error) => error.name,
+    ),
+  );
+  rmSync(ballast);
+  const count = appended + 5;
+  console.log(nameOf(() => append(count)));
+  console.log(stage.finish({ inputs: count }).status, [...stage.rows()].length === count, await store.verify());
+  run.end("done");
+}
+
+function nameOf(call: () => void): string {
+  try {
+    call();
+    return "nothing";
+  } catch (error) {
+    return (error as Error).name;
+  }
 }

@@ -9,7 +9,14 @@ afterEach(() => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-/** `child.ts` of this folder in a process of its own, and the lines it prints. */
+const script = fileURLToPath(new URL("child.ts", import.meta.url));
+
+/** The command that runs `child.ts` of this folder. */
+export function childCommand(...args: readonly string[]): [string, ...string[]] {
+  return [process.execPath, "--conditions=source", "--import", "tsx", script, ...args];
+}
+
+/** `child.ts` in a process of its own, and the lines it prints. */
 export class Child {
   readonly lines: string[] = [];
   readonly #process: ChildProcess;
@@ -18,8 +25,8 @@ export class Child {
   #open = true;
 
   constructor(...args: readonly string[]) {
-    const script = fileURLToPath(new URL("child.ts", import.meta.url));
-    this.#process = spawn(process.execPath, ["--conditions=source", "--import", "tsx", script, ...args], {
+    const [node, ...rest] = childCommand(...args);
+    this.#process = spawn(node, rest, {
       stdio: ["pipe", "pipe", "inherit"],
     });
     children.add(this.#process);
