@@ -1,8 +1,13 @@
 /** Shortest and longest ends of a text that are looked up. */
 const [shortest, longest] = [2, 4];
 
-/** Tokens guessed at once: at first, at most, and how many tokens a text that disappoints is left alone. */
-const [firstGuess, longestGuess, pause] = [4, 8, 16];
+/**
+ * A wrong guess costs a few hundredths of a step, a right one saves a step. So everything is guessed as long as this share
+ * of guesses was right of late; below it a probe of a few tokens now and then finds out whether that has changed.
+ */
+const worthIt = 0.15;
+const memory = 0.75;
+const probe = { tokens: 2, every: 4 };
 
 /**
  * Prompt lookup: guesses how a text goes on from where its last few tokens stood before. Revisions repeat most of what
@@ -14,9 +19,8 @@ export class PromptLookup {
   /** Where an n-gram was last seen: the place after it. */
   readonly #seen = new Map<string, number>();
   #indexed = 0;
-  /** Tokens guessed at once now: more while guesses are right, none for a while where they are not. */
-  #allowed = firstGuess;
-  #resumeAt = 0;
+  /** Share of guesses that were right, the latest weighing most. */
+  #trust = 0.5;
 
   constructor(tokens: readonly number[]) {
     this.#tokens = [...tokens];
@@ -28,17 +32,15 @@ export class PromptLookup {
 
   /** Learns that of `guessed` tokens the first `right` were. */
   judge(guessed: number, right: number): void {
-    if (guessed === 0) return;
-    if (right === guessed) this.#allowed = Math.min(longestGuess, 2 * this.#allowed);
-    else this.#allowed = Math.max(1, right);
-    if (right === 0) this.#resumeAt = this.#tokens.length + pause;
+    if (guessed > 0) this.#trust = memory * this.#trust + (1 - memory) * (right / guessed);
   }
 
-  /** Up to `most` tokens that may follow; none when the end was not seen before, or while guesses were wrong of late. */
+  /** Up to `most` tokens that may follow; none when the end was not seen before, fewer while guesses are wrong. */
   guess(most: number): number[] {
     const tokens = this.#tokens;
-    const count = Math.min(most, this.#allowed);
-    if (count <= 0 || tokens.length < this.#resumeAt) return [];
+    const trusted = this.#trust >= worthIt;
+    const count = trusted ? most : Math.min(most, probe.tokens);
+    if (count <= 0 || (!trusted && tokens.length % probe.every !== 0)) return [];
     // The end itself is not looked up against itself, so its n-grams are indexed once more text follows.
     for (; this.#indexed < tokens.length; this.#indexed++)
       for (let n = shortest; n <= longest; n++)
