@@ -3,13 +3,15 @@ import type { Message } from "./messages.ts";
 import type { Kinds } from "./records.ts";
 import type { Origin } from "./rows.ts";
 
+type Cell = readonly Message[] | string | number | boolean | null | undefined;
+
 /** One column of an exported dataset: what it holds, and its value for a row. */
 export interface Column<Row> {
   readonly name: string;
   readonly type: ColumnType;
   /** For the README. */
   readonly about: string;
-  readonly value: (row: Row) => unknown;
+  readonly value: (row: Row) => Cell;
 }
 
 interface Type {
@@ -18,7 +20,12 @@ interface Type {
   /** Its feature in the front matter that Python's `datasets` reads. */
   readonly feature: object;
   readonly schema: (name: string) => SchemaElement[];
+  /** Bytes of a value in Arrow's memory layout, which is what `num_bytes` of a split counts. */
+  readonly bytes: (value: never) => number;
 }
+
+/** Text and its offset. */
+const textBytes = (value: string | null) => 4 + Buffer.byteLength(value ?? "");
 
 const text = { type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type: "OPTIONAL" } as const;
 
@@ -40,18 +47,22 @@ export const types: Readonly<Record<ColumnType, Type>> = {
       { name: "role", ...text },
       { name: "content", ...text },
     ],
+    bytes: (messages: readonly Message[]) =>
+      4 + messages.reduce((all, { role, content }) => all + textBytes(role) + textBytes(content), 0),
   },
-  text: { words: "text", feature: { dtype: "string" }, schema: (name) => [{ name, ...text }] },
-  json: { words: "text, JSON", feature: { dtype: "string" }, schema: (name) => [{ name, ...text }] },
+  text: { words: "text", feature: { dtype: "string" }, schema: (name) => [{ name, ...text }], bytes: textBytes },
+  json: { words: "text, JSON", feature: { dtype: "string" }, schema: (name) => [{ name, ...text }], bytes: textBytes },
   number: {
     words: "number",
     feature: { dtype: "float64" },
     schema: (name) => [{ name, type: "DOUBLE", repetition_type: "OPTIONAL" }],
+    bytes: () => 8,
   },
   boolean: {
     words: "true or false",
     feature: { dtype: "bool" },
     schema: (name) => [{ name, type: "BOOLEAN", repetition_type: "OPTIONAL" }],
+    bytes: () => 1 / 8,
   },
 };
 

@@ -14,7 +14,7 @@ interface Card {
 
 /** The README of a dataset folder: front matter by which Hugging Face's `datasets` and hub know it, then what a person wants to know. */
 export function datasetCard({ name, description, licence, provenance, columns, written, fileName }: Card): string {
-  const splits = Object.entries(written);
+  const splits = Object.entries(written).filter(([, { rows }]) => rows > 0);
   const front = {
     pretty_name: name,
     ...(licence === undefined ? {} : { license: licence }),
@@ -26,8 +26,9 @@ export function datasetCard({ name, description, licence, provenance, columns, w
     ],
     dataset_info: {
       features: columns.map((column) => ({ name: column.name, ...types[column.type].feature })),
-      splits: splits.map(([split, { rows }]) => ({ name: split, num_examples: rows })),
+      splits: splits.map(([split, { rows, memory }]) => ({ name: split, num_bytes: memory, num_examples: rows })),
       download_size: splits.reduce((all, [, { bytes }]) => all + bytes, 0),
+      dataset_size: splits.reduce((all, [, { memory }]) => all + memory, 0),
     },
   };
   const parts = [

@@ -27,12 +27,14 @@ export interface ExportOptions<As extends keyof Kinds> {
 
 export interface ExportedSplit {
   readonly rows: number;
-  /** Size of its Parquet file. */
+  /** Size of its Parquet file; 0 for a split without rows, which is left out because `datasets` could not load it. */
   readonly bytes: number;
+  /** Size of the rows in memory, in Arrow's layout. */
+  readonly memory: number;
 }
 
-/** A row group ends at so many rows or so many characters, whichever comes first: what is held in memory at once. */
-const GROUP = { rows: 1000, characters: 2 ** 23 };
+/** A row group ends at so many rows or so many bytes, whichever comes first: what is held in memory at once. */
+const GROUP = { rows: 1000, bytes: 2 ** 23 };
 
 /**
  * Writes a Hugging Face dataset folder: `data/<split>-00000-of-00001.parquet` and a `README.md` with the features, the schema and the
@@ -61,8 +63,17 @@ export async function exportDataset<As extends keyof Kinds>(
   await mkdir(join(partial, "data"), { recursive: true });
   try {
     const written: Record<string, ExportedSplit> = {};
-    for (const name of names)
-      written[name] = await writeParquet(join(partial, "data", fileName(name)), columns[as](form), splits[name]!);
+    for (const name of names) {
+      const path = join(partial, "data", fileName(name));
+      written[name] = await writeParquet(path, columns[as](form), splits[name]!);
+      if (written[name].rows > 0) continue;
+      await rm(path);
+      written[name] = { rows: 0, bytes: 0, memory: 0 };
+    }
+    if (Object.values(written).every(({ rows }) => rows === 0))
+      throw new ExportError(
+        `${folder}: no split has rows (${names.join(", ")}); expected at least one row. Nothing was written.`,
+      );
     const card = datasetCard({ ...options, columns: columns[as](form), written, fileName });
     await writeFile(join(partial, "README.md"), card);
     await land(partial, place);
@@ -129,28 +140,26 @@ async function writeParquet<Row>(
     ];
     const parquet = new ParquetWriter({ writer, schema, statistics: false, createdBy: "tenet" });
     let group: unknown[][] = columns.map(() => []);
-    let characters = 0;
-    let count = 0;
+    let [count, memory, flushed] = [0, 0, 0];
     const flush = async () => {
       const columnData = columns.map(({ name }, i) => ({ name, data: group[i]!, offsetIndex: false }));
       if (group[0]!.length > 0) await parquet.write({ columnData, rowGroupSize: group[0]!.length });
       group = columns.map(() => []);
-      characters = 0;
+      flushed = memory;
     };
     for await (const row of rows) {
-      for (const [i, { value }] of columns.entries()) {
+      for (const [i, { value, type }] of columns.entries()) {
         const cell = value(row) ?? null;
         group[i]!.push(cell);
-        characters += typeof cell === "string" ? cell.length : 0;
-        if (Array.isArray(cell)) for (const { content } of cell as { content: string }[]) characters += content.length;
+        memory += types[type].bytes(cell as never);
       }
       count++;
-      if (group[0]!.length >= GROUP.rows || characters >= GROUP.characters) await flush();
+      if (group[0]!.length >= GROUP.rows || memory - flushed >= GROUP.bytes) await flush();
     }
     await flush();
     await parquet.finish();
     await handle.sync();
-    return { rows: count, bytes: writer.offset };
+    return { rows: count, bytes: writer.offset, memory: Math.ceil(memory) };
   } finally {
     await handle.close();
   }

@@ -30,10 +30,11 @@ export async function* readLines(bytes: AsyncIterable<Buffer>, maxBytes: number)
     for (let start = 0; start < chunk.length; ) {
       const found = chunk.indexOf(NEWLINE, start);
       const end = found < 0 ? chunk.length : found;
-      length += end - start;
-      if (length <= maxBytes) pieces.push(chunk.subarray(start, end));
-      else if (pieces.length > 1) pieces = [Buffer.from(pieces[0]!.subarray(0, 512))];
-      else if (pieces.length === 0) pieces = [Buffer.from(chunk.subarray(start, start + Math.min(512, maxBytes)))];
+      const piece = chunk.subarray(start, end);
+      const held = length <= maxBytes;
+      length += piece.length;
+      if (length <= maxBytes) pieces.push(piece);
+      else if (held) pieces = [Buffer.from(Buffer.concat([...pieces, piece]).subarray(0, 512))];
       if (found >= 0) yield finish();
       start = end + 1;
     }

@@ -107,8 +107,9 @@ async function* rowsFrom<As extends keyof Kinds>(
   let [rows, asides] = [0, 0];
   const wrongKind = () =>
     new DatasetError(
-      `${file.path} cannot be read as ${as}: none of its first ${asides} record${asides === 1 ? "" : "s"} can be used. ` +
-        `Expected ${kinds[as].expected}. First, ${first!.source}: ${first!.reason}. It begins: ${first!.excerpt}`,
+      `${file.path} cannot be read as ${as}: no usable record among the first ${asides}. ` +
+        `${first!.reason.includes(kinds[as].expected) ? "" : `Expected ${kinds[as].expected}. `}` +
+        `At ${first!.source}: ${first!.reason}. It begins: ${first!.excerpt}`,
     );
   for await (const item of records) {
     const read = "aside" in item ? item : attempt(item.record, () => kinds[as].row(item.record, { label }));
@@ -127,9 +128,18 @@ function attempt<Row>({ source, value }: SourceRecord, row: () => Row): Read<Row
   try {
     return { row: row() };
   } catch (cause) {
-    if (!(cause instanceof Unusable)) throw cause;
-    const text = JSON.stringify(value, (_, field) => (typeof field === "bigint" ? String(field) : field));
-    return { aside: { source, reason: cause.message, excerpt: excerptOf(text) } };
+    // Walking a value that is nested a hundred thousand levels deep exhausts the stack: a RangeError.
+    const reason = cause instanceof RangeError ? "nested too deeply" : (cause as Error).message;
+    if (!(cause instanceof Unusable || cause instanceof RangeError)) throw cause;
+    return { aside: { source, reason, excerpt: excerptOf(printed(value)) } };
+  }
+}
+
+function printed(value: Fields): string {
+  try {
+    return JSON.stringify(value, (_, field) => (typeof field === "bigint" ? String(field) : field));
+  } catch {
+    return Object.keys(value).join(", ");
   }
 }
 

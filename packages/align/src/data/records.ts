@@ -111,7 +111,7 @@ function exampleIn(value: Fields): { prompt: Message[]; completion: string } {
       throw new Unusable(`messages end with role ${messages.at(-1)?.role}; expected the assistant's to be last`);
     return { prompt: waiting(prompt, "messages before the last"), completion: replyOf(messages, prompt, "messages") };
   }
-  if ((has(value, "chosen") && has(value, "rejected")) || isAudit(value)) {
+  if (isPair(value)) {
     const { prompt, a, b, p } = pairIn(value);
     if (p === 0.5) throw new Unusable("p is 0.5: neither reply is the one to learn");
     return { prompt, completion: p > 0.5 ? a : b };
@@ -121,11 +121,10 @@ function exampleIn(value: Fields): { prompt: Message[]; completion: string } {
 
 function pairIn(value: Fields): Pick<PreferenceRow, "a" | "b" | "p"> & { prompt: Message[] } {
   if (isAudit(value)) return auditPair(value);
+  if (!isPair(value)) throw missing(value, kinds.preferences.expected);
   const names =
-    has(value, "chosen") || has(value, "rejected") ? (["chosen", "rejected"] as const) : (["a", "b"] as const);
+    has(value, "chosen") && has(value, "rejected") ? (["chosen", "rejected"] as const) : (["a", "b"] as const);
   const [one, other] = [value[names[0]], value[names[1]]];
-  if (!has(value, names[0]) || !has(value, names[1])) throw missing(value, kinds.preferences.expected);
-  if (names[0] === "a" && !has(value, "p")) throw missing(value, kinds.preferences.expected);
   const p = has(value, "p") ? numberIn(value.p, "p", 0, 1) : 1;
   if (has(value, "prompt")) {
     const prompt = promptOf(value.prompt, "prompt");
@@ -138,6 +137,11 @@ function pairIn(value: Fields): Pick<PreferenceRow, "a" | "b" | "p"> & { prompt:
   if (typeof one === "string" && typeof other === "string" && isTranscript(one) && isTranscript(other))
     return { ...partAtReply(parseTranscript(textOf(one, names[0])), parseTranscript(textOf(other, names[1]))), p };
   throw missing(value, kinds.preferences.expected);
+}
+
+function isPair(value: Fields): boolean {
+  const all = (...fields: string[]) => fields.every((field) => has(value, field));
+  return all("chosen", "rejected") || all("a", "b", "p") || isAudit(value);
 }
 
 /** A question of the CAI paper's evaluations: two transcripts, and the option that is right. */

@@ -15,8 +15,10 @@ import { type PreferenceRow, type PromptRow, rowId } from "./rows.ts";
 export interface StackExchangeOptions {
   /** At most so many pairs of answers to one question, drawn by its id; 10 by default, as answers come in hundreds on some. */
   readonly pairsPerQuestion?: number;
-  /** Posts held in memory together, in bytes; more are sorted into files of the temporary folder first. 64 MiB by default. */
+  /** Posts held in memory together, in bytes; more are sorted into files first. 64 MiB by default. */
   readonly memory?: number;
+  /** Where those files are put, about as many bytes as the dump has; the system's temporary folder by default. */
+  readonly temporary?: string;
 }
 
 /**
@@ -37,13 +39,14 @@ export async function* readStackExchange<As extends keyof Kinds>(
   as: As,
   options: StackExchangeOptions & { readonly maxRecordBytes: number },
 ): AsyncGenerator<Read<Kinds[As]>> {
-  const { pairsPerQuestion = 10, memory = 2 ** 26, maxRecordBytes } = options;
+  const { pairsPerQuestion = 10, memory = 2 ** 26, temporary = tmpdir(), maxRecordBytes } = options;
   if (as === "examples")
     throw new DatasetError(
       `${file.path} is a StackExchange dump; expected as "prompts" or "preferences", got "examples".`,
     );
   const posts = readPosts(file, maxRecordBytes);
-  const rows = as === "prompts" ? prompts(file, posts) : preferences(file, posts, { pairsPerQuestion, memory });
+  const rows =
+    as === "prompts" ? prompts(file, posts) : preferences(file, posts, { pairsPerQuestion, memory, temporary });
   // Of the two generators each yields the rows of its own `as`, which TypeScript does not follow through the type parameter.
   yield* rows as AsyncGenerator<Read<Kinds[As]>>;
 }
@@ -72,11 +75,11 @@ interface Thread {
 async function* preferences(
   file: DataFile,
   posts: AsyncIterable<Read<Post>>,
-  { pairsPerQuestion, memory }: Required<StackExchangeOptions>,
+  { pairsPerQuestion, memory, temporary }: Required<StackExchangeOptions>,
 ): AsyncGenerator<Read<PreferenceRow>> {
   // Text compresses about five times.
   const count = Math.min(1024, Math.ceil((file.size * (file.gzip ? 5 : 1)) / memory));
-  const folder = count > 1 ? await mkdtemp(join(tmpdir(), "tenet-posts-")) : undefined;
+  const folder = count > 1 ? await mkdtemp(join(temporary, "tenet-posts-")) : undefined;
   try {
     const buckets = new Buckets(folder, count, memory);
     for await (const post of posts)

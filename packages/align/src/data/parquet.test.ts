@@ -1,0 +1,102 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { findFile } from "./bytes.ts";
+import { collect, DatasetError, type DatasetKinds, openDataset } from "./index.ts";
+import { readParquet } from "./parquet.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-parquet-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const prompts = Array.from({ length: 25 }, (_, i) => `prompt ${i}`);
+const codecs = {
+  UNCOMPRESSED: undefined,
+  SNAPPY: undefined,
+  GZIP: (page: Uint8Array) => gzipSync(page),
+  BROTLI: (page: Uint8Array) => brotliCompressSync(page),
+  LZ4: (page: Uint8Array) => page,
+};
+
+async function file(codec: keyof typeof codecs = "SNAPPY", data = prompts, name = "x.parquet"): Promise<string> {
+  const compressor = codecs[codec];
+  const buffer = parquetWriteBuffer({
+    columnData: [
+      { name: "unused", data: data.map((_, i) => i), type: "INT32" },
+      { name: "prompt", data, type: "STRING" },
+    ],
+    codec,
+    rowGroupSize: 10,
+    ...(compressor && { compressors: { [codec]: compressor } }),
+  });
+  const path = join(folder, name);
+  await writeFile(path, new Uint8Array(buffer));
+  return path;
+}
+
+const read = async (path: string, as: keyof DatasetKinds = "prompts") => collect(await openDataset(path, { as }));
+
+describe("Parquet", () => {
+  it.each(["UNCOMPRESSED", "SNAPPY", "GZIP", "BROTLI"] as const)("compressed with %s is read", async (codec) => {
+    const { rows } = await read(await file(codec));
+    expect(rows.map(({ prompt }) => prompt[0]?.content)).toEqual(prompts);
+    expect(rows.map(({ origin }) => origin.source)).toEqual(prompts.map((_, i) => `x.parquet:${i + 1}`));
+  });
+
+  it("of an unknown codec is refused by its name", async () => {
+    await expect(read(await file("LZ4"))).rejects.toThrow(DatasetError);
+    await expect(read(await file("LZ4"))).rejects.toThrow(
+      /compressed with LZ4, which is not read here; expected .*SNAPPY/,
+    );
+  });
+
+  it("is told by its beginning, whatever its name", async () => {
+    const dataset = await openDataset(await file("SNAPPY", prompts, "data.jsonl"), { as: "prompts" });
+    expect(dataset.format).toBe("parquet");
+  });
+
+  it("of other columns is refused with the columns it has", async () => {
+    const path = join(folder, "other.parquet");
+    const buffer = parquetWriteBuffer({ columnData: [{ name: "question", data: ["a"], type: "STRING" }] });
+    await writeFile(path, new Uint8Array(buffer));
+    await expect(read(path)).rejects.toThrow(/has the columns question; expected some of prompt, chosen/);
+    await expect(read(await file(), "preferences")).rejects.toThrow(/as preferences: no usable record .*found prompt/);
+  });
+
+  it("without rows is refused, and so is a row group larger than allowed", async () => {
+    await expect(read(await file("SNAPPY", []))).rejects.toThrow("holds no records");
+    const large = readParquet(await findFile(await file()), ["prompt"], 50);
+    await expect(large.next()).rejects.toThrow(/a row group of \d+ bytes \(number 1\).*may have 50\. Write it again/);
+  });
+
+  it("that is damaged is an error of the file's, and never anything else", async () => {
+    const bytes = new Uint8Array(await readFile(await file("SNAPPY", prompts, "whole.parquet")));
+    const path = join(folder, "damaged.parquet");
+    let refused = 0;
+    const lengths = [12, bytes.length - 1, Math.floor(bytes.length / 2)];
+    const damaged = [
+      ...lengths.map((length) => bytes.slice(0, length)),
+      // The footer's length, the page headers and the footer, a byte at a time.
+      ...Array.from({ length: 300 }, (_, i) => {
+        const place = 4 + ((i * 7919) % (bytes.length - 8));
+        return bytes.map((byte, j) => (j === place ? byte ^ (1 << (i % 8)) : byte));
+      }),
+    ];
+    for (const content of damaged) {
+      await writeFile(path, content);
+      try {
+        await read(path);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DatasetError);
+        expect((error as Error).message).toContain("damaged.parquet");
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(50);
+  });
+});
