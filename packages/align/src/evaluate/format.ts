@@ -11,7 +11,9 @@ const digits: Record<Unit, number> = { share: 0, number: 2, nats: 3, words: 0, p
 
 /** A value in its unit: shares in per cent, e.g. "12%". */
 export function formatValue(value: number, unit: Unit): string {
-  return unit === "share" ? `${fixed(value * 100, percentDigits(value))}%` : fixed(value, digits[unit]);
+  if (unit === "share") return `${fixed(value * 100, percentDigits(value))}%`;
+  // Distances begin near nothing, where three decimals would hide them.
+  return fixed(value, unit === "nats" && Math.abs(value) < 0.1 ? 4 : digits[unit]);
 }
 
 /** "4–21%" or "4% to …" where one side is open. */
@@ -27,7 +29,7 @@ export function formatInterval([low, high]: CardEstimate["interval"], unit: Unit
 /** A change with its sign: points for shares ("−33 points"), per cent for ratios ("+2.1%"), else a plain number. */
 export function formatChange(value: number, metric: Pick<Metric, "unit" | "change">): string {
   if (metric.change === "ratio") return `${signed(value * 100, 1)}%`;
-  if (metric.unit !== "share") return signed(value, digits[metric.unit]);
+  if (metric.unit !== "share") return signed(value, metric.unit === "words" ? 1 : digits[metric.unit]);
   const places = percentDigits(value);
   const shown = signed(value * 100, places);
   return `${shown} ${shown.endsWith("1") && Math.abs(value * 100) < 1.5 && places === 0 ? "point" : "points"}`;
@@ -78,4 +80,18 @@ function fixed(value: number, places: number): string {
 function signed(value: number, places: number): string {
   const text = fixed(value, places);
   return text.startsWith("−") || Number(text) === 0 ? text : `+${text}`;
+}
+
+/**
+ * Text that cannot command what shows it: control characters (but tabs and new lines), lone surrogates and the marks that
+ * turn the direction of what follows become U+FFFD.
+ */
+export function harmless(text: string): string {
+  return (
+    text
+      .replaceAll(/\r\n?/g, "\n")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]/g, "\ufffd")
+      .replaceAll(/\p{Surrogate}/gu, "\ufffd")
+  );
 }

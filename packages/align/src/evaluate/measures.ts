@@ -190,7 +190,7 @@ export const measures: readonly Measure[] = [
       name: "proxy",
       label: "Proxy score",
       unit: "number",
-      better: "higher",
+      better: "neither",
       about: "Mean score by what was trained against. It should rise, and proves nothing by rising.",
     },
     ({ row }, { proxy }) => proxy?.get(row.id),

@@ -1,3 +1,5 @@
+import { harmless } from "../format.ts";
+
 /*
  * HTML that cannot be injected into: whatever is put into a template is escaped, unless a template made it.
  */
@@ -33,17 +35,7 @@ function render(part: Part): string {
 
 const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/**
- * Text as HTML shows it. Control characters, lone surrogates and the marks that turn the direction of what follows become
- * U+FFFD: text written by a model must not rearrange the page around it.
- */
+/** Text for HTML, between tags or in a quoted attribute. What a model wrote must not rearrange the page around it either. */
 export function escapeHtml(text: string): string {
-  return (
-    text
-      .replaceAll(/\r\n?/g, "\n")
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]/g, "\ufffd")
-      .replaceAll(/\p{Surrogate}/gu, "\ufffd")
-      .replaceAll(/[&<>"']/g, (character) => entities[character]!)
-  );
+  return harmless(text).replaceAll(/[&<>"']/g, (character) => entities[character]!);
 }

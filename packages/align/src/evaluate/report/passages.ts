@@ -22,8 +22,21 @@ export function passage(text: string, render: (text: string) => Part = (whole) =
 export function wordDiff(before: string, after: string): Html {
   const changes = diffWordsWithSpace(before.slice(0, shown), after.slice(0, shown), { maxEditLength: mostEdits });
   if (!changes) return passage(after);
-  return html`<div class="passage diff" dir="auto">${changes.map(({ value, added, removed }) =>
-    added ? html`<ins>${value}</ins>` : removed ? html`<del>${value}</del>` : value,
+  // Neighbouring changes with only a space between them read as one: what went, then what came.
+  const parts: { same: string; went: string; came: string }[] = [{ same: "", went: "", came: "" }];
+  for (const [i, { value, added, removed }] of changes.entries()) {
+    const last = parts.at(-1)!;
+    const between = i > 0 && i < changes.length - 1 && value.trim() === "";
+    if (added) last.came += value;
+    else if (removed) last.went += value;
+    else if (between && (last.went || last.came)) {
+      last.went += value;
+      last.came += value;
+    } else parts.push({ same: value, went: "", came: "" });
+  }
+  return html`<div class="passage diff" dir="auto">${parts.map(
+    ({ same, went, came }) =>
+      html`${same}${went.trim() !== "" && html`<del>${went.trimEnd()}</del> `}${came !== "" && html`<ins>${came}</ins>`}`,
   )}</div>`;
 }
 

@@ -68,8 +68,9 @@ export function barAxis(scale: Scale, label: (tick: number) => string): Html {
   )}</svg>`;
 }
 
-/** How many colours the style sheet has for series. */
-export const seriesColours = 6;
+/** Colours the style sheet has for checkpoints (s0 …) and for the lines of a chart (t0 …). */
+const seriesColours = 6;
+const chartColours = 4;
 
 /** Points of a series beyond which a line is thinned, keeping each stretch's extremes. */
 const linePoints = 400;
@@ -104,7 +105,7 @@ export function chart({ title, stage, kind, x, y, series }: Chart): Html {
   return html`<figure class="chart">${head}
 <svg class="plot" role="img" aria-label="${title}, ${y}, by ${x}: ${summary}">${ys.ticks.map(
     (tick) =>
-      html`<line class="grid" x1="0" x2="100%" y1="${percent(atY(tick))}" y2="${percent(atY(tick))}"/><text class="tick" x="0" y="${percent(atY(tick))}" dy="${tick === ys.high ? 11 : -4}">${ys.label(tick)}</text>`,
+      html`<line class="grid" x1="0" x2="100%" y1="${percent(atY(tick))}" y2="${percent(atY(tick))}"/><text x="-8" y="${percent(atY(tick))}" dy="4" text-anchor="end">${ys.label(tick)}</text>`,
   )}${drawn.map(({ label, points }, i) => {
     const body =
       kind === "scatter"
@@ -115,14 +116,14 @@ export function chart({ title, stage, kind, x, y, series }: Chart): Html {
             points,
             hoverPoints,
           ).map((p) => point(p, label, 7, " hover"))}`;
-    return html`<g class="s${(i + 1) % seriesColours}">${body}</g>`;
+    return html`<g class="t${i % chartColours}">${body}</g>`;
   })}</svg>
 <svg class="axis" aria-hidden="true">${ticks.map(
     (tick) => html`<text x="${percent(atX(tick))}" y="12" text-anchor="${anchor(atX(tick))}">${xs.label(tick)}</text>`,
   )}</svg>
 <div class="below"><span>${x}</span>${
     drawn.length > 1 &&
-    html`<ul class="legend">${drawn.map(({ label }, i) => html`<li class="s${(i + 1) % seriesColours}">${label}</li>`)}</ul>`
+    html`<ul class="legend">${drawn.map(({ label }, i) => html`<li class="t${i % chartColours}">${label}</li>`)}</ul>`
   }</div></figure>`;
 }
 
@@ -134,8 +135,8 @@ export function reliabilityDiagram(bins: readonly { predicted: number; observed:
     0, 0.25, 0.5, 0.75, 1,
   ].map(
     (tick) =>
-      html`<line class="grid" x1="0" x2="100%" y1="${percent(100 - 100 * tick)}" y2="${percent(100 - 100 * tick)}"/><text class="tick" x="0" y="${percent(100 - 100 * tick)}" dy="${tick === 1 ? 11 : -4}">${tick}</text>`,
-  )}<line class="reference" x1="0" y1="100%" x2="100%" y2="0"/><g class="s1">${bins.map(
+      html`<line class="grid" x1="0" x2="100%" y1="${percent(100 - 100 * tick)}" y2="${percent(100 - 100 * tick)}"/><text x="-8" y="${percent(100 - 100 * tick)}" dy="4" text-anchor="end">${tick}</text>`,
+  )}<line class="reference" x1="0" y1="100%" x2="100%" y2="0"/><g class="t0">${bins.map(
     ({ predicted, observed, n }) =>
       html`<circle class="point" cx="${percent(100 * predicted)}" cy="${percent(100 - 100 * observed)}" r="${Math.round(30 + 50 * Math.sqrt(n / most)) / 10}"><title>stated ${short(predicted)}, came true ${short(observed)}, ${n} labels</title></circle>`,
   )}</g></svg>
@@ -168,7 +169,7 @@ export function estimatePlot({
   return html`<figure class="chart"><figcaption><b>${title}</b><span class="unit">${unit}</span></figcaption>
 <svg class="plot" role="img" aria-label="${title} by ${x}: ${points.map(({ label, at, estimate }) => `${label} ${short(estimate.value)} at ${short(at)}`).join("; ")}">${ys.ticks.map(
     (tick) =>
-      html`<line class="grid" x1="0" x2="100%" y1="${percent(atY(tick))}" y2="${percent(atY(tick))}"/><text class="tick" x="0" y="${percent(atY(tick))}" dy="${tick === ys.high ? 11 : -4}">${ys.label(tick)}</text>`,
+      html`<line class="grid" x1="0" x2="100%" y1="${percent(atY(tick))}" y2="${percent(atY(tick))}"/><text x="-8" y="${percent(atY(tick))}" dy="4" text-anchor="end">${ys.label(tick)}</text>`,
   )}<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" width="100%" height="100%"><polyline class="join" points="${path(line, atX, atY)}"/></svg>${points.map(
     ({ label, at, estimate, series }) => {
       const [low, high] = estimate.interval;

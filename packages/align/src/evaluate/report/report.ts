@@ -100,7 +100,7 @@ function bars(card: Scorecard, rows: readonly (CardEstimate & { checkpoint: stri
     if (!row) return undefined;
     const [value, interval] = [formatValue(row.value, "share"), formatInterval(row.interval, "share")];
     const title = `${label}: ${value}, 95% interval ${interval}, of ${row.n} replies`;
-    return html`<span class="label key s${series}">${label}</span>${intervalBar(row, { scale, series, title })}<span class="value"><b>${value}</b><small>${interval}</small></span>`;
+    return html`<div class="row"><span class="label key s${series}">${label}</span>${intervalBar(row, { scale, series, title })}<span class="value"><b>${value}</b><small>${interval}</small></span></div>`;
   })}${barAxis(scale, (tick) => formatValue(tick, "share").replace(/^(\d+)\.0%$/, "$1%"))}</div>`;
 }
 
@@ -116,7 +116,7 @@ ${card.metrics.map((metric) => {
   return html`<tr><th scope="row">${metric.label}${metric.better !== "neither" && html`<small>${metric.better} is better</small>`}</th>${card.checkpoints.map(
     ({ id, label }) => {
       const row = card.rows.find(({ checkpoint, metric: name }) => checkpoint === id && name === metric.name);
-      return html`<td data-label="${label}">${row && html`<span>${formatValue(row.value, metric.unit)} <small title="${row.n} observations">${formatInterval(row.interval, metric.unit)}</small></span>`}</td>`;
+      return html`<td data-label="${label}">${row && html`<span>${formatValue(row.value, metric.unit)} ${row.interval[0] !== row.interval[1] && html`<small title="${row.n} observations">${formatInterval(row.interval, metric.unit)}</small>`}</span>`}</td>`;
     },
   )}${last && changeCell(change, metric, `against ${first!.label}`)}</tr>\n`;
 })}</tbody></table></div>
@@ -200,7 +200,7 @@ function trustSection(card: Scorecard): Html | undefined {
 
 function curvesSection(card: Scorecard): Html | undefined {
   if (card.charts.length === 0) return undefined;
-  return html`<p class="intro">As the stages reported it. Where there are many values, the strong line is their moving average; among dots, later ones are darker. Point at a line for its values.</p>
+  return html`<p class="intro">As the stages reported it. Where there are many values, the strong line is their moving average; among dots, later ones are stronger. Point at a line for its values.</p>
 <div class="charts">${card.charts.map(chart)}</div>`;
 }
 
@@ -219,11 +219,11 @@ function labellerHealth({ labeller, accuracy, gate, figures, reliability, princi
     const [value, interval] = [formatValue(estimate.value, "share"), formatInterval(estimate.interval, "share")];
     const inRange = estimate.value >= 0 && estimate.value <= 1;
     const title = `${label}: ${value}, 95% interval ${interval}, n = ${estimate.n}${ideal === undefined ? "" : `, ideally ${ideal}`}`;
-    return html`<span class="label">${label}</span>${
+    return html`<div class="row"><span class="label">${label}</span>${
       inRange
         ? intervalBar(estimate, { scale, series: 2, title, ...(reference === undefined ? {} : { reference }) })
         : html`<span></span>`
-    }<span class="value"><b>${inRange ? value : formatValue(estimate.value, "number")}</b><small>${inRange ? interval : formatInterval(estimate.interval, "number")}</small></span>`;
+    }<span class="value"><b>${inRange ? value : formatValue(estimate.value, "number")}</b><small>${inRange ? interval : formatInterval(estimate.interval, "number")}</small></span></div>`;
   };
   const [word, look] = gate.passed
     ? ["Passed the audit", "good"]

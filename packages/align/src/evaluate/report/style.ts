@@ -5,6 +5,7 @@ export const styleSheet = `
   --paper: #fbfaf7; --raised: #ffffff; --ink: #1f1e1b; --muted: #67645c; --line: #e5e1d8; --faint: #f2efe8;
   --good: #1d6f4f; --good-bg: #e4f2ea; --bad: #a5322a; --bad-bg: #fae8e5; --warn: #8a5a00; --warn-bg: #f8eed9;
   --s0: #86827a; --s1: #b9741a; --s2: #12657d; --s3: #7a4a9c; --s4: #3d7a35; --s5: #b0416f;
+  --t0: #43559f; --t1: #a8562f; --t2: #57803a; --t3: #8a8680;
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "Source Serif 4", Charter, "Noto Serif", Georgia, serif;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif;
   --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
@@ -14,6 +15,7 @@ export const styleSheet = `
     --paper: #151513; --raised: #1d1d1a; --ink: #ebe9e3; --muted: #a29e94; --line: #34322d; --faint: #23221f;
     --good: #7cc8a0; --good-bg: #1b2f26; --bad: #ef968b; --bad-bg: #3a201d; --warn: #e0b66a; --warn-bg: #33291a;
     --s0: #9b978e; --s1: #e0a04c; --s2: #5fb7d0; --s3: #bd94dc; --s4: #8bc682; --s5: #ea8fb4;
+    --t0: #98a8f0; --t1: #e39a72; --t2: #a3cc84; --t3: #9b978e;
   }
 }
 * { box-sizing: border-box; }
@@ -30,7 +32,7 @@ h1 { font-size: clamp(30px, 5vw, 46px); line-height: 1.12; margin: 6px 0 0; }
 h2 { font-size: 26px; line-height: 1.2; margin: 0 0 6px; }
 h3 { font-size: 16px; margin: 0; }
 h4 { font-size: 14px; margin: 0 0 6px; }
-p { margin: 0 0 10px; }
+p { margin: 0 0 10px; text-wrap: pretty; }
 main > section { padding: 44px 0 0; margin-top: 44px; border-top: 1px solid var(--line); }
 .intro { color: var(--muted); max-width: 68ch; margin-bottom: 22px; }
 body > header { padding-top: 56px; }
@@ -54,12 +56,13 @@ code, .hash { font-family: var(--mono); font-size: .86em; overflow-wrap: anywher
 .panel { background: var(--raised); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px; }
 .panel h3 + p { color: var(--muted); font-size: 14px; margin: 2px 0 14px; }
 /* interval bars */
-.bars { display: grid; grid-template-columns: max-content minmax(0, 1fr) max-content; gap: 0 14px; align-items: center; }
+.bars { display: grid; grid-template-columns: max-content minmax(0, 1fr) minmax(112px, max-content); gap: 0 14px; align-items: center; }
+.bars .row { display: contents; }
 .bars .label { font-size: 14px; }
 .bars .value { font-size: 14px; text-align: right; white-space: nowrap; }
 .bars .value b { font-size: 16px; }
 .bars .value small { color: var(--muted); margin-left: 6px; font-size: 12.5px; }
-.hero .bars { row-gap: 14px; }
+.hero .bars { row-gap: 14px; grid-template-columns: max-content minmax(0, 1fr) max-content; }
 .hero .bars .label { font-weight: 600; font-size: 15px; }
 .hero .bars .value b { font-size: 24px; font-family: var(--serif); font-weight: 600; }
 .hero .bars .value small { display: block; margin: -4px 0 0; }
@@ -71,6 +74,7 @@ svg text { font: 12px var(--sans); fill: var(--muted); font-variant-numeric: tab
 .grid { stroke: var(--line); stroke-width: 1; }
 .reference { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 3 3; }
 .s0 { --c: var(--s0); } .s1 { --c: var(--s1); } .s2 { --c: var(--s2); } .s3 { --c: var(--s3); } .s4 { --c: var(--s4); } .s5 { --c: var(--s5); }
+.t0 { --c: var(--t0); } .t1 { --c: var(--t1); } .t2 { --c: var(--t2); } .t3 { --c: var(--t3); }
 .interval { fill: var(--c); opacity: .32; }
 .dot { fill: var(--c); stroke: var(--raised); stroke-width: 1.5; }
 .key::before { content: ""; display: inline-block; width: 9px; height: 9px; border-radius: 99px; background: var(--c); margin-right: 8px; }
@@ -85,7 +89,8 @@ tbody th { font-weight: 500; }
 td small, tbody th small { display: block; color: var(--muted); font-size: 12.5px; font-weight: 400; white-space: nowrap; }
 tbody th small { white-space: normal; }
 td.good, .good b { color: var(--good); } td.bad, .bad b { color: var(--bad); }
-td .word { font-size: 12.5px; font-weight: 600; }
+td .word { font-size: 12.5px; color: var(--muted); }
+td.good .word, td.bad .word { color: inherit; font-weight: 600; }
 .right { text-align: right; padding-right: 0; padding-left: 14px; }
 dl.about { display: grid; grid-template-columns: max-content 1fr; gap: 6px 18px; font-size: 14px; margin: 12px 0 0; }
 dl.about dt { font-weight: 600; } dl.about dd { margin: 0; color: var(--muted); }
@@ -104,6 +109,7 @@ figcaption .unit { display: block; color: var(--muted); font-size: 13px; }
 svg.plot { height: 190px; border-bottom: 1px solid var(--muted); }
 .square { max-width: 300px; }
 .square svg.plot { height: 250px; }
+.chart .plot, .chart .axis, .below { margin-left: 38px; width: calc(100% - 38px); }
 .chart .axis { margin-top: 4px; }
 .line, .raw, .join { fill: none; stroke: var(--c, var(--muted)); vector-effect: non-scaling-stroke; stroke-linejoin: round; }
 .line { stroke-width: 2; } .raw { stroke-width: 1; opacity: .32; } .join { stroke-width: 1; stroke-dasharray: 4 4; }
@@ -166,9 +172,9 @@ body > footer { margin-top: 64px; padding-bottom: 56px; color: var(--muted); fon
   dl.about dd, .facts dd { margin-bottom: 8px; }
 }
 @media (max-width: 480px) {
-  .bars { grid-template-columns: 1fr max-content; }
-  .bars svg.bar, .bars .axis { grid-column: 1 / -1; }
-  .bars svg.bar { order: 0; }
+  .bars, .hero .bars { display: block; }
+  .bars .row { display: grid; grid-template-columns: 1fr max-content; margin-bottom: 8px; }
+  .bars .bar { grid-column: 1 / -1; grid-row: 2; }
   .hero .bars .value small { display: inline; margin-left: 6px; }
 }
 @media print {
