@@ -142,7 +142,7 @@ const citationPatterns = [
   String.raw`\[\d{1,3}\]`,
   String.raw`\[[^\]\n]+\]\([^)\s]+\)`,
   String.raw`https?://[^\s)]+`,
-  String.raw`\([^()\n]*\p{L}[^()\n]*,? (19|20)\d\d[a-z]?\)`,
+  String.raw`\([^()\n]*\p{L}[^()\n]*, ?(19|20)\d\d[a-z]?\)`,
   String.raw`(?m)^\W*(sources?|references?):\s*\S`,
 ];
 for (const pattern of citationPatterns) compilePattern(pattern);

@@ -25,7 +25,7 @@ export function patternFault(pattern: string): string | undefined {
     compilePattern(pattern);
     return undefined;
   } catch (error) {
-    const reason = (error as Error).message.replace(/^error parsing regexp: /, "");
+    const reason = (error as Error).message.replace(/^error parsing regexp: /, "").replace("`(?i)", "`");
     const perl = /unsupported|invalid escape|named capture/.test(reason);
     const hint = perl ? " (patterns are RE2's: no lookahead, no lookbehind, no backreferences)" : "";
     return `not a pattern: ${reason}${hint}`;

@@ -21,7 +21,7 @@ export interface IssueContext {
  * is the schema author's own; it is then the sentence.
  */
 export function issueProblems(issues: readonly Issue[], context: IssueContext): Problem[] {
-  const problems = issues.flatMap((issue) => problemsOf(issue, [], context));
+  const problems = judged(issues).flatMap((issue) => problemsOf(issue, [], context));
   // A misspelt required key would be two problems: an unknown key and a missing one.
   const meant = new Set(
     problems.flatMap(({ path, suggestion }) =>
@@ -146,10 +146,10 @@ function unionProblems(
     const names = options.map((name) => (typeof name === "string" ? quote(name) : String(name)));
     return tell(`one of ${list(names)}`, { suggestion: suggestValue(valueAt(context.value, path), options) });
   }
-  const branches = issue.errors.map((issues) => ({ issues, own: issues.find((inner) => ofOtherKind(inner)) }));
+  const branches = branchesOf(issue).map((issues) => ({ issues, own: issues.find((inner) => ofOtherKind(inner)) }));
   const close = branches.filter(({ own }) => own === undefined);
   const best = close.toSorted((a, b) => distance(a.issues) - distance(b.issues))[0];
-  if (best) return best.issues.flatMap((inner) => problemsOf(inner, path, context));
+  if (best) return judged(best.issues).flatMap((inner) => problemsOf(inner, path, context));
 
   const expected = branches.flatMap(({ own }) =>
     own?.code === "invalid_type"
@@ -160,6 +160,24 @@ function unionProblems(
   );
   const values = branches.flatMap(({ own }) => (own?.code === "invalid_value" ? own.values : []));
   return tell(alternatives([...new Set(expected)]), { suggestion: suggestValue(valueAt(context.value, path), values) });
+}
+
+/** A union's branches; those of a union directly within it are its own. */
+function branchesOf(issue: Issue): Issue[][] {
+  if (issue.code !== "invalid_union" || issue.inclusive === false) return [];
+  return issue.errors.flatMap((issues) => {
+    const [first] = issues;
+    const inner = issues.length === 1 && first?.code === "invalid_union" && first.path.length === 0;
+    return inner && first.discriminator === undefined ? branchesOf(first) : [issues];
+  });
+}
+
+/** A schema author's rule on a mapping is not judged while the mapping has unknown keys: one of them may be what it misses. */
+function judged(issues: readonly Issue[]): Issue[] {
+  const unknown = new Set(
+    issues.flatMap(({ code, path }) => (code === "unrecognized_keys" ? [JSON.stringify(path)] : [])),
+  );
+  return issues.filter(({ code, path }) => code !== "custom" || !unknown.has(JSON.stringify(path)));
 }
 
 function ofOtherKind(issue: Issue): boolean {

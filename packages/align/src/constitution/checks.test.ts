@@ -1,0 +1,232 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  CheckError,
+  type Constitution,
+  checkReward,
+  constitutionHash,
+  loadConstitution,
+  parseConstitution,
+  runChecks,
+  violations,
+} from "./index.ts";
+
+type Written = Record<string, unknown>;
+
+function withChecks(...checks: Written[]): Constitution {
+  const text = JSON.stringify({ name: "c", version: "1", principles: [{ id: "p", text: "t", checks }] });
+  return parseConstitution(text, { file: "c.json" }).value;
+}
+
+function violated(check: Written, response: string, prompt = "Hello"): boolean {
+  return runChecks(withChecks(check), { prompt: [{ role: "user", content: prompt }], response })[0]!.violated;
+}
+
+describe("rules", () => {
+  it.each<[string, Written, string, string]>([
+    ["must", { must: "doctor" }, "See a Doctor.", "Rest."],
+    ["must, one of several", { must: ["nurse", "doctor"] }, "See a doctor.", "Rest."],
+    ["mustNot", { mustNot: "\\d+ ?mg\\b" }, "Ask the pharmacist.", "Take 200 MG."],
+    ["mustNot, none of several", { mustNot: ["stupid", "silly"] }, "Good question.", "How silly."],
+    ["words, min", { words: { min: 2 } }, "one two", "one"],
+    ["words, max", { words: { max: 2 } }, "one two", "one two\nthree"],
+    ["characters, counted as people do", { characters: { max: 3 } }, " 🙂🙂🙂 ", "four"],
+    ["citation by number", { citation: true }, "Bees dance [1].", "Bees dance."],
+    ["citation by link", { citation: true }, "See https://example.org/bees.", "See the web."],
+    ["citation by Markdown link", { citation: true }, "See [the page](bees.html).", "See (the page)."],
+    ["citation by author and year", { citation: true }, "Bees dance (von Frisch, 1967).", "Bees dance (since 1967)."],
+    ["citation by a line", { citation: true }, "Bees dance.\nSource: the handbook", "The source is unknown."],
+    ["citation of one's own", { citation: "§ ?\\d+" }, "By § 7 you may.", "You may [1]."],
+    ["any", { any: [{ must: "a" }, { must: "b" }] }, "b", "c"],
+    ["all", { all: [{ must: "a" }, { must: "b" }] }, "ab", "b"],
+    ["not", { not: { must: "a" } }, "b", "a"],
+    ["nested", { not: { all: [{ must: "a" }, { any: [{ must: "b" }, { words: { min: 3 } }] }] } }, "a c", "a c d"],
+  ])("%s", (_, check, good, bad) => {
+    expect(violated(check, good)).toBe(false);
+    expect(violated(check, bad)).toBe(true);
+  });
+
+  it("say what was found", () => {
+    const of = withChecks(
+      { mustNot: "stu\\w+" },
+      { must: "x", name: "has x" },
+      { words: { min: 2, max: 4 } },
+      { citation: true },
+    );
+    const results = runChecks(of, { prompt: [{ role: "user", content: "?" }], response: "Stupid" });
+    expect(results.map(({ check, why }) => `${check}: ${why}`)).toEqual([
+      '1 mustNot: it says "Stupid"',
+      "has x: nothing in it matches x",
+      "3 words: it has 1 words; asked for: 2 to 4",
+      "4 citation: it cites no source",
+    ]);
+  });
+
+  it("apply where one of the user's messages says so", () => {
+    const of = withChecks({ must: "doctor", when: "\\bmy\\b", unless: "essay", severity: 0.5 });
+    const run = (...turns: string[]) => {
+      const prompt = turns.map((content, i) => ({ role: i % 2 ? "assistant" : "user", content }));
+      return runChecks(of, { prompt, response: "Rest." })[0];
+    };
+    expect(run("My knee hurts.", "Since when?", "A week.")).toMatchObject({
+      applies: true,
+      violated: true,
+      severity: 0.5,
+    });
+    expect(run("What is a knee?")).toMatchObject({ applies: false, violated: false });
+    expect(run("What is a knee?", "It is my joint.", "Thanks.")).toMatchObject({ applies: false });
+    expect(run("My essay is about knees.")).toMatchObject({ applies: false, why: 'the prompt matches "unless"' });
+  });
+
+  // A backtracking engine needs longer than the age of the universe for these.
+  it.each([
+    ["(a+)+$", `${"a".repeat(50_000)}b`],
+    ["^(.*a){12}$", `${"a".repeat(5000)}b`],
+    ["(x+x+)+y", "x".repeat(50_000)],
+    ["(\\w|\\d)*!", "1".repeat(50_000)],
+  ])("take linear time for %s", (pattern, text) => {
+    const start = performance.now();
+    expect(violated({ must: pattern }, text)).toBe(true);
+    expect(performance.now() - start).toBeLessThan(3000);
+  });
+});
+
+describe("checkReward", () => {
+  const of = parseConstitution(
+    JSON.stringify({
+      name: "c",
+      version: "1",
+      principles: [
+        { id: "a", text: "t", weight: 3, checks: [{ mustNot: "x" }, { mustNot: "xx", severity: 0.1 }] },
+        { id: "b", text: "t", weight: 1, checks: [{ mustNot: "y", severity: 0.5 }] },
+        { id: "c", text: "t", weight: 4, checks: [{ mustNot: "z", when: "never" }] },
+        { id: "d", text: "t", weight: 9 },
+        { id: "e", text: "t", weight: 0, checks: [{ mustNot: "w" }] },
+      ],
+    }),
+    { file: "c.json" },
+  ).value;
+  const results = (response: string) => runChecks(of, { prompt: [{ role: "user", content: "?" }], response });
+  it.each([
+    ["nothing", 1],
+    // 1 − 2·3/4
+    ["x", -0.5],
+    // A principle counts once, by its worst violation.
+    ["xx", -0.5],
+    // 1 − 2·0.5/4
+    ["y", 0.75],
+    ["x y", -0.75],
+    // Its check does not apply; its weight is 0.
+    ["z w", 1],
+  ])("of %s is %d", (response, reward) => expect(checkReward(of, results(response))).toBeCloseTo(reward, 12));
+
+  it("is 0 where nothing is known", () => {
+    expect(checkReward(of, [])).toBe(0);
+    expect(checkReward(withChecks({ must: "a", when: "never" }), [])).toBe(0);
+  });
+  it("stays in [−1, 1] and falls with every violation", () => {
+    const letters = fc.string({ unit: fc.constantFrom("x", "y", "z", "w", " ") });
+    fc.assert(
+      fc.property(letters, (response) => {
+        const reward = checkReward(of, results(response));
+        expect(reward).toBeGreaterThanOrEqual(-1);
+        expect(reward).toBeLessThanOrEqual(1);
+        expect(checkReward(of, results(`${response}y`))).toBeLessThanOrEqual(reward);
+      }),
+    );
+  });
+  it("has its violations listed", () => {
+    expect(violations(results("xx y w"))).toMatchObject({ applying: 4, principles: ["a", "b", "e"], worst: 1 });
+    expect(violations(results("y"))).toMatchObject({ principles: ["b"], worst: 0.5 });
+    expect(violations(results("")).violated).toEqual([]);
+  });
+});
+
+describe("checks in modules", () => {
+  let folder = "";
+  const write = (name: string, text: string) => writeFile(join(folder, name), text);
+  const constitution = async (check: Written) => {
+    const principles = [{ id: "p", text: "t", checks: [check] }];
+    await write("c/c.yaml", JSON.stringify({ name: "c", version: "1", principles }, null, 1));
+    return join(folder, "c/c.yaml");
+  };
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "constitution-"));
+    await mkdir(join(folder, "c"));
+    await write("outside.mjs", "export default () => true;");
+    await write(
+      "c/rules.mjs",
+      `export default ({ prompt, response }) => response.includes(prompt[0].content);
+export const graded = ({ response }) => ({ violated: response.length > 3, severity: 0.25, why: "it is long" });
+export const failing = () => { throw new Error("no network"); };
+export const silent = () => undefined;
+export const late = async () => true;
+export const number = 1;`,
+    );
+    await write("c/broken.mjs", "export default (");
+    await symlink(join(folder, "outside.mjs"), join(folder, "c/link.mjs"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+  const example = { prompt: [{ role: "user", content: "echo" }], response: "an echo" };
+
+  it("run where they are allowed", async () => {
+    const path = await constitution({ module: "./rules.mjs" });
+    const of = await loadConstitution(path, { allowModules: true });
+    expect(runChecks(of, example)[0]).toMatchObject({ violated: true, why: "its module says so" });
+    expect(runChecks(of, { ...example, response: "fine" })[0]).toMatchObject({ violated: false });
+  });
+  it("may grade, and may stand inside a combination", async () => {
+    const path = await constitution({ any: [{ must: "!" }, { module: "rules.mjs", export: "graded" }], severity: 1 });
+    const of = await loadConstitution(path, { allowModules: true });
+    expect(runChecks(of, example)[0]).toMatchObject({ violated: true });
+    const alone = await loadConstitution(await constitution({ module: "rules.mjs", export: "graded" }), {
+      allowModules: true,
+    });
+    expect(runChecks(alone, example)[0]).toMatchObject({ violated: true, severity: 0.25, why: "it is long" });
+  });
+  it("are part of the constitution's identity", async () => {
+    const path = await constitution({ module: "./changing.mjs" });
+    await write("c/changing.mjs", "export default () => true;");
+    const before = await loadConstitution(path, { allowModules: true });
+    await write("c/changing.mjs", "export default () => false;");
+    const after = await loadConstitution(path, { allowModules: true });
+    expect(constitutionHash(before)).not.toBe(constitutionHash(after));
+    expect([runChecks(before, example)[0]!.violated, runChecks(after, example)[0]!.violated]).toEqual([true, false]);
+  });
+  it.each([
+    ["../outside.mjs", "default", 'expected a module inside the constitution\'s folder, got the text "../outside.mjs"'],
+    ["link.mjs", "default", 'expected a module inside the constitution\'s folder, got the text "link.mjs"'],
+    ["/etc/passwd", "default", 'expected a module inside the constitution\'s folder, got the text "/etc/passwd"'],
+    ["absent.mjs", "default", 'expected a module inside the constitution\'s folder, got no such file: "absent.mjs"'],
+    ["broken.mjs", "default", "expected a module that can be imported, got"],
+    ["rules.mjs", "absent", 'expected a module that exports a function "absent", got the text "rules.mjs"'],
+    ["rules.mjs", "number", 'expected a module that exports a function "number", got the text "rules.mjs"'],
+  ])("in %s (%s) are refused", async (module, name, message) => {
+    const path = await constitution({ module, export: name });
+    const loading = loadConstitution(path, { allowModules: true });
+    await expect(loading).rejects.toThrow(`c.yaml:10:`);
+    await expect(loading).rejects.toThrow(`principles[0].checks[0].module: ${message}`);
+  });
+  it("are refused where modules are not allowed", async () => {
+    await expect(loadConstitution(await constitution({ module: "rules.mjs" }))).rejects.toThrow(
+      "expected no module, since modules run code and that is not allowed here (allowModules)",
+    );
+  });
+  it.each([
+    ["failing", "the check failing of rules.mjs threw: no network"],
+    ["silent", "expected true, false or { violated, severity from 0 to 1, why }, got undefined"],
+    ["late", "expected true, false or { violated, severity from 0 to 1, why }, got {}"],
+  ])("that answer nothing (%s) are errors", async (name, message) => {
+    const of = await loadConstitution(await constitution({ module: "rules.mjs", export: name }), {
+      allowModules: true,
+    });
+    expect(() => runChecks(of, example)).toThrow(message);
+    expect(() => runChecks(of, example)).toThrow(CheckError);
+  });
+  it("that were not loaded are errors", () => {
+    expect(() => runChecks(withChecks({ module: "rules.mjs" }), example)).toThrow("allowModules: true");
+  });
+});
