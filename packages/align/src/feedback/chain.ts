@@ -56,13 +56,13 @@ export class Chain {
    */
   begin(): boolean {
     if (this.#settings.critiques !== "checks") return true;
-    const next = this.#principles.findIndex((principle) => this.#violates(principle));
+    const next = this.#principles.findIndex((principle) => this.#broken(principle).length > 0);
     if (next < 0) {
       this.#ended = true;
       return false;
     }
     this.#principles.unshift(...this.#principles.splice(next, 1));
-    this.critique = `It does not keep to this principle: ${this.principle.text}`;
+    this.critique = `It does not keep to this: ${this.#broken(this.principle).join("; ")}.`;
     return true;
   }
 
@@ -136,9 +136,11 @@ export class Chain {
     return { passed: violations(results).violated.length === 0, worth: checkReward(this.#constitution, results) };
   }
 
-  #violates(principle: Principle): boolean {
+  /** Names of the principle's checks that the response violates; the principle's text where the author named none. */
+  #broken(principle: Principle): string[] {
     const results = runChecks(principle, { prompt: this.row.prompt, response: this.response });
-    return results.some(({ violated }) => violated);
+    const names = principle.checks.map(({ name }) => name ?? principle.text.replace(/[.!?]$/, ""));
+    return [...new Set(names.filter((_, i) => results[i]!.violated))];
   }
 }
 

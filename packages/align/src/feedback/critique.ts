@@ -68,10 +68,7 @@ export interface CritiqueOptions extends z.input<typeof critiqueSettingsSchema> 
 }
 
 /** What the chain of a row depends on besides the row, the models and the seed: of the constitution, what it drew and the checks that judge it. */
-export function critiqueDependsOn(
-  row: ResponseRow,
-  options: Omit<CritiqueOptions, "critic" | "reviser">,
-): JsonValue {
+export function critiqueDependsOn(row: ResponseRow, options: Omit<CritiqueOptions, "critic" | "reviser">): JsonValue {
   const { settings, constitution, demonstrations, seed } = resolve(options);
   const judged =
     settings.critiques === "checks" ||
@@ -81,9 +78,8 @@ export function critiqueDependsOn(
   return plainJson({
     settings,
     demonstrations,
-    principles: drawFor(row, constitution, settings, seed).map(({ id, text, critiqueRequest, revisionRequest }) => {
-      const critique = { model: critiqueRequest, checks: text, none: null }[settings.critiques];
-      return { id, critique, revision: revisionRequest };
+    principles: drawFor(row, constitution, settings, seed).map(({ id, critiqueRequest, revisionRequest }) => {
+      return { id, critique: settings.critiques === "model" ? critiqueRequest : null, revision: revisionRequest };
     }),
     checks: judged ? checkedHashes(constitution) : [],
   });

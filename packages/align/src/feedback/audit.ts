@@ -1,0 +1,240 @@
+import { randomStream } from "@tenet/lm";
+import { z } from "zod";
+import { type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
+import { countWords } from "../evaluate/refusal.ts";
+import {
+  type Calibration,
+  calibration,
+  type Estimate,
+  groupBy,
+  mean,
+  pearson,
+  wilson,
+} from "../evaluate/statistics.ts";
+import { type Reading, readingSchema } from "./label.ts";
+import { pairKey } from "./pair-key.ts";
+
+/** How a labeller is judged. The defaults are written here only. */
+export const auditSettingsSchema = z.strictObject({
+  chance: z.number().min(0).max(1).default(0.5).describe("accuracy that the interval has to clear"),
+  flips: z
+    .number()
+    .min(0)
+    .max(0.5)
+    .default(0.1)
+    .describe("share of the known answers that are exchanged, to see whether the labels would find them"),
+  override: z
+    .boolean()
+    .default(false)
+    .describe("let labels through although the audit refuses them; the report says so"),
+});
+export type AuditSettings = z.output<typeof auditSettingsSchema>;
+
+export interface Audit {
+  /** Known pairs that were labelled, and those that were not. */
+  readonly labelled: number;
+  readonly unlabelled: number;
+  /** Share of labels on the known side; p = ½ counts half. Wilson's 95 % interval. */
+  readonly accuracy: Estimate;
+  /** Of questions asked in both orders: those whose answer names the same response both times. */
+  readonly swapConsistency: Estimate;
+  /** Of the same questions: those whose answer follows the position, split by which position it prefers. */
+  readonly positionBias: { readonly share: Estimate; readonly first: Estimate; readonly second: Estimate };
+  /** Per principle: share of its answers on the known side. */
+  readonly principles: ReadonlyMap<string, Estimate>;
+  /** Of p as the probability of the known answer. */
+  readonly calibration: Calibration;
+  readonly lengthBias: {
+    /** Of pairs of unequal length in words: those in which the label prefers the longer response. */
+    readonly longerPreferred: Estimate;
+    /** Those in which the longer one is the known answer. */
+    readonly longerRight: Estimate;
+    /** Pearson's correlation of p − answer with the difference in words: what length adds beyond the truth. NaN where a side does not vary. */
+    readonly correlation: number;
+  };
+  /** Known answers that were exchanged, those of them that the labels contradict, and how often labels contradict the others. */
+  readonly flips: { readonly planted: number; readonly found: Estimate; readonly falseAlarms: Estimate };
+  readonly gate: Gate;
+}
+
+/** Whether labels may be trained on. `passed` is the audit's own word; `open` is true also when the recipe overrides it. */
+export interface Gate {
+  readonly passed: boolean;
+  readonly overridden: boolean;
+  readonly open: boolean;
+  readonly reasons: string[];
+}
+
+/**
+ * The pairs to label for an audit: those of preferences with a known answer, in an order drawn by (seed, content), so that a
+ * labeller that always says (A) is not right by the order in which somebody wrote them down.
+ */
+export function auditPairs(known: readonly PreferenceRow[], { seed }: { readonly seed: number }): PairRow[] {
+  return known.flatMap(({ id, prompt, a, b, p, origin }): PairRow[] => {
+    if (p === 0.5) return [];
+    const { uniform } = randomStream({ seed, stage: "audit-order", item: pairKey({ prompt, a, b }) });
+    const [first, second] = uniform(0) < 0.5 === a < b ? [a, b] : [b, a];
+    return [
+      {
+        id: rowId("pair", prompt, first, second),
+        prompt,
+        a: first,
+        b: second,
+        origin: { ...origin, seed, parents: [id] },
+      },
+    ];
+  });
+}
+
+/**
+ * What labels are worth, on pairs whose answer is known. METHODS §3.
+ *
+ * `known` holds the answers as p (above or below ½), `labels` the labeller's rows for the same pairs in either order, as
+ * `labelPairs` makes them of `auditPairs`. The gate passes when the lower end of the accuracy's interval is above `chance`.
+ */
+export function auditLabels(
+  known: readonly PreferenceRow[],
+  labels: readonly PreferenceRow[],
+  { seed, ...rest }: z.input<typeof auditSettingsSchema> & { readonly seed: number },
+): Audit {
+  const settings = auditSettingsSchema.parse(rest);
+  const byContent = new Map(labels.map((label) => [pairKey(label), label]));
+  const judged: Judged[] = [];
+  let unlabelled = 0;
+  for (const row of known) {
+    if (row.p === 0.5) continue;
+    const label = byContent.get(pairKey(row));
+    if (label === undefined) unlabelled++;
+    else judged.push(judgedOf(row, label));
+  }
+
+  const accuracy = share(judged.map(({ p, answer }) => agreement(p, answer)));
+  const questions = judged.flatMap(({ readings }) => questionsIn(readings));
+  const count = (follows: Question["follows"]) =>
+    wilson(questions.filter((question) => question.follows === follows).length, questions.length);
+  const followed = questions.filter(({ follows }) => follows !== "response").length;
+  const answers = judged.flatMap(({ readings, answer }) =>
+    [...groupBy(readings, ({ principle }) => principle)].map(([principle, its]) => ({
+      principle,
+      right: agreement(mean(its.map(({ p }) => p)), answer),
+    })),
+  );
+  return {
+    labelled: judged.length,
+    unlabelled,
+    accuracy,
+    swapConsistency: count("response"),
+    positionBias: { share: wilson(followed, questions.length), first: count("first"), second: count("second") },
+    principles: new Map(
+      [...groupBy(answers, ({ principle }) => principle)].map(([principle, its]) => [
+        principle,
+        share(its.map(({ right }) => right)),
+      ]),
+    ),
+    calibration: calibration(judged.map(({ p, answer }) => ({ p, outcome: answer }))),
+    lengthBias: lengthBias(judged),
+    flips: plantedFlips(judged, settings.flips, seed),
+    gate: gateOf(accuracy, settings),
+  };
+}
+
+/** A known pair with its label, both as probabilities that the pair's `a` is better. */
+interface Judged {
+  readonly key: string;
+  readonly p: number;
+  /** 1 when `a` is known to be better, else 0. */
+  readonly answer: 0 | 1;
+  /** Words of a less words of b. */
+  readonly longer: number;
+  readonly readings: readonly Reading[];
+}
+
+function judgedOf(row: PreferenceRow, label: PreferenceRow): Judged {
+  const readings = label.explanation.flatMap((step) => {
+    const { data } = readingSchema.safeParse(step);
+    return data ? [data] : [];
+  });
+  return {
+    key: pairKey(row),
+    p: label.p,
+    answer: (label.a === row.a ? row.p : 1 - row.p) > 0.5 ? 1 : 0,
+    longer: countWords(label.a) - countWords(label.b),
+    readings,
+  };
+}
+
+function agreement(p: number, answer: 0 | 1): number {
+  if (p === 0.5) return 0.5;
+  return p > 0.5 === (answer === 1) ? 1 : 0;
+}
+
+function share(parts: readonly number[]): Estimate {
+  return wilson(
+    parts.reduce((sum, part) => sum + part, 0),
+    parts.length,
+  );
+}
+
+interface Question {
+  /** What the two answers have in common: the response they name, or the position. */
+  readonly follows: "response" | "first" | "second";
+}
+
+/** Questions that were asked in both orders, by principle. */
+function questionsIn(readings: readonly Reading[]): Question[] {
+  return [...groupBy(readings, ({ principle }) => principle).values()].flatMap((its): Question[] => {
+    const pFirst = (first: "a" | "b") =>
+      mean(its.filter((reading) => reading.first === first).map(({ p }) => (first === "a" ? p : 1 - p)));
+    const [ab, ba] = [pFirst("a"), pFirst("b")];
+    if (Number.isNaN(ab) || Number.isNaN(ba)) return [];
+    if (ab > 0.5 && ba > 0.5) return [{ follows: "first" }];
+    if (ab < 0.5 && ba < 0.5) return [{ follows: "second" }];
+    return [{ follows: "response" }];
+  });
+}
+
+function lengthBias(judged: readonly Judged[]): Audit["lengthBias"] {
+  const unequal = judged.filter(({ longer }) => longer !== 0);
+  const side = ({ longer }: Judged) => (longer > 0 ? 1 : 0);
+  return {
+    longerPreferred: share(unequal.map((pair) => agreement(pair.p, side(pair)))),
+    longerRight: share(unequal.map((pair) => (pair.answer === side(pair) ? 1 : 0))),
+    correlation: pearson(
+      judged.map(({ p, answer }) => p - answer),
+      judged.map(({ longer }) => longer),
+    ),
+  };
+}
+
+/** The pairs with the smallest draws have their known answer exchanged; a label finds one by contradicting it. */
+function plantedFlips(judged: readonly Judged[], flips: number, seed: number): Audit["flips"] {
+  const draw = new Map(
+    judged.map(({ key }) => [key, randomStream({ seed, stage: "audit-flip", item: key }).uniform(0)]),
+  );
+  const planted = new Set(
+    [...draw]
+      .sort(([, one], [, other]) => one - other)
+      .slice(0, Math.round(flips * judged.length))
+      .map(([key]) => key),
+  );
+  const contradicted = (pair: Judged) => {
+    const stated = planted.has(pair.key) ? ((1 - pair.answer) as 0 | 1) : pair.answer;
+    return 1 - agreement(pair.p, stated);
+  };
+  return {
+    planted: planted.size,
+    found: share(judged.filter(({ key }) => planted.has(key)).map(contradicted)),
+    falseAlarms: share(judged.filter(({ key }) => !planted.has(key)).map(contradicted)),
+  };
+}
+
+function gateOf({ value, interval: [low, high], n }: Estimate, { chance, override }: AuditSettings): Gate {
+  const passed = n > 0 && low > chance;
+  const figures = `accuracy ${value.toFixed(3)} on ${n} pairs, 95 % interval ${low.toFixed(3)} to ${high.toFixed(3)}`;
+  const reasons =
+    n === 0
+      ? ["no pair with a known answer was labelled"]
+      : [`${figures}: ${passed ? "clears" : high < chance ? "lies below" : "does not clear"} chance (${chance})`];
+  if (!passed && override) reasons.push("the labels are used all the same, since the recipe overrides the gate");
+  return { passed, overridden: !passed && override, open: passed || override, reasons };
+}

@@ -1,0 +1,121 @@
+import type { LanguageModel } from "@tenet/lm";
+import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
+import type { PairRow } from "../data/index.ts";
+import { type StageCall, scoreEach } from "./ask.ts";
+import type { LabelSettings } from "./label.ts";
+import { askingWay, choicePrompt, letters } from "./question.ts";
+
+/** Who violates the constitution, before anybody is asked what is better. METHODS §3, constitution first. */
+export interface FirstVerdict {
+  readonly finding: "neither" | "only a" | "only b" | "both" | "both severely";
+  /** What was found in each, for `explanation`. */
+  readonly record: { readonly a: Found[]; readonly b: Found[] };
+  /** Why the critic could not be asked. */
+  readonly refused?: string;
+}
+
+/** A type, not an interface: it is JSON in `explanation`. */
+type Found = { principle: string; by: "checks" | "critic"; severity: number; why: string };
+
+interface Pair {
+  readonly row: PairRow;
+  readonly principles: readonly Principle[];
+}
+
+/**
+ * Verdicts on both responses of pairs: the checks of the whole constitution and, where asked for, a critic on the principles
+ * drawn for the pair. The critic is asked "yes" or "no" in both orders; a mean probability of "yes" above ½ is a violation of
+ * that severity. Nothing is asked when `by` is "off".
+ */
+export async function firstVerdicts<P extends Pair>(
+  pairs: readonly P[],
+  {
+    constitution,
+    critic,
+    settings: { by, severeFrom },
+    call,
+  }: {
+    readonly constitution: Constitution;
+    readonly critic: LanguageModel;
+    readonly settings: LabelSettings["constitutionFirst"];
+    readonly call: StageCall;
+  },
+): Promise<Map<P, FirstVerdict>> {
+  if (by === "off") return new Map();
+  const found = new Map(
+    pairs.map((pair): [P, { a: Found[]; b: Found[]; refused?: string }] => [pair, { a: [], b: [] }]),
+  );
+  if (by === "checks" || by === "both")
+    for (const [{ row }, record] of found)
+      for (const side of ["a", "b"] as const) {
+        const results = runChecks(constitution, { prompt: row.prompt, response: row[side] });
+        for (const { principle, severity, why } of violations(results).violated)
+          record[side].push({ principle, by: "checks", severity, why });
+      }
+  if (by === "critic" || by === "both") await askCritic(found, critic, call);
+  return new Map(
+    [...found].map(([pair, { a, b, refused }]) => {
+      const worst = (side: readonly Found[]) => Math.max(...side.map(({ severity }) => severity));
+      let finding: FirstVerdict["finding"] = "neither";
+      if (a.length > 0 && b.length > 0) finding = Math.min(worst(a), worst(b)) >= severeFrom ? "both severely" : "both";
+      else if (a.length > 0) finding = "only a";
+      else if (b.length > 0) finding = "only b";
+      return [pair, { finding, record: { a, b }, ...(refused === undefined ? {} : { refused }) }];
+    }),
+  );
+}
+
+async function askCritic<P extends Pair>(
+  found: ReadonlyMap<P, { a: Found[]; b: Found[]; refused?: string }>,
+  critic: LanguageModel,
+  call: StageCall,
+): Promise<void> {
+  const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}), critic.id);
+  // One request per response, principle and order; equal ones are asked once.
+  const asked = new Map<string, { question: Parameters<typeof choicePrompt>[1]; yes: number }>();
+  const keyOf = (question: object) => JSON.stringify(question);
+  const questionsOf = (row: PairRow, side: "a" | "b", { text }: Principle) =>
+    ([0, 1] as const).map((yes) => ({
+      question: {
+        prompt: [...row.prompt, { role: "assistant" as const, content: row[side] }],
+        question: `The principle is: ${text}\nDoes the assistant's last response break this principle?`,
+        options: yes === 0 ? (["Yes.", "No."] as const) : (["No.", "Yes."] as const),
+      },
+      yes,
+    }));
+  for (const { row, principles } of found.keys())
+    for (const principle of principles)
+      for (const side of ["a", "b"] as const)
+        for (const each of questionsOf(row, side, principle)) asked.set(keyOf(each), each);
+
+  const keys = [...asked.keys()];
+  const requests = [...asked.values()].map(({ question }) => ({
+    prompt: choicePrompt([], question, way),
+    continuations: [...letters],
+  }));
+  const pYes = new Map<string, number | { refused: string }>();
+  for await (const answer of scoreEach(critic, requests, call)) {
+    const key = keys[answer.request]!;
+    if ("refused" in answer) pYes.set(key, { refused: answer.refused });
+    else {
+      const { yes } = asked.get(key)!;
+      pYes.set(key, 1 / (1 + Math.exp(answer.value[1 - yes]!.logprob - answer.value[yes]!.logprob)));
+    }
+  }
+  for (const [{ row, principles }, record] of found)
+    for (const principle of principles)
+      for (const side of ["a", "b"] as const) {
+        const [first, second] = questionsOf(row, side, principle).map((each) => pYes.get(keyOf(each))!);
+        if (typeof first === "object") record.refused = first.refused;
+        else if (typeof second === "object") record.refused = second.refused;
+        else if ((first! + second!) / 2 > 0.5) {
+          const severity = (first! + second!) / 2;
+          record[side].push({
+            principle: principle.id,
+            by: "critic",
+            severity,
+            why: `yes with p = ${severity.toFixed(3)}`,
+          });
+        }
+      }
+}

@@ -1,0 +1,113 @@
+import { type LanguageModel, randomStream } from "@tenet/lm";
+import { z } from "zod";
+import { type Outcome, type PairRow, type PromptRow, rowId } from "../data/index.ts";
+import type { JsonValue } from "../pipeline/json.ts";
+import { samplingFields } from "../pipeline/sampling.ts";
+import { generateEach, type StageCall } from "./ask.ts";
+import { plainJson } from "./json.ts";
+import { withSystem } from "./respond.ts";
+
+/** How pairs are drawn. The defaults are the paper's and are written here only. */
+export const pairSettingsSchema = z.strictObject({
+  samples: z.int().min(1).default(2).describe("responses per prompt from each model"),
+  pairs: z
+    .enum(["one", "all"])
+    .default("one")
+    .describe("`one`: the first two responses that differ; `all`: every two that differ; two models: one of each"),
+  system: z.string().min(1).optional().describe("system prompt of the models"),
+  sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("sampling of the responses"),
+});
+export type PairSettings = z.output<typeof pairSettingsSchema>;
+
+export interface PairOptions extends z.input<typeof pairSettingsSchema> {
+  readonly generator: LanguageModel;
+  /** Absent: both responses are the generator's. */
+  readonly second?: LanguageModel | undefined;
+  readonly seed: number;
+}
+
+/** What the pairs of a prompt depend on besides the prompt, the models and the seed. */
+export function pairsDependsOn(_row: PromptRow, options: Omit<PairOptions, "generator" | "second">): JsonValue {
+  return plainJson(settingsOf(options));
+}
+
+/**
+ * Pairs of responses to compare. METHODS §3.
+ *
+ * Which of two stands as `a` is drawn by (seed, prompt), so that neither place means anything. Empty and withheld responses take part in
+ * no pair; a prompt without two different responses is set aside. Yields a prompt's pairs once every model has answered it.
+ * Errors: those of `LanguageModel.generate`.
+ */
+export async function* makePairs(
+  rows: readonly PromptRow[],
+  options: PairOptions,
+  call: StageCall = {},
+): AsyncGenerator<Outcome<PairRow>> {
+  const settings = settingsOf(options);
+  const { generator, second, seed } = options;
+  const models = second === undefined ? [generator] : [generator, second];
+  const replies = rows.map((): { model: number; text: string }[] => []);
+  const refused = new Map<number, string>();
+  for (const [model, speaker] of models.entries()) {
+    const last = model === models.length - 1;
+    const requests = rows.map(({ id, prompt }) => ({
+      prompt: withSystem(prompt, settings.system),
+      sampling: { ...settings.sampling, n: settings.samples, seed },
+      key: `pair:${model}:${id}`,
+    }));
+    for await (const answer of generateEach(speaker, requests, call)) {
+      const { request } = answer;
+      if ("refused" in answer) refused.set(request, answer.refused);
+      else
+        for (const { text, finishReason } of answer.value)
+          if (finishReason !== "filtered") replies[request]!.push({ model, text: text.trim() });
+      if (!last) continue;
+      const row = rows[request]!;
+      const reason = refused.get(request);
+      if (reason !== undefined) yield { input: row.id, rows: [], aside: reason };
+      else yield pairsOf(row, replies[request]!, { models, settings, seed });
+    }
+  }
+}
+
+function pairsOf(
+  { id, prompt, origin }: PromptRow,
+  replies: readonly { model: number; text: string }[],
+  { models, settings, seed }: { models: readonly LanguageModel[]; settings: PairSettings; seed: number },
+): Outcome<PairRow> {
+  const usable = replies.filter(({ text }) => text !== "");
+  const seen = new Set<string>();
+  const twos = usable
+    .flatMap((one, i) => usable.slice(i + 1).map((other) => [one, other] as const))
+    .filter(([one, other]) => one.text !== other.text && (models.length === 1 || one.model !== other.model))
+    .filter(([one, other]) => {
+      const texts = JSON.stringify([one.text, other.text].sort());
+      return !seen.has(texts) && seen.add(texts);
+    });
+  if (twos.length === 0) {
+    const aside = usable.length < 2 ? "fewer than two responses that are not empty" : "all responses are equal";
+    return { input: id, rows: [], aside };
+  }
+  const chosen = settings.pairs === "one" ? twos.slice(0, 1) : twos;
+  const rows = chosen.map(([one, other]): PairRow => {
+    const { uniform } = randomStream({ seed, stage: "pair", item: JSON.stringify([id, one.text, other.text]) });
+    const [a, b] = uniform(0) < 0.5 ? [one, other] : [other, one];
+    return {
+      id: rowId("pair", prompt, a.text, b.text),
+      prompt,
+      a: a.text,
+      b: b.text,
+      origin: { ...origin, models: { a: models[a.model]!.id, b: models[b.model]!.id }, seed, parents: [id] },
+    };
+  });
+  return { input: id, rows };
+}
+
+function settingsOf({
+  generator: _,
+  second: __,
+  seed: ___,
+  ...settings
+}: Partial<Pick<PairOptions, "generator">> & Omit<PairOptions, "generator">): PairSettings {
+  return pairSettingsSchema.parse(settings);
+}

@@ -1,0 +1,108 @@
+import { type Capabilities, CapabilityError, type Message, type Prompt } from "@tenet/lm";
+import { z } from "zod";
+
+/*
+ * The multiple-choice question of METHODS §3: conversation, principle's question, both responses as options, and the letter
+ * read off as a log-probability. What all questions of a run share comes first, so that an engine computes it once.
+ */
+
+/** A question with its answer, for the labeller to imitate. */
+export const labelDemonstrationSchema = z.strictObject({
+  prompt: z.string().min(1).describe("what the person says"),
+  question: z.string().min(1).describe("which of the responses is better, and in which respect"),
+  better: z.string().min(1).describe("the response that the answer names"),
+  worse: z.string().min(1),
+  reasoning: z.string().min(1).optional().describe("why, for labellers that reason before they answer"),
+});
+export type LabelDemonstration = z.output<typeof labelDemonstrationSchema>;
+
+export interface Question {
+  readonly prompt: readonly Message[];
+  readonly question: string;
+  /** Texts of options (A) and (B). */
+  readonly options: readonly [string, string];
+}
+
+export interface AskingWay {
+  /** Conversation by the model's chat format, or the same as plain text. */
+  readonly chat: boolean;
+  /** Whether the reply can be begun for the model. */
+  readonly prefill: boolean;
+}
+
+/** The letters whose log-probabilities are compared. Single tokens in every vocabulary in use, behind "(" as behind a turn's start. */
+export const letters = ["A", "B"] as const;
+
+/**
+ * How a model can be asked, from what it can do; single-token options are enough.
+ * Errors: CapabilityError for a model that gives no log-probabilities of options at all.
+ */
+export function askingWay({ score, prefill }: Capabilities, id: string): AskingWay {
+  if (score.chat !== "none") return { chat: true, prefill };
+  if (score.raw !== "none") return { chat: false, prefill: true };
+  throw new CapabilityError(
+    "score",
+    `${id} gives no log-probabilities, and labels are read from them: choose another labeller, or a server that reports them`,
+  );
+}
+
+/** Demonstrations with the right answer on (A) and on (B) in turn, so that neither letter is the likelier one. */
+export function demonstrationTurns(
+  demonstrations: readonly LabelDemonstration[],
+  { reasoning }: { readonly reasoning: boolean },
+): Message[] {
+  return demonstrations.flatMap((demonstration, i): Message[] => {
+    const { prompt, question, better, worse } = demonstration;
+    const first = i % 2 === 0;
+    const options = first ? ([better, worse] as const) : ([worse, better] as const);
+    const why = reasoning && demonstration.reasoning !== undefined ? `${demonstration.reasoning}\n\n` : "";
+    return [
+      { role: "user", content: questionText({ prompt: [{ role: "user", content: prompt }], question, options }) },
+      { role: "assistant", content: `${why}${answerOpening}${letters[first ? 0 : 1]})` },
+    ];
+  });
+}
+
+const answerOpening = "The answer is: (";
+const roles = { system: "System", user: "Human", assistant: "Assistant" } as const;
+
+/** The words of a question. */
+export function questionText({ prompt, question, options }: Question): string {
+  const turns = prompt.map(({ role, content }) => `${roles[role]}: ${content}`);
+  return [
+    "Consider this conversation between a person and an assistant:",
+    ...turns,
+    `${question} Answer with the letter of the option.`,
+    `Options:\n(A) ${options[0]}\n(B) ${options[1]}`,
+  ].join("\n\n");
+}
+
+/** The prompt behind which the letters are scored; `reasoning` is what the labeller thought before. */
+export function choicePrompt(
+  shared: readonly Message[],
+  question: Question,
+  way: AskingWay,
+  reasoning?: string | undefined,
+): Prompt {
+  const user: Message = { role: "user", content: questionText(question) };
+  const thought = reasoning === undefined ? "" : `${reasoning}\n\n`;
+  if (way.prefill) return render([...shared, user, { role: "assistant", content: `${thought}${answerOpening}` }], way);
+  const closing = "The answer, A or B, is:";
+  if (reasoning === undefined) return render([...shared, { ...user, content: `${user.content}\n\n${closing}` }], way);
+  return render([...shared, user, { role: "assistant", content: reasoning }, { role: "user", content: closing }], way);
+}
+
+/** The prompt that asks for the reasoning alone. */
+export function reasoningPrompt(shared: readonly Message[], question: Question, way: AskingWay): Prompt {
+  const content = `${questionText(question)}\n\nThe answer comes last. First say, step by step, what speaks for each option.`;
+  return render([...shared, { role: "user", content }], way);
+}
+
+/** Where reasoning ends: the labeller goes on to its answer, which is read separately. */
+export const reasoningStop = "The answer is";
+
+function render(messages: readonly Message[], { chat }: AskingWay): Prompt {
+  if (chat) return [...messages];
+  const turns = messages.map(({ role, content }) => `${roles[role]}: ${content}`);
+  return `${turns.join("\n\n")}${messages.at(-1)!.role === "assistant" ? "" : "\n\nAssistant:"}`;
+}
