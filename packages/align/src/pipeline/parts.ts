@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
+import { checkReward, constitutionHash, runChecks } from "../constitution/index.ts";
 import {
   type ChainRow,
   type ExampleRow,
@@ -18,6 +19,10 @@ import {
   respond,
   respondDependsOn,
 } from "../feedback/index.ts";
+import { constitutionalReward, preferenceReward, rewardFrom } from "../reward/index.ts";
+import { policySettingsSchema, trainPolicy } from "../train/policy.ts";
+import { preferenceSettingsSchema, trainPreference } from "../train/preference.ts";
+import { openPreferenceModel } from "../train/preference-model.ts";
 import { sftSettingsSchema, trainSft } from "../train/sft.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
@@ -215,6 +220,102 @@ export function supervisedStage(
         signal,
         ...deviceOf(options),
       });
+    },
+  });
+}
+
+/** A preference model: rankings first where there are any, then the labelled pairs. METHODS §4. */
+export function preferenceModelStage(
+  { recipe: { preferenceModel }, options }: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    readonly rankings?: Stage<StoredRows<PreferenceRow>> | undefined;
+  },
+): Stage<ModelValue> {
+  const { name, base, pairs, rankings } = part;
+  const settings = preferenceSettingsSchema.parse(pick(preferenceModel ?? {}, preferenceSettingsSchema.shape));
+  return trainingStage({
+    name,
+    title: "preference model",
+    kind: "preference-model",
+    version: 1,
+    inputs: { pairs, ...(rankings && { rankings }) } as { pairs: typeof pairs; rankings: typeof pairs },
+    base,
+    settings,
+    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
+      const model = await models.base(source.reference);
+      const { path, report } = yield* trainPreference({
+        model,
+        rows: [...inputs.pairs.rows()],
+        ...(rankings ? { pretraining: [...inputs.rankings.rows()] } : {}),
+        settings,
+        seed,
+        folder,
+        from: source.adapter,
+        signal,
+        ...deviceOf(options),
+      });
+      return { kind: "adapter", path, report };
+    },
+  });
+}
+
+/** Reinforcement learning (or DPO, or best of n) from a reward. METHODS §5. */
+export function policyStage(
+  { recipe: { policy }, constitution, options }: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    readonly preferenceModel: Stage<ModelValue>;
+  },
+): Stage<ModelValue> {
+  const { name, base, prompts, pairs, preferenceModel } = part;
+  const settings = policySettingsSchema.parse(policy);
+  const judged = "reward" in settings && settings.reward.constitution > 0;
+  return trainingStage({
+    name,
+    title: `reinforcement learning (${settings.algorithm})`,
+    kind: "policy",
+    version: 1,
+    inputs: { prompts, pairs, preferenceModel },
+    base,
+    settings: [settings, judged ? constitutionHash(constitution) : null],
+    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
+      const model = await models.base(source.reference);
+      const judge = inputs.preferenceModel.source;
+      if (judge.type !== "local" || judge.adapter === undefined)
+        throw new TypeError("a preference model is an adapter");
+      const scorer = await openPreferenceModel(model, judge.adapter, deviceOf(options));
+      try {
+        const reward =
+          "reward" in settings
+            ? rewardFrom(settings.reward, {
+                preference: preferenceReward(scorer),
+                constitution: constitutionalReward(({ prompt, response }) =>
+                  checkReward(constitution, runChecks(constitution, { prompt, response })),
+                ),
+              })
+            : undefined;
+        return yield* trainPolicy({
+          model,
+          settings,
+          seed,
+          folder,
+          from: source.adapter,
+          prompts: [...inputs.prompts.rows()],
+          rows: [...inputs.pairs.rows()],
+          reward,
+          valueFrom: judge.adapter,
+          signal,
+          ...deviceOf(options),
+        });
+      } finally {
+        await scorer.close();
+      }
     },
   });
 }

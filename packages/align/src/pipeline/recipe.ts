@@ -1,6 +1,8 @@
 import { endpointSettingsSchema } from "@tenet/lm";
 import { z } from "zod";
 import { critiqueSettingsSchema, examplesSettingsSchema } from "../feedback/index.ts";
+import { policySettingsSchema } from "../train/policy.ts";
+import { preferenceSettingsSchema } from "../train/preference.ts";
 import { sftSettingsSchema } from "../train/sft.ts";
 import { samplingFields } from "./sampling.ts";
 
@@ -58,10 +60,23 @@ const supervisedSchema = z.strictObject({
     .describe("examples that keep the model helpful, mixed in"),
 });
 
+const preferenceModelSchema = z.strictObject({
+  ...preferenceSettingsSchema.shape,
+  pretrain: datasetSchema.optional().describe("rankings to learn from first, such as a StackExchange dump"),
+  human: z
+    .strictObject({
+      ...datasetFields,
+      ratio: z.number().positive().optional().describe("pairs of it for each machine label; all of them by default"),
+    })
+    .optional()
+    .describe("pairs labelled by people, mixed with the machine's"),
+});
+
 const evaluateSchema = z.strictObject({
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("sampling of the replies to held-out prompts"),
   samples: z.int().min(1).default(1).describe("replies to each held-out prompt"),
-  neutral: path.optional().describe("texts whose perplexity tells what alignment cost: JSON Lines with `text`"),
+  neutral: path.optional().describe("texts whose perplexity tells what alignment cost: a list in YAML or JSON"),
+  divergence: z.boolean().default(true).describe("estimate the KL of each checkpoint to the first, on its own replies"),
 });
 
 export const recipeSchema = z.strictObject({
@@ -92,6 +107,10 @@ export const recipeSchema = z.strictObject({
     .describe("who does what"),
   seed: z.int().min(0).default(0).describe("of every draw"),
   supervised: supervisedSchema.prefault({}).describe("responses, critique and revision, and fine-tuning on them"),
+  preferenceModel: preferenceModelSchema.optional().describe("what is preferred, as a model"),
+  policy: policySettingsSchema
+    .optional()
+    .describe("reinforcement learning; without it the run ends with the supervised model"),
   evaluate: evaluateSchema.prefault({}).describe("the scorecard"),
 });
 

@@ -1,3 +1,4 @@
+import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import {
   chainsStage,
   examplesStage,
@@ -10,11 +11,10 @@ import {
 } from "./parts.ts";
 import type { Recipe } from "./recipe.ts";
 import type { Stage } from "./stages.ts";
-import type { ModelValue } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
 export interface Arrangement {
-  readonly checkpoints: readonly { readonly id: string; readonly label: string; readonly model: Stage<ModelValue> }[];
+  readonly checkpoints: readonly CheckpointPart[];
   /** Every stage that is to be executed, the checkpoints' among them. */
   readonly targets: readonly Stage[];
 }
@@ -52,11 +52,20 @@ export function sequential(context: PartContext): Arrangement {
           },
         ]);
   const sl = supervisedStage(context, { name: "supervised", base, examples });
-  return {
-    checkpoints: [
-      { id: "base", label: "Base", model: base },
-      { id: "sl", label: "SL-CAI", model: sl },
-    ],
-    targets: [sl],
-  };
+  const checkpoints = [
+    { id: "base", label: "Base", model: base },
+    { id: "sl", label: "SL-CAI", model: sl },
+  ];
+  const { heldOut } = recipe.prompts;
+  const scorecard =
+    heldOut === undefined
+      ? []
+      : [
+          scorecardStage(context, {
+            checkpoints,
+            chains,
+            heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
+          }),
+        ];
+  return { checkpoints, targets: [sl, ...scorecard] };
 }

@@ -1,0 +1,242 @@
+import { hashOf } from "@tenet/runs";
+import { z } from "zod";
+import { constitutionHash, runChecks } from "../constitution/index.ts";
+import { type ChainRow, type Origin, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
+import { readDocument } from "../document/index.ts";
+import {
+  assembleScorecard,
+  type CheckpointEvidence,
+  type LabelHealth,
+  type SampleLogprobs,
+  type Scorecard,
+  scoreResponses,
+  scoreTexts,
+  type TextScore,
+} from "../evaluate/index.ts";
+import { openPreferenceModel } from "../train/preference-model.ts";
+import { chartsOf } from "./charts.ts";
+import { type PartContext, responsesStage } from "./parts.ts";
+import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
+import type { ModelValue, Report, StoredRows } from "./values.ts";
+
+/** A model on its way, as the scorecard names it. */
+export interface CheckpointPart {
+  readonly id: string;
+  readonly label: string;
+  readonly model: Stage<ModelValue>;
+}
+
+interface TextRow {
+  readonly id: string;
+  readonly origin: Origin;
+  readonly text: string;
+}
+
+/** Texts that have nothing to do with the constitution: a list in YAML or JSON. */
+export function textsStage(name: string, path: string): Stage<StoredRows<TextRow>> {
+  const read = async () => (await readDocument(path, z.array(z.string().trim().min(1)).min(1))).value;
+  return rowsStage<TextRow>({
+    name,
+    title: "neutral texts",
+    kind: "texts",
+    version: 1,
+    settings: read,
+    async *make() {
+      for (const text of await read()) yield { row: { id: rowId("text", text), origin: { parents: [] }, text } };
+    },
+  });
+}
+
+/** What is looked at of one checkpoint. */
+interface Looked {
+  readonly responses: Stage<StoredRows<ResponseRow>>;
+  readonly texts?: Stage<StoredRows<TextScore>>;
+  /** The checkpoint's replies under itself and under the first one; the first has none. */
+  readonly logprobs?: {
+    readonly policy: Stage<StoredRows<SampleLogprobs>>;
+    readonly reference: Stage<StoredRows<SampleLogprobs>>;
+  };
+}
+
+export interface ScorecardParts {
+  readonly checkpoints: readonly CheckpointPart[];
+  readonly heldOut: Stage<StoredRows<PromptRow>>;
+  readonly chains?: Stage<StoredRows<ChainRow>>;
+  readonly audit?: Stage<Report<LabelHealth>>;
+  readonly preferenceModel?: Stage<ModelValue>;
+}
+
+/** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
+export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
+  const { recipe, constitution } = context;
+  const { checkpoints, heldOut, chains, audit, preferenceModel } = parts;
+  const { sampling, samples, neutral, divergence } = recipe.evaluate;
+  const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
+  const [first] = checkpoints;
+  const looked = checkpoints.map(({ id, label, model }): Looked => {
+    const responses = responsesStage(context, {
+      name: `answers of ${id}`,
+      title: `replies of ${label} to held-out prompts`,
+      prompts: heldOut,
+      model,
+      sampling: { ...sampling, n: samples },
+    });
+    return {
+      responses,
+      ...(texts ? { texts: textScoresStage(`texts under ${id}`, texts, model) } : {}),
+      ...(divergence && first && id !== first.id
+        ? {
+            logprobs: {
+              policy: logprobsStage(`answers of ${id} under ${id}`, responses, model),
+              reference: logprobsStage(`answers of ${id} under ${first.id}`, responses, first.model),
+            },
+          }
+        : {}),
+    };
+  });
+  const inputs: Record<string, Stage> = {
+    ...(chains && { chains }),
+    ...(audit && { audit }),
+    ...(preferenceModel && { preferenceModel }),
+  };
+  for (const [i, { id, model }] of checkpoints.entries()) {
+    const { responses, texts: scored, logprobs } = looked[i]!;
+    Object.assign(inputs, { [`model ${id}`]: model, [`answers ${id}`]: responses });
+    if (scored) inputs[`texts ${id}`] = scored;
+    if (logprobs) Object.assign(inputs, { [`policy ${id}`]: logprobs.policy, [`reference ${id}`]: logprobs.reference });
+  }
+  return reportStage({
+    name: "scorecard",
+    title: "scorecard on held-out prompts",
+    kind: "scorecard",
+    version: 1,
+    inputs,
+    settings: {
+      constitution: constitutionHash(constitution),
+      checkpoints: checkpoints.map(({ id, label }) => [id, label]),
+    },
+    async make(_, stage) {
+      const evidence: CheckpointEvidence[] = [];
+      for (const [i, { id, label, model }] of checkpoints.entries()) {
+        const { responses, texts: scored, logprobs } = looked[i]!;
+        const rows = [...stage.value(responses).rows()];
+        const value = stage.value(model);
+        evidence.push({
+          id,
+          label,
+          model: nameOf(value),
+          ...(value.source.type === "local" && value.source.adapter !== undefined ? { adapter: value.hash } : {}),
+          responses: rows.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
+          ...(scored ? { texts: [...stage.value(scored).rows()] } : {}),
+          ...(logprobs
+            ? {
+                logprobs: {
+                  policy: [...stage.value(logprobs.policy).rows()],
+                  reference: [...stage.value(logprobs.reference).rows()],
+                },
+              }
+            : {}),
+          ...(preferenceModel ? { proxy: await proxyScores(stage, stage.value(preferenceModel), rows) } : {}),
+        });
+      }
+      return assembleScorecard({
+        title: context.name,
+        constitution,
+        seed: recipe.seed,
+        checkpoints: evidence,
+        proxyName: "preference model",
+        ...(audit ? { labelHealth: [stage.value(audit).value] } : {}),
+        charts: chartsOf(stage.store.metrics(stage.run.id)),
+        ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
+        costs: costsOf(stage),
+        provenance: {
+          command: `tenet run ${context.file}`,
+          seed: recipe.seed,
+          hashes: {
+            recipe: hashOf(context.written),
+            constitution: constitutionHash(constitution),
+            ...Object.fromEntries(checkpoints.map(({ id, model }) => [id, stage.value(model).hash])),
+            "held-out prompts": stage.value(heldOut).hash,
+          },
+          versions: stage.run.info.versions,
+          models: Object.fromEntries(checkpoints.map(({ id, model }) => [id, nameOf(stage.value(model))])),
+          notes: [],
+        },
+      });
+    },
+  });
+}
+
+/** A model as people know it: no path of this machine. */
+function nameOf({ source, hash }: ModelValue): string {
+  if (source.type === "endpoint") return source.settings.model ?? source.settings.baseUrl;
+  const name = source.reference.split(/[/\\]/).at(-1)!;
+  return source.adapter === undefined ? name : `${name}+${hash.slice(0, 8)}`;
+}
+
+async function proxyScores(
+  { models }: StageContext,
+  value: ModelValue,
+  rows: readonly ResponseRow[],
+): Promise<ReadonlyMap<string, number>> {
+  const { source } = value;
+  if (source.type !== "local" || source.adapter === undefined) throw new TypeError("a preference model is an adapter");
+  const model = await openPreferenceModel(await models.base(source.reference), source.adapter);
+  try {
+    const scores = await model.score(rows);
+    return new Map(rows.map(({ id }, i) => [id, scores[i]!]));
+  } finally {
+    await model.close();
+  }
+}
+
+function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof assembleScorecard>[0]["costs"]> {
+  const usage = store.usage(run.id);
+  return store.stages(run.id).map(({ name, seconds, rows, kind }) => {
+    const spent = usage.filter(({ stage }) => stage === name);
+    const sum = (of: (one: (typeof spent)[number]) => number) => spent.reduce((total, one) => total + of(one), 0);
+    const usd = spent.some(({ dollars }) => dollars !== undefined) ? { usd: sum(({ dollars = 0 }) => dollars) } : {};
+    return {
+      name,
+      promptTokens: sum(({ promptTokens }) => promptTokens),
+      completionTokens: sum(({ completionTokens }) => completionTokens),
+      seconds,
+      ...usd,
+      ...(kind === "label" ? { labels: rows } : {}),
+    };
+  });
+}
+
+function textScoresStage(
+  name: string,
+  over: Stage<StoredRows<TextRow>>,
+  model: Stage<ModelValue>,
+): Stage<StoredRows<TextScore>> {
+  return itemStage<TextRow, TextScore>({
+    name,
+    title: "log-probabilities of neutral texts",
+    kind: "score-texts",
+    version: 1,
+    over,
+    models: { scored: model },
+    dependsOn: () => null,
+    run: (rows, { scored }, call) => scoreTexts(rows, { model: scored! }, call),
+  });
+}
+
+function logprobsStage(
+  name: string,
+  over: Stage<StoredRows<ResponseRow>>,
+  model: Stage<ModelValue>,
+): Stage<StoredRows<SampleLogprobs>> {
+  return itemStage<ResponseRow, SampleLogprobs>({
+    name,
+    title: "log-probabilities of replies",
+    kind: "score-responses",
+    version: 1,
+    over,
+    models: { scored: model },
+    dependsOn: () => null,
+    run: (rows, { scored }, call) => scoreResponses(rows, { model: scored! }, call),
+  });
+}
