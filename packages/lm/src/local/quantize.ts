@@ -12,7 +12,8 @@ export type MatrixProduct = (x: Tensor, name: string) => Tensor;
 export interface Quantized {
   readonly values: Int8Array | Uint8Array;
   readonly scales: Float32Array;
-  readonly zeros: Uint8Array;
+  /** Empty where there are none. */
+  readonly offsets: Float32Array;
 }
 
 /**
@@ -32,37 +33,44 @@ export function quantizeInt8(w: Float32Array, [out, width]: readonly [number, nu
       values[i * out + row] = Math.max(-127, Math.min(127, value));
     }
   }
-  return { values, scales, zeros: new Uint8Array(0) };
+  return { values, scales, offsets: new Float32Array(0) };
 }
 
+/** Levels a block's values may be spread over, from all 16 down: blocks that were quantised before leave some out. */
+const mostSteps = 15;
+const fewestSteps = 8;
+
 /**
- * Rows of a matrix [out, in] in 4 bits: w ≈ (values − zero) · scale, 32 weights of a row having a scale and a zero, so
- * that 0 … 15 spans them and zero itself. Two values a byte, the lower half first. in is a multiple of 32.
+ * Rows of a matrix [out, in] in 4 bits: w ≈ (values − 8) · scale + offset, 32 weights of a row having a scale and an
+ * offset. The block's least value is level 0 and its largest the level that fits the others best, so that weights which
+ * stood on such a grid (GGUF's 4-bit types) are kept as they are but for rounding. Two values a byte, the lower half
+ * first. in is a multiple of 32.
  */
 export function quantizeInt4(w: Float32Array, [out, width]: readonly [number, number]): Quantized {
-  const blocks = width / int4Block;
-  const zeroBytes = Math.ceil(blocks / 2);
-  const scales = new Float32Array(out * blocks);
+  const count = (out * width) / int4Block;
+  const scales = new Float32Array(count);
+  const offsets = new Float32Array(count);
   const values = new Uint8Array((out * width) / 2);
-  const zeros = new Uint8Array(out * zeroBytes);
-  for (let row = 0; row < out; row++)
-    for (let block = 0; block < blocks; block++) {
-      const start = row * width + block * int4Block;
-      let [low, high] = [0, 0];
-      for (let i = start; i < start + int4Block; i++) {
-        low = Math.min(low, w[i]!);
-        high = Math.max(high, w[i]!);
-      }
-      const scale = Math.fround(Math.fround(high - low) / 15) || 1;
-      const zero = Math.min(15, roundHalfEven(Math.fround(-low / scale)));
-      scales[row * blocks + block] = scale;
-      zeros[row * zeroBytes + (block >> 1)]! |= zero << (4 * (block % 2));
-      for (let i = start; i < start + int4Block; i++) {
-        const value = Math.max(0, Math.min(15, zero + roundHalfEven(Math.fround(w[i]! / scale))));
-        values[i >> 1]! |= value << (4 * (i % 2));
-      }
+  for (let block = 0; block < count; block++) {
+    const start = block * int4Block;
+    const weights = w.subarray(start, start + int4Block);
+    const low = Math.min(...weights);
+    const span = Math.max(...weights) - low;
+    let best = { scale: 1, error: Number.POSITIVE_INFINITY };
+    for (let steps = mostSteps; steps >= fewestSteps; steps--) {
+      const scale = span / steps || 1;
+      let error = 0;
+      for (const x of weights) error += ((x - low) / scale - roundHalfEven((x - low) / scale)) ** 2 * scale ** 2;
+      if (error < best.error) best = { scale, error };
     }
-  return { values, scales, zeros };
+    scales[block] = best.scale;
+    offsets[block] = low + 8 * best.scale;
+    for (let i = 0; i < int4Block; i++) {
+      const value = Math.min(mostSteps, roundHalfEven((weights[i]! - low) / best.scale));
+      values[(start + i) >> 1]! |= value << (4 * (i % 2));
+    }
+  }
+  return { values, scales, offsets };
 }
 
 function roundHalfEven(x: number): number {
@@ -100,23 +108,23 @@ export async function matrixProducts(
     return [
       { name: `${name}.int4`, dtype: "uint8", shape: [out, blocks, int4Block / 2] },
       { name: `${name}.scales`, dtype: "float32", shape: [out * blocks] },
-      { name: `${name}.zeros`, dtype: "uint8", shape: [out * Math.ceil(blocks / 2)] },
+      { name: `${name}.offsets`, dtype: "float32", shape: [out, blocks] },
     ];
   });
   const mapped = await mappedFile(checkpoint, folder, format, pieces, async function* () {
     for (const { name, shape, four } of matrices) {
       const w = await checkpoint.read(name);
-      const { values, scales, zeros } = four ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
+      const { values, scales, offsets } = four ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
       yield [`${name}.${four ? "int4" : "int8"}`, values] satisfies [string, TypedData];
       yield [`${name}.scales`, scales] satisfies [string, TypedData];
-      if (four) yield [`${name}.zeros`, zeros] satisfies [string, TypedData];
+      if (four) yield [`${name}.offsets`, offsets] satisfies [string, TypedData];
     }
   });
   const quantized = new Map(matrices.map((matrix) => [matrix.name, matrix]));
   return (x, name) => {
     const part = (kind: string) => mapped.get(`${name}.${kind}`)!;
     return quantized.get(name)!.four
-      ? int4Matmul(x, part("int4"), part("scales"), part("zeros"))
+      ? int4Matmul(x, part("int4"), part("scales"), part("offsets"))
       : int8Matmul(x, part("int8"), part("scales"));
   };
 }

@@ -3,8 +3,8 @@ import { GradientError } from "../errors.ts";
 import { op, reject } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { cast } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
-import { concat, expandDims, reshape, slice } from "./shape.ts";
+import { addMatmul, matmul } from "./matmul.ts";
+import { concat, expandDims, reshape } from "./shape.ts";
 
 function requireMatrix(x: Tensor, inner: number): void {
   if (x.dtype !== "float32" || x.rank !== 2 || x.dim(1) !== inner)
@@ -66,18 +66,20 @@ export function int8Matmul(x: Tensor, w: Tensor, scales: Tensor): Tensor {
   return eightBits.one([x, w, scales], undefined);
 }
 
-/** Weights of a column that share a scale and a zero in `int4Matmul`. */
+/** Weights of a row of the matrix that share a scale and an offset in `int4Matmul`. */
 export const int4Block = 32;
 
+/** The level that stands for a block's offset. */
+const middleLevel = 8;
+
 const fourBits = op<undefined, "int4Matmul">("int4Matmul", {
-  infer([x, w, scales, zeros]) {
+  infer([x, w, scales]) {
     if (w!.rank !== 3 || w!.shape.some((dim) => typeof dim !== "number" || dim === 0) || w!.dim(2) !== int4Block / 2)
       reject(`expected weights of static sizes [out, in / ${int4Block}, ${int4Block / 2}], got ${w}`);
     const [columns, blocks] = w!.shape as [number, number];
     requireMatrix(x!, blocks * int4Block);
     requireShape("weights", w!, "uint8", w!.shape);
     requireShape("scales", scales!, "float32", [columns * blocks]);
-    requireShape("zeros", zeros!, "uint8", [columns * Math.ceil(blocks / 2)]);
     return { dtype: "float32", shape: [x!.dim(0), columns] };
   },
   lower(g, operands, _attrs, node) {
@@ -86,40 +88,33 @@ const fourBits = op<undefined, "int4Matmul">("int4Matmul", {
     const attributes = { bits: 4, block_size: int4Block, accuracy_level: 4 };
     return g.call("com.microsoft.MatMulNBits", operands, { N: columns, K: blocks * int4Block, ...attributes });
   },
-  grad({ dy, x: [, w, scales, zeros], needs }) {
+  grad({ dy, x: [, w, scales], needs }) {
     needsNoWeightGradient(needs);
-    return [matmul(dy, int4Values(w!, scales!, zeros!)), null, null, null];
+    return [matmul(dy, int4Values(w!, scales!)), null, null];
   },
 });
 
 export { fourBits as int4MatmulOp };
 
 /**
- * x · Wᵀ with W in 4 bits, blocks of 32 along a row of W having a scale and a zero: W[j, i] = (w − zero) · scale.
- * On the CPU rows of x are rounded to 8 bits in blocks of 32 too.
+ * x · Wᵀ with W in 4 bits, blocks of 32 along a row of W having a scale and an offset: W[j, i] = (w − 8) · scale + offset.
+ * On the CPU rows of x are rounded to 8 bits in blocks of 32, but for the offsets, which meet the blocks' sums as they are.
  * x float32 [rows, in], w uint8 [out, in / 32, 16] (the lower half of a byte first), scales float32 [out · in / 32],
- * zeros uint8 [out · ⌈in / 64⌉] (two a byte) → float32 [rows, out].
+ * offsets float32 [out, in / 32] → float32 [rows, out].
  * Source: ONNX Runtime's MatMulNBits. @throws ShapeError
  */
-export function int4Matmul(x: Tensor, w: Tensor, scales: Tensor, zeros: Tensor): Tensor {
-  return fourBits.one([x, w, scales, zeros], undefined);
+export function int4Matmul(x: Tensor, w: Tensor, scales: Tensor, offsets: Tensor): Tensor {
+  const y = fourBits.one([x, w, scales], undefined);
+  const sums = reshape(x, [x.dim(0), w.dim(1), int4Block]).sum(-1);
+  return addMatmul(y, sums, offsets, { transB: true });
 }
 
-/** The matrix that 4-bit weights stand for: [out, in]. */
-function int4Values(w: Tensor, scales: Tensor, zeros: Tensor): Tensor {
+/** The matrix that 4-bit weights stand for, offsets left out: [out, in]. */
+function int4Values(w: Tensor, scales: Tensor): Tensor {
   const [columns, blocks] = w.shape as [number, number, number];
-  const half = Math.ceil(blocks / 2);
-  const zero = slice(reshape(halves(zeros), [columns, 2 * half]), 1, 0, blocks);
-  const each = (x: Tensor) => reshape(x, [columns, blocks, 1]);
-  const values = reshape(halves(w), [columns, blocks, int4Block]).sub(each(zero));
-  return reshape(values.mul(each(scales)), [columns, blocks * int4Block]);
-}
-
-/** The two halves of every byte, the lower one first: [...] → [..., 2]. */
-function halves(bytes: Tensor): Tensor {
-  const whole = cast(bytes, "int32");
-  const upper = whole.div(16);
-  return concat([expandDims(whole.sub(upper.mul(16)), bytes.rank), expandDims(upper, bytes.rank)], bytes.rank).cast(
-    "float32",
-  );
+  const bytes = cast(w, "int32");
+  const upper = bytes.div(16);
+  const levels = concat([expandDims(bytes.sub(upper.mul(16)), 3), expandDims(upper, 3)], 3).cast("float32");
+  const values = reshape(levels.sub(middleLevel), [columns * blocks, int4Block]).mul(expandDims(scales, 1));
+  return reshape(values, [columns, blocks * int4Block]);
 }

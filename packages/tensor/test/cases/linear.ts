@@ -63,15 +63,14 @@ export const linearCases = {
   int4Matmul: {
     make(g) {
       const [blocks, columns, rows] = [1, 1, 0].map((min, i) => g(fc.integer, { min, max: 3 - i })) as [number, number, number]; // biome-ignore format: sizes
-      const half = Math.ceil(blocks / 2);
       return {
         inputs: [
           fixed(gridFloats(g, [rows, blocks * int4Block], int4Block), 1),
           fixed(integersOf(g, "uint8", [columns, blocks, int4Block / 2], 0, 255), 0, 1, 2),
           { ...fixed(positiveFloats(g, [columns * blocks]), 0), constant: true },
-          fixed(integersOf(g, "uint8", [columns * half], 0, 255), 0),
+          fixed(anyFloats(g, [columns, blocks]), 0, 1),
         ],
-        build: (x, w, scales, zeros) => int4Matmul(x!, w!, scales!, zeros!),
+        build: (x, w, scales, offsets) => int4Matmul(x!, w!, scales!, offsets!),
       };
     },
   },
