@@ -6,7 +6,6 @@ import { readDocument } from "../document/index.ts";
 import {
   assembleScorecard,
   type CheckpointEvidence,
-  type LabelHealth,
   type SampleLogprobs,
   type Scorecard,
   scoreResponses,
@@ -15,6 +14,7 @@ import {
 } from "../evaluate/index.ts";
 import { openPreferenceModel } from "../train/preference-model.ts";
 import { chartsOf } from "./charts.ts";
+import type { AuditReport } from "./labels.ts";
 import { type PartContext, responsesStage } from "./parts.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
@@ -62,7 +62,7 @@ export interface ScorecardParts {
   readonly checkpoints: readonly CheckpointPart[];
   readonly heldOut: Stage<StoredRows<PromptRow>>;
   readonly chains?: Stage<StoredRows<ChainRow>>;
-  readonly audit?: Stage<Report<LabelHealth>>;
+  readonly audit?: Stage<Report<AuditReport>>;
   readonly preferenceModel?: Stage<ModelValue>;
 }
 
@@ -145,7 +145,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         seed: recipe.seed,
         checkpoints: evidence,
         proxyName: "preference model",
-        ...(audit ? { labelHealth: [stage.value(audit).value] } : {}),
+        ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),

@@ -108,6 +108,9 @@ function filesOf(recipe: Recipe): FilePlace[] {
   place(recipe.prompts, "heldOut", ["prompts", "heldOut"]);
   place(recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
   place(recipe.supervised, "helpful", ["supervised", "helpful"]);
+  place(recipe.feedback, "audit", ["feedback", "audit"]);
+  place(recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
+  place(recipe.preferenceModel, "human", ["preferenceModel", "human"]);
   place(recipe.evaluate, "neutral", ["evaluate", "neutral"]);
   return places;
 }

@@ -1,6 +1,12 @@
 import { endpointSettingsSchema } from "@tenet/lm";
 import { z } from "zod";
-import { critiqueSettingsSchema, examplesSettingsSchema } from "../feedback/index.ts";
+import {
+  auditSettingsSchema,
+  critiqueSettingsSchema,
+  examplesSettingsSchema,
+  labelSettingsSchema,
+  pairSettingsSchema,
+} from "../feedback/index.ts";
 import { policySettingsSchema } from "../train/policy.ts";
 import { preferenceSettingsSchema } from "../train/preference.ts";
 import { sftSettingsSchema } from "../train/sft.ts";
@@ -60,6 +66,15 @@ const supervisedSchema = z.strictObject({
     .describe("examples that keep the model helpful, mixed in"),
 });
 
+const feedbackSchema = z.strictObject({
+  pairs: pairSettingsSchema.prefault({}).describe("how pairs of replies are drawn"),
+  label: labelSettingsSchema.prefault({}).describe("how they are labelled"),
+  audit: z
+    .strictObject({ ...datasetFields, ...auditSettingsSchema.shape })
+    .optional()
+    .describe("pairs whose answer is known, on which the labeller is judged before its labels are used"),
+});
+
 const preferenceModelSchema = z.strictObject({
   ...preferenceSettingsSchema.shape,
   pretrain: datasetSchema.optional().describe("rankings to learn from first, such as a StackExchange dump"),
@@ -107,7 +122,8 @@ export const recipeSchema = z.strictObject({
     .describe("who does what"),
   seed: z.int().min(0).default(0).describe("of every draw"),
   supervised: supervisedSchema.prefault({}).describe("responses, critique and revision, and fine-tuning on them"),
-  preferenceModel: preferenceModelSchema.optional().describe("what is preferred, as a model"),
+  feedback: feedbackSchema.prefault({}).describe("pairs and labels"),
+  preferenceModel: preferenceModelSchema.prefault({}).describe("what is preferred, as a model"),
   policy: policySettingsSchema
     .optional()
     .describe("reinforcement learning; without it the run ends with the supervised model"),

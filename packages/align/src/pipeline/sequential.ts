@@ -1,16 +1,21 @@
+import type { PromptRow } from "../data/index.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
+import { auditStage, labelsStage, pairsStage } from "./labels.ts";
 import {
   chainsStage,
   examplesStage,
   fileStage,
   mixStage,
   type PartContext,
+  policyStage,
+  preferenceModelStage,
   responsesStage,
   roleStage,
   supervisedStage,
 } from "./parts.ts";
 import type { Recipe } from "./recipe.ts";
 import type { Stage } from "./stages.ts";
+import type { ModelValue, StoredRows } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
 export interface Arrangement {
@@ -23,9 +28,11 @@ export interface Arrangement {
 export function sequential(context: PartContext): Arrangement {
   const { recipe, options } = context;
   const base = roleStage("model", recipe.model, options);
+  const roles = new Map<string, Stage<ModelValue>>();
   const role = (name: keyof Recipe["roles"]) => {
     const reference = recipe.roles[name];
-    return reference === undefined ? base : roleStage(name, reference, options);
+    if (reference !== undefined && !roles.has(name)) roles.set(name, roleStage(name, reference, options));
+    return roles.get(name) ?? base;
   };
   const prompts = fileStage("prompts", "prompts to train on", recipe.prompts.train, "prompts");
   const { supervised } = recipe;
@@ -52,10 +59,12 @@ export function sequential(context: PartContext): Arrangement {
           },
         ]);
   const sl = supervisedStage(context, { name: "supervised", base, examples });
-  const checkpoints = [
+  const checkpoints: CheckpointPart[] = [
     { id: "base", label: "Base", model: base },
     { id: "sl", label: "SL-CAI", model: sl },
   ];
+  const rl = recipe.policy === undefined ? undefined : reinforced(context, { base, sl, prompts, role });
+  if (rl) checkpoints.push({ id: "rl", label: "RL-CAI", model: rl.policy });
   const { heldOut } = recipe.prompts;
   const scorecard =
     heldOut === undefined
@@ -65,7 +74,54 @@ export function sequential(context: PartContext): Arrangement {
             checkpoints,
             chains,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
+            ...(rl?.audit && { audit: rl.audit }),
+            ...(rl && { preferenceModel: rl.preferenceModel }),
           }),
         ];
-  return { checkpoints, targets: [sl, ...scorecard] };
+  return { checkpoints, targets: [...checkpoints.map(({ model }) => model), ...scorecard] };
+}
+
+/** RLAIF from the supervised model: pairs of its replies, labels, the preference model, and the policy. */
+function reinforced(
+  context: PartContext,
+  {
+    base,
+    sl,
+    prompts,
+    role,
+  }: {
+    base: Stage<ModelValue>;
+    sl: Stage<ModelValue>;
+    prompts: Stage<StoredRows<PromptRow>>;
+    role: (name: keyof Recipe["roles"]) => Stage<ModelValue>;
+  },
+) {
+  const { feedback, preferenceModel: settings } = context.recipe;
+  const judges = { labeller: role("labeller"), critic: role("critic") };
+  const audit =
+    feedback.audit === undefined
+      ? undefined
+      : auditStage(context, {
+          ...judges,
+          known: fileStage("known", "pairs with a known answer", feedback.audit, "preferences"),
+        });
+  const pairs = pairsStage(context, { name: "pairs", prompts, model: sl });
+  const machine = labelsStage(context, { name: "labels", title: "labels", pairs, ...judges, behind: audit });
+  const { human, pretrain } = settings;
+  const labelled =
+    human === undefined
+      ? machine
+      : mixStage("preferences", [
+          { name: "machine", rows: machine, ...(human.ratio !== undefined && { ratio: 1 }) },
+          {
+            name: "human",
+            rows: fileStage("human pairs", "pairs labelled by people", human, "preferences"),
+            ...(human.ratio !== undefined && { ratio: human.ratio }),
+          },
+        ]);
+  const rankings =
+    pretrain === undefined ? undefined : fileStage("rankings", "public rankings", pretrain, "preferences");
+  const preferenceModel = preferenceModelStage(context, { name: "preference model", base, pairs: labelled, rankings });
+  const policy = policyStage(context, { name: "policy", base: sl, prompts, pairs: labelled, preferenceModel });
+  return { policy, preferenceModel, audit };
 }

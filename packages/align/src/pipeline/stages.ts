@@ -55,6 +55,8 @@ export interface ItemStageOptions<In extends Row, Out extends Row> extends Descr
   readonly over: Stage<StoredRows<In>>;
   /** By role. */
   readonly models?: Readonly<Record<string, Stage<ModelValue>>>;
+  /** Stages to be executed before, whose values are not used: gates. */
+  readonly behind?: readonly Stage[];
   /** Everything but the row, the models and the seed that the outcome of this row depends on. */
   dependsOn(row: In): unknown;
   run(
@@ -77,9 +79,9 @@ const rowsAtOnce = 64;
  * outcome is stored when it comes.
  */
 export function itemStage<In extends Row, Out extends Row>(options: ItemStageOptions<In, Out>): Stage<StoredRows<Out>> {
-  const { name, kind, version, over, models: roles = {} } = options;
+  const { name, kind, version, over, models: roles = {}, behind = [] } = options;
   return {
-    ...described(options, [over, ...Object.values(roles)]),
+    ...described(options, [over, ...Object.values(roles), ...behind]),
     async execute(context) {
       const values = mapValues(roles, (stage) => context.value(stage));
       const hashes = mapValues(values, ({ hash }) => hash);

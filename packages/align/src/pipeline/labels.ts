@@ -1,0 +1,160 @@
+import type { PairRow, PreferenceRow, PromptRow } from "../data/index.ts";
+import type { LabelHealth } from "../evaluate/index.ts";
+import {
+  type Audit,
+  auditLabels,
+  auditPairs,
+  labelDependsOn,
+  labelPairs,
+  makePairs,
+  pairsDependsOn,
+} from "../feedback/index.ts";
+import type { PartContext } from "./parts.ts";
+import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
+import type { ModelValue, Report, StoredRows } from "./values.ts";
+
+/** Pairs of replies to compare. METHODS §3. */
+export function pairsStage(
+  { recipe: { seed, feedback } }: PartContext,
+  part: {
+    readonly name: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly model: Stage<ModelValue>;
+    readonly second?: Stage<ModelValue> | undefined;
+  },
+): Stage<StoredRows<PairRow>> {
+  const { name, prompts, model, second } = part;
+  const options = { ...feedback.pairs, seed };
+  return itemStage<PromptRow, PairRow>({
+    name,
+    title: "pairs of replies",
+    kind: "pairs",
+    version: 1,
+    over: prompts,
+    models: { generator: model, ...(second && { second }) },
+    dependsOn: (row) => pairsDependsOn(row, options),
+    run: (rows, { generator, second: other }, call) =>
+      makePairs(rows, { ...options, generator: generator!, second: other }, call),
+  });
+}
+
+/** What is preferred, and how surely. METHODS §3. */
+export function labelsStage(
+  { recipe: { seed, feedback }, constitution }: PartContext,
+  part: {
+    readonly name: string;
+    readonly title: string;
+    readonly pairs: Stage<StoredRows<PairRow>>;
+    readonly labeller: Stage<ModelValue>;
+    readonly critic: Stage<ModelValue>;
+    /** Labels wait for it: nothing is spent behind a gate that refuses. */
+    readonly behind?: Stage<Report<AuditReport>> | undefined;
+  },
+): Stage<StoredRows<PreferenceRow>> {
+  const { name, title, pairs, labeller, critic, behind } = part;
+  const options = { ...feedback.label, constitution, seed };
+  return itemStage<PairRow, PreferenceRow>({
+    name,
+    title,
+    kind: "label",
+    version: 1,
+    over: pairs,
+    models: { labeller, critic },
+    ...(behind && { behind: [behind] }),
+    dependsOn: (row) => labelDependsOn(row, options),
+    run: (rows, models, call) =>
+      labelPairs(rows, { ...options, labeller: models.labeller!, critic: models.critic! }, call),
+  });
+}
+
+/** The audit's figures as the store and the scorecard keep them. */
+export interface AuditReport {
+  readonly health: LabelHealth;
+  readonly gate: Audit["gate"];
+}
+
+/**
+ * Labels pairs whose answer is known in the way the recipe labels, and refuses to go on when that is no better than chance.
+ * METHODS §3.
+ */
+export function auditStage(
+  context: PartContext,
+  part: {
+    readonly known: Stage<StoredRows<PreferenceRow>>;
+    readonly labeller: Stage<ModelValue>;
+    readonly critic: Stage<ModelValue>;
+  },
+): Stage<Report<AuditReport>> {
+  const { known, labeller, critic } = part;
+  const { path: _, format: __, limit: ___, ...settings } = context.recipe.feedback.audit!;
+  const pairs = rowsStage<PairRow>({
+    name: "audit pairs",
+    title: "pairs with a known answer, in a drawn order",
+    kind: "audit-pairs",
+    version: 1,
+    inputs: [known],
+    settings: () => null,
+    *make(stage) {
+      for (const row of auditPairs([...stage.value(known).rows()], { seed: stage.seed })) yield { row };
+    },
+  });
+  const labels = labelsStage(context, { name: "audit labels", title: "labels for the audit", pairs, labeller, critic });
+  return reportStage({
+    name: "audit",
+    title: "what the labels are worth",
+    kind: "audit",
+    version: 1,
+    inputs: { known, labels },
+    settings,
+    async make(inputs, { seed }) {
+      const audit = auditLabels([...inputs.known.rows()], [...inputs.labels.rows()], { ...settings, seed });
+      const labellerName = [...inputs.labels.rows()][0]?.origin.models?.labeller ?? "labeller";
+      return { health: labelHealth(audit, labellerName), gate: audit.gate };
+    },
+    gate({ gate }, { emit }) {
+      if (gate.passed) return;
+      const message = gate.reasons.join("; ");
+      if (!gate.open)
+        throw new GateError(
+          `the audit refuses the labeller: ${message}. Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say`,
+        );
+      emit({
+        type: "message",
+        stage: "audit",
+        level: "warning",
+        message: `the audit refuses the labeller, and the recipe overrides it: ${message}`,
+      });
+    },
+  });
+}
+
+function labelHealth(audit: Audit, labeller: string): LabelHealth {
+  const card = ({ value, interval: [low, high], n }: Audit["accuracy"]): LabelHealth["accuracy"] => ({
+    value: Number.isFinite(value) ? value : 0,
+    interval: [Number.isFinite(low) ? low : null, Number.isFinite(high) ? high : null],
+    n,
+  });
+  const { gate, lengthBias, positionBias, flips, calibration } = audit;
+  const figures: [string, Audit["accuracy"], string?][] = [
+    ["Same answer in both orders", audit.swapConsistency, "1"],
+    ["Follows the position", positionBias.share, "0"],
+    ["Prefers the longer", lengthBias.longerPreferred, "as often as it is right"],
+    ["The longer is right", lengthBias.longerRight],
+    ["Planted flips found", flips.found, "1"],
+    ["False alarms among the others", flips.falseAlarms, "0"],
+  ];
+  return {
+    labeller,
+    accuracy: card(audit.accuracy),
+    gate: { passed: gate.passed, overridden: gate.overridden, why: gate.reasons.join("; ") },
+    figures: figures
+      .filter(([, { n }]) => n > 0)
+      .map(([label, estimate, ideal]) => ({
+        label,
+        estimate: card(estimate),
+        ...(ideal === undefined ? {} : { ideal }),
+      })),
+    reliability: calibration.bins.map(({ predicted, observed, n }) => ({ predicted, observed, n })),
+    principles: [...audit.principles].map(([principle, agreement]) => ({ principle, agreement: card(agreement) })),
+  };
+}
