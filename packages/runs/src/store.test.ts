@@ -131,7 +131,7 @@ test("a follower sees events as they come and ends with the run", async () => {
   const store = openStore(folder);
   const reader = openStore(folder, { readOnly: true });
   const run = store.begin({ name: "desk", recipe: {} });
-  for (let n = 0; n < 1200; n++) run.event({ kind: "early" });
+  for (let n = 0; n < 650; n++) run.event({ kind: "early" });
   const following = all(reader.events(run.id, { follow: true, after: 100 }));
   setTimeout(() => run.event({ kind: "late" }), 50);
   setTimeout(() => {
@@ -139,7 +139,7 @@ test("a follower sees events as they come and ends with the run", async () => {
     run.end("done");
   }, 300);
   const seen = await following;
-  expect(seen.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 1102 }, (_, n) => 101 + n));
+  expect(seen.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 552 }, (_, n) => 101 + n));
   expect(seen.at(-1)!.kind).toBe("last");
   reader.close();
   store.close();
