@@ -50,17 +50,15 @@ const promptRow = fc
       ...(benign === undefined ? {} : { benign }),
     }),
   );
-const exampleRow = fc
-  .record({ prompt, completion: said, weight: fc.double({ min: 0, max: 5, noNaN: true }) })
-  .map(
-    ({ prompt, completion, weight }): ExampleRow => ({
-      id: rowId("example", prompt, completion),
-      origin,
-      prompt,
-      completion,
-      weight: weight + 0,
-    }),
-  );
+const exampleRow = fc.record({ prompt, completion: said, weight: fc.double({ min: 0, max: 5, noNaN: true }) }).map(
+  ({ prompt, completion, weight }): ExampleRow => ({
+    id: rowId("example", prompt, completion),
+    origin,
+    prompt,
+    completion,
+    weight: weight + 0,
+  }),
+);
 const preferenceRow = fc
   .record({
     prompt,
@@ -126,7 +124,7 @@ describe("an exported dataset", () => {
           })),
         );
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     );
   });
 

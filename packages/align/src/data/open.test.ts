@@ -248,7 +248,7 @@ describe("a dataset", () => {
           expect(counts.rows + counts.aside + counts.duplicates).toBe(records);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 40 },
     );
   });
 

@@ -34,8 +34,8 @@ export interface Dataset<Row> extends AsyncIterable<Read<Row>> {
   readonly format: DatasetFormat;
 }
 
-/** Bytes of one Parquet row group, decompressed: it is read whole. */
-const MAX_GROUP_BYTES = 2 ** 30;
+/** Of one Parquet row group, which is read whole: bytes, decompressed, and seconds beyond what its bytes take. */
+const GROUP = { maxGroupBytes: 2 ** 28, seconds: 60 };
 /** So many unusable records in front of the first usable one make a file of the wrong kind. */
 const WRONG_KIND = 100;
 
@@ -71,7 +71,7 @@ function records(
   fields: readonly string[],
   maxBytes: number,
 ): AsyncGenerator<ReadRecord> {
-  if (format === "parquet") return readParquet(file, fields, MAX_GROUP_BYTES);
+  if (format === "parquet") return readParquet(file, fields, GROUP);
   const lines = readLines(readBytes(file), maxBytes);
   return format === "csv" ? readCsv(lines, file.name, maxBytes) : readJsonLines(lines, file.name);
 }

@@ -118,7 +118,7 @@ describe("a dump", () => {
         );
         if (pairs.length > 0) expect(sets[0]).toHaveLength(pairs.length);
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     );
     expect(await spills()).toEqual([]);
   });
