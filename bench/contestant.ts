@@ -75,7 +75,8 @@ export async function serveContestant(contestant: { build: (options: BuildOption
   process.exit(0);
 }
 
-function argument(name: string): string | undefined {
+/** The value behind an argument of this process. */
+export function argument(name: string): string | undefined {
   const index = process.argv.indexOf(name);
   return index < 0 ? undefined : process.argv[index + 1];
 }

@@ -17,6 +17,8 @@ export interface Bench {
   measure: "seconds" | "rate";
   ours: Contestant;
   peers: readonly Contestant[];
+  /** Whether our contestants take `--weights FORMAT`. */
+  weights?: true;
   /** What all contestants are given, as JSON: made before they start. */
   prepare?: () => Promise<object>;
 }

@@ -1,4 +1,4 @@
-// npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--verbose]
+// npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--weights FORMAT] [--verbose]
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
@@ -13,13 +13,14 @@ const MINIMUM_ROUNDS = 5;
 const WARMUP_ROUNDS = 2;
 
 const usage = [
-  "npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--verbose]",
+  "npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--weights FORMAT] [--verbose]",
   "",
   ...benches.map((bench) => `  ${bench.name.padEnd(14)}${bench.summary} (against ${peerNames(bench)})`),
   "",
   "  --json      one JSON object a peer, a line each",
   `  --rounds    counted rounds, at least and by default ${MINIMUM_ROUNDS}`,
   "  --peer      only this peer",
+  "  --weights   how ours holds matrices in benches of language models: float32 (as is), int8 or int4",
   "  --verbose   every round, and what the contestants write to stderr",
 ].join("\n");
 
@@ -49,7 +50,7 @@ try {
 }
 
 async function main(): Promise<void> {
-  const { name, peer, rounds, json, verbose } = readArguments();
+  const { name, peer, rounds, weights, json, verbose } = readArguments();
   if (name === undefined) return console.log(usage);
   const bench = pick("bench", name, benches);
   const peers = peer === undefined ? bench.peers : [pick("peer", peer, bench.peers)];
@@ -62,7 +63,10 @@ async function main(): Promise<void> {
     given.task = join(scratch, "task.json");
     writeFileSync(given.task, JSON.stringify(await bench.prepare()));
   }
-  const start = async (contestant: Parameters<typeof Child.start>[0]) => {
+  if (weights !== undefined && !bench.weights) throw new UsageError(`${bench.name} takes no --weights.`);
+  const start = async (asked: Parameters<typeof Child.start>[0]) => {
+    const ofOurs = weights !== undefined && asked.command === process.execPath;
+    const contestant = ofOurs ? { ...asked, args: [...asked.args, "--weights", weights] } : asked;
     say(`Building ${contestant.name} …`);
     return Child.start(contestant, { threads, verbose, ...given }, (child) => children.add(child));
   };
@@ -103,7 +107,8 @@ function readArguments() {
     throw new UsageError(`--rounds takes a whole number of at least ${MINIMUM_ROUNDS}, got "${values.rounds}".`);
   }
   if (positionals.length > 1) throw new UsageError(`One bench at a time, got ${positionals.join(", ")}.`);
-  return { name: positionals[0], peer: values.peer, rounds, json: values.json, verbose: values.verbose };
+  const { peer, weights, json, verbose } = values;
+  return { name: positionals[0], peer, weights, rounds, json, verbose };
 }
 
 function parse() {
@@ -113,6 +118,7 @@ function parse() {
       json: { type: "boolean", default: false },
       rounds: { type: "string" },
       peer: { type: "string" },
+      weights: { type: "string" },
       verbose: { type: "boolean", default: false },
     },
   });

@@ -10,6 +10,7 @@ export const decode: Bench = {
   summary: "64 prompts of 20 to 60 tokens × 64 new tokens, greedy, SmolLM2-135M-Instruct",
   unit: "tokens/s",
   measure: "rate",
+  weights: true,
   prepare: decodeTask,
   ours,
   peers,
@@ -20,6 +21,7 @@ export const decodeOne: Bench = {
   summary: "one prompt, 128 new tokens, greedy, SmolLM2-135M-Instruct",
   unit: "tokens/s",
   measure: "rate",
+  weights: true,
   prepare: decodeOneTask,
   ours,
   // A small model repeats itself when greedy, and then drafts are right: this peer shows how much of the rest is due to them.

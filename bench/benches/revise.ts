@@ -8,6 +8,7 @@ export const revise: Bench = {
   summary: "8 replies of 112 tokens that mostly repeat their prompts, one after the other, SmolLM2-135M-Instruct",
   unit: "tokens/s",
   measure: "rate",
+  weights: true,
   prepare: reviseTask,
   ours: tenet("decode.ts", "tenet", ["--one-by-one"]),
   peers: [tenet("decode.ts", "no-drafts", ["--one-by-one", "--no-drafts"])],

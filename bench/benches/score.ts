@@ -8,6 +8,7 @@ export const score: Bench = {
     "log-probabilities of 2 options behind 64 prompts of 430 tokens, the first 300 shared, SmolLM2-135M-Instruct",
   unit: "prompts/s",
   measure: "rate",
+  weights: true,
   prepare: scoreTask,
   ours: tenet("score.ts"),
   peers: [peer("transformers", "score_transformers.py")],

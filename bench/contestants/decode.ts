@@ -1,6 +1,7 @@
-// Greedy replies of a fixed length. --one-by-one gives the engine a prompt at a time, --no-drafts forbids it to guess.
-import { openLocalModel } from "@tenet/lm";
-import { serveContestant } from "../contestant.ts";
+// Greedy replies of a fixed length. --one-by-one gives the engine a prompt at a time, --no-drafts forbids it to guess,
+// --weights says how it holds matrices.
+import { openLocalModel, type WeightFormat } from "@tenet/lm";
+import { argument, serveContestant } from "../contestant.ts";
 import type { GenerationTask } from "../tasks.ts";
 
 const oneByOne = process.argv.includes("--one-by-one");
@@ -8,7 +9,9 @@ const oneByOne = process.argv.includes("--one-by-one");
 await serveContestant({
   build: async ({ threads, task }) => {
     const { model: path, prompts, newTokens } = task as GenerationTask;
-    const model = await openLocalModel(path, { threads, device: "cpu", drafts: !process.argv.includes("--no-drafts") });
+    const weights = (argument("--weights") ?? "float32") as WeightFormat;
+    const drafts = !process.argv.includes("--no-drafts");
+    const model = await openLocalModel(path, { threads, device: "cpu", drafts, weights });
     // Ends of text do not count: every contestant writes as much.
     const sampling = { temperature: 0, maxTokens: newTokens, minTokens: newTokens };
     const requests = prompts.map((prompt) => ({ prompt, sampling }));
@@ -16,12 +19,19 @@ await serveContestant({
     return {
       round: async () => {
         let [work, promptTokens] = [0, 0];
+        const before = model.statistics();
         for (const batch of batches)
           for await (const { completion } of model.generate(batch)) {
             work += completion.usage.completionTokens;
             promptTokens += completion.usage.promptTokens;
           }
-        return { work, prompt_tokens: promptTokens };
+        const { steps, drafted, accepted } = model.statistics();
+        const notes = {
+          steps: steps - before.steps,
+          drafted: drafted - before.drafted,
+          accepted: accepted - before.accepted,
+        };
+        return { work, prompt_tokens: promptTokens, notes };
       },
     };
   },

@@ -1,12 +1,13 @@
 // Log-probabilities of given continuations.
-import { openLocalModel } from "@tenet/lm";
-import { serveContestant } from "../contestant.ts";
+import { openLocalModel, type WeightFormat } from "@tenet/lm";
+import { argument, serveContestant } from "../contestant.ts";
 import type { ScoringTask } from "../tasks.ts";
 
 await serveContestant({
   build: async ({ threads, task }) => {
     const { model: path, items } = task as ScoringTask;
-    const model = await openLocalModel(path, { threads, device: "cpu" });
+    const weights = (argument("--weights") ?? "float32") as WeightFormat;
+    const model = await openLocalModel(path, { threads, device: "cpu", weights });
     return {
       round: async () => {
         const logprobs: number[] = [];

@@ -13,6 +13,7 @@ export interface ChatOptions {
   endpoint?: string;
   apiKeyVariable?: string;
   device?: NonNullable<LocalOptions["device"]>;
+  weights?: NonNullable<LocalOptions["weights"]>;
   threads?: number;
   memoryBudget?: number;
   json?: boolean;
@@ -178,9 +179,9 @@ async function generate(
 }
 
 async function openChatModel(reference: string | undefined, options: ChatOptions, io: Io): Promise<LanguageModel> {
-  const { adapter, device, threads, memoryBudget } = options;
+  const { adapter, device, weights, threads, memoryBudget } = options;
   if (options.endpoint !== undefined) {
-    for (const [name, value] of Object.entries({ adapter, device, threads, "memory-budget": memoryBudget }))
+    for (const [name, value] of Object.entries({ adapter, device, weights, threads, "memory-budget": memoryBudget }))
       if (value !== undefined)
         throw new CommandUsageError(`--${name} is for local models; an endpoint decides by itself`);
     const { endpoint } = await import("@tenet/lm");
@@ -205,6 +206,7 @@ async function openChatModel(reference: string | undefined, options: ChatOptions
     return await openLocalModel(name, {
       ...(adapter !== undefined && { adapter }),
       ...(device !== undefined && { device }),
+      ...(weights !== undefined && { weights }),
       ...(threads !== undefined && { threads }),
       ...(memoryBudget !== undefined && { memoryBudget }),
       signal: controller.signal,

@@ -100,6 +100,9 @@ function build(
         "dml",
       ]),
     )
+    .addOption(
+      new Option("--weights <format>", "how a local model's matrices are held").choices(["float32", "int8", "int4"]),
+    )
     .option("--threads <count>", "processor threads of a local model", whole)
     .option("--memory-budget <size>", "for keys and values of a local model, e.g. 2GB", size)
     .action(async (model: string | undefined, words: string[], given: Record<string, unknown>) => {

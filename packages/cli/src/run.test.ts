@@ -53,6 +53,8 @@ describe("called wrongly, it exits with 2 and names what comes nearest", () => {
     [["chat", "--top-p", "3", "x y"], /--top-p: .*1/],
     [["chat", "--device", "gpu"], /Allowed choices are auto, cpu/],
     [["chat", "smollm2-135m-instrct", "Hi"], /did you mean smollm2-135m-instruct\?/],
+    [["chat", "--weights", "int2"], /Allowed choices are float32, int8, int4/],
+    [["chat", "--endpoint", "http://localhost:1/v1", "--weights", "int8", "x y"], /--weights is for local models/],
     [["chat", "--endpoint", "http://localhost:1/v1", "--threads", "2", "x y"], /--threads is for local models/],
     [["chat", "--endpoint", "nonsense", "x y"], /baseUrl|URL/i],
     [["models", "show", "zzz"], /the catalogue has smollm2-135m-instruct/],

@@ -1,2 +1,3 @@
+export type { DecodeStatistics } from "./generate.ts";
 export { type LocalAdapter, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";
 export type { WeightFormat } from "./quantize.ts";

@@ -69,7 +69,9 @@ export interface LocalModel extends LanguageModel {
    * The same base under an adapter, or under none; costs the adapter's own memory. It remembers nothing of what was asked of
    * others. Closing it leaves the base open.
    */
-  withAdapter(adapter?: LocalAdapter): Promise<LanguageModel>;
+  withAdapter(adapter?: LocalAdapter): Promise<LocalModel>;
+  /** What decoding did since the model was opened. */
+  statistics(): DecodeStatistics;
 }
 
 /**
@@ -258,7 +260,7 @@ class View implements LocalModel {
     return this.#base.weight(name);
   }
 
-  withAdapter(adapter?: LocalAdapter): Promise<LanguageModel> {
+  withAdapter(adapter?: LocalAdapter): Promise<LocalModel> {
     return this.#base.model(adapter, { borrowed: true });
   }
 

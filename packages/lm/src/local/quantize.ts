@@ -1,10 +1,12 @@
 import { int4Block, int4Matmul, int8Matmul, matmul, type Tensor, type TypedData } from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { headName, modulePath, projections } from "../decoder/index.ts";
+import { UsageError } from "../language-model/index.ts";
 import { mappedFile, type Piece } from "./weights.ts";
 
+const formats = ["float32", "int8", "int4"] as const;
 /** How the matrices of a model that generates are held. */
-export type WeightFormat = "float32" | "int8" | "int4";
+export type WeightFormat = (typeof formats)[number];
 
 /** x [rows, in] times the transpose of a matrix of the checkpoint [out, in], by its name. */
 export type MatrixProduct = (x: Tensor, name: string) => Tensor;
@@ -89,6 +91,8 @@ export async function matrixProducts(
   format: WeightFormat,
   weights: ReadonlyMap<string, Tensor>,
 ): Promise<MatrixProduct> {
+  if (!formats.includes(format))
+    throw new UsageError(`there is no weight format "${format}"; expected ${formats.join(", ")}`);
   if (format === "float32") return (x, name) => matmul(x, weights.get(name)!, { transB: true });
   const { config } = checkpoint;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer);
