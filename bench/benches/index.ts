@@ -4,8 +4,19 @@ import { decode, decodeOne } from "./decode.ts";
 import { gemm } from "./gemm.ts";
 import { revise } from "./revise.ts";
 import { score } from "./score.ts";
+import { sftEpoch } from "./sft-epoch.ts";
 import { store } from "./store.ts";
 import { trainStep } from "./train-step.ts";
 
 /** Every bench, in the order in which they are listed. */
-export const benches: readonly Bench[] = [trainStep, checkpointing, decode, decodeOne, revise, score, store, gemm];
+export const benches: readonly Bench[] = [
+  trainStep,
+  checkpointing,
+  decode,
+  decodeOne,
+  revise,
+  score,
+  sftEpoch,
+  store,
+  gemm,
+];

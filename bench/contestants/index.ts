@@ -9,7 +9,7 @@ export function tenet(file: string, name = "tenet", args: readonly string[] = []
 }
 
 /** A peer: a script of bench/peers, run by the peers' own Python. */
-export function peer(name: string, file: string): Contestant {
+export function peer(name: string, file: string, args: readonly string[] = []): Contestant {
   const path = fileURLToPath(new URL(`../peers/${file}`, import.meta.url));
-  return { name, command: python, args: [path] };
+  return { name, command: python, args: [path, ...args] };
 }

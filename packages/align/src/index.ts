@@ -4,3 +4,4 @@ export * from "./document/index.ts";
 export * from "./evaluate/index.ts";
 export * from "./feedback/index.ts";
 export * from "./pipeline/index.ts";
+export * from "./train/index.ts";
