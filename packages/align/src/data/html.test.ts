@@ -13,6 +13,7 @@ describe("HTML as text", () => {
     ["<pre><code>if a &lt; b:\n    c\n</code></pre><p>x</p>", "```\nif a < b:\n    c\n```\n\nx"],
     ["say <code>ls -l</code>.", "say `ls -l`."],
     ["<blockquote>\n<p>q1</p>\n<p>q2</p>\n</blockquote><p>a</p>", "> q1\n>\n> q2\n\na"],
+    ["<p>a</p><blockquote>q</blockquote>", "a\n\n> q"],
     ["<blockquote><blockquote>deep</blockquote>less</blockquote>", "> > deep\n>\n> less"],
     ['see <a href="https://x.org/a?b=1&amp;c=2" rel="nofollow">this</a> now', "see this (https://x.org/a?b=1&c=2) now"],
     ['<a href="https://x.org/">https://x.org/</a>', "https://x.org/"],

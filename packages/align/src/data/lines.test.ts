@@ -47,6 +47,7 @@ describe("lines", () => {
       "1001 bytes long; a record may have 1000 (option maxRecordBytes)",
     ]);
     expect(lines[1]).toMatchObject({ excerpt: expect.stringMatching(/^x+…$/) });
+    expect(await linesOf("w".repeat(5000), [5000])).toMatchObject([{ excerpt: `${"w".repeat(120)}…` }]);
     expect(await linesOf("z".repeat(1000))).toEqual([{ line: 1, text: "z".repeat(1000) }]);
   });
 

@@ -102,6 +102,8 @@ describe("replies", () => {
       [[user("a"), assistant("b")], [user("x"), assistant("b")], "no proper prefix: they part at turn 1"],
       [[...shared, assistant("d")], [user("a"), assistant("x"), user("c"), assistant("d")], "they part at turn 2"],
       [[...shared, assistant("d")], shared, "they part at turn 4"],
+      [[...shared, assistant("d"), user("x"), assistant("y")], [...shared, assistant("e")], "they part at turn 4"],
+      [[...shared, assistant("d")], [...shared, assistant("e"), user("x")], "they part at turn 4"],
       [shared, shared, "the same conversation"],
       [[user("a"), assistant("b")], [user("a"), assistant(" ")], "rejected is empty"],
     ];
