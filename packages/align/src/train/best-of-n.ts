@@ -4,10 +4,10 @@ import { z } from "zod";
 import { type ExampleRow, exampleRowSchema, rowId } from "../data/index.ts";
 import { rewardSettingsSchema } from "../reward/index.ts";
 import { sumOf } from "./actor.ts";
-import { Checkpoints } from "./checkpoint.ts";
+import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
-import { rewardRequest, rollout, type Sample } from "./rollout.ts";
+import { promptsDigest, rewardRequest, rollout, type Sample } from "./rollout.ts";
 import { sftSettingsSchema, trainSft } from "./sft.ts";
 
 /** Best of n: the reward chooses among samples, and the policy learns what was chosen. */
@@ -51,14 +51,10 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   const settings = bestOfNSettingsSchema.parse({ algorithm: "best-of-n", ...options.settings });
   const { n, maxTokens, temperature, promptsAtOnce } = settings;
   const room = model.config.max_position_embeddings - maxTokens;
-  const ids = prompts.map(({ id }) => id);
-  const checkpoints = new Checkpoints(join(folder, "sampling"), {
-    settings,
-    seed,
-    model: model.id,
-    from,
-    prompts: ids,
-  });
+  const start = from && (await adapterDigest(from));
+  const { supervised: _, ...choosing } = settings;
+  const identity = { settings: choosing, seed, model: model.id, from: start, data: promptsDigest(prompts) };
+  const checkpoints = new Checkpoints(join(folder, "sampling"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { rows: [], aside: [], history: [] }) as unknown as Progress;
   const adapter =

@@ -4,7 +4,7 @@ import { greater, greaterEqual, reshape, type Tensor, where } from "@tenet/tenso
 import { z } from "zod";
 import type { PreferenceRow } from "../data/index.ts";
 import { sumOf, trainerOptions } from "./actor.ts";
-import { Checkpoints } from "./checkpoint.ts";
+import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
@@ -67,6 +67,7 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     const steps = batches(order, () => 1, { size: batchSize });
     return steps.map((chosen, i) => ({ chosen, epoch: epoch + (i + 1) / steps.length }));
   }).flat();
+  const start = from && (await adapterDigest(from));
   const given = await trainerOptions(options, settings, { updates: plan.length, longest });
   const trainer = await openTrainer({ ...given, sequencesPerItem: 2 });
   try {
@@ -79,7 +80,7 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: model.id, from, data: digest },
+        ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: model.id, from: start, data: digest },
       }),
       steps: plan.length,
       checkpointEvery,

@@ -1,8 +1,21 @@
+export { gae, groupAdvantages, leaveOneOut, tokenRewards, whiten } from "./advantages.ts";
+export {
+  type BestOfNOptions,
+  type BestOfNResult,
+  type BestOfNSettings,
+  bestOfN,
+  bestOfNSettingsSchema,
+  trainBestOfN,
+} from "./best-of-n.ts";
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
+export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
 export { type EncodedReply, encodeReply, TemplateError } from "./encode.ts";
 export { NoExamplesError } from "./errors.ts";
 export type { BatchGraph, TokenOptions, TokenTerms, Tuning } from "./graph.ts";
+export { type GrpoOptions, type GrpoSettings, grpoSettingsSchema, trainGrpo } from "./grpo.ts";
+export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
 export type { MetricEvent } from "./loop.ts";
+export { type DpoTerms, dpoLoss, klLoss, type PolicyTerms, policyLoss, type ValueTerms, valueLoss } from "./losses.ts";
 export {
   completionSequence,
   type Item,
@@ -14,6 +27,14 @@ export {
   type Sequence,
 } from "./packing.ts";
 export type { PreferenceEvaluation } from "./pairs.ts";
+export {
+  type PolicyTrainingSettings,
+  policySettingsSchema,
+  type TrainPolicyOptions,
+  trainPolicy,
+} from "./policy.ts";
+export type { OnlineOptions, PolicyOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
+export { type PpoOptions, type PpoSettings, ppoSettingsSchema, trainPpo } from "./ppo.ts";
 export {
   type PreferenceOptions,
   type PreferenceReport,
@@ -30,6 +51,8 @@ export {
   type PreferenceModelOptions,
   type ScoreRow,
 } from "./preference-model.ts";
+export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
+export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
 export { type LoraSettings, loraSettingsSchema, type TrainingSettings, trainingFields } from "./settings.ts";
 export {
   type SftOptions,

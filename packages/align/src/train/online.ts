@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import type { Actor, Experience } from "./actor.ts";
-import { Checkpoints } from "./checkpoint.ts";
+import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
+import { promptsDigest } from "./rollout.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What tells one algorithm that samples while it learns from another. */
@@ -12,6 +13,8 @@ export interface OnlineAlgorithm {
   readonly trainers: Readonly<Record<string, Trainer>>;
   /** Numbers that change from iteration to iteration, as an adaptive KL coefficient: kept in checkpoints too. */
   readonly state: Record<string, number>;
+  /** What the outcome depends on besides policy, prompts and settings: a checkpoint made with others is refused. */
+  readonly dependsOn?: Readonly<Record<string, unknown>>;
   /** Learns from one iteration's responses; returns metrics. */
   learn(experience: Experience, iteration: number): Promise<Readonly<Record<string, number>>>;
 }
@@ -26,14 +29,15 @@ interface Progress {
  * very bits it would have had. Yields an iteration's metrics once its checkpoint is on the disk.
  */
 export async function* trainOnline(
-  { name, trainers, state, learn }: OnlineAlgorithm,
+  { name, trainers, state, dependsOn, learn }: OnlineAlgorithm,
   actor: Actor,
   { folder, seed, model, from, signal }: OnlineOptions,
   settings: OnlineSettings,
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
-  const prompts = actor.prompts.map(({ id }) => id);
-  const identity = { settings, seed, model: model.id, from, prompts };
+  const start = from && (await adapterDigest(from));
+  const data = promptsDigest(actor.prompts);
+  const identity = { ...dependsOn, algorithm: name, settings, seed, model: model.id, from: start, data };
   const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;

@@ -3,27 +3,31 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { adapterFactors, type LocalModel, loadAdapter, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { writeTinyModel } from "../../../lm/test/tiny-model.ts";
+import { writeTalkingModel } from "../../test/talking-model.ts";
 import type { PreferenceRow, PromptRow } from "../data/index.ts";
 import { type Reward, rewardOf } from "../reward/index.ts";
-import { sumOf } from "./actor.ts";
+import { copyOf, sampleItem, sumOf, trainerOptions } from "./actor.ts";
 import { bestOfN } from "./best-of-n.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
+import { rlooSettingsSchema } from "./rloo.ts";
 import { rewardRequest, rollout } from "./rollout.ts";
+import { openTrainer } from "./trainer.ts";
 
 /*
- * A task with a known optimum: say the letter K, worth 1. The random model does so in about a third of its replies; a policy
+ * A task with a known optimum: say the letter M, worth 1. The random model does so in about a third of its replies; a policy
  * that always does is at least log 3 ≈ 1.1 nats away from it.
  */
 
+// Of a model this small a second thread only waits.
+const cpu = { device: "cpu", threads: 1 } as const;
 let folder: string;
 let model: LocalModel;
 let runs = 0;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tenet-policy-"));
-  await writeTinyModel(folder);
-  model = await openLocalModel(folder, { device: "cpu", cacheDir: folder });
+  await writeTalkingModel(folder);
+  model = await openLocalModel(folder, { ...cpu, cacheDir: folder });
 });
 
 afterAll(async () => {
@@ -36,12 +40,12 @@ const prompts: PromptRow[] = Array.from({ length: 8 }, (_, i) => ({
   origin: { parents: [] },
   prompt: [{ role: "user", content: `Say ${i}` }],
 }));
-const reward: Reward = rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("K"))));
+const reward: Reward = rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("M"))));
 const maxTokens = 6;
 const lora = { rank: 4, alpha: 8 };
 
-async function run(options: Omit<TrainPolicyOptions, "model" | "folder" | "device">) {
-  const events = trainPolicy({ ...options, model, folder: join(folder, `run-${runs++}`), device: "cpu" });
+async function run(options: Omit<TrainPolicyOptions, "model" | "folder">) {
+  const events = trainPolicy({ ...options, model, folder: join(folder, `run-${runs++}`), ...cpu });
   for (;;) {
     const next = await events.next();
     if (next.done) return next.value;
@@ -62,22 +66,27 @@ async function sample(adapter: string | undefined, samplesPerPrompt: number, see
   });
 }
 
-/** Mean reward of fresh samples and their KL to the base per response, by the engine's own scoring. */
-async function assess(adapter: string | undefined, seed: number): Promise<{ mean: number; kl: number }> {
+/** Mean reward of fresh samples of an adapter, and their KL to the base per response. */
+async function assess(adapter: string, seed: number): Promise<{ mean: number; kl: number }> {
   const samples = await sample(adapter, 16, seed + 1000);
   const rewarded = await reward.score(samples.map(rewardRequest));
-  // Bytes that are no characters would be other tokens when read back.
-  const plain = samples.filter(({ response }) => /^[ -~]+$/.test(response));
-  const requests = plain.map(({ prompt, response }) => ({ prompt: prompt.prompt, continuations: [response] }));
-  let kl = 0;
-  for await (const { request, scores } of model.score(requests))
-    kl += sumOf(plain[request]!.sampledLogprobs, (logprob) => logprob) - scores[0]!.logprob;
-  return { mean: sumOf(rewarded, ({ reward }) => reward) / rewarded.length, kl: kl / plain.length };
+  const settings = rlooSettingsSchema.parse({ algorithm: "rloo" });
+  const options = await trainerOptions({ model, from: adapter, seed }, settings, { updates: 1, longest: 64 });
+  const trainer = await openTrainer({ ...options, ...cpu });
+  const base = copyOf(trainer.parameters);
+  for (const { name } of base.ranges) if (name.endsWith("lora_B.weight")) base.view(name).fill(0);
+  const forward = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
+  const items = samples.map((sample) => sampleItem(sample));
+  const [own, other] = [await forward.run(items), await forward.run(items, base)].map(({ logprobs }) =>
+    sumOf(logprobs!, ([row]) => sumOf(row!, (logprob) => logprob)),
+  );
+  await trainer.close();
+  return { mean: sumOf(rewarded, ({ reward }) => reward) / rewarded.length, kl: (own! - other!) / samples.length };
 }
 
 /** Pairs of samples of the base of which one has the letter and the other has not. */
 async function preferences(seed: number): Promise<PreferenceRow[]> {
-  const samples = await sample(undefined, 24, seed);
+  const samples = await sample(undefined, 40, seed);
   const rewarded = await reward.score(samples.map(rewardRequest));
   return prompts.flatMap((prompt, k) => {
     const own = samples.map((_, i) => i).filter((i) => samples[i]!.prompt === prompt);
@@ -87,14 +96,14 @@ async function preferences(seed: number): Promise<PreferenceRow[]> {
       const swap = (pair + k) % 2 === 0;
       const [a, b] = swap ? [samples[j]!, samples[i]!] : [samples[i]!, samples[j]!];
       const shared = { id: `${i}-${j}`, origin: { parents: [] }, prompt: prompt.prompt, weight: 1 };
-      return { ...shared, a: a.response, b: b.response, p: swap ? 0.05 : 0.95, label: "check", explanation: [] };
+      return { ...shared, a: a.response, b: b.response, p: swap ? 0.01 : 0.99, label: "check", explanation: [] };
     });
   });
 }
 
 // One seed in a quick run; set TENET_TEST_SEEDS=3 for the three that the figures in the docs come from.
 const seeds = Array.from({ length: Number(process.env.TENET_TEST_SEEDS ?? 1) }, (_, i) => i + 1);
-const online = { iterations: 10, maxTokens, learningRate: 1e-2, lora };
+const online = { iterations: 7, maxTokens, learningRate: 1e-2, lora };
 
 describe.each(seeds)("on a task with a known optimum, seed %i", (seed) => {
   it.each([
@@ -111,22 +120,23 @@ describe.each(seeds)("on a task with a known optimum, seed %i", (seed) => {
 
   it("dpo reaches it within bounds of KL", async () => {
     const rows = await preferences(seed);
-    const settings = { algorithm: "dpo", learningRate: 1e-2, lora, epochs: 2, batchSize: 32 } as const;
+    // The optimum of a target p is exact: π ∝ π_ref·exp(r/β) with rewards logit(p) apart, here 0.3 · 99 : 0.7, or 98 %.
+    const settings = { algorithm: "dpo", beta: 1, learningRate: 5e-3, lora, epochs: 6, batchSize: 24 } as const;
     const { path, report } = await run({ settings, rows, seed });
     const { mean, kl } = await assess(path, seed);
     expect(report.history[0]!.loss).toBeCloseTo(Math.log(2), 4);
-    expect(report.history.at(-1)!["rewards/accuracies"]).toBeGreaterThan(0.9);
+    expect(report.history.at(-1)!["rewards/accuracies"]).toBeGreaterThan(0.75);
     expect(mean).toBeGreaterThanOrEqual(0.9);
     expect(kl).toBeLessThan(6);
   });
 
   it("best-of-n chooses it, and learns from what it chose", async () => {
     const settings = { n: 12, maxTokens };
-    const events = bestOfN({ model, prompts, reward, seed, settings, folder: join(folder, `run-${runs++}`) });
+    const events = bestOfN({ model, prompts, reward, seed, settings, folder: join(folder, `run-${runs++}`), ...cpu });
     let next = await events.next();
     while (!next.done) next = await events.next();
     expect(next.value.report.history[0]!["objective/best"]).toBeGreaterThanOrEqual(0.9);
-    expect(next.value.rows.every(({ completion }) => completion.includes("K"))).toBe(true);
+    expect(next.value.rows.every(({ completion }) => completion.includes("M"))).toBe(true);
     const supervised = { learningRate: 1e-2, epochs: 8, batchSize: 8, lora };
     const { path } = await run({
       settings: { ...settings, algorithm: "best-of-n", supervised },
@@ -134,9 +144,8 @@ describe.each(seeds)("on a task with a known optimum, seed %i", (seed) => {
       reward,
       seed,
     });
-    const [before, after] = [await assess(undefined, seed), await assess(path, seed)];
-    expect(Math.abs(before.kl)).toBeLessThan(1e-3);
-    expect(after.mean).toBeGreaterThan(before.mean + 0.1);
-    expect(after.kl).toBeLessThan(6);
+    const { mean, kl } = await assess(path, seed);
+    expect(mean).toBeGreaterThan(next.value.report.history[0]!["objective/scores"]! + 0.1);
+    expect(kl).toBeLessThan(6);
   });
 });

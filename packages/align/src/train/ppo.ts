@@ -1,12 +1,15 @@
 import { z } from "zod";
 import { type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
 import { gae, moments, tokenRewards, whiten } from "./advantages.ts";
+import { adapterDigest } from "./checkpoint.ts";
+import type { BatchGraph } from "./graph.ts";
 import { adaptKl } from "./kl.ts";
 import type { MetricEvent } from "./loop.ts";
 import { policyLoss, valueLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
 import { average, optimise, policyMetrics, tokenMinibatch } from "./optimise.ts";
 import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+import { readNormalisation } from "./preference-model.ts";
 import { openTrainer, type Trainer } from "./trainer.ts";
 
 /** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
@@ -72,6 +75,10 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   const updates = iterations * epochs * minibatches;
   const actor = await openActor(options, settings, updates);
   const critic = await openCritic(options, settings, { updates, longest: actor.longest });
+  // Values are on the scale of the preference model's scores: a constant between them would fall on every last token.
+  const { mean, deviation } =
+    options.valueFrom === undefined ? { mean: 0, deviation: 1 } : await readNormalisation(options.valueFrom);
+  const valuesIn = (graph: BatchGraph) => graph.scores().sub(mean).div(deviation);
   const policyObjective = actor.trainer.objective((graph) => {
     const { logprobs } = graph.tokens();
     const [oldLogprobs, advantages] = [graph.value("logprob"), graph.value("advantage")];
@@ -82,11 +89,11 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   const { coefficient } = settings.value;
   const valueObjective = critic.objective((graph) => {
     const [oldValues, returns] = [graph.value("value"), graph.value("return")];
-    const terms = { values: graph.scores(), oldValues, returns, weights: graph.value("weight") };
+    const terms = { values: valuesIn(graph), oldValues, returns, weights: graph.value("weight") };
     const { loss, clipFraction } = valueLoss(terms, settings.value.clip);
     return { loss: loss.mul(coefficient), metrics: { clipFraction } };
   });
-  const valuesOf = critic.forward((graph) => ({ values: graph.scores() }));
+  const valuesOf = critic.forward((graph) => ({ values: valuesIn(graph) }));
   const state = { beta: kl.coefficient };
 
   async function learn(experience: Experience, iteration: number) {
@@ -140,7 +147,8 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
 
   try {
     const trainers = { policy: actor.trainer, value: critic };
-    return yield* trainOnline({ name: "ppo", trainers, state, learn }, actor, options, settings);
+    const dependsOn = { valueFrom: options.valueFrom && (await adapterDigest(options.valueFrom)) };
+    return yield* trainOnline({ name: "ppo", trainers, state, dependsOn, learn }, actor, options, settings);
   } finally {
     await actor.close();
     await critic.close();

@@ -112,7 +112,8 @@ export async function saveNormalisation(folder: string, normalisation: Normalisa
   await writeFile(join(folder, companionFile), `${JSON.stringify({ normalisation }, null, 2)}\n`);
 }
 
-async function readNormalisation(folder: string): Promise<Normalisation> {
+/** What a preference model's scores are normalised by; nothing where its folder does not say. */
+export async function readNormalisation(folder: string): Promise<Normalisation> {
   const path = join(folder, companionFile);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     // A preference model of someone else's has none.

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { CompletionToken, LanguageModel, Message, TextCodec } from "@tenet/lm";
 import type { PromptRow } from "../data/index.ts";
 import type { RewardRequest } from "../reward/index.ts";
@@ -90,6 +91,13 @@ export function promptsOf(
     }
     return prompts[order[at % prompts.length]!]!;
   });
+}
+
+/** SHA-256 of what is sampled from, in order: a training with other prompts is another training. */
+export function promptsDigest(prompts: readonly PromptRow[]): string {
+  const digest = createHash("sha256");
+  for (const { id, prompt } of prompts) digest.update(JSON.stringify([id, prompt]));
+  return digest.digest("hex");
 }
 
 /** The token that ends a reply, as supervised training teaches it. Errors: those of `encodeReply`. */
