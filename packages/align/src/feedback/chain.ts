@@ -8,6 +8,7 @@ import {
   violations,
 } from "../constitution/index.ts";
 import type { ChainRow, ResponseRow } from "../data/index.ts";
+import { mean } from "../evaluate/statistics.ts";
 import type { Answer } from "./ask.ts";
 import type { CritiqueSettings } from "./critique.ts";
 import { cleanRevision, revisionFault } from "./revision.ts";
@@ -62,7 +63,7 @@ export class Chain {
       return false;
     }
     this.#principles.unshift(...this.#principles.splice(next, 1));
-    this.critique = `It does not keep to this: ${this.#broken(this.principle).join("; ")}.`;
+    this.critique = `This rule is broken: ${this.#broken(this.principle).join("; ")}.`;
     return true;
   }
 
@@ -85,7 +86,10 @@ export class Chain {
     return false;
   }
 
-  /** The best usable candidate becomes the response; without one the first is recorded with its fault. */
+  /**
+   * The usable candidate that the checks value most becomes the response; of equals the one whose tokens are likeliest on
+   * average, where the reviser reports that, else the first. Without a usable one the first is recorded with its fault.
+   */
   takeRevision(answer: Answer<Completion[]>, demonstrations: readonly Demonstration[]): void {
     if ("refused" in answer) {
       this.aside = `revision: ${answer.refused}`;
@@ -94,9 +98,10 @@ export class Chain {
     const requests = [
       this.principle.revisionRequest,
       this.principle.critiqueRequest,
+      ...(this.critique === undefined ? [] : [this.critique]),
       ...demonstrations.map(({ revisionRequest }) => revisionRequest),
     ];
-    const candidates = answer.value.map(({ text: raw, finishReason }) => {
+    const candidates = answer.value.map(({ text: raw, finishReason, tokens = [] }) => {
       const trim = finishReason === "length" && this.#settings.whenCut === "trim";
       const clean = cleanRevision(raw, { requests, trim });
       const fault = revisionFault(clean, {
@@ -106,9 +111,12 @@ export class Chain {
         demonstrations,
         conversation: this.row.prompt,
       });
-      return { raw, clean, fault, worth: this.#judge(clean.text).worth };
+      const likelihood = tokens.length > 0 ? mean(tokens.map(({ logprob }) => logprob)) : 0;
+      return { raw, clean, fault, worth: this.#judge(clean.text).worth, likelihood };
     });
-    const best = candidates.filter(({ fault }) => fault === undefined).sort((a, b) => b.worth - a.worth)[0];
+    const best = candidates
+      .filter(({ fault }) => fault === undefined)
+      .sort((x, y) => y.worth - x.worth || y.likelihood - x.likelihood)[0];
     const { raw, clean, fault, worth } = best ?? candidates[0]!;
     const vetoed =
       this.#settings.accept === "no-worse-by-checks" && worth < this.#judge(this.response).worth

@@ -41,7 +41,7 @@ export const critiqueSettingsSchema = z.strictObject({
     .min(1)
     .default(1)
     .describe(
-      "revisions drawn in a round; the usable one that the checks value most is taken, of equals the first drawn",
+      "revisions drawn in a round; the usable one that the checks value most is taken, of equals the likeliest per token",
     ),
   accept: z
     .enum(["always", "no-worse-by-checks"])
@@ -103,7 +103,8 @@ export async function* critiqueAndRevise(
 ): AsyncGenerator<Outcome<ChainRow>> {
   const { settings, constitution, demonstrations, seed } = resolve(options);
   const { critic, reviser } = options;
-  const ask = { settings, demonstrations, seed };
+  const { topLogprobs } = await reviser.capabilities(call.signal ? { signal: call.signal } : {});
+  const ask = { settings, demonstrations, seed, ranked: settings.candidates > 1 && topLogprobs !== null };
   const origin = originOf(options, settings);
   let open = rows.map((row) => new Chain(row, drawFor(row, constitution, settings, seed), constitution, settings));
 
@@ -135,6 +136,8 @@ interface Ask {
   readonly settings: CritiqueSettings;
   readonly demonstrations: readonly Demonstration[];
   readonly seed: number;
+  /** Whether candidates come with the log-probabilities of their tokens. */
+  readonly ranked: boolean;
 }
 
 function critiqueRequest(chain: Chain, { settings, demonstrations, seed }: Ask): GenerateRequest {
@@ -150,7 +153,7 @@ function critiqueRequest(chain: Chain, { settings, demonstrations, seed }: Ask):
   };
 }
 
-function revisionRequest(chain: Chain, { settings, demonstrations, seed }: Ask): GenerateRequest {
+function revisionRequest(chain: Chain, { settings, demonstrations, seed, ranked }: Ask): GenerateRequest {
   const { layout, candidates, critiques } = settings;
   const [system, conversation] = splitSystem(chain.row.prompt, settings.system);
   const { response, critique } = chain;
@@ -160,7 +163,7 @@ function revisionRequest(chain: Chain, { settings, demonstrations, seed }: Ask):
       ...revisionDemonstrations(demonstrations, { layout, critiques: critiques !== "none" }),
       ...revisionTurns(chain.principle, conversation, { response, critique }, layout),
     ],
-    sampling: { ...settings.revision, seed, n: candidates },
+    sampling: { ...settings.revision, seed, n: candidates, ...(ranked ? { logprobs: 0 } : {}) },
     key: `revise:${chain.row.id}:${chain.rounds.length}`,
   };
 }

@@ -53,7 +53,8 @@ const sentenceEnd = /[.!?…。！？]["'”’»)\]]*(?=\s|$)/gu;
 /**
  * A revision without what is not part of the answer.
  *
- * `requests` are the texts that asked for it: where the model repeats one word for word, it has begun to write the dialogue.
+ * `requests` are the texts that asked for it: a sentence that begins with the first five words of one is the model writing the
+ * dialogue instead of its part.
  * With `trim`, a reply that the length limit cut ends with its last whole sentence; without one it is left as it is.
  *
  * @example
@@ -71,7 +72,7 @@ export function cleanRevision(
     if (!edits.includes(edit)) edits.push(edit);
   };
   for (const preamble of preambles) change("preamble", text.replace(preamble, ""));
-  const borders = [text.search(nextTurn), ...requests.map((request) => text.indexOf(request))].filter((at) => at >= 0);
+  const borders = [text.search(nextTurn), ...requests.map((request) => echoOf(request, text))].filter((at) => at >= 0);
   const border = borders.length > 0 ? Math.min(...borders) : undefined;
   if (border !== undefined) change("echo", text.slice(0, border).trimEnd());
   if (trim && border === undefined) {
@@ -92,12 +93,21 @@ export function cleanRevision(
   return { text, edits };
 }
 
+/** Where a sentence of a text begins as a request does; −1 where none does, or the request is too short to tell. */
+function echoOf(request: string, text: string): number {
+  const words = request.trim().split(/\s+/).slice(0, 5);
+  if (words.length < 5) return -1;
+  const opening = words.map((word) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("\\s+");
+  const found = new RegExp(`(?:^|[.!?:]["'”’)]?\\s+|\\n\\s*)(${opening})`, "iu").exec(text);
+  return found ? found.index + found[0].length - found[1]!.length : -1;
+}
+
 /** Below this share of distinct runs of four words a text is taken for a loop. */
 const distinctFrom = 0.6;
 /** Fewer runs than these are too few to tell. */
 const runsToTell = 12;
-/** From this share of a demonstration's own runs of words on, a text is about the demonstration. */
-const copiedFrom = 0.2;
+
+type Shown = Pick<Demonstration, "prompt" | "revision">;
 
 /**
  * Why a revision, as cleaned, must not replace what it revises; undefined when it may.
@@ -122,7 +132,7 @@ export function revisionFault(
     readonly responses: readonly string[];
     readonly critique?: string | undefined;
     /** Those shown with the request. */
-    readonly demonstrations?: readonly Pick<Demonstration, "revision">[];
+    readonly demonstrations?: readonly Shown[];
     readonly conversation?: readonly Message[];
   },
 ): string | undefined {
@@ -170,23 +180,32 @@ function degenerate(text: string): string | undefined {
 }
 
 /**
- * Whether a text speaks of what one demonstration is about: a fifth or more of its runs of three words stand in that one's
- * revision, in no other's, and nowhere in this conversation. What all demonstrations share is the way to answer, and welcome.
+ * Whether a text speaks of what one demonstration is about: of the words that this one's prompt and revision share and that
+ * stand in no other demonstration and nowhere in this conversation, it holds half or more. What demonstrations have in
+ * common is the way to answer, and welcome.
  */
-function answersDemonstration(
-  form: string,
-  demonstrations: readonly Pick<Demonstration, "revision">[],
-  own: readonly string[],
-): boolean {
-  if (demonstrations.length < 2) return false;
-  const runs = runsOf(form, 3);
-  const known = new Set(own.flatMap((text) => runsOf(formOf(text), 3)));
-  const theirs = demonstrations.map(({ revision }) => new Set(runsOf(formOf(revision), 3)));
-  return theirs.some((its, i) => {
-    const others = theirs.filter((_, j) => j !== i);
-    const telling = runs.filter((run) => its.has(run) && !known.has(run) && !others.some((other) => other.has(run)));
-    return runs.length > 0 && telling.length / runs.length >= copiedFrom;
+function answersDemonstration(form: string, demonstrations: readonly Shown[], own: readonly string[]): boolean {
+  const said = wordsOf(form);
+  const texts = demonstrations.map(({ prompt, revision }) => ({
+    asked: wordsOf(prompt.map(({ content }) => formOf(content)).join(" ")),
+    answered: wordsOf(formOf(revision)),
+  }));
+  const known = wordsOf(own.map(formOf).join(" "));
+  return texts.some(({ asked, answered }, i) => {
+    const others = texts.filter((_, j) => j !== i);
+    const subject = [...asked].filter(
+      (word) =>
+        word.length > 3 &&
+        answered.has(word) &&
+        !known.has(word) &&
+        !others.some((other) => other.asked.has(word) || other.answered.has(word)),
+    );
+    return subject.length > 0 && subject.filter((word) => said.has(word)).length >= subject.length / 2;
   });
+}
+
+function wordsOf(form: string): Set<string> {
+  return new Set(form.split(" "));
 }
 
 /** Runs of n words of a text in its plain form. */
