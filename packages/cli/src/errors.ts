@@ -1,5 +1,8 @@
-/** Exit codes: 0 done, 1 failed, 2 called wrongly, 130 ended by Ctrl-C (128 and the signal's number, as shells have it). */
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+/**
+ * Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by Ctrl-C (128 and the signal's number, as
+ * shells have it).
+ */
+export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, interrupted: 130 } as const;
 
 /** The command was called wrongly: exit code 2. */
 export class CommandUsageError extends Error {
@@ -14,11 +17,23 @@ export class Interrupted extends Error {
   }
 }
 
+/** What the person who called can put right by calling, or by writing a file, otherwise. */
+const usageErrors = new Set([
+  "UsageError",
+  "ModelReferenceError",
+  "DocumentError",
+  "DatasetError",
+  "MixtureError",
+  "ExportError",
+  "NotInStoreError",
+]);
+
 /** Which exit code an error stands for. By name, so that asking loads no package. */
 export function exitCodeOf(error: unknown): number {
   const name = error instanceof Error ? error.name : "";
   if (name === "Interrupted") return EXIT.interrupted;
-  return name === "UsageError" || name === "ModelReferenceError" ? EXIT.usage : EXIT.failed;
+  if (name === "GateError") return EXIT.refused;
+  return usageErrors.has(name) ? EXIT.usage : EXIT.failed;
 }
 
 /** The candidate that differs from `word` in the fewest characters, if it is at all like it. */

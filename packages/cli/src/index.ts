@@ -1,8 +1,9 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import manifest from "../package.json" with { type: "json" };
+import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat.ts";
+import { addRunCommands } from "./commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
-import { parseBytes } from "./format.ts";
 import { type Io, processIo } from "./io.ts";
 
 export type { DoctorReport } from "./doctor.ts";
@@ -10,7 +11,8 @@ export type { Io } from "./io.ts";
 export type { ModelListing } from "./models.ts";
 
 /**
- * Runs the command line and resolves to its exit code: 0 done, 1 failed, 2 called wrongly, 130 ended by Ctrl-C.
+ * Runs the command line and resolves to its exit code: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by
+ * Ctrl-C.
  *
  * Results go to stdout, everything else to stderr. With --json an error is one object on stdout, too.
  *
@@ -44,7 +46,11 @@ export async function run(
       "a command is missing";
     const name = usage ? "UsageError" : error instanceof Error ? error.name : "Error";
     code = usage ? EXIT.usage : exitCodeOf(error);
-    if (json) io.stdout.write(`${JSON.stringify({ error: { name, message, exitCode: code } })}\n`);
+    const { problems } = error as { problems?: unknown };
+    const facts = { name, message, exitCode: code, ...(Array.isArray(problems) && { problems }) };
+    if (json) io.stdout.write(`${JSON.stringify({ error: facts })}\n`);
+    // Documents' problems have a line each and need no help with arguments.
+    else if (Array.isArray(problems)) io.stderr.write(`${message}\n`);
     else io.stderr.write(`tenet: ${message}\n${code === EXIT.usage ? "See tenet --help.\n" : ""}`);
     if (args.includes("--debug") && error instanceof Error) io.stderr.write(`${error.stack}\n`);
     return code;
@@ -90,16 +96,7 @@ function build(
     .option("--stop <text>", "ends a reply; may be given several times", (text, all: string[] = []) => [...all, text])
     .option("--endpoint <url>", "an OpenAI-compatible server, e.g. http://localhost:8000/v1")
     .option("--api-key-variable <name>", "environment variable that holds the endpoint's key")
-    .addOption(
-      new Option("--device <name>", "where a local model runs").choices([
-        "auto",
-        "cpu",
-        "webgpu",
-        "cuda",
-        "coreml",
-        "dml",
-      ]),
-    )
+    .addOption(deviceOption())
     .addOption(
       new Option("--weights <format>", "how a local model's matrices are held").choices(["float32", "int8", "int4"]),
     )
@@ -116,6 +113,8 @@ function build(
       const { chat } = await import("./chat.ts");
       setCode(await chat(io, model, words, { ...(rest as Omit<ChatOptions, "sampling">), sampling }, openModel));
     });
+
+  addRunCommands(io, program, command, manifest.version);
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {
@@ -145,21 +144,3 @@ function build(
 }
 
 const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-
-function number(text: string): number {
-  const value = text.trim() === "" ? Number.NaN : Number(text);
-  if (!Number.isFinite(value)) throw new InvalidArgumentError("expected a number.");
-  return value;
-}
-
-function whole(text: string): number {
-  const value = number(text);
-  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("expected a whole number.");
-  return value;
-}
-
-function size(text: string): number {
-  const bytes = parseBytes(text);
-  if (bytes === undefined) throw new InvalidArgumentError("expected a size such as 500MB or 2GB.");
-  return bytes;
-}

@@ -7,14 +7,14 @@ import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPattern
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
 import { promptKey } from "./refusal.ts";
 import {
-  type CardEstimate,
   type CardSample,
+  cardEstimate,
   type Metric,
   type Scorecard,
   type ScorecardInput,
   scorecardSchema,
 } from "./scorecard.ts";
-import { type Estimate, groupBy, mean } from "./statistics.ts";
+import { groupBy, mean } from "./statistics.ts";
 import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
@@ -57,12 +57,17 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     for (const [i, checkpoint] of checkpoints.entries()) {
       const estimate = of(checkpoint, options);
       if (estimate)
-        rows.push({ checkpoint: checkpoint.id, metric: metric.name, ...card(estimate), better: metric.better });
+        rows.push({ checkpoint: checkpoint.id, metric: metric.name, ...cardEstimate(estimate), better: metric.better });
       for (const earlier of new Set([checkpoints[0], checkpoints[i - 1]])) {
         if (!earlier || earlier === checkpoint) continue;
         const change = between(earlier, checkpoint, options);
         if (change)
-          differences.push({ checkpoint: checkpoint.id, against: earlier.id, metric: metric.name, ...card(change) });
+          differences.push({
+            checkpoint: checkpoint.id,
+            against: earlier.id,
+            metric: metric.name,
+            ...cardEstimate(change),
+          });
       }
     }
     if (rows.length > before) used.push(metric);
@@ -102,12 +107,12 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...facts,
     principles: adherences.flatMap(({ checkpoint, principles }) =>
       [...principles].flatMap(([principle, estimate]) =>
-        estimate.n === 0 ? [] : [{ principle, checkpoint, ...card(estimate) }],
+        estimate.n === 0 ? [] : [{ principle, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
     categories: adherences.flatMap(({ checkpoint, categories }) =>
       [...categories].flatMap(([category, estimate]) =>
-        estimate.n === 0 ? [] : [{ category, checkpoint, ...card(estimate) }],
+        estimate.n === 0 ? [] : [{ category, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
     verdict: verdict(facts),
@@ -120,12 +125,6 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
     provenance: evidence.provenance,
   } satisfies ScorecardInput);
-}
-
-/** An estimate as JSON can hold it: a bound that is none becomes null. */
-function card({ value, interval: [low, high], n }: Estimate): CardEstimate {
-  const bound = (x: number) => (Number.isFinite(x) ? x : null);
-  return { value, interval: [bound(low), bound(high)], n };
 }
 
 function comparisonRows(
@@ -164,11 +163,11 @@ function comparisonRows(
         .filter(({ id }) => met(id))
         .map(({ id }) => {
           const { rate } = winRate(comparisons, { of: id, against: first.id, seed });
-          return { checkpoint: id, metric: "win-rate", ...card(rate), better };
+          return { checkpoint: id, metric: "win-rate", ...cardEstimate(rate), better };
         }),
       ...checkpoints.flatMap(({ id }) => {
         const rating = ratings.get(id);
-        return rating ? [{ checkpoint: id, metric: "elo", ...card(rating), better }] : [];
+        return rating ? [{ checkpoint: id, metric: "elo", ...cardEstimate(rating), better }] : [];
       }),
     ],
   };
@@ -203,7 +202,11 @@ function trustOf({
     trust,
     proxyName,
     judgeName,
-    points: judged.map(({ proxy, judge, ...point }) => ({ ...point, proxy: card(proxy), judge: card(judge) })),
+    points: judged.map(({ proxy, judge, ...point }) => ({
+      ...point,
+      proxy: cardEstimate(proxy),
+      judge: cardEstimate(judge),
+    })),
   };
 }
 

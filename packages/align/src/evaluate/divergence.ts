@@ -1,6 +1,7 @@
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { type Outcome, originSchema, type ResponseRow, rowId } from "../data/index.ts";
+import { scoreEach } from "../feedback/ask.ts";
 import { klEstimate } from "../train/kl.ts";
 import { promptKey } from "./refusal.ts";
 import { bootstrapEach, type Estimate } from "./statistics.ts";
@@ -21,7 +22,7 @@ export type SampleLogprobs = z.output<typeof sampleLogprobsSchema>;
  * Log-probabilities of given responses under a model. Run it with the policy and with the reference on the same rows, then
  * `divergence` compares the two.
  *
- * Set aside: empty responses. Errors: CapabilityError where the model cannot score replies.
+ * Set aside: empty responses, and those that the model does not take. Errors: CapabilityError where the model cannot score replies.
  */
 export async function* scoreResponses(
   rows: readonly ResponseRow[],
@@ -32,9 +33,13 @@ export async function* scoreResponses(
   for (const { id, response } of rows)
     if (response === "") yield { input: id, rows: [], aside: "an empty response has no tokens to compare" };
   const requests = usable.map(({ prompt, response }) => ({ prompt, continuations: [response] }));
-  for await (const { request, scores } of model.score(requests, call)) {
-    const row = usable[request]!;
-    const content = { sample: row.id, prompt: promptKey(row), tokenLogprobs: scores[0]!.tokenLogprobs };
+  for await (const answer of scoreEach(model, requests, call)) {
+    const row = usable[answer.request]!;
+    if ("refused" in answer) {
+      yield { input: row.id, rows: [], aside: answer.refused };
+      continue;
+    }
+    const content = { sample: row.id, prompt: promptKey(row), tokenLogprobs: answer.value[0]!.tokenLogprobs };
     const origin = { models: { scored: model.id }, parents: [row.id] };
     yield { input: row.id, rows: [{ id: rowId("sample logprobs", model.id, content), origin, ...content }] };
   }

@@ -43,6 +43,7 @@ export {
   refusalRates,
   type Stance,
 } from "./refusal.ts";
+export { scorecardPage } from "./report/report.ts";
 export {
   type CardEstimate,
   type CardSample,
@@ -71,6 +72,7 @@ export {
   spearman,
   wilson,
 } from "./statistics.ts";
+export { scorecardTable } from "./table.ts";
 export {
   type CompareOptions,
   type Comparison,

@@ -1,6 +1,7 @@
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { messageSchema, type Outcome, originSchema, rowId } from "../data/index.ts";
+import { scoreEach } from "../feedback/ask.ts";
 import { type Estimate, rate } from "./statistics.ts";
 
 export const choiceItemSchema = z.strictObject({
@@ -37,7 +38,7 @@ export function answerChoicesDependsOn(_item: ChoiceItem, { unnormalised }: Choi
 /**
  * Which option of each question a model finds likeliest as the assistant's reply; equal ones go to the first.
  *
- * Set aside: items whose answer is none of their options. Errors: CapabilityError where the model cannot score replies.
+ * Set aside: items whose answer is none of their options, or that the model does not take. Errors: CapabilityError where the model cannot score replies.
  */
 export async function* answerChoices(
   items: readonly ChoiceItem[],
@@ -54,9 +55,13 @@ export async function* answerChoices(
         aside: `the answer is option ${item.answer}, counted from 0, but there are ${item.options.length}`,
       };
   const requests = usable.map(({ prompt, options }) => ({ prompt, continuations: options }));
-  for await (const { request, scores } of model.score(requests, call)) {
-    const item = usable[request]!;
-    const logprobs = scores.map(({ logprob }) => logprob);
+  for await (const answer of scoreEach(model, requests, call)) {
+    const item = usable[answer.request]!;
+    if ("refused" in answer) {
+      yield { input: item.id, rows: [], aside: answer.refused };
+      continue;
+    }
+    const logprobs = answer.value.map(({ logprob }) => logprob);
     const values = logprobs.map((logprob, i) => (unnormalised ? logprob : logprob / item.options[i]!.length));
     const chosen = values.indexOf(Math.max(...values));
     const content = { item: item.id, logprobs, chosen, correct: chosen === item.answer };

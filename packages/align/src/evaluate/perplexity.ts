@@ -1,6 +1,7 @@
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { type Outcome, originSchema, rowId } from "../data/index.ts";
+import { scoreEach } from "../feedback/ask.ts";
 import { bootstrap, type Estimate } from "./statistics.ts";
 
 /** A text that has nothing to do with the constitution: what a model thinks of it shows what alignment cost. */
@@ -23,7 +24,7 @@ export type TextScore = z.output<typeof textScoreSchema>;
  * The negative log-likelihood of each text under a model, raw and behind its first word, which a model without a begin token
  * could not predict.
  *
- * Set aside: texts of fewer than two words. Errors: CapabilityError where the model cannot score raw text.
+ * Set aside: texts of fewer than two words, or that the model does not take. Errors: CapabilityError where the model cannot score raw text.
  */
 export async function* scoreTexts(
   texts: readonly NeutralText[],
@@ -38,9 +39,13 @@ export async function* scoreTexts(
     else yield { input: id, rows: [], aside: "fewer than two words: nothing to predict" };
   }
   const requests = usable.map(({ prompt, continuation }) => ({ prompt, continuations: [continuation] }));
-  for await (const { request, scores } of model.score(requests, call)) {
-    const { id } = usable[request]!;
-    const { logprob, tokenLogprobs } = scores[0]!;
+  for await (const answer of scoreEach(model, requests, call)) {
+    const { id } = usable[answer.request]!;
+    if ("refused" in answer) {
+      yield { input: id, rows: [], aside: answer.refused };
+      continue;
+    }
+    const { logprob, tokenLogprobs } = answer.value[0]!;
     const content = { text: id, nll: -logprob, tokens: tokenLogprobs.length };
     const origin = { models: { scored: model.id }, parents: [id] };
     yield { input: id, rows: [{ id: rowId("text score", model.id, content), origin, ...content }] };

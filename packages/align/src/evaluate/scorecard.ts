@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { messageSchema } from "../data/index.ts";
+import type { Estimate } from "./statistics.ts";
 
 /*
  * The scorecard: one JSON document that holds everything the terminal table and the page show, so that both are readers of it and
@@ -47,6 +48,12 @@ const rowSchema = cardEstimateSchema.extend({
   better: z.enum(["lower", "higher", "neither"]),
 });
 
+/** An estimate as JSON can hold it: a bound that is none becomes null. */
+export function cardEstimate({ value, interval: [low, high], n }: Estimate): CardEstimate {
+  const bound = (x: number) => (Number.isFinite(x) ? x : null);
+  return { value, interval: [bound(low), bound(high)], n };
+}
+
 const differenceSchema = cardEstimateSchema.extend({
   checkpoint: z.string(),
   /** The checkpoint it is compared with, prompt by prompt. */
@@ -67,7 +74,7 @@ export type Chart = z.output<typeof chartSchema>;
 
 export const labelHealthSchema = z.strictObject({
   labeller: z.string(),
-  /** On pairs with a known answer. */
+  /** On pairs with a known answer; of n = 0 where none was labelled. */
   accuracy: cardEstimateSchema,
   /** Whether the gate let its labels through, and why or why not. */
   gate: z.strictObject({ passed: z.boolean(), overridden: z.boolean().default(false), why: z.string() }),

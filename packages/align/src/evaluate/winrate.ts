@@ -1,6 +1,8 @@
 import type { CallOptions, LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
 import { type Outcome, originSchema, type PairRow, type ResponseRow, rowId } from "../data/index.ts";
+import { scoreEach } from "../feedback/ask.ts";
+import type { PreferenceScorer } from "../reward/reward.ts";
 import { elo } from "./rating.ts";
 import { promptKey } from "./refusal.ts";
 import { bootstrap, bootstrapEach, type Estimate, groupBy } from "./statistics.ts";
@@ -23,13 +25,16 @@ export type Comparison = z.output<typeof comparisonSchema>;
 /** Probabilities that `a` of a pair is better, with a shown first and with b shown first. */
 export type Orders = readonly [aFirst: number, bFirst: number];
 
-/** Compares pairs of responses; yields in any order. */
+/** Compares pairs of responses; yields in any order, a reason instead of orders where it does not take a pair. */
 export interface PairJudge {
   /** Names the judge in records. */
   readonly id: string;
   /** What it asks, where it asks in words. */
   readonly question?: string;
-  compare(pairs: readonly PairRow[], call?: CallOptions): AsyncIterable<{ pair: number; orders: Orders }>;
+  compare(
+    pairs: readonly PairRow[],
+    call?: CallOptions,
+  ): AsyncIterable<{ pair: number; orders: Orders } | { pair: number; refused: string }>;
 }
 
 /** What a choice judge asks. The default is written here and nowhere else. */
@@ -57,17 +62,27 @@ export function choiceJudge(model: LanguageModel, { question = judgeQuestion } =
           continuations: ["A", "B"],
         })),
       );
-      const waiting = new Map<number, number>();
-      for await (const { request, scores } of model.score(requests, call)) {
-        const first = 1 / (1 + Math.exp(scores[1]!.logprob - scores[0]!.logprob));
-        const other = waiting.get(request ^ 1);
-        waiting.set(request, first);
-        if (other === undefined) continue;
+      // By request; a pair is done when both of its orders are. Undefined: not taken.
+      const answers = new Map<number, number | undefined>();
+      for await (const answer of scoreEach(model, requests, call)) {
+        const { request } = answer;
+        const first = "refused" in answer ? undefined : chosenFirst(answer.value);
+        const partner = request ^ 1;
+        const alone = !answers.has(partner);
+        const other = answers.get(partner);
+        answers.set(request, first);
+        if ("refused" in answer && (alone || other !== undefined))
+          yield { pair: request >> 1, refused: answer.refused };
+        if (first === undefined || other === undefined) continue;
         const [aFirst, bFirst] = request % 2 === 0 ? [first, other] : [other, first];
         yield { pair: request >> 1, orders: [aFirst, 1 - bFirst] };
       }
     },
   };
+}
+
+function chosenFirst([a, b]: readonly { logprob: number }[]): number {
+  return 1 / (1 + Math.exp(b!.logprob - a!.logprob));
 }
 
 function judgePrompt(
@@ -82,14 +97,8 @@ function judgePrompt(
   return prefill ? [ask, { role: "assistant", content: "The answer is: (" }] : [ask];
 }
 
-/**
- * A score of single responses as a judge, e.g. a preference model: P(a better) = σ(r_a − r_b), the same in both orders.
- * `score` gives one number per response, in their order.
- */
-export function scoreJudge(
-  id: string,
-  score: (responses: readonly { prompt: Message[]; response: string }[], call?: CallOptions) => Promise<number[]>,
-): PairJudge {
+/** A score of single responses as a judge, e.g. a preference model: P(a better) = σ(r_a − r_b), the same in both orders. */
+export function scoreJudge(id: string, scorer: PreferenceScorer): PairJudge {
   return {
     id,
     async *compare(pairs, call) {
@@ -97,7 +106,7 @@ export function scoreJudge(
         { prompt, response: a },
         { prompt, response: b },
       ]);
-      const scores = await score(responses, call);
+      const scores = await scorer.score(responses, { signal: call?.signal });
       for (const pair of pairs.keys()) {
         const p = 1 / (1 + Math.exp(scores[2 * pair + 1]! - scores[2 * pair]!));
         yield { pair, orders: [p, p] };
@@ -135,7 +144,7 @@ export function comparePairsDependsOn(_row: PairRow, { judge, a, b }: CompareOpt
   return { judge: judge.id, question: judge.question ?? null, a, b };
 }
 
-/** Who wins each pair, by the judge; responses that are the same tie without being asked about. */
+/** Who wins each pair, by the judge; responses that are the same tie without being asked about. Set aside: pairs the judge does not take. */
 export async function* comparePairs(
   rows: readonly PairRow[],
   { judge, a, b }: CompareOptions,
@@ -150,7 +159,10 @@ export async function* comparePairs(
   };
   for (const row of rows) if (row.a === row.b) yield outcome(row, [0.5, 0.5]);
   const asked = rows.filter((row) => row.a !== row.b);
-  for await (const { pair, orders } of judge.compare(asked, call)) yield outcome(asked[pair]!, orders);
+  for await (const answer of judge.compare(asked, call)) {
+    const row = asked[answer.pair]!;
+    yield "refused" in answer ? { input: row.id, rows: [], aside: answer.refused } : outcome(row, answer.orders);
+  }
 }
 
 export interface WinRate {

@@ -63,7 +63,7 @@ export class Chain {
       return false;
     }
     this.#principles.unshift(...this.#principles.splice(next, 1));
-    this.critique = `This rule is broken: ${this.#broken(this.principle).join("; ")}.`;
+    this.critique = `The answer breaks this rule: ${this.#broken(this.principle).join("; ")}.`;
     return true;
   }
 

@@ -178,7 +178,7 @@ describe("critiqueAndRevise", () => {
     const row = await chain({}, { constitution, reviser, critiques: "checks", rounds: 4 }, "A stupid cold.");
     const critiques = row.rounds.map(({ principle, critique }) => [principle, critique]);
     for (const [principle, critique] of critiques)
-      expect(critique).toBe(`This rule is broken: ${principle === "doctor" ? "names a doctor" : "Be kind"}.`);
+      expect(critique).toBe(`The answer breaks this rule: ${principle === "doctor" ? "names a doctor" : "Be kind"}.`);
     expect(row.responses).toEqual(["A stupid cold.", "A doctor knows."]);
     // Nothing is violated any more: no further round.
     expect(row.rounds).toHaveLength(1);

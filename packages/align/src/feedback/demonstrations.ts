@@ -14,10 +14,11 @@ export interface Draft {
 /**
  * How revisions are asked for. `turns`: the paper's dialogue; the response stands as the assistant's turn, critique and
  * revision are further turns. `quoted`: response, critique and request stand in the person's last turn, before what the person
- * said, so that the revision is itself the answer. `excerpt`: the same with only the first sentence of the response, for
- * small models, which copy what they read. docs/critique-revision.md has the figures.
+ * said, so that the revision is itself the answer. `excerpt`: the same with only the first sentence of the response.
+ * `afresh`: the same without the response, so that it bears on the revision through its critique alone; for models so small
+ * that they copy whatever draft they read. docs/critique-revision.md has the figures.
  */
-export const layouts = ["turns", "quoted", "excerpt"] as const;
+export const layouts = ["turns", "quoted", "excerpt", "afresh"] as const;
 export type Layout = (typeof layouts)[number];
 
 /** The turns that ask for a critique of a response. */
@@ -44,8 +45,10 @@ export function revisionTurns(
     return [...before, turn("user", revisionRequest)];
   }
   const last = conversation.at(-1)!;
-  const shown = layout === "excerpt" ? firstSentence(response) : response;
-  const quoted = [`A poor answer: ${shown}`, critique, revisionRequest].filter((part) => part !== undefined).join("\n");
+  const shown = { quoted: response, excerpt: firstSentence(response), afresh: undefined }[layout];
+  const quoted = [shown === undefined ? undefined : `A poor answer: ${shown}`, critique, revisionRequest]
+    .filter((part) => part !== undefined)
+    .join("\n");
   return [...conversation.slice(0, -1), turn(last.role, `${quoted}\n\n${last.content}`)];
 }
 

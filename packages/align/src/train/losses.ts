@@ -1,10 +1,11 @@
-import { clip, exp, greater, logSigmoid, maximum, stopGradient, type Tensor } from "@tenet/tensor";
+import { clip, exp, greater, logSigmoid, maximum, stopGradient, type Tensor, where } from "@tenet/tensor";
 import { k3 } from "./kl.ts";
 
 /*
- * Losses as pure functions of symbolic tensors. Tokens stand in one flat axis [n]; padding is a token of weight 0. Weights
- * say what a mean is over: 1/n for a mean over n tokens, 1/(G·|oᵢ|) for a mean over G responses of their means. So a batch
- * that is computed in several calls has the loss of the whole: weights are those of the whole batch, and losses add up.
+ * Losses as pure functions of symbolic tensors. Tokens stand in one flat axis [n]; padding is a token of weight 0, and
+ * whatever else stands there has no part in anything. Weights say what a mean is over: 1/n for a mean over n tokens,
+ * 1/(G·|oᵢ|) for a mean over G responses of their means. So a batch that is computed in several calls has the loss of the
+ * whole: weights are those of the whole batch, and losses add up.
  */
 
 export interface PolicyTerms {
@@ -27,7 +28,7 @@ export interface PolicyTerms {
  * Source: PPO (1707.06347), eq. 7, negated.
  */
 export function policyLoss({ logprobs, oldLogprobs, advantages, weights }: PolicyTerms, epsilon: number) {
-  const difference = logprobs.sub(oldLogprobs);
+  const difference = real(logprobs.sub(oldLogprobs), weights);
   const ratio = exp(difference);
   const free = ratio.mul(advantages).neg();
   const clipped = clip(ratio, { min: 1 - epsilon, max: 1 + epsilon })
@@ -69,7 +70,7 @@ export function valueLoss({ values, oldValues, returns, weights }: ValueTerms, e
 
 /** Σ w·k3 of the policy to the reference, with gradient: the penalty inside GRPO's loss. GRPO (2402.03300), eq. 4. */
 export function klLoss(logprobs: Tensor, referenceLogprobs: Tensor, weights: Tensor): Tensor {
-  return weightedSum(k3(logprobs.sub(referenceLogprobs)), weights);
+  return weightedSum(k3(real(logprobs.sub(referenceLogprobs), weights)), weights);
 }
 
 export interface DpoTerms {
@@ -102,6 +103,11 @@ export function dpoLoss({ a, b, referenceA, referenceB, p, weights }: DpoTerms, 
     rewardA: stopGradient(rewardA),
     rewardB: stopGradient(rewardB),
   };
+}
+
+/** x, but 0 where the weight is 0: what stands on padding could overflow in an exponential, and 0·∞ is no number. */
+function real(x: Tensor, weights: Tensor): Tensor {
+  return where(greater(weights, 0), x, 0);
 }
 
 /** Σ w·x, a scalar. */

@@ -231,7 +231,7 @@ function labellerHealth({ labeller, accuracy, gate, figures, reliability, princi
       ? ["Failed the audit; overridden by the recipe", "warn"]
       : ["Refused", "bad"];
   return html`<div class="health"><div><h3>${labeller}</h3><p><span class="chip ${look}">${word}</span></p><p class="intro">${gate.why}</p>
-<div class="bars">${bar("Accuracy", accuracy, { ideal: "100%", reference: 0.5 })}${figures.map(({ label, estimate, ideal }) => bar(label, estimate, { ideal }))}${principles.map(({ principle, agreement }) => bar(`Agreement: ${principle}`, agreement, { reference: 0.5 }))}${barAxis(scale, (tick) => formatValue(tick, "share"))}</div></div>
+<div class="bars">${accuracy.n > 0 && bar("Accuracy", accuracy, { ideal: "100%", reference: 0.5 })}${figures.map(({ label, estimate, ideal }) => bar(label, estimate, { ideal }))}${principles.map(({ principle, agreement }) => bar(`Agreement: ${principle}`, agreement, { reference: 0.5 }))}${barAxis(scale, (tick) => formatValue(tick, "share"))}</div></div>
 ${reliability.length > 0 && reliabilityDiagram(reliability)}</div>`;
 }
 

@@ -1,0 +1,78 @@
+import type { Command } from "commander";
+import { deviceOption, size, whole } from "./arguments.ts";
+import type { Io } from "./io.ts";
+import type { RunCommandOptions } from "./run-recipe.ts";
+import type { ShowOptions } from "./runs.ts";
+import type { StoreOptions } from "./store.ts";
+
+/** Makes a command with the options that all share. */
+export type MakeCommand = (parent: Command, name: string, description: string) => Command;
+
+/** The commands of recipes and of the runs that they make. Each loads what it needs when it is called. */
+export function addRunCommands(io: Io, program: Command, command: MakeCommand, version: string): void {
+  const onStore = (name: string, description: string) =>
+    command(program, name, description).option("--store <folder>", "the run store (default: TENET_STORE, else runs)");
+  const onRecipe = (made: Command) =>
+    made
+      .argument("<recipe>", "a recipe's file")
+      .option("--limit <count>", "prompts at most, of those to train on and of those held out each", whole)
+      .option("--seed <number>", "instead of the recipe's", whole)
+      .option("--allow-modules", "import the modules that the constitution's checks name: they are programs");
+  const onModels = (made: Command) =>
+    made
+      .addOption(deviceOption())
+      .option("--threads <count>", "processor threads of local models", whole)
+      .option("--memory-budget <size>", "for keys and values of local models, e.g. 2GB", size)
+      .option("--offline", "use models that are there and fetch none");
+
+  onRecipe(command(program, "validate", "check a recipe and everything it names")).action(
+    async (file: string, options: RunCommandOptions) => {
+      const { validate } = await import("./run-recipe.ts");
+      await validate(io, file, options);
+    },
+  );
+  onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped"))).action(
+    async (file: string, options: RunCommandOptions) => {
+      const { runRecipe } = await import("./run-recipe.ts");
+      await runRecipe(io, file, options, { version });
+    },
+  );
+  onModels(
+    onRecipe(onStore("audit", "judge a recipe's labeller on pairs whose answer is known, and nothing else")),
+  ).action(async (file: string, options: RunCommandOptions) => {
+    const { runRecipe } = await import("./run-recipe.ts");
+    await runRecipe(io, file, options, { version, only: ["audit"] });
+  });
+  onStore("ls", "the runs of a store").action(async (options: StoreOptions) => {
+    const { listRuns } = await import("./runs.ts");
+    await listRuns(io, options);
+  });
+  onStore("show", "a run, one of its stages, or where a row comes from")
+    .argument("<run>", "its id, the beginning of it, or: latest")
+    .argument("[stage]", "name of one of its stages")
+    .option("--rows <count>", "rows of the stage to print (default: 3)", whole)
+    .option("--row <id>", "a row and every row it was made from, with principle, models and seed")
+    .option("--aside", "inputs of the stage that could not be used, and why")
+    .action(async (run: string, stage: string | undefined, options: ShowOptions) => {
+      const { showRun } = await import("./runs.ts");
+      await showRun(io, run, stage, options);
+    });
+  onStore("report", "print a run's scorecard and write its page again")
+    .argument("<run>", "its id, the beginning of it, or: latest")
+    .action(async (run: string, options: StoreOptions) => {
+      const { report } = await import("./report.ts");
+      await report(io, run, options);
+    });
+  onStore("rm", "forget a run")
+    .argument("<run>", "its id, or the beginning of it")
+    .action(async (run: string, options: StoreOptions) => {
+      const { removeRun } = await import("./runs.ts");
+      await removeRun(io, run, options);
+    });
+  onStore("gc", "free what no run of the store needs")
+    .option("--dry-run", "say what would be freed")
+    .action(async (options: StoreOptions & { dryRun?: boolean }) => {
+      const { collectGarbage } = await import("./runs.ts");
+      await collectGarbage(io, options);
+    });
+}

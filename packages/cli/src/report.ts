@@ -1,0 +1,67 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Scorecard } from "@tenet/align";
+import type { Store } from "@tenet/runs";
+import { CommandUsageError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+
+/** Where a run's report lies. */
+export interface WrittenReport {
+  json: string;
+  html: string;
+}
+
+/** The scorecard that a run ended with, if it did. Errors: ScorecardError for one of another version. */
+export async function scorecardOf(store: Store, run: string): Promise<Scorecard | undefined> {
+  const output = store.stage(run, "scorecard")?.output;
+  if (output === undefined) return undefined;
+  const { parseScorecard } = await import("@tenet/align");
+  return parseScorecard(JSON.stringify(output));
+}
+
+/** Writes a scorecard as `<store>/reports/<run>/scorecard.json` and `.html`, each whole or not at all. */
+export async function writeReport(folder: string, run: string, card: Scorecard): Promise<WrittenReport> {
+  const { scorecardJson, scorecardPage } = await import("@tenet/align");
+  const place = join(folder, "reports", run);
+  await mkdir(place, { recursive: true });
+  const written = { json: join(place, "scorecard.json"), html: join(place, "scorecard.html") };
+  await writeWhole(written.json, scorecardJson(card));
+  await writeWhole(written.html, scorecardPage(card));
+  return written;
+}
+
+/** A file that is never seen half. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const partial = `${path}.${randomBytes(6).toString("hex")}.partial`;
+  try {
+    await writeFile(partial, text, { flag: "wx" });
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+/** The table, as wide as the terminal. */
+export async function scorecardText(io: Io, card: Scorecard): Promise<string> {
+  const { scorecardTable } = await import("@tenet/align");
+  const { columns } = io.stdout as { columns?: number };
+  return scorecardTable(card, { width: columns ?? 100 });
+}
+
+/** `tenet report`: the table again, and the page. */
+export async function report(io: Io, id: string, options: StoreOptions): Promise<void> {
+  await withStore(io, options, async (store) => {
+    const run = findRun(store, id);
+    const card = await scorecardOf(store, run.id);
+    if (!card)
+      throw new CommandUsageError(
+        `run ${run.id} (${run.status}) has no scorecard yet: it needs held-out prompts (prompts.heldOut) and a run that came to its end`,
+      );
+    const written = await writeReport(store.folder, run.id, card);
+    if (options.json) return printJson(io, { run: run.id, ...written });
+    io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+  });
+}

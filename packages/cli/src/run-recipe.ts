@@ -1,0 +1,139 @@
+import type { OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
+import { CommandUsageError } from "./errors.ts";
+import { table } from "./format.ts";
+import type { Io } from "./io.ts";
+import { downloadProgress } from "./progress.ts";
+import { scorecardOf, scorecardText, writeReport } from "./report.ts";
+import { runProgress } from "./run-progress.ts";
+import { stoppable } from "./stop.ts";
+import { printJson, type StoreOptions, storeFolder, withStore } from "./store.ts";
+
+export interface RunCommandOptions extends StoreOptions {
+  limit?: number;
+  seed?: number;
+  device?: NonNullable<RunOptions["device"]>;
+  threads?: number;
+  memoryBudget?: number;
+  offline?: boolean;
+  allowModules?: boolean;
+  dryRun?: boolean;
+}
+
+/**
+ * `tenet run`: runs a recipe, or continues it. Ends with the scorecard, where the report lies, and how to talk to the model.
+ * `only` names the last stages to execute instead of all.
+ */
+export async function runRecipe(
+  io: Io,
+  file: string,
+  options: RunCommandOptions,
+  { version, only }: { version: string; only?: readonly string[] },
+): Promise<void> {
+  const open = await openChanged(file, options);
+  const folder = storeFolder(io, options);
+  const { startRun } = await import("@tenet/align");
+  const progress = runProgress(io);
+  const download = downloadProgress(io);
+  const pool: RunOptions = { ...modelOptions(io, options), onProgress: options.json ? () => {} : download.show };
+  const id = await stoppable(
+    io,
+    async (signal) => {
+      const versions = { tenet: version, node: process.versions.node };
+      const run = startRun(open, { ...pool, ...(only && { only }), store: folder, versions, signal });
+      if (!options.json) progress.line(`run ${run.id} in ${folder}`);
+      try {
+        for await (const event of run.events) {
+          if (options.json) printJson(io, event);
+          else progress.show(event);
+        }
+        await run.finished;
+      } finally {
+        download.end();
+        progress.end();
+      }
+      return run.id;
+    },
+    () => {
+      if (!options.json)
+        progress.line("stopping; the same command continues where this one stopped (Ctrl-C again ends at once)");
+    },
+  );
+  await tellResult(io, id, only, options);
+}
+
+async function tellResult(
+  io: Io,
+  id: string,
+  only: readonly string[] | undefined,
+  options: RunCommandOptions,
+): Promise<void> {
+  await withStore(io, options, async (store) => {
+    const card = only ? undefined : await scorecardOf(store, id);
+    const written = card && (await writeReport(store.folder, id, card));
+    if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
+    if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+    if (only) return;
+    const where = options.store === undefined ? "" : ` --store ${options.store}`;
+    io.stdout.write(`talk to it: tenet chat --run ${id}${where}\n`);
+    const three = store.stage(id, "policy") ? "base,sl,rl" : "base,sl";
+    io.stdout.write(`compare: tenet chat --run ${id}${where} --compare ${three} "a question"\n`);
+  });
+}
+
+/** A recipe with what the command line says otherwise. */
+export async function openChanged(file: string, { seed, limit, allowModules }: RunCommandOptions): Promise<OpenRecipe> {
+  const { openRecipe } = await import("@tenet/align");
+  if (limit !== undefined && limit < 1) throw new CommandUsageError(`--limit: expected at least 1, got ${limit}`);
+  if (seed !== undefined && seed < 0) throw new CommandUsageError(`--seed: expected at least 0, got ${seed}`);
+  const changes: RecipeChanges = {
+    ...(seed !== undefined && { seed }),
+    ...(limit !== undefined && { limit }),
+    ...(allowModules !== undefined && { allowModules }),
+  };
+  return openRecipe(file, changes);
+}
+
+export function modelOptions(io: Io, { device, threads, memoryBudget, offline }: RunCommandOptions): RunOptions {
+  return {
+    environment: io.env,
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+    ...(memoryBudget !== undefined && { memoryBudget }),
+    ...(offline !== undefined && { offline }),
+  };
+}
+
+/** `tenet validate`: what a recipe resolves to, or everything that is wrong with it. */
+export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
+  const open = await openChanged(file, options);
+  const { name, recipe, written, constitution, demonstrations } = open;
+  if (options.json) return printJson(io, { valid: true, file, name, recipe: written });
+  const pathOf = (reference: string | { path: string } | undefined) =>
+    reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;
+  const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
+  const roles = Object.entries(written.roles).map(([role, reference]) => {
+    if (typeof reference === "string") return `${role}: ${reference}`;
+    return `${role}: ${"endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model}`;
+  });
+  const { supervised, policy } = recipe;
+  const lines: [string, string][] = [
+    ["recipe", `${name}, seed ${recipe.seed}`],
+    ["model", [recipe.model, ...roles].join("; ")],
+    [
+      "constitution",
+      `${constitution.name} ${constitution.version}: ${constitution.principles.length} principles, ${checks} checks`,
+    ],
+    ["prompts", `${pathOf(written.prompts.train)}; held out: ${pathOf(written.prompts.heldOut)}`],
+    [
+      "supervised",
+      `${supervised.revisions} rounds of revision, ${demonstrations.length} demonstrations, ${supervised.epochs} epochs`,
+    ],
+    [
+      "reinforcement",
+      policy
+        ? `${policy.algorithm}; labels: ${recipe.feedback.label.method}, ${recipe.feedback.audit ? "audited" : "not audited"}`
+        : "none: the run ends with the supervised model",
+    ],
+  ];
+  io.stdout.write(`${table(lines)}\n\n${file} is in order. Next: tenet run ${file} --dry-run\n`);
+}

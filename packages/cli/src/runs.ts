@@ -1,0 +1,182 @@
+import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
+import { CommandUsageError, nearest } from "./errors.ts";
+import { formatBytes, formatSeconds, printable, table } from "./format.ts";
+import type { Io } from "./io.ts";
+import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+
+/** `tenet ls`: the runs of a store, the latest first. */
+export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
+  await withStore(io, options, (store) => {
+    const runs = store.runs().map((run) => {
+      const stages = store.stages(run.id);
+      const done = stages.filter(({ status }) => status === "done").length;
+      const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
+      const { id, status, created, updated, error } = run;
+      return { id, status, created, updated, stages: { done, begun: stages.length }, seconds, ...(error && { error }) };
+    });
+    if (options.json) return printJson(io, { store: store.folder, runs });
+    if (runs.length === 0) return void io.stdout.write(`no runs in ${store.folder}\n`);
+    const rows = runs.map(({ id, status, created, stages, seconds }) => [
+      id,
+      status,
+      when(created),
+      `${stages.done} of ${stages.begun}`,
+      formatSeconds(seconds),
+    ]);
+    io.stdout.write(`${table([["run", "status", "begun", "stages done", "time"], ...rows])}\n`);
+  });
+}
+
+export interface ShowOptions extends StoreOptions {
+  rows?: number;
+  row?: string;
+  aside?: boolean;
+}
+
+/** `tenet show`: a run; one of its stages with rows of it; a row with everything it was made from. */
+export async function showRun(io: Io, id: string, name: string | undefined, options: ShowOptions): Promise<void> {
+  await withStore(io, options, (store) => {
+    if (options.row !== undefined) return showLineage(io, store, options.row, options);
+    const run = findRun(store, id);
+    if (name === undefined) {
+      if (options.rows !== undefined || options.aside)
+        throw new CommandUsageError("--rows and --aside need the name of a stage behind the run");
+      return showStages(io, store, run, options);
+    }
+    return showStage(io, store, findStage(store, run.id, name), options);
+  });
+}
+
+function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): void {
+  const stages = store.stages(run.id);
+  const usage = store.usage(run.id);
+  if (json) {
+    const facts = stages.map(({ output: _, settings: __, ...stage }) => stage);
+    return printJson(io, { ...run, stages: facts, usage });
+  }
+  const { tenet, ...versions } = run.versions;
+  const known = Object.entries(versions).map(([program, version]) => `${program} ${version}`);
+  const head: [string, string][] = [
+    ["run", run.id],
+    ["status", `${run.status}${run.error ? `: ${printable(run.error)}` : ""}`],
+    ["begun", when(run.created)],
+    ["versions", [`tenet ${tenet ?? "unknown"}`, ...known].join(", ")],
+  ];
+  const rows = stages.map((stage) => {
+    const spent = usage.filter((one) => one.stage === stage.name);
+    const tokens = spent.reduce((sum, { promptTokens, completionTokens }) => sum + promptTokens + completionTokens, 0);
+    return [
+      stage.name,
+      stage.status,
+      stage.rows > 0 ? String(stage.rows) : "",
+      stage.aside > 0 ? String(stage.aside) : "",
+      tokens > 0 ? String(tokens) : "",
+      stage.attempts === 0 ? "shared" : formatSeconds(stage.seconds),
+    ];
+  });
+  const dollars = usage.reduce((sum, one) => sum + (one.dollars ?? 0), 0);
+  io.stdout.write(`${table(head)}\n\n${table([["stage", "status", "rows", "aside", "tokens", "time"], ...rows])}\n`);
+  if (dollars > 0) io.stdout.write(`\nspent at endpoints: $${dollars.toFixed(4)}\n`);
+}
+
+/** A stage by its name. Errors: UsageError with the nearest. */
+export function findStage(store: Store, run: string, name: string): StageInfo {
+  const found = store.stage(run, name);
+  if (found) return found;
+  const names = store.stages(run).map((stage) => stage.name);
+  const guess = nearest(name, names);
+  throw new CommandUsageError(
+    `run ${run} has no stage "${name}"${guess ? `; did you mean "${guess}"?` : `; it has ${names.join(", ")}`}`,
+  );
+}
+
+function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, aside, json }: ShowOptions): void {
+  const rows: StoredRow[] = [];
+  if (!aside)
+    for (const row of store.rows(stage.identity)) {
+      if (rows.length >= wanted) break;
+      rows.push(row);
+    }
+  const reasons = store.setAsideReasons(stage.identity);
+  const setAside = aside ? [...store.setAside(stage.identity)] : [];
+  const metrics = store.metrics(stage.run, { stage: stage.name });
+  if (json) return printJson(io, { ...stage, reasons, ...(aside ? { setAside } : { sample: rows }), metrics });
+  const last = new Map(metrics.map(({ name, value }) => [name, value]));
+  const lines: [string, string][] = [
+    ["stage", `${stage.name} (${stage.kind})`],
+    ["status", `${stage.status}${stage.error ? `: ${printable(stage.error)}` : ""}`],
+    ["time", stage.attempts === 0 ? "shared with another run" : formatSeconds(stage.seconds)],
+    ["rows", `${stage.rows}, ${stage.aside} inputs set aside`],
+    ["identity", stage.identity],
+    ...(stage.dataset && stage.rows > 0 ? [["dataset", stage.dataset.hash] as [string, string]] : []),
+    ...stage.artifacts.map((hash): [string, string] => ["artifact", store.artifactPath(hash)]),
+    ...reasons.map(({ reason, count }): [string, string] => ["set aside", `${count} × ${printable(reason)}`]),
+    ...[...last].map(([name, value]): [string, string] => [name, String(Number(value.toPrecision(5)))]),
+  ];
+  io.stdout.write(`${table(lines)}\n`);
+  for (const { input, reason } of setAside) io.stdout.write(`\n${printable(input)}\n  ${printable(reason)}\n`);
+  for (const row of rows) io.stdout.write(`\n${rowText(row)}\n`);
+}
+
+function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): void {
+  const nodes = store.lineage(id);
+  if (nodes.every(({ row }) => row === undefined))
+    throw new CommandUsageError(
+      `${store.folder} holds no row ${id}; tenet show <run> <stage> prints rows with their ids`,
+    );
+  if (json) return printJson(io, { row: id, lineage: nodes });
+  for (const { depth, row, stages, id: own } of nodes) {
+    const where = [...new Set(stages.map(({ run, stage }) => `${stage} of ${run}`))];
+    io.stdout.write(`${depth === 0 ? "" : `\nparent ${depth} step${depth > 1 ? "s" : ""} back\n`}`);
+    io.stdout.write(row ? `${rowText(row)}\n` : `${own}  not in this store\n`);
+    if (where.length > 0) io.stdout.write(`  stage: ${where.join("; ")}\n`);
+  }
+}
+
+/** A row for people: its id, then a field per line. Texts are whole, with their lines indented. */
+function rowText(row: StoredRow): string {
+  const { id, origin, ...fields } = row as StoredRow & Record<string, unknown>;
+  const { parents: _, ...from } = origin as StoredRow["origin"] & Record<string, unknown>;
+  const lines = Object.entries({ ...fields, ...from }).map(([key, value]) => `  ${key}: ${indented(valueText(value))}`);
+  return [id, ...lines].join("\n");
+}
+
+function valueText(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (isConversation(value)) return value.map(({ role, content }) => `[${role}] ${content}`).join("\n");
+  return JSON.stringify(value);
+}
+
+function isConversation(value: unknown): value is { role: string; content: string }[] {
+  return Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn?.content === "string");
+}
+
+function indented(text: string): string {
+  return printable(text).replaceAll("\n", "\n    ");
+}
+
+/** `tenet rm`: forgets a run; what only it needed goes with the next `tenet gc`. */
+export async function removeRun(io: Io, id: string, options: StoreOptions): Promise<void> {
+  await withStore(io, { ...options, write: true }, (store) => {
+    const run = findRun(store, id);
+    store.remove(run.id);
+    if (options.json) return printJson(io, { removed: run.id });
+    io.stdout.write(`removed ${run.id}; tenet gc frees the room it took\n`);
+  });
+}
+
+/** `tenet gc`: frees what no run needs. */
+export async function collectGarbage(io: Io, options: StoreOptions & { dryRun?: boolean }): Promise<void> {
+  const { dryRun = false } = options;
+  await withStore(io, { ...options, write: true }, async (store) => {
+    const { bytes, works, items, artifacts, scratch } = await store.collect({ dryRun });
+    if (options.json) return printJson(io, { dryRun, bytes, works, items, artifacts, scratch });
+    const what = `${works} stages, ${items} items, ${artifacts} artifacts, ${scratch} scratch folders`;
+    io.stdout.write(`${dryRun ? "would free" : "freed"} ${formatBytes(bytes)}: ${what}\n`);
+  });
+}
+
+/** 2026-01-02T03:04:05.678Z → 2026-01-02 03:04 */
+function when(time: string): string {
+  return time.slice(0, 16).replace("T", " ");
+}
