@@ -113,7 +113,7 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
   const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
   const roles = Object.entries(written.roles).map(([role, reference]) => {
     if (typeof reference === "string") return `${role}: ${reference}`;
-    return `${role}: ${"endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model}`;
+    return `${role}: ${"endpoint" in reference! ? (reference!.model ?? reference!.endpoint) : reference!.model}`;
   });
   const { supervised, policy } = recipe;
   const lines: [string, string][] = [
