@@ -50,7 +50,7 @@ export function runProgress(io: Io, now: () => number = Date.now) {
     const left = rate > 0 && total && !ended ? `${formatSeconds((total - done) / rate)} left` : "";
     const text = [`${title}  ${done}${total ? ` of ${total}` : ""}${rest}`, rateOf(rate), left];
     const shownText = text.filter((part) => part !== "").join("  ");
-    if (!terminal) return line(`  ${shownText}`);
+    if (!terminal) return void line(`  ${shownText}`);
     io.stderr.write(`\r\u001b[K${shownText.slice(0, (io.stderr.columns ?? 80) - 1)}`);
     dirty = true;
   }

@@ -14,7 +14,7 @@ export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
       const { id, status, created, updated, error } = run;
       return { id, status, created, updated, stages: { done, begun: stages.length }, seconds, ...(error && { error }) };
     });
-    if (options.json) return printJson(io, { store: store.folder, runs });
+    if (options.json) return void printJson(io, { store: store.folder, runs });
     if (runs.length === 0) return void io.stdout.write(`no runs in ${store.folder}\n`);
     const rows = runs.map(({ id, status, created, stages, seconds }) => [
       id,
@@ -52,7 +52,7 @@ function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): 
   const usage = store.usage(run.id);
   if (json) {
     const facts = stages.map(({ output: _, settings: __, ...stage }) => stage);
-    return printJson(io, { ...run, stages: facts, usage });
+    return void printJson(io, { ...run, stages: facts, usage });
   }
   const { tenet, ...versions } = run.versions;
   const known = Object.entries(versions).map(([program, version]) => `${program} ${version}`);
@@ -100,7 +100,7 @@ function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, a
   const reasons = store.setAsideReasons(stage.identity);
   const setAside = aside ? [...store.setAside(stage.identity)] : [];
   const metrics = store.metrics(stage.run, { stage: stage.name });
-  if (json) return printJson(io, { ...stage, reasons, ...(aside ? { setAside } : { sample: rows }), metrics });
+  if (json) return void printJson(io, { ...stage, reasons, ...(aside ? { setAside } : { sample: rows }), metrics });
   const last = new Map(metrics.map(({ name, value }) => [name, value]));
   const lines: [string, string][] = [
     ["stage", `${stage.name} (${stage.kind})`],
@@ -124,7 +124,7 @@ function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): v
     throw new CommandUsageError(
       `${store.folder} holds no row ${id}; tenet show <run> <stage> prints rows with their ids`,
     );
-  if (json) return printJson(io, { row: id, lineage: nodes });
+  if (json) return void printJson(io, { row: id, lineage: nodes });
   for (const { depth, row, stages, id: own } of nodes) {
     const where = [...new Set(stages.map(({ run, stage }) => `${stage} of ${run}`))];
     io.stdout.write(`${depth === 0 ? "" : `\nparent ${depth} step${depth > 1 ? "s" : ""} back\n`}`);
@@ -160,7 +160,7 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
   await withStore(io, { ...options, write: true }, (store) => {
     const run = findRun(store, id);
     store.remove(run.id);
-    if (options.json) return printJson(io, { removed: run.id });
+    if (options.json) return void printJson(io, { removed: run.id });
     io.stdout.write(`removed ${run.id}; tenet gc frees the room it took\n`);
   });
 }
@@ -170,7 +170,7 @@ export async function collectGarbage(io: Io, options: StoreOptions & { dryRun?: 
   const { dryRun = false } = options;
   await withStore(io, { ...options, write: true }, async (store) => {
     const { bytes, works, items, artifacts, scratch } = await store.collect({ dryRun });
-    if (options.json) return printJson(io, { dryRun, bytes, works, items, artifacts, scratch });
+    if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch });
     const what = `${works} stages, ${items} items, ${artifacts} artifacts, ${scratch} scratch folders`;
     io.stdout.write(`${dryRun ? "would free" : "freed"} ${formatBytes(bytes)}: ${what}\n`);
   });

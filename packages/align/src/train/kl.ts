@@ -32,7 +32,7 @@ export interface KlTarget {
  * Source: Ziegler et al. (1909.08593), §2.2.
  *
  * @example
- * adaptKl(0.1, { kl: 12, responses: 1000 }, { target: 6, horizon: 10000 }); // 0.102
+ * adaptKl(0.5, { kl: 12, responses: 1000 }, { target: 6, horizon: 10000 }); // 0.51
  */
 export function adaptKl(
   coefficient: number,
