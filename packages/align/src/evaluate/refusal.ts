@@ -2,8 +2,8 @@ import type { ResponseRow } from "../data/index.ts";
 import { type Estimate, rate } from "./statistics.ts";
 
 /*
- * Whether a reply answers. Read off the words alone, in English, by the stated patterns: cheap and the same for everybody; a
- * judge (`judgeRefusals`) sees what patterns cannot.
+ * Whether a reply answers. Read off the words alone, in English, by the stated patterns: cheap and the same for everybody; what
+ * patterns cannot see is for a judge, whom the scorecard takes as `stanceOf`.
  */
 
 /**

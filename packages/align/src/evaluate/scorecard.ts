@@ -10,7 +10,7 @@ import type { Estimate } from "./statistics.ts";
 /** Bounds of a 95 % interval; null where nothing bounds it (one observation, say). */
 const intervalSchema = z.tuple([z.number().nullable(), z.number().nullable()]);
 
-export const cardEstimateSchema = z.strictObject({
+const cardEstimateSchema = z.strictObject({
   value: z.number(),
   interval: intervalSchema,
   /** Observations behind the value. */
@@ -18,7 +18,7 @@ export const cardEstimateSchema = z.strictObject({
 });
 export type CardEstimate = z.output<typeof cardEstimateSchema>;
 
-export const metricSchema = z.strictObject({
+const metricSchema = z.strictObject({
   name: z.string(),
   label: z.string(),
   /** A share is shown in per cent. */

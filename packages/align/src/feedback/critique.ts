@@ -8,8 +8,7 @@ import {
   type Principle,
 } from "../constitution/index.ts";
 import { type ChainRow, type Outcome, type ResponseRow, rowId } from "../data/index.ts";
-import type { JsonValue } from "../pipeline/json.ts";
-import { samplingFields } from "../pipeline/sampling.ts";
+import { type JsonValue, plainJson } from "../data/json.ts";
 import { generateEach, type StageCall } from "./ask.ts";
 import { Chain } from "./chain.ts";
 import {
@@ -20,8 +19,8 @@ import {
   revisionTurns,
 } from "./demonstrations.ts";
 import { checkedHashes } from "./examples.ts";
-import { plainJson } from "./json.ts";
 import { withSystem } from "./respond.ts";
+import { samplingFields } from "./sampling.ts";
 
 /** How chains are made. The defaults are the paper's and are written here only. */
 export const critiqueSettingsSchema = z.strictObject({

@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
 import { type ChainRow, type ExampleRow, type Outcome, rowId } from "../data/index.ts";
-import type { JsonValue } from "../pipeline/json.ts";
-import { plainJson } from "./json.ts";
+import { type JsonValue, plainJson } from "../data/json.ts";
 
 /** What of a chain is learnt. The defaults are written here only. */
 export const examplesSettingsSchema = z.strictObject({

@@ -2,13 +2,11 @@ import type { LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
 import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
 import { type Outcome, type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
+import { type JsonValue, plainJson } from "../data/json.ts";
 import { groupBy } from "../evaluate/statistics.ts";
-import type { JsonValue } from "../pipeline/json.ts";
-import { samplingFields } from "../pipeline/sampling.ts";
 import { generateEach, type StageCall, scoreEach } from "./ask.ts";
 import { type FirstVerdict, firstVerdicts } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
-import { plainJson } from "./json.ts";
 import { pairKey } from "./pair-key.ts";
 import {
   type AskingWay,
@@ -21,6 +19,7 @@ import {
   reasoningPrompt,
   reasoningStop,
 } from "./question.ts";
+import { samplingFields } from "./sampling.ts";
 
 const probability = z.number().min(0).max(1);
 

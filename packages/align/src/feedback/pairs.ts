@@ -1,11 +1,10 @@
 import { type LanguageModel, randomStream } from "@tenet/lm";
 import { z } from "zod";
 import { type Outcome, type PairRow, type PromptRow, rowId } from "../data/index.ts";
-import type { JsonValue } from "../pipeline/json.ts";
-import { samplingFields } from "../pipeline/sampling.ts";
+import { type JsonValue, plainJson } from "../data/json.ts";
 import { generateEach, type StageCall } from "./ask.ts";
-import { plainJson } from "./json.ts";
 import { withSystem } from "./respond.ts";
+import { samplingFields } from "./sampling.ts";
 
 /** How pairs are drawn. The defaults are the paper's and are written here only. */
 export const pairSettingsSchema = z.strictObject({

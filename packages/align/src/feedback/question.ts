@@ -67,7 +67,7 @@ const answerOpening = "The answer is: (";
 const roles = { system: "System", user: "Human", assistant: "Assistant" } as const;
 
 /** The words of a question. */
-export function questionText({ prompt, question, options }: Question): string {
+function questionText({ prompt, question, options }: Question): string {
   const turns = prompt.map(({ role, content }) => `${roles[role]}: ${content}`);
   return [
     "Consider this conversation between a person and an assistant:",

@@ -1,8 +1,7 @@
 import type { LanguageModel, Message, SamplingInput } from "@tenet/lm";
 import { type Outcome, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
-import type { JsonValue } from "../pipeline/json.ts";
+import { type JsonValue, plainJson } from "../data/json.ts";
 import { generateEach, type StageCall } from "./ask.ts";
-import { plainJson } from "./json.ts";
 
 export interface RespondOptions {
   readonly generator: LanguageModel;

@@ -7,10 +7,10 @@ import {
   labelSettingsSchema,
   pairSettingsSchema,
 } from "../feedback/index.ts";
+import { samplingFields } from "../feedback/sampling.ts";
 import { policySettingsSchema } from "../train/policy.ts";
 import { preferenceSettingsSchema } from "../train/preference.ts";
 import { sftSettingsSchema } from "../train/sft.ts";
-import { samplingFields } from "./sampling.ts";
 
 /*
  * What a recipe can say. Types, checks, docs/recipe.md and the JSON Schema all come from here; a default is written here or

@@ -36,6 +36,6 @@ function render(part: Part): string {
 const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
 /** Text for HTML, between tags or in a quoted attribute. What a model wrote must not rearrange the page around it either. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return harmless(text).replaceAll(/[&<>"']/g, (character) => entities[character]!);
 }

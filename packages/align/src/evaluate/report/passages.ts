@@ -19,7 +19,7 @@ export function passage(text: string, render: (text: string) => Part = (whole) =
 }
 
 /** The words that went and the words that came; the new text alone where the two have little in common. */
-export function wordDiff(before: string, after: string): Html {
+function wordDiff(before: string, after: string): Html {
   const changes = diffWordsWithSpace(before.slice(0, shown), after.slice(0, shown), { maxEditLength: mostEdits });
   if (!changes) return passage(after);
   // Neighbouring changes with only a space between them read as one: what went, then what came.

@@ -1,4 +1,4 @@
-import type { JsonValue } from "../pipeline/json.ts";
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
 /** A value as JSON has it: without what is undefined. */
 export function plainJson(value: unknown): JsonValue {
