@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { messageSchema } from "../data/index.ts";
+import { chainRowSchema, messageSchema } from "../data/index.ts";
 import type { Estimate } from "./statistics.ts";
 
 /*
@@ -112,15 +112,8 @@ export type CardSample = z.output<typeof sampleSchema>;
 
 const chainSchema = z.strictObject({
   prompt: z.array(messageSchema).min(1),
-  responses: z.array(z.string()).min(1),
-  rounds: z.array(
-    z.strictObject({
-      principle: z.string(),
-      critique: z.string(),
-      revision: z.string().optional(),
-      rejected: z.string().optional(),
-    }),
-  ),
+  responses: chainRowSchema.shape.responses,
+  rounds: chainRowSchema.shape.rounds,
 });
 
 const costSchema = z.strictObject({
