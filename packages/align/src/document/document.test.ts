@@ -435,12 +435,23 @@ describe("schemaReference", () => {
     expect(markdown).toContain("| `revisions` | whole number, ≥ 0, ≤ 16 | `4` | Rounds of a chain. |");
     expect(markdown).toContain("| `sizes` | list of whole number |  |  |");
     expect(markdown).toContain("### roles.<name>\n");
-    expect(markdown).toContain("| `roles` | mapping of text or mapping |  |  |");
+    expect(markdown).toContain("| `roles` | mapping of text or [mapping](#rolesname) |  |  |");
     expect(markdown).toContain("### label (method: choice)\n");
     expect(markdown).toContain("### label (method: rating)\n");
   });
   it("gives JSON Schema of what may be written", () => {
     expect(jsonSchema).toMatchObject({ type: "object", required: ["model"], additionalProperties: false });
+  });
+  it("links to each mapping, and describes equal ones once", () => {
+    const sampling = z.strictObject({ temperature: z.number() });
+    const kinds = z.union([z.strictObject({ path: z.string() }), z.strictObject({ url: z.string() })]);
+    const page = schemaReference(
+      z.strictObject({ first: sampling, second: z.array(sampling), pair: z.tuple([z.int(), z.string()]), kinds }),
+    ).markdown;
+    expect(page.match(/^## .*$/gm)).toEqual(["## first", "## kinds (path)", "## kinds (url)"]);
+    expect(page).toContain("| `second` | list of [mapping](#first) | required |");
+    expect(page).toContain("| `pair` | list of 2: whole number, then text | required |");
+    expect(page).toContain("| `kinds` | [mapping (path)](#kinds-path) or [mapping (url)](#kinds-url) | required |");
   });
   it("describes a schema that contains itself once", () => {
     type Rule = { not?: Rule | undefined; word?: string | undefined };

@@ -10,7 +10,8 @@ export interface SchemaReference {
 
 /**
  * A reference of everything a document may say, from its schema: a table of name, type, default and description for each
- * mapping, nested ones in sections of their own. Descriptions are those of `.describe()` or `.meta({ description })`.
+ * mapping, nested ones in sections of their own, to which the types link. Mappings that say the same are described once.
+ * Descriptions are those of `.describe()` or `.meta({ description })`.
  *
  * `title` is the page's heading; `level` its depth, 1 by default.
  */
@@ -20,34 +21,56 @@ export function schemaReference(
 ): SchemaReference {
   const jsonSchema = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json;
   const sections: string[] = [];
+  /** Headings of the sections, by what stands in them. */
+  const described = new Map<string, string>();
 
-  const section = (path: string, object: Json, depth: number, around: readonly unknown[]) => {
-    const heading = `${"#".repeat(Math.min(6, depth))} ${path === "" ? title : path}`;
+  const section = (path: string, object: Json, depth: number) => {
+    described.set(contents(object), path === "" ? title : path);
     const required = new Set(object.required ?? []);
-    const rows: string[] = [];
     const nested: { path: string; json: Json }[] = [];
+    const rows: string[] = [];
     for (const [name, property] of Object.entries(object.properties ?? {})) {
       if (typeof property === "boolean") continue;
       const json = resolve(property, jsonSchema);
+      const mappings = mappingsIn(json, jsonSchema).map((mapping) => {
+        const below = (path === "" ? name : `${path}.${name}`) + mapping.suffix;
+        const heading = described.get(contents(mapping.json));
+        if (heading !== undefined) return heading;
+        described.set(contents(mapping.json), below);
+        nested.push({ path: below, json: mapping.json });
+        return below;
+      });
       const standing =
         json.default !== undefined ? code(JSON.stringify(json.default)) : required.has(name) ? "required" : "";
-      rows.push(`| \`${name}\` | ${typeOf(json, jsonSchema)} | ${standing} | ${cell(json.description ?? "")} |`);
-      const below = path === "" ? name : `${path}.${name}`;
-      for (const mapping of mappingsIn(json, jsonSchema))
-        nested.push({ path: below + mapping.suffix, json: mapping.json });
+      // What a record or list holds is named last in its type.
+      const links = mappings.map(
+        (heading) => `[mapping${/ \([^()]*\)$/.exec(heading)?.[0] ?? ""}](#${anchor(heading)})`,
+      );
+      const type = typeOf(json, jsonSchema).replace(/mapping(?!.*mapping)/, (word) => links.join(" or ") || word);
+      rows.push(`| \`${name}\` | ${type} | ${standing} | ${cell(json.description ?? "")} |`);
     }
+    const heading = `${"#".repeat(Math.min(6, depth))} ${path === "" ? title : path}`;
     const description = object.description ? [object.description, ""] : [];
     const table = rows.length > 0 ? ["| name | type | default | description |", "|---|---|---|---|", ...rows, ""] : [];
     sections.push([heading, "", ...description, ...table].join("\n"));
-    // A schema that contains itself is described once on each way down.
-    const inside = [...around, object.properties];
-    for (const { path: below, json } of nested)
-      if (!inside.includes(json.properties)) section(below, json, level + 1, inside);
+    for (const { path: below, json } of nested) section(below, json, level + 1);
   };
 
-  const roots = mappingsIn(jsonSchema, jsonSchema);
-  for (const { suffix, json } of roots) section(suffix, json, level, []);
+  for (const { suffix, json } of mappingsIn(jsonSchema, jsonSchema)) section(suffix, json, level);
   return { markdown: `${sections.join("\n").trimEnd()}\n`, jsonSchema };
+}
+
+/** Equal for mappings of which one description is enough. */
+function contents({ properties, required = [] }: Json): string {
+  return JSON.stringify([properties, required]);
+}
+
+/** What a heading is called in links, as GitHub makes it. */
+function anchor(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replaceAll(" ", "-");
 }
 
 /** Mappings that a value may be or hold: itself, a union's branches, a list's items, a record's values. */
@@ -81,7 +104,12 @@ function typeOf(schema: Json, root: Json): string {
   if (branches) return [...new Set(branches.map((branch) => typeOf(branch, root)))].join(" or ");
   if (json.const !== undefined) return code(String(json.const));
   if (json.enum) return json.enum.map((value) => code(String(value))).join(", ");
-  if (json.type === "array") return isSchema(json.items) ? `list of ${typeOf(json.items, root)}` : "list";
+  if (json.type === "array") {
+    const items = isSchema(json.items) ? [json.items] : (json.prefixItems ?? []).filter(isSchema);
+    const types = [...new Set(items.map((item) => typeOf(item, root)))];
+    if (items.length > 1) return `list of ${items.length}: ${types.join(", then ")}`;
+    return types.length > 0 ? `list of ${types[0]}` : "list";
+  }
   if (json.type === "object")
     return isSchema(json.additionalProperties) ? `mapping of ${typeOf(json.additionalProperties, root)}` : "mapping";
   const name = json.type === undefined ? "any value" : (typeNames[String(json.type)] ?? String(json.type));

@@ -16,17 +16,17 @@ import { pairKey } from "./pair-key.ts";
 
 /** How a labeller is judged. The defaults are written here only. */
 export const auditSettingsSchema = z.strictObject({
-  chance: z.number().min(0).max(1).default(0.5).describe("accuracy that the interval has to clear"),
+  chance: z.number().min(0).max(1).default(0.5).describe("Accuracy that the interval has to clear."),
   flips: z
     .number()
     .min(0)
     .max(0.5)
     .default(0.1)
-    .describe("share of the known answers that are exchanged, to see whether the labels would find them"),
+    .describe("Share of the known answers that are exchanged, to see whether the labels would find them."),
   override: z
     .boolean()
     .default(false)
-    .describe("let labels through although the audit refuses them; the report says so"),
+    .describe("Let labels through although the audit refuses them; the report says so."),
 });
 export type AuditSettings = z.output<typeof auditSettingsSchema>;
 

@@ -9,18 +9,18 @@ export const examplesSettingsSchema = z.strictObject({
     .enum(["final", "every-revision", "critique-and-revision"])
     .default("final")
     .describe(
-      "`final`: (x, yⁿ); `every-revision`: (x, yⁱ) for every i ≥ 1, as the paper does; `critique-and-revision`: the tuple (x, k, y), as a completion that first says what is wrong with the first response and then answers",
+      "`final`: (x, yⁿ); `every-revision`: (x, yⁱ) for every i ≥ 1, as the paper does; `critique-and-revision`: the tuple (x, k, y), as one completion: the critique that the last accepted revision answers, then that revision.",
     ),
   keep: z
     .enum(["all", "checks-pass", "improved"])
     .default("all")
     .describe(
-      "`checks-pass`: only responses in which the constitution's checks find nothing; `improved`: those too, and responses that the checks value above the first one",
+      "`checks-pass`: only responses in which the constitution's checks find nothing; `improved`: those too, and responses that the checks value above the first one.",
     ),
   unchanged: z
     .enum(["skip", "keep"])
     .default("skip")
-    .describe("chains without an accepted revision teach the model what it says anyway: left out, or kept"),
+    .describe("Chains without an accepted revision teach the model what it says anyway: left out, or kept."),
 });
 export type ExamplesSettings = z.output<typeof examplesSettingsSchema>;
 

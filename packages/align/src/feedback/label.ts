@@ -28,33 +28,35 @@ export const labelSettingsSchema = z.strictObject({
   method: z
     .enum(["choice", "cot"])
     .default("choice")
-    .describe("`choice`: the letters are read at once; `cot`: the labeller reasons first"),
-  swap: z.boolean().default(true).describe("ask with the options exchanged too, and take the mean (RLAIF)"),
-  principles: z.int().min(1).default(1).describe("principles drawn for each pair; the label is the mean over them"),
-  system: z.string().min(1).optional().describe("system prompt of the labeller"),
+    .describe("`choice`: the letters are read at once; `cot`: the labeller reasons first."),
+  swap: z.boolean().default(true).describe("Ask with the options exchanged too, and take the mean (RLAIF)."),
+  principles: z.int().min(1).default(1).describe("Principles drawn for each pair; the label is the mean over them."),
+  system: z.string().min(1).optional().describe("System prompt of the labeller."),
   cot: z
     .strictObject({
-      samples: z.int().min(1).default(1).describe("reasonings per question; the label is the mean over them"),
+      samples: z.int().min(1).default(1).describe("Reasonings per question; the label is the mean over them."),
       clamp: z
         .tuple([probability, probability])
         .refine(([low, high]) => low <= high, { error: "the lower bound is above the upper one" })
         .default([0.4, 0.6])
-        .describe("bounds of p as read behind a reasoning, which is too sure of itself (CAI)"),
-      sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("sampling of the reasonings"),
+        .describe("Bounds of p as read behind a reasoning, which is too sure of itself (CAI)."),
+      sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the reasonings."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("How a labeller reasons, where the method is `cot`."),
   constitutionFirst: z
     .strictObject({
       by: z
         .enum(["off", "checks", "critic", "both"])
         .default("off")
-        .describe("who looks for violations before anybody is asked what is better"),
+        .describe("Who looks for violations before anybody is asked what is better."),
       downWeight: probability
         .default(1)
-        .describe("how far p moves towards the response that violates nothing when the other does; 1: all the way"),
-      severeFrom: probability.default(1).describe("severity from which two violators drop the pair"),
+        .describe("How far p moves towards the response that violates nothing when the other does; 1: all the way."),
+      severeFrom: probability.default(1).describe("Severity from which two violators drop the pair."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("Violations decide before preferences do."),
 });
 export type LabelSettings = z.output<typeof labelSettingsSchema>;
 

@@ -8,13 +8,13 @@ import { samplingFields } from "./sampling.ts";
 
 /** How pairs are drawn. The defaults are the paper's and are written here only. */
 export const pairSettingsSchema = z.strictObject({
-  samples: z.int().min(1).default(2).describe("responses per prompt from each model"),
+  samples: z.int().min(1).default(2).describe("Responses per prompt from each model."),
   pairs: z
     .enum(["one", "all"])
     .default("one")
-    .describe("`one`: the first two responses that differ; `all`: every two that differ; two models: one of each"),
-  system: z.string().min(1).optional().describe("system prompt of the models"),
-  sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("sampling of the responses"),
+    .describe("`one`: the first two responses that differ; `all`: every two that differ; two models: one of each."),
+  system: z.string().min(1).optional().describe("System prompt of the models."),
+  sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the responses."),
 });
 export type PairSettings = z.output<typeof pairSettingsSchema>;
 

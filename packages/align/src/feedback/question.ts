@@ -8,11 +8,11 @@ import { z } from "zod";
 
 /** A question with its answer, for the labeller to imitate. */
 export const labelDemonstrationSchema = z.strictObject({
-  prompt: z.string().min(1).describe("what the person says"),
-  question: z.string().min(1).describe("which of the responses is better, and in which respect"),
-  better: z.string().min(1).describe("the response that the answer names"),
-  worse: z.string().min(1),
-  reasoning: z.string().min(1).optional().describe("why, for labellers that reason before they answer"),
+  prompt: z.string().min(1).describe("What the person says."),
+  question: z.string().min(1).describe("Which of the responses is better, and in which respect."),
+  better: z.string().min(1).describe("The response that the answer names."),
+  worse: z.string().min(1).describe("The other response."),
+  reasoning: z.string().min(1).optional().describe("Why, for labellers that reason before they answer."),
 });
 export type LabelDemonstration = z.output<typeof labelDemonstrationSchema>;
 

@@ -13,12 +13,15 @@ export function samplingFields(defaults: {
   const own = samplingSchema.parse(defaults);
   return z
     .strictObject({
-      temperature: temperature.unwrap().default(own.temperature).describe("0 is greedy"),
-      maxTokens: maxTokens.unwrap().default(own.maxTokens).describe("tokens of a reply, at most"),
-      topP: topP.unwrap().default(own.topP).describe("the smallest set of likeliest tokens with this probability"),
-      topK: topK.unwrap().default(own.topK).describe("the k likeliest tokens; 0 is off"),
-      minP: minP.unwrap().default(own.minP).describe("tokens at least this times as likely as the likeliest; 0 is off"),
-      repetitionPenalty: repetitionPenalty.unwrap().default(own.repetitionPenalty).describe("above 1 repeats less"),
+      temperature: temperature.unwrap().default(own.temperature).describe("0 is greedy."),
+      maxTokens: maxTokens.unwrap().default(own.maxTokens).describe("Tokens of a reply, at most."),
+      topP: topP.unwrap().default(own.topP).describe("The smallest set of likeliest tokens with this probability."),
+      topK: topK.unwrap().default(own.topK).describe("The k likeliest tokens; 0 is off."),
+      minP: minP
+        .unwrap()
+        .default(own.minP)
+        .describe("Tokens at least this times as likely as the likeliest; 0 is off."),
+      repetitionPenalty: repetitionPenalty.unwrap().default(own.repetitionPenalty).describe("Above 1 repeats less."),
     })
     .prefault({});
 }

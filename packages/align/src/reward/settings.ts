@@ -4,18 +4,18 @@ import { type Reward, RewardError } from "./reward.ts";
 
 /** What a response is worth, as a recipe says it. */
 export const rewardSettingsSchema = z.strictObject({
-  preference: z.number().min(0).default(1).describe("weight of the preference model's score; 0 does without it"),
+  preference: z.number().min(0).default(1).describe("Weight of the preference model's score; 0 does without it."),
   constitution: z
     .number()
     .min(0)
     .default(0)
-    .describe("weight of the constitutional reward, which lies in [-1, 1]; 0 does without it"),
+    .describe("Weight of the constitutional reward, which lies in [-1, 1]; 0 does without it."),
   shape: z
     .enum(["linear", "sigmoid"])
     .default("linear")
-    .describe("`sigmoid` bounds the preference score to (0, 1) before it is weighted: R = σ(r) + λ·R_const"),
-  missingEndPenalty: z.number().min(0).default(1).describe("subtracted where a response does not end by itself"),
-  lengthPenalty: z.number().min(0).default(0).describe("subtracted for each token of a response"),
+    .describe("`sigmoid` bounds the preference score to (0, 1) before it is weighted: R = σ(r) + λ·R_const."),
+  missingEndPenalty: z.number().min(0).default(1).describe("Subtracted where a response does not end by itself."),
+  lengthPenalty: z.number().min(0).default(0).describe("Subtracted for each token of a response."),
 });
 export type RewardSettings = z.output<typeof rewardSettingsSchema>;
 

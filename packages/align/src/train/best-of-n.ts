@@ -12,7 +12,7 @@ import { sftSettingsSchema, trainSft } from "./sft.ts";
 
 /** Best of n: the reward chooses among samples, and the policy learns what was chosen. */
 export const bestOfNSettingsSchema = z.strictObject({
-  algorithm: z.literal("best-of-n"),
+  algorithm: z.literal("best-of-n").describe("The best of n samples, learned."),
   reward: rewardSettingsSchema.prefault({}).describe("What a response is worth."),
   n: z.int().min(2).default(8).describe("Samples of each prompt."),
   maxTokens: z.int().min(1).default(128).describe("Tokens of a response, at most."),

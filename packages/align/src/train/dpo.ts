@@ -16,7 +16,7 @@ import { openTrainer } from "./trainer.ts";
 
 /** Direct preference optimisation (DPO, 2305.18290): preferences teach the policy itself, without reward or sampling. */
 export const dpoSettingsSchema = z.strictObject({
-  algorithm: z.literal("dpo"),
+  algorithm: z.literal("dpo").describe("Direct preference optimisation."),
   ...policyFields,
   beta: z.number().positive().default(0.1).describe("β: how dearly leaving the reference is paid for."),
   labels: z

@@ -9,14 +9,15 @@ import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from
 
 /** Group relative policy optimisation (GRPO, 2402.03300): no value network, a prompt's samples are each other's baseline. */
 export const grpoSettingsSchema = z.strictObject({
-  algorithm: z.literal("grpo"),
+  algorithm: z.literal("grpo").describe("Group relative policy optimisation."),
   ...onlineFields,
   ...batchFields({ prompts: 8, samples: 8, epochs: 1, minibatches: 1 }),
   kl: z
     .strictObject({
       coefficient: z.number().min(0).default(0.04).describe("β, cost of a nat of KL(π‖π_ref) per token (k3)."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("What keeps the policy near its reference."),
   scaleRewards: z
     .boolean()
     .default(true)

@@ -51,7 +51,7 @@ export const policyFields = {
     .number()
     .positive()
     .default(5e-5)
-    .describe("AdamW's learning rate; full weights would take 3e-6, LoRA takes 10 to 30 × that"),
+    .describe("AdamW's learning rate; full weights would take 3e-6, LoRA takes 10 to 30 × that."),
   lora: loraSettingsSchema
     .prefault({})
     .describe("Factors of a policy that starts from the base; one that starts from an adapter keeps that one's."),

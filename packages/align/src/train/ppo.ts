@@ -14,7 +14,7 @@ import { openTrainer, type Trainer } from "./trainer.ts";
 
 /** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
 export const ppoSettingsSchema = z.strictObject({
-  algorithm: z.literal("ppo"),
+  algorithm: z.literal("ppo").describe("Proximal policy optimisation."),
   ...onlineFields,
   ...batchFields({ prompts: 32, samples: 1, epochs: 4, minibatches: 4 }),
   gamma: z.number().gt(0).max(1).default(1).describe("γ, what a reward one token later is worth."),
@@ -34,7 +34,8 @@ export const ppoSettingsSchema = z.strictObject({
         .describe("KL per response in nats to which β is steered; without it β stays as it is."),
       horizon: z.int().min(1).default(10_000).describe("Responses over which β can change by the whole error."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("What keeps the policy near its reference."),
   value: z
     .strictObject({
       learningRate: z.number().positive().default(5e-5).describe("AdamW's learning rate of the value network."),
@@ -47,7 +48,8 @@ export const ppoSettingsSchema = z.strictObject({
         ),
       clip: z.number().positive().default(0.2).describe("How far a value may move from the rollout's."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("The value network."),
   whitenRewards: z.boolean().default(false).describe("Divide token rewards by their deviation over the iteration."),
 });
 export type PpoSettings = z.output<typeof ppoSettingsSchema>;

@@ -11,14 +11,15 @@ import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from
 
 /** REINFORCE with a leave-one-out baseline (RLOO, 2402.14740): a response is one action, its siblings are the baseline. */
 export const rlooSettingsSchema = z.strictObject({
-  algorithm: z.literal("rloo"),
+  algorithm: z.literal("rloo").describe("REINFORCE with a leave-one-out baseline."),
   ...onlineFields,
   ...batchFields({ prompts: 16, samples: 4, epochs: 1, minibatches: 1 }),
   kl: z
     .strictObject({
       coefficient: z.number().min(0).default(0.05).describe("β, cost of a nat of log π(y|x) − log π_ref(y|x)."),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("What keeps the policy near its reference."),
 });
 export type RlooSettings = z.output<typeof rlooSettingsSchema>;
 

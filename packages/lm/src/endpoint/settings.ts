@@ -10,50 +10,75 @@ export type Dialect = (typeof dialects)[number];
 
 /** What a recipe says about an endpoint. The defaults are written here and nowhere else. */
 export const endpointSettingsSchema = z.strictObject({
-  /** Up to and with the version, e.g. http://localhost:8000/v1 */
   baseUrl: z
     .url({ protocol: /^https?$/ })
     .refine(
       (url) => !URL.canParse(url) || !new URL(url).password,
       "a password in an address ends up in logs: use apiKeyVariable",
+    )
+    .describe("Up to and with the version, such as `http://localhost:8000/v1`."),
+  model: z.string().min(1).optional().describe("By default the only model that the server lists."),
+  apiKeyVariable: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Name of the environment variable that holds the key. The key itself is never written down."),
+  dialect: z
+    .enum(["auto", ...dialects])
+    .default("auto")
+    .describe("How the server differs beyond the common protocol; `auto` asks its list of models once."),
+  maxTokensField: z
+    .enum(["max_tokens", "max_completion_tokens"])
+    .default("max_tokens")
+    .describe("Newer hosted services want `max_completion_tokens` in conversations."),
+  samplesPerCall: z
+    .enum(["one", "all"])
+    .default("one")
+    .describe(
+      "`one`: every sample is its own call, so that it depends on no other; `all`: one call with n, whose prompt a hosted service charges once.",
     ),
-  /** Absent: the only model that the server lists. */
-  model: z.string().min(1).optional(),
-  /** Name of the environment variable that holds the key. The key itself is never written down. */
-  apiKeyVariable: z.string().min(1).optional(),
-  dialect: z.enum(["auto", ...dialects]).default("auto"),
-  /** Newer hosted services want `max_completion_tokens` in conversations. */
-  maxTokensField: z.enum(["max_tokens", "max_completion_tokens"]).default("max_tokens"),
-  /**
-   * `one`: every sample is its own call, so that it depends on no other. `all`: one call with n, whose prompt a hosted
-   * service charges once.
-   */
-  samplesPerCall: z.enum(["one", "all"]).default("one"),
-  /** Calls under way at once. */
-  concurrency: z.int().min(1).default(8),
-  requestsPerMinute: z.int().min(1).optional(),
-  tokensPerMinute: z.int().min(1).optional(),
-  /** From sending to the last byte of the reply. */
-  timeoutSeconds: z.number().gt(0).max(86_400).default(120),
+  concurrency: z.int().min(1).default(8).describe("Calls under way at once."),
+  requestsPerMinute: z.int().min(1).optional().describe("Calls begun in a minute, at most."),
+  tokensPerMinute: z.int().min(1).optional().describe("Tokens of a minute's calls, at most."),
+  timeoutSeconds: z.number().gt(0).max(86_400).default(120).describe("From sending to the last byte of the reply."),
   retries: z
     .strictObject({
-      perRequest: z.int().min(0).default(6),
-      /** Over the model's life: a server that fails all the time is found out. */
-      total: z.int().min(0).default(1000),
-      /** The first wait; each further one doubles, and a random part of up to half is taken off. */
-      baseSeconds: z.number().min(0).default(0.5),
-      /** The longest wait; a server that asks for more with Retry-After ends the request. */
-      maxSeconds: z.number().min(0).max(86_400).default(60),
+      perRequest: z.int().min(0).default(6).describe("Further attempts at one call."),
+      total: z
+        .int()
+        .min(0)
+        .default(1000)
+        .describe("Over the model's life: a server that fails all the time is found out."),
+      baseSeconds: z
+        .number()
+        .min(0)
+        .default(0.5)
+        .describe("The first wait; each further one doubles, and a random part of up to half is taken off."),
+      maxSeconds: z
+        .number()
+        .min(0)
+        .max(86_400)
+        .default(60)
+        .describe("The longest wait; a server that asks for more with Retry-After ends the request."),
     })
-    .prefault({}),
-  /** Dollars per million tokens. */
-  price: z.strictObject({ prompt: z.number().min(0), completion: z.number().min(0) }).optional(),
-  /** When spent, no further call is made; those under way are finished. */
-  budget: z.strictObject({ usd: z.number().gt(0).optional(), tokens: z.int().min(1).optional() }).optional(),
-  /** Sent with every call; never put a secret here. */
-  headers: z.record(z.string(), z.string()).default({}),
-  /** Added to every body. */
-  body: z.record(z.string(), z.unknown()).default({}),
+    .prefault({})
+    .describe("What happens when a call fails in a way that may pass."),
+  price: z
+    .strictObject({
+      prompt: z.number().min(0).describe("Of tokens read."),
+      completion: z.number().min(0).describe("Of tokens written."),
+    })
+    .optional()
+    .describe("Dollars per million tokens."),
+  budget: z
+    .strictObject({
+      usd: z.number().gt(0).optional().describe("Dollars; needs a price."),
+      tokens: z.int().min(1).optional().describe("Tokens, read and written."),
+    })
+    .optional()
+    .describe("When spent, no further call is made; those under way are finished."),
+  headers: z.record(z.string(), z.string()).default({}).describe("Sent with every call; never put a secret here."),
+  body: z.record(z.string(), z.unknown()).default({}).describe("Added to every body."),
 });
 
 export type EndpointSettings = z.output<typeof endpointSettingsSchema>;
