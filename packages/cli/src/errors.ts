@@ -21,11 +21,13 @@ export class Interrupted extends Error {
 const usageErrors = new Set([
   "UsageError",
   "ModelReferenceError",
+  "ConstitutionError",
   "DocumentError",
   "DatasetError",
   "MixtureError",
   "ExportError",
   "NotInStoreError",
+  "StageNameError",
 ]);
 
 /** Which exit code an error stands for. By name, so that asking loads no package. */

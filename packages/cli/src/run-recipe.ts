@@ -1,4 +1,5 @@
-import type { OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
+import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
+import { auditText } from "./audit.ts";
 import { CommandUsageError } from "./errors.ts";
 import { table } from "./format.ts";
 import type { Io } from "./io.ts";
@@ -30,6 +31,7 @@ export async function runRecipe(
   { version, only }: { version: string; only?: readonly string[] },
 ): Promise<void> {
   const open = await openChanged(file, options);
+  if (only?.includes("audit")) requireAudit(open);
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
   const progress = runProgress(io);
@@ -61,6 +63,18 @@ export async function runRecipe(
   await tellResult(io, id, only, options);
 }
 
+/** Errors: UsageError with what the recipe lacks. */
+function requireAudit({ file, recipe }: OpenRecipe): void {
+  if (recipe.feedback.audit === undefined)
+    throw new CommandUsageError(
+      `${file} says nothing to audit on: add feedback.audit with a file of pairs whose better reply is known, e.g. feedback: { audit: { path: known.jsonl } }`,
+    );
+  if (recipe.policy === undefined)
+    throw new CommandUsageError(
+      `${file} uses no labels, so there is no labeller to audit: add policy, e.g. policy: { algorithm: ppo }`,
+    );
+}
+
 async function tellResult(
   io: Io,
   id: string,
@@ -68,11 +82,15 @@ async function tellResult(
   options: RunCommandOptions,
 ): Promise<void> {
   await withStore(io, options, async (store) => {
-    const card = only ? undefined : await scorecardOf(store, id);
+    if (only) {
+      const audit = store.stage(id, "audit")?.output as AuditReport;
+      if (options.json) return printJson(io, { type: "result", run: id, audit });
+      return void io.stdout.write(`${auditText(audit)}\n`);
+    }
+    const card = await scorecardOf(store, id);
     const written = card && (await writeReport(store.folder, id, card));
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
     if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
-    if (only) return;
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
     io.stdout.write(`talk to it: tenet chat --run ${id}${where}\n`);
     const three = store.stage(id, "policy") ? "base,sl,rl" : "base,sl";
@@ -103,6 +121,12 @@ export function modelOptions(io: Io, { device, threads, memoryBudget, offline }:
   };
 }
 
+/** A model that plays a role, as people call it. */
+function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["generator"]>): string {
+  if (typeof reference === "string") return reference;
+  return "endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model;
+}
+
 /** `tenet validate`: what a recipe resolves to, or everything that is wrong with it. */
 export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
   const open = await openChanged(file, options);
@@ -111,10 +135,9 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
   const pathOf = (reference: string | { path: string } | undefined) =>
     reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;
   const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
-  const roles = Object.entries(written.roles).map(([role, reference]) => {
-    if (typeof reference === "string") return `${role}: ${reference}`;
-    return `${role}: ${"endpoint" in reference! ? (reference!.model ?? reference!.endpoint) : reference!.model}`;
-  });
+  const roles = Object.entries(written.roles).flatMap(([role, reference]) =>
+    reference === undefined ? [] : [`${role}: ${roleName(reference)}`],
+  );
   const { supervised, policy } = recipe;
   const lines: [string, string][] = [
     ["recipe", `${name}, seed ${recipe.seed}`],

@@ -1,42 +1,17 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
 import { scriptedModel } from "@tenet/lm";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { surroundings as bareSurroundings } from "../test/project.ts";
 import type { OpenModel } from "./chat.ts";
-import { type DoctorReport, type Io, run } from "./index.ts";
+import { type DoctorReport, run } from "./index.ts";
 
 const cache = mkdtempSync(join(tmpdir(), "tenet-cli-"));
 afterAll(() => rmSync(cache, { recursive: true, force: true }));
 
-/** A command's surroundings: what it writes is collected, Ctrl-C is a call. */
-function surroundings({ stdin, terminal = false }: { stdin?: string; terminal?: boolean } = {}) {
-  const written = { stdout: "", stderr: "" };
-  const collect = (name: "stdout" | "stderr") =>
-    Object.assign(new PassThrough(), { isTTY: false }).on("data", (chunk) => {
-      written[name] += chunk;
-    });
-  const input = Object.assign(new PassThrough(), { isTTY: terminal });
-  if (stdin !== undefined) input.end(stdin);
-  const listeners = new Set<() => void>();
-  const exits: number[] = [];
-  const io: Io = {
-    stdin: input,
-    stdout: collect("stdout"),
-    stderr: collect("stderr"),
-    env: { TENET_CACHE: cache },
-    onInterrupt(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    exit: (code) => exits.push(code),
-  };
-  const interrupt = () => {
-    for (const listener of listeners) listener();
-  };
-  return { io, written, input, interrupt, listeners, exits };
-}
+const surroundings = (options: Parameters<typeof bareSurroundings>[0] = {}) =>
+  bareSurroundings({ ...options, env: { TENET_CACHE: cache } });
 
 const open =
   (script: Parameters<typeof scriptedModel>[0]): OpenModel =>

@@ -1,5 +1,6 @@
 export type { RunEvent, StageStatus } from "./events.ts";
+export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { type Recipe, recipeSchema } from "./recipe.ts";
-export { type RunOptions, runSpec, startRun, type TenetRun } from "./run.ts";
+export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { GateError } from "./stages.ts";

@@ -1,17 +1,26 @@
+import { resolve } from "node:path";
 import { openStore, type RunStatus, type RunWriter, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
+import { nearest } from "../document/index.ts";
 import type { RunEvent } from "./events.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import { sequential } from "./sequential.ts";
-import { execute, GateError } from "./stages.ts";
+import { execute, GateError, inOrder, type Stage } from "./stages.ts";
 
 export interface RunOptions extends PoolOptions {
   /** Folder of the run store. Default "runs". */
   readonly store?: string;
   /** Of programs, for the record. */
   readonly versions?: Readonly<Record<string, string>>;
+  /** Names of the last stages to execute, with what they need; all where absent. */
+  readonly only?: readonly string[];
+}
+
+/** A stage is asked for that the recipe does not lead to. */
+export class StageNameError extends Error {
+  override name = "StageNameError";
 }
 
 /** A run under way. */
@@ -25,13 +34,17 @@ export interface TenetRun {
 
 /**
  * Runs a recipe, or continues it where it stopped. The run's id is made of its name, the recipe with its defaults, and the
- * constitution: a changed one is a run of its own, which takes from the store whatever it shares with earlier ones.
+ * constitution: a changed one is a run of its own, which takes from the store whatever it shares with earlier ones. A run that is
+ * left before its last stages because `only` names others ends as interrupted.
  *
- * Errors: RunBusyError while another process runs the same; StoreError; those of the stages through `finished`: GateError
+ * Errors: StageNameError; RunBusyError while another process runs the same; StoreError; those of the stages through `finished`: GateError
  * when a gate refused, the signal's reason when it aborted.
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
-  const { store: folder = "runs", versions = {}, signal, ...pool } = options;
+  const { store: folder = "runs", versions = {}, only, signal, ...pool } = options;
+  const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
+  const { targets } = sequential({ ...open, options: poolOptions });
+  const last = only === undefined ? targets : stagesNamed(only, targets);
   const store = openStore(folder);
   let run: RunWriter;
   try {
@@ -40,13 +53,13 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
     store.close();
     throw error;
   }
+  run.event({ kind: "opened", data: opened(open) });
   const events = new EventQueue<RunEvent>();
   const emit = (event: RunEvent) => {
     record(run, event);
     events.push(event);
   };
-  const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
-  const finished = work(open, { store, run, emit, signal, poolOptions });
+  const finished = work(open, { store, run, emit, signal, poolOptions, targets, last });
   finished.then(
     () => events.end(),
     () => events.end(),
@@ -59,6 +72,25 @@ export function runSpec({ name, written, constitution }: OpenRecipe, versions: R
   return { name, recipe: { ...written, constitutionHash: constitutionHash(constitution) }, versions: { ...versions } };
 }
 
+/** What the id does not hold, and somebody who comes back to the run needs: where its model lies, and its principles. */
+function opened({ file, recipe, constitution }: OpenRecipe): unknown {
+  // Through JSON, since checks in modules are functions.
+  return JSON.parse(JSON.stringify({ file: resolve(file), model: recipe.model, constitution }));
+}
+
+/** Errors: StageNameError with what the recipe leads to, and the nearest of it. */
+function stagesNamed(names: readonly string[], targets: readonly Stage[]): Stage[] {
+  const stages = new Map(inOrder(targets).map((stage) => [stage.name, stage]));
+  return names.map((name) => {
+    const stage = stages.get(name);
+    if (stage) return stage;
+    const guess = nearest(name, [...stages.keys()]);
+    throw new StageNameError(
+      `the recipe leads to no stage "${name}"${guess ? `; did you mean "${guess}"?` : ""}. It has ${[...stages.keys()].join(", ")}`,
+    );
+  });
+}
+
 async function work(
   open: OpenRecipe,
   context: {
@@ -67,21 +99,29 @@ async function work(
     emit: (event: RunEvent) => void;
     signal: AbortSignal | undefined;
     poolOptions: PoolOptions;
+    /** Where the recipe leads to, and where this call does. */
+    targets: readonly Stage[];
+    last: readonly Stage[];
   },
 ): Promise<void> {
-  const { store, run, emit, signal, poolOptions } = context;
+  const { store, run, emit, signal, poolOptions, targets, last } = context;
   const models = new ModelPool(poolOptions);
-  let end: { status: Exclude<RunStatus, "running">; error?: unknown } = { status: "done" };
+  let end: { status: Exclude<RunStatus, "running">; message?: string; error?: unknown } = { status: "done" };
   try {
     emit({ type: "run", run: run.id, status: "running" });
-    const { targets } = sequential({ ...open, options: poolOptions });
-    await execute(targets, { store, run, models, seed: open.recipe.seed, signal, emit });
+    await execute(last, { store, run, models, seed: open.recipe.seed, signal, emit });
+    // Models that are given are no stages of the store.
+    const left = targets.filter(
+      ({ name, inputs }) => inputs.length > 0 && store.stage(run.id, name)?.status !== "done",
+    );
+    if (left.length > 0)
+      end = { status: "interrupted", message: `only ${last.map(({ name }) => name).join(", ")} was asked for` };
   } catch (error) {
     const status = signal?.aborted ? "interrupted" : error instanceof GateError ? "refused" : "failed";
-    end = { status, error };
+    end = { status, error, ...(error instanceof Error && { message: error.message }) };
   }
   try {
-    const message = end.error instanceof Error ? end.error.message : undefined;
+    const { message } = end;
     emit({ type: "run", run: run.id, status: end.status, ...(message === undefined ? {} : { message }) });
     run.end(end.status, message);
   } finally {
