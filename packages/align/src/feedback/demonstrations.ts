@@ -16,7 +16,7 @@ export interface Draft {
  * revision are further turns. `quoted`: response, critique and request stand in the person's last turn, before what the person
  * said, so that the revision is itself the answer. `excerpt`: the same with only the first sentence of the response.
  * `afresh`: the same without the response, so that it bears on the revision through its critique alone; for models so small
- * that they copy whatever draft they read. docs/critique-revision.md has the figures.
+ * that they copy whatever draft they read.
  */
 export const layouts = ["turns", "quoted", "excerpt", "afresh"] as const;
 export type Layout = (typeof layouts)[number];
