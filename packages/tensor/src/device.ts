@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
 import * as ort from "onnxruntime-node";
 import { DeviceError } from "./errors.ts";
 import { GraphBuilder, valueInfo } from "./onnx/builder.ts";
@@ -59,21 +61,50 @@ async function attempt(device: DeviceName): Promise<DeviceReport> {
   const built = ort.listSupportedBackends().map((backend) => backend.name as string);
   if (!built.includes(device))
     return { device, usable: false, reason: `the installed onnxruntime-node has no ${device} provider` };
-  try {
-    const session = await ort.InferenceSession.create(probeModel(device), {
-      executionProviders: [device],
-      logSeverityLevel: 4,
-    });
-    await session.run({ x: new ort.Tensor("float32", Float32Array.of(1), [1]) }, { logSeverityLevel: 4 });
-    await session.release();
-    return { device, usable: true };
-  } catch (cause) {
-    const message = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;
-    // The runtime's assertions begin with the place in its own source.
-    const reason = message.replace(/^\/\S+ .* was false\. /, "");
-    return { device, usable: false, reason };
-  }
+  const { status, said } = await elsewhere(device);
+  if (status === 0) return { device, usable: true };
+  const message = said.split("\n")[0] || `the process that tried it ended with ${status}`;
+  // The runtime's assertions begin with the place in its own source.
+  return { device, usable: false, reason: message.replace(/^\/\S+ .* was false\. /, "") };
 }
+
+/**
+ * Runs the probe in a process of its own: drivers write to stderr past the runtime's log level, and some take the process
+ * with them.
+ */
+function elsewhere(device: DeviceName): Promise<{ status: number | NodeJS.Signals; said: string }> {
+  const model = Buffer.from(probeModel(device)).toString("base64");
+  const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ["-e", trial, runtime, device, model], {
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout: 30_000,
+      killSignal: "SIGKILL",
+      windowsHide: true,
+    });
+    let said = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      said += chunk;
+    });
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ status: code ?? signal!, said }));
+  });
+}
+
+/** What that process does: the graph once, on the device; the runtime's words on stdout and status 1 where that fails. */
+const trial = `
+const [runtime, device, model] = process.argv.slice(1);
+const ort = require(runtime);
+ort.env.logLevel = "fatal";
+(async () => {
+  const options = { executionProviders: [device], logSeverityLevel: 4 };
+  const session = await ort.InferenceSession.create(Buffer.from(model, "base64"), options);
+  await session.run({ x: new ort.Tensor("float32", Float32Array.of(1), [1]) }, { logSeverityLevel: 4 });
+  await session.release();
+})().catch((error) => {
+  process.stdout.write(String(error?.message ?? error), () => process.exit(1));
+});
+`;
 
 /** x + x for a vector of one. */
 function probeModel(device: DeviceName): Uint8Array {
