@@ -1,13 +1,18 @@
 import { createInterface } from "node:readline";
 import { text as readAll } from "node:stream/consumers";
 import type { Completion, LanguageModel, LocalOptions, Message, SamplingInput } from "@tenet/lm";
+import { openSpeakers, type Speakers } from "./chat-models.ts";
 import { CommandUsageError, EXIT, Interrupted } from "./errors.ts";
 import { printable } from "./format.ts";
 import type { Io } from "./io.ts";
-import { checkName } from "./models.ts";
-import { downloadProgress } from "./progress.ts";
 
 export interface ChatOptions {
+  /** A run whose checkpoints are talked to, instead of a model. */
+  run?: string;
+  checkpoint?: string;
+  /** Ids of checkpoints, with commas between. */
+  compare?: string;
+  store?: string;
   adapter?: string;
   system?: string;
   endpoint?: string;
@@ -25,18 +30,18 @@ export interface ChatOptions {
 export type OpenModel = (model: string | undefined, options: ChatOptions, io: Io) => Promise<LanguageModel>;
 
 /**
- * A conversation with a model: one reply to `words` or to what stdin brings, or turns on a terminal until the person ends.
- * Resolves to the exit code.
+ * A conversation with a model, or with several checkpoints of a run at once: one reply of each to `words` or to what stdin
+ * brings, or turns on a terminal until the person ends. Resolves to the exit code.
  */
 export async function chat(
   io: Io,
   reference: string | undefined,
   words: string[],
   options: ChatOptions,
-  openModel: OpenModel = openChatModel,
+  openModel?: OpenModel,
 ): Promise<number> {
   // A model's name or path hardly has spaces: a first argument with some is what the person wants to say.
-  const spoken = reference !== undefined && /\s/.test(reference);
+  const spoken = reference !== undefined && (options.run !== undefined || /\s/.test(reference));
   const said = (spoken ? [reference, ...words] : words).join(" ");
   const prompt = said !== "" ? said : io.stdin.isTTY ? undefined : await readAll(io.stdin);
   if (prompt?.trim() === "")
@@ -44,45 +49,76 @@ export async function chat(
   if (prompt === undefined && options.json)
     throw new CommandUsageError("--json needs a prompt, as an argument or on stdin");
 
-  const model = await openModel(spoken ? undefined : reference, options, io);
+  const open = await openSpeakers(io, spoken ? undefined : reference, options, openModel);
   try {
     const system: Message[] = options.system === undefined ? [] : [{ role: "system", content: options.system }];
-    if (prompt === undefined) return await converse(io, model, system, options);
-    return await replyOnce(io, model, [...system, { role: "user", content: prompt }], options);
+    if (prompt === undefined) return await converse(io, open, system, options);
+    return await replyOnce(io, open, [...system, { role: "user", content: prompt }], options);
   } finally {
-    await model.close();
+    await open.close();
   }
 }
 
-async function replyOnce(io: Io, model: LanguageModel, messages: Message[], options: ChatOptions): Promise<number> {
+async function replyOnce(io: Io, open: Speakers, messages: Message[], options: ChatOptions): Promise<number> {
+  const { speakers, run } = open;
   const controller = new AbortController();
   const stop = io.onInterrupt(() =>
     controller.signal.aborted ? io.exit(EXIT.interrupted) : controller.abort(new Interrupted()),
   );
+  const replies: object[] = [];
+  let cancelled = false;
   try {
-    const began = performance.now();
-    const reply = await generate(io, model, messages, options, controller.signal, options.json !== true);
-    if (options.json) {
+    for (const [i, speaker] of speakers.entries()) {
+      if (cancelled) break;
+      const began = performance.now();
+      if (!options.json) announce(io, open, i);
+      const reply = await generate(io, speaker.model, messages, options, controller.signal, options.json !== true);
+      cancelled = reply.cancelled;
       const { text, finishReason, usage, tokens } = reply.completion;
+      if (!options.json && !text.endsWith("\n")) io.stdout.write("\n");
       const seconds = Math.round(performance.now() - began) / 1000;
-      const facts = { model: model.id, text, finishReason, usage, seconds, ...(tokens && { tokens }) };
+      const { id, label } = speaker.checkpoint ?? {};
+      const which = id === undefined ? {} : { checkpoint: id, label };
+      replies.push({
+        ...which,
+        model: speaker.model.id,
+        text,
+        finishReason,
+        usage,
+        seconds,
+        ...(tokens && { tokens }),
+      });
+    }
+    if (options.json) {
+      const facts = options.compare === undefined ? { ...(run && { run }), ...replies[0] } : { run, replies };
       io.stdout.write(`${JSON.stringify(facts)}\n`);
-    } else if (!reply.completion.text.endsWith("\n")) io.stdout.write("\n");
-    return reply.cancelled ? EXIT.interrupted : EXIT.done;
+    }
+    return cancelled ? EXIT.interrupted : EXIT.done;
   } finally {
     stop();
   }
 }
 
-/** Turns on a terminal. Ctrl-C cancels a reply; with none under way, a second one ends the conversation. */
-async function converse(io: Io, model: LanguageModel, system: Message[], options: ChatOptions): Promise<number> {
+/** Says who speaks next, where there are several. */
+function announce(io: Io, { speakers }: Speakers, i: number): void {
+  const { checkpoint } = speakers[i]!;
+  if (speakers.length > 1 && checkpoint)
+    io.stdout.write(`${i > 0 ? "\n" : ""}${checkpoint.id} (${checkpoint.label}):\n`);
+}
+
+/**
+ * Turns on a terminal; each speaker goes on from its own replies. Ctrl-C cancels what is being said; with nothing under way,
+ * a second one ends the conversation.
+ */
+async function converse(io: Io, open: Speakers, system: Message[], options: ChatOptions): Promise<number> {
   const lines = createInterface({
     input: io.stdin,
     output: io.stderr,
     prompt: "> ",
     terminal: io.stderr.isTTY === true,
   });
-  let messages = [...system];
+  const fresh = () => open.speakers.map(() => [...system]);
+  let talks = fresh();
   let reply: AbortController | undefined;
   let warned = false;
   let code: number = EXIT.done;
@@ -102,26 +138,31 @@ async function converse(io: Io, model: LanguageModel, system: Message[], options
   // readline takes Ctrl-C for itself on a terminal; elsewhere it is the process's.
   lines.on("SIGINT", interrupt);
   const stop = io.onInterrupt(interrupt);
-  io.stderr.write(`${model.id}. /clear starts anew, /exit ends.\n`);
+  const names = open.speakers.map(({ model }) => model.id).join(", ");
+  io.stderr.write(`${names}. /clear starts anew, /exit ends.\n`);
   lines.prompt();
   try {
     for await (const line of lines) {
       warned = false;
       const said = line.trim();
       if (said === "/exit") break;
-      if (said === "/clear") messages = [...system];
+      if (said === "/clear") talks = fresh();
       else if (said !== "") {
         reply = new AbortController();
-        const turn: Message[] = [...messages, { role: "user", content: said }];
-        try {
-          const { completion, cancelled } = await generate(io, model, turn, options, reply.signal, true);
-          io.stdout.write(cancelled ? " …\n" : "\n");
-          // What was cancelled before its first word was not said.
-          if (completion.text !== "") messages = [...turn, { role: "assistant", content: completion.text }];
-        } catch (error) {
-          // An endpoint that fails once may answer the next time; the conversation so far is kept.
-          io.stderr.write(`\ntenet: ${(error as Error).message}\n`);
-          if (options.debug) io.stderr.write(`${(error as Error).stack}\n`);
+        for (const [i, { model }] of open.speakers.entries()) {
+          if (reply.signal.aborted) break;
+          const turn: Message[] = [...talks[i]!, { role: "user", content: said }];
+          announce(io, open, i);
+          try {
+            const { completion, cancelled } = await generate(io, model, turn, options, reply.signal, true);
+            io.stdout.write(cancelled ? " …\n" : "\n");
+            // What was cancelled before its first word was not said.
+            if (completion.text !== "") talks[i] = [...turn, { role: "assistant", content: completion.text }];
+          } catch (error) {
+            // An endpoint that fails once may answer the next time; the conversation so far is kept.
+            io.stderr.write(`\ntenet: ${(error as Error).message}\n`);
+            if (options.debug) io.stderr.write(`${(error as Error).stack}\n`);
+          }
         }
         reply = undefined;
       }
@@ -176,44 +217,4 @@ async function generate(
   // A model may give a reply whole, or its end only with the result.
   if (show && completion.text.startsWith(streamed)) write(completion.text.slice(streamed.length));
   return { completion, cancelled: false };
-}
-
-async function openChatModel(reference: string | undefined, options: ChatOptions, io: Io): Promise<LanguageModel> {
-  const { adapter, device, weights, threads, memoryBudget } = options;
-  if (options.endpoint !== undefined) {
-    for (const [name, value] of Object.entries({ adapter, device, weights, threads, "memory-budget": memoryBudget }))
-      if (value !== undefined)
-        throw new CommandUsageError(`--${name} is for local models; an endpoint decides by itself`);
-    const { endpoint } = await import("@tenet/lm");
-    const { apiKeyVariable } = options;
-    const settings = {
-      baseUrl: options.endpoint,
-      ...(reference && { model: reference }),
-      ...(apiKeyVariable && { apiKeyVariable }),
-    };
-    return endpoint(settings, { environment: io.env });
-  }
-  if (options.apiKeyVariable !== undefined) throw new CommandUsageError("--api-key-variable belongs to --endpoint");
-  const { catalogue, openLocalModel } = await import("@tenet/lm");
-  const name = reference ?? catalogue.default;
-  await checkName(name);
-  const controller = new AbortController();
-  const stop = io.onInterrupt(() =>
-    controller.signal.aborted ? io.exit(EXIT.interrupted) : controller.abort(new Interrupted()),
-  );
-  const progress = downloadProgress(io);
-  try {
-    return await openLocalModel(name, {
-      ...(adapter !== undefined && { adapter }),
-      ...(device !== undefined && { device }),
-      ...(weights !== undefined && { weights }),
-      ...(threads !== undefined && { threads }),
-      ...(memoryBudget !== undefined && { memoryBudget }),
-      signal: controller.signal,
-      onProgress: progress.show,
-    });
-  } finally {
-    progress.end();
-    stop();
-  }
 }

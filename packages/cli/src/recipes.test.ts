@@ -15,6 +15,16 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
+/** The id of the run that a recipe's name begins. */
+function runOf(name: string): string {
+  const opened = openStore(store, { readOnly: true });
+  try {
+    return opened.runs().find((info) => info.name === name)!.id;
+  } finally {
+    opened.close();
+  }
+}
+
 /** What a command line does: its exit code and what it writes. */
 async function tenet(...args: string[]) {
   const { io, written } = surroundings({ env: { TENET_STORE: store } });
@@ -57,6 +67,93 @@ describe("audit", () => {
     const unused = beside("unused.yaml", `${supervisedRecipe}feedback: { audit: { path: known.jsonl } }\n`);
     expect(await tenet("audit", unused)).toMatchObject({ code: 2, stderr: expect.stringContaining("add policy") });
   });
+});
+
+describe("a run", () => {
+  it("continues behind the audit, and ends with the scorecard and how to talk to the model", async () => {
+    const { code, stdout, stderr } = await tenet("run", recipe);
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/what the labels are worth +in the store/),
+    });
+    expect(stdout).toMatch(/SL-CAI.*RL-CAI/);
+    expect(stdout).toMatch(/report: .*scorecard\.html/);
+    expect(stdout).toContain(`tenet chat --run ${runOf("recipe")} --compare base,sl,rl`);
+    expect((await tenet("ls")).stdout).toMatch(/recipe-\w+ +done/);
+  });
+
+  it("is one event to a line with --json, the result last", async () => {
+    const { code, stdout } = await tenet("run", recipe, "--json");
+    const events = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(code).toBe(0);
+    expect(events[0]).toMatchObject({ type: "run", status: "running", run: runOf("recipe") });
+    expect(events.filter(({ type }) => type === "stage").every(({ status }) => status === "reused")).toBe(true);
+    expect(events.at(-1)).toMatchObject({ type: "result", report: { html: expect.stringMatching(/\.html$/) } });
+  });
+});
+
+describe("chat with a run", () => {
+  const greedy = ["--temperature", "0", "--max-tokens", "8"];
+
+  it("opens the last checkpoint, or the one that is named", async () => {
+    const id = runOf("recipe");
+    const last = JSON.parse((await tenet("chat", "--run", "recipe", "Hello", "--json", ...greedy)).stdout);
+    expect(last).toMatchObject({
+      run: id,
+      checkpoint: "rl",
+      label: "RL-CAI",
+      usage: { completionTokens: expect.any(Number) },
+    });
+    const base = JSON.parse(
+      (await tenet("chat", "--run", id, "--checkpoint", "base", "Hello", "--json", ...greedy)).stdout,
+    );
+    const plain = JSON.parse(
+      (await tenet("chat", join(home, "project", "model"), "Hello", "--json", ...greedy)).stdout,
+    );
+    expect(base).toMatchObject({ checkpoint: "base", text: plain.text });
+  });
+
+  it("compares several, each under its name, with what each says alone", async () => {
+    const sampled = ["--seed", "7", "--max-tokens", "12"];
+    const { code, stdout } = await tenet("chat", "--run", "recipe", "--compare", "base,sl,rl", "Hello you", ...sampled);
+    expect(code).toBe(0);
+    const alone = await tenet("chat", "--run", "recipe", "--checkpoint", "sl", "Hello you", ...sampled);
+    expect(stdout).toMatch(/^base \(Base\):\n.*\n\nsl \(SL-CAI\):\n.*\n\nrl \(RL-CAI\):\n.*\n$/s);
+    expect(stdout.split("sl (SL-CAI):\n")[1]!.split("\n\nrl")[0]).toBe(alone.stdout.trimEnd());
+    const json = await tenet("chat", "--run", "recipe", "--compare", "base,sl", "Hello you", "--json", ...sampled);
+    const { replies } = JSON.parse(json.stdout) as { replies: { checkpoint: string; text: string }[] };
+    expect(replies.map(({ checkpoint }) => checkpoint)).toEqual(["base", "sl"]);
+    expect(stdout).toContain(replies[0]!.text);
+  });
+
+  it("keeps a conversation with each, and forgets it", async () => {
+    const stdin = "a\nb\n/clear\na\n/clear\nb\n/exit\n";
+    const { io, written } = surroundings({ env: { TENET_STORE: store }, terminal: true, stdin });
+    const sampled = ["--seed", "7", "--max-tokens", "12"];
+    expect(await run(["chat", "--run", "recipe", "--compare", "base,rl", ...sampled], io)).toBe(0);
+    const said = written.stdout.split(/(?:base \(Base\)|rl \(RL-CAI\)):\n/).slice(1);
+    expect(said).toHaveLength(8);
+    expect(said.slice(4, 6)).toEqual(said.slice(0, 2));
+    for (const i of [2, 3]) expect(said[i]).not.toBe(said[4 + i]);
+  });
+
+  const wrong: [string[], RegExp][] = [
+    [["--run", "recipe", "--checkpoint", "xl"], /no checkpoint "xl"; did you mean "sl"\?.*base, sl, rl/],
+    [["--run", "recipe", "--compare", "sl,sl"], /names a checkpoint twice/],
+    [["--run", "recipe", "--compare", "sl", "--checkpoint", "rl"], /give one of them/],
+    [["--run", "recipe", "--adapter", "here"], /--adapter does not go with --run/],
+    [["--compare", "base"], /--compare belongs to --run/],
+  ];
+  for (const [args, message] of wrong)
+    it(`is refused: ${args.join(" ")}`, async () => {
+      expect(await tenet("chat", ...args, "Hello you")).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(message),
+      });
+    });
 });
 
 describe("exit codes", () => {

@@ -1,3 +1,9 @@
+export {
+  type OpenCheckpoints,
+  openCheckpoints,
+  type StoredCheckpoint,
+  storedCheckpoints,
+} from "./checkpoints.ts";
 export type { RunEvent, StageStatus } from "./events.ts";
 export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";

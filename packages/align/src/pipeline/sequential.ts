@@ -1,4 +1,5 @@
 import type { PromptRow } from "../data/index.ts";
+import { checkpointNames } from "./checkpoints.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { auditStage, labelsStage, pairsStage } from "./labels.ts";
 import {
@@ -58,13 +59,13 @@ export function sequential(context: PartContext): Arrangement {
             ratio: helpful.ratio,
           },
         ]);
-  const sl = supervisedStage(context, { name: "supervised", base, examples });
+  const sl = supervisedStage(context, { name: checkpointNames.sl.stage, base, examples });
   const checkpoints: CheckpointPart[] = [
-    { id: "base", label: "Base", model: base },
-    { id: "sl", label: "SL-CAI", model: sl },
+    { id: "base", label: checkpointNames.base.label, model: base },
+    { id: "sl", label: checkpointNames.sl.label, model: sl },
   ];
   const rl = recipe.policy === undefined ? undefined : reinforced(context, { base, sl, prompts, role });
-  if (rl) checkpoints.push({ id: "rl", label: "RL-CAI", model: rl.policy });
+  if (rl) checkpoints.push({ id: "rl", label: checkpointNames.rl.label, model: rl.policy });
   const { heldOut } = recipe.prompts;
   const scorecard =
     heldOut === undefined
@@ -122,6 +123,12 @@ function reinforced(
   const rankings =
     pretrain === undefined ? undefined : fileStage("rankings", "public rankings", pretrain, "preferences");
   const preferenceModel = preferenceModelStage(context, { name: "preference model", base, pairs: labelled, rankings });
-  const policy = policyStage(context, { name: "policy", base: sl, prompts, pairs: labelled, preferenceModel });
+  const policy = policyStage(context, {
+    name: checkpointNames.rl.stage,
+    base: sl,
+    prompts,
+    pairs: labelled,
+    preferenceModel,
+  });
   return { policy, preferenceModel, audit };
 }

@@ -1,0 +1,94 @@
+import {
+  adapterFactors,
+  type LanguageModel,
+  type LocalModel,
+  type LocalOptions,
+  loadAdapter,
+  openLocalModel,
+} from "@tenet/lm";
+import type { Store } from "@tenet/runs";
+import { z } from "zod";
+import type { LocalSource } from "./values.ts";
+
+/** What a model on its way is called, and the stage that makes it; the model that all begins with is made by none. */
+export const checkpointNames = {
+  base: { label: "Base" },
+  sl: { label: "SL-CAI", stage: "supervised" },
+  rl: { label: "RL-CAI", stage: "policy" },
+} as const;
+
+/** A checkpoint of a run, where its files lie. */
+export interface StoredCheckpoint {
+  readonly id: keyof typeof checkpointNames;
+  readonly label: string;
+  readonly source: LocalSource;
+}
+
+/** What a training stage leaves in the store. */
+const trainedSchema = z.object({ kind: z.enum(["adapter", "model"]), artifact: z.string() });
+
+/** What a run notes when it is opened: see `startRun`. */
+export const openedSchema = z.object({ file: z.string(), model: z.string(), constitution: z.unknown() });
+
+/** What a run noted when it was last opened; nothing of a run that was begun by other means than `startRun`. */
+export async function openedOf(store: Store, run: string): Promise<z.output<typeof openedSchema> | undefined> {
+  let last: unknown;
+  for await (const { kind, data } of store.events(run)) if (kind === "opened") last = data;
+  return last === undefined ? undefined : openedSchema.parse(last);
+}
+
+/**
+ * The checkpoints that a run has come to, the model it began with first.
+ * Errors: NotInStoreError for an unknown run, and where an artifact was taken away by hand.
+ */
+export async function storedCheckpoints(store: Store, run: string): Promise<StoredCheckpoint[]> {
+  const info = store.run(run);
+  const written = (info.recipe as { model?: string } | null)?.model;
+  const reference = (await openedOf(store, run))?.model ?? written;
+  if (reference === undefined) return [];
+  let source: LocalSource = { type: "local", reference };
+  const found: StoredCheckpoint[] = [{ id: "base", label: checkpointNames.base.label, source }];
+  for (const id of ["sl", "rl"] as const) {
+    const { label, stage } = checkpointNames[id];
+    const output = store.stage(run, stage)?.output;
+    if (output === undefined) break;
+    const { kind, artifact } = trainedSchema.parse(output);
+    const path = store.artifactPath(artifact);
+    source = kind === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path };
+    found.push({ id, label, source });
+  }
+  return found;
+}
+
+export interface OpenCheckpoints {
+  /** In the order of the checkpoints. */
+  readonly models: readonly LanguageModel[];
+  close(): Promise<void>;
+}
+
+/**
+ * Opens checkpoints to speak with: each base is in memory once, under the adapters of all.
+ * Errors: those of `openLocalModel` and `loadAdapter`.
+ */
+export async function openCheckpoints(
+  checkpoints: readonly StoredCheckpoint[],
+  options: Omit<LocalOptions, "adapter"> = {},
+): Promise<OpenCheckpoints> {
+  const bases = new Map<string, LocalModel>();
+  const close = async () => {
+    for (const base of bases.values()) await base.close();
+  };
+  try {
+    const models: LanguageModel[] = [];
+    for (const { id, source } of checkpoints) {
+      const base = bases.get(source.reference) ?? (await openLocalModel(source.reference, options));
+      bases.set(source.reference, base);
+      const adapter = source.adapter === undefined ? undefined : await loadAdapter(source.adapter, base.config);
+      models.push(await base.withAdapter(adapter && { id, ...adapterFactors(adapter) }));
+    }
+    return { models, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,126 @@
+import type { StoredCheckpoint } from "@tenet/align";
+import type { LanguageModel, LocalOptions } from "@tenet/lm";
+import type { ChatOptions, OpenModel } from "./chat.ts";
+import { CommandUsageError, EXIT, Interrupted, nearest } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { checkName } from "./models.ts";
+import { downloadProgress } from "./progress.ts";
+import { findRun, withStore } from "./store.ts";
+
+/** A model that is talked to; of several, each has its name. */
+export interface Speaker {
+  readonly model: LanguageModel;
+  readonly checkpoint?: Pick<StoredCheckpoint, "id" | "label">;
+}
+
+export interface Speakers {
+  readonly speakers: readonly Speaker[];
+  /** The run that they are checkpoints of. */
+  readonly run?: string;
+  close(): Promise<void>;
+}
+
+/** Opens the model that is named, or checkpoints of a run. Errors: UsageError for options that do not go together. */
+export async function openSpeakers(
+  io: Io,
+  reference: string | undefined,
+  options: ChatOptions,
+  openModel: OpenModel = openChatModel,
+): Promise<Speakers> {
+  const { run, compare, checkpoint, store } = options;
+  if (run === undefined) {
+    for (const [name, value] of Object.entries({ compare, checkpoint, store }))
+      if (value !== undefined) throw new CommandUsageError(`--${name} belongs to --run`);
+    const model = await openModel(reference, options, io);
+    return { speakers: [{ model }], close: () => model.close() };
+  }
+  const { adapter, endpoint, apiKeyVariable } = options;
+  for (const [name, value] of Object.entries({ adapter, endpoint, "api-key-variable": apiKeyVariable }))
+    if (value !== undefined)
+      throw new CommandUsageError(`--${name} does not go with --run, which says what to talk to`);
+  if (compare !== undefined && checkpoint !== undefined)
+    throw new CommandUsageError("--checkpoint is for one model and --compare for several; give one of them");
+  const { id, all } = await checkpointsOf(io, run, options);
+  const wanted = compare?.split(",").map((name) => name.trim()) ?? [checkpoint ?? all.at(-1)!.id];
+  const chosen = chosenOf(wanted, all, id);
+  const { openCheckpoints } = await import("@tenet/align");
+  const { models, close } = await fetching(io, (given) =>
+    openCheckpoints(chosen, { ...localOptions(options), ...given }),
+  );
+  return { speakers: chosen.map((one, i) => ({ model: models[i]!, checkpoint: one })), run: id, close };
+}
+
+async function checkpointsOf(io: Io, name: string, options: ChatOptions) {
+  const { storedCheckpoints } = await import("@tenet/align");
+  return withStore(io, options, async (store) => {
+    const { id } = findRun(store, name);
+    const all = await storedCheckpoints(store, id);
+    if (all.length === 0) throw new CommandUsageError(`run ${id} does not say which model it began with`);
+    return { id, all };
+  });
+}
+
+/** Errors: UsageError naming what the run has, and the nearest of it. */
+export function chosenOf(wanted: readonly string[], all: readonly StoredCheckpoint[], run: string): StoredCheckpoint[] {
+  const ids = all.map(({ id }) => id);
+  if (new Set(wanted).size < wanted.length) throw new CommandUsageError(`${wanted.join(",")} names a checkpoint twice`);
+  return wanted.map((name) => {
+    const found = all.find(({ id }) => id === name);
+    if (found) return found;
+    const guess = nearest(name, ids);
+    throw new CommandUsageError(
+      `run ${run} has no checkpoint "${name}"${guess ? `; did you mean "${guess}"?` : ""}. It has ${ids.join(", ")}`,
+    );
+  });
+}
+
+function localOptions({ device, weights, threads, memoryBudget }: ChatOptions): LocalOptions {
+  return {
+    ...(device !== undefined && { device }),
+    ...(weights !== undefined && { weights }),
+    ...(threads !== undefined && { threads }),
+    ...(memoryBudget !== undefined && { memoryBudget }),
+  };
+}
+
+/** Opens a local model, which may have to be fetched: with progress, and until Ctrl-C. */
+async function fetching<Opened>(
+  io: Io,
+  open: (options: Pick<LocalOptions, "signal" | "onProgress">) => Promise<Opened>,
+): Promise<Opened> {
+  const controller = new AbortController();
+  const stop = io.onInterrupt(() =>
+    controller.signal.aborted ? io.exit(EXIT.interrupted) : controller.abort(new Interrupted()),
+  );
+  const progress = downloadProgress(io);
+  try {
+    return await open({ signal: controller.signal, onProgress: progress.show });
+  } finally {
+    progress.end();
+    stop();
+  }
+}
+
+async function openChatModel(reference: string | undefined, options: ChatOptions, io: Io): Promise<LanguageModel> {
+  const { adapter, device, weights, threads, memoryBudget } = options;
+  if (options.endpoint !== undefined) {
+    for (const [name, value] of Object.entries({ adapter, device, weights, threads, "memory-budget": memoryBudget }))
+      if (value !== undefined)
+        throw new CommandUsageError(`--${name} is for local models; an endpoint decides by itself`);
+    const { endpoint } = await import("@tenet/lm");
+    const { apiKeyVariable } = options;
+    const settings = {
+      baseUrl: options.endpoint,
+      ...(reference && { model: reference }),
+      ...(apiKeyVariable && { apiKeyVariable }),
+    };
+    return endpoint(settings, { environment: io.env });
+  }
+  if (options.apiKeyVariable !== undefined) throw new CommandUsageError("--api-key-variable belongs to --endpoint");
+  const { catalogue, openLocalModel } = await import("@tenet/lm");
+  const name = reference ?? catalogue.default;
+  await checkName(name);
+  return fetching(io, (given) =>
+    openLocalModel(name, { ...localOptions(options), ...(adapter !== undefined && { adapter }), ...given }),
+  );
+}
