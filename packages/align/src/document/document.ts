@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { issueProblems } from "./issues.ts";
 import { nearest } from "./nearest.ts";
@@ -102,9 +102,7 @@ export async function readText(path: string): Promise<string> {
   const facts = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (facts instanceof Error) {
     if (facts.code !== "ENOENT" && facts.code !== "ENOTDIR") throw whole("a file that can be read", facts.message);
-    const names = await readdir(dirname(path)).catch(() => []);
-    const close = nearest(basename(path), names);
-    throw whole("a file", "nothing of that name", close === undefined ? undefined : join(dirname(path), close));
+    throw whole("a file", "nothing of that name", await nearestFile(path));
   }
   if (!facts.isFile()) throw whole("a file", facts.isDirectory() ? "a folder" : "something else");
   if (facts.size > largest) throw whole(`at most ${largest} bytes`, `${facts.size}`);
@@ -121,6 +119,13 @@ export async function readText(path: string): Promise<string> {
       makeProblem(path, { line, column: 1 }, [], { expected: "UTF-8 text", got: "bytes that are none" }),
     ]);
   }
+}
+
+/** What has nearly the name of a file that is missing and stands where that should, written as that is. */
+export async function nearestFile(path: string, from = "."): Promise<string | undefined> {
+  const names = await readdir(resolve(from, dirname(path))).catch(() => []);
+  const close = nearest(basename(path), names);
+  return close === undefined ? undefined : join(dirname(path), close);
 }
 
 /** UTF-8 never has a line feed inside a character, so lines can be tried one by one. */

@@ -17,7 +17,7 @@ import { chartsOf } from "./charts.ts";
 import type { AuditReport } from "./labels.ts";
 import { type PartContext, responsesStage } from "./parts.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
-import type { ModelValue, Report, StoredRows } from "./values.ts";
+import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
 /** A model on its way, as the scorecard names it. */
 export interface CheckpointPart {
@@ -169,9 +169,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
 
 /** A model as people know it: no path of this machine. */
 function nameOf({ source, hash }: ModelValue): string {
-  if (source.type === "endpoint") return source.settings.model ?? source.settings.baseUrl;
-  const name = source.reference.split(/[/\\]/).at(-1)!;
-  return source.adapter === undefined ? name : `${name}+${hash.slice(0, 8)}`;
+  return source.type === "local" ? localName(source, hash) : (source.settings.model ?? source.settings.baseUrl);
 }
 
 async function proxyScores(

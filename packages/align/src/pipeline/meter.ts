@@ -10,8 +10,8 @@ export interface Metered {
   dollars?: number;
 }
 
-/** The same model, and what passes through it: tokens, replies and scorings, and the time that calls took. */
-export function metered(model: LanguageModel): { model: LanguageModel; spent: () => Metered } {
+/** The same model under the name that rows are to have, and what passes through it: tokens, replies and scorings, and the time that calls took. */
+export function metered(model: LanguageModel, id: string): { model: LanguageModel; spent: () => Metered } {
   const before = model.usage();
   let under = 0;
   let began = 0;
@@ -26,7 +26,7 @@ export function metered(model: LanguageModel): { model: LanguageModel; spent: ()
   }
   return {
     model: {
-      id: model.id,
+      id,
       capabilities: (options) => model.capabilities(options),
       generate: (requests, options) => timed(model.generate(requests, options)),
       score: (requests, options) => timed(model.score(requests, options)),

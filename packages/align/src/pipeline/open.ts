@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
 import {
   type Constitution,
@@ -6,14 +5,8 @@ import {
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
-import {
-  DocumentError,
-  type ParsedDocument,
-  type Path,
-  type Problem,
-  readDocument,
-  readText,
-} from "../document/index.ts";
+import { DocumentError, type ParsedDocument, type Problem, readDocument, readText } from "../document/index.ts";
+import { find, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 
 /** A recipe that was read and checked, with everything it names found. */
@@ -48,17 +41,10 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   const folder = dirname(resolve(file));
   const problems: Problem[] = [...contradictions(document)];
   const recipe = changed(document.value, changes);
-  for (const { path, get, set } of filesOf(recipe)) {
-    const absolute = resolve(folder, get());
-    const found = await stat(absolute).catch(() => undefined);
-    if (!found?.isFile())
-      problems.push(
-        document.problem(path, {
-          expected: "the path of a file, relative to the recipe",
-          got: found ? `the folder ${get()}` : `${get()}, which does not exist`,
-        }),
-      );
-    set(absolute);
+  for (const place of placesOf(recipe)) {
+    const found = await find(place, folder);
+    if (typeof found === "string") place.set(found);
+    else problems.push(document.problem(place.path, found));
   }
   if (problems.length > 0) throw new DocumentError(problems);
   const written = changed(document.value, changes);
@@ -82,37 +68,6 @@ function changed(original: Recipe, { seed, limit }: RecipeChanges): Recipe {
   recipe.prompts.train = limited(recipe.prompts.train);
   if (recipe.prompts.heldOut !== undefined) recipe.prompts.heldOut = limited(recipe.prompts.heldOut);
   return recipe;
-}
-
-interface FilePlace {
-  readonly path: Path;
-  get(): string;
-  set(path: string): void;
-}
-
-/** Every place of a recipe that names a file. */
-function filesOf(recipe: Recipe): FilePlace[] {
-  const places: FilePlace[] = [];
-  const place = <Key extends string>(holder: { [K in Key]?: unknown } | undefined, key: Key, path: Path) => {
-    const value = holder?.[key];
-    if (value === undefined) return;
-    if (typeof value === "object") return place(value as { path: string }, "path", [...path, "path"]);
-    places.push({
-      path,
-      get: () => value as string,
-      set: (absolute) => Object.assign(holder!, { [key]: absolute }),
-    });
-  };
-  place(recipe, "constitution", ["constitution"]);
-  place(recipe.prompts, "train", ["prompts", "train"]);
-  place(recipe.prompts, "heldOut", ["prompts", "heldOut"]);
-  place(recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
-  place(recipe.supervised, "helpful", ["supervised", "helpful"]);
-  place(recipe.feedback, "audit", ["feedback", "audit"]);
-  place(recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
-  place(recipe.preferenceModel, "human", ["preferenceModel", "human"]);
-  place(recipe.evaluate, "neutral", ["evaluate", "neutral"]);
-  return places;
 }
 
 /** What each by itself may be, but not together. */

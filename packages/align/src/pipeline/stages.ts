@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import type { LanguageModel } from "@tenet/lm";
 import { hashOf, type Item, type RunWriter, type StageInfo, type StageWriter, type Store } from "@tenet/runs";
 import type { Outcome } from "../data/index.ts";
+import { plainJson } from "../data/json.ts";
 import type { RunEvent } from "./events.ts";
 import { metered } from "./meter.ts";
 import type { ModelPool } from "./models.ts";
-import type { LocalSource, ModelValue, Report, StoredRows, Value } from "./values.ts";
+import { type LocalSource, localName, type ModelValue, type Report, type StoredRows, type Value } from "./values.ts";
 
 /*
  * A run is a graph of stages joined by typed values. The makers below are all the kinds there are; what an arrangement does
@@ -101,8 +102,13 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
           context.signal?.throwIfAborted();
           const places = new Map(members.map((place) => [place.row.id, place]));
           const meters: Record<string, ReturnType<typeof metered>> = {};
-          for (const [role, value] of Object.entries(values))
-            meters[role] = metered(await context.models.speaker(value));
+          for (const [role, value] of Object.entries(values)) {
+            const model = await context.models.speaker(value);
+            meters[role] = metered(
+              model,
+              value.source.type === "local" ? localName(value.source, value.hash) : model.id,
+            );
+          }
           const models = mapValues(meters, ({ model }) => model);
           const rows = members.map(({ row }) => row);
           const outcomes: Item[] = [];
@@ -248,7 +254,8 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         }
         const { hash } = await stage.addArtifact(next.value.path);
         const { kind: made, report } = next.value;
-        stage.finish({ output: { kind: made, artifact: hash, report }, artifacts: [hash] });
+        // A figure that is not defined, such as the correlation of what does not vary, is NaN; JSON's word for it is null.
+        stage.finish({ output: { kind: made, artifact: hash, report: plainJson(report) }, artifacts: [hash] });
       };
       const { output } = await onStage(context, options, identity, work);
       const { kind: made, artifact } = output as { kind: TrainingResult["kind"]; artifact: string };

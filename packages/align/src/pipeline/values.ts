@@ -1,3 +1,5 @@
+import { basename } from "node:path";
+import { parseReference } from "@tenet/lm";
 import { rowId } from "../data/index.ts";
 
 /*
@@ -47,4 +49,14 @@ export type Value = StoredRows<unknown> | ModelValue | Report;
 /** A model named by a recipe. `fingerprint` tells the files of a local model from others of the same name. */
 export function modelValue(source: LocalSource | EndpointSource, fingerprint: string): ModelValue {
   return { kind: "model", hash: rowId("model", fingerprint), source };
+}
+
+/**
+ * A local model as rows name it: the same on every machine, wherever its files lie. What was read from a folder, or trained,
+ * has the first digits of its hash.
+ */
+export function localName({ reference, adapter }: LocalSource, hash: string): string {
+  const digits = hash.slice(0, 8);
+  if (parseReference(reference).kind !== "path") return adapter === undefined ? reference : `${reference}+${digits}`;
+  return `${basename(reference)}${adapter === undefined ? "@" : "+"}${digits}`;
 }

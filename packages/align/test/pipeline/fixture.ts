@@ -35,16 +35,18 @@ supervised:
   lora: { rank: 2, alpha: 4 }
   batchSize: 4
   epochs: 2
+  learningRate: 0.005
   maxLength: 512
   microBatchTokens: 512
   checkpointEvery: 1
 evaluate: { sampling: ${sampling}, neutral: neutral.yaml }
 `;
 
-/** The same and behind it labels, the preference model and two iterations of PPO. */
+/** The same and behind it the audit, labels, the preference model and PPO. */
 export const reinforcedRecipe = `${supervisedRecipe}feedback:
   pairs: { sampling: ${sampling} }
   label: { swap: true, constitutionFirst: { by: checks, downWeight: 0.5 } }
+  audit: { path: known.jsonl }
 preferenceModel:
   lora: { rank: 2, alpha: 4 }
   batchSize: 4
@@ -54,7 +56,8 @@ preferenceModel:
 policy:
   algorithm: ppo
   reward: { preference: 1, constitution: 0.5 }
-  iterations: 2
+  iterations: 4
+  learningRate: 0.005
   promptsPerIteration: 4
   epochs: 2
   minibatches: 2
@@ -81,13 +84,18 @@ export async function writeRecipe(
   const numbered = (count: number, what: string) =>
     Array.from({ length: count }, (_, i) => ({ prompt: `${what} ${i}: say a word.` }));
   await Promise.all([
-    model ? writeTalkingModel(join(folder, "model")) : undefined,
+    model ? writeTalkingModel(join(folder, "model"), { endBias: 0.5 }) : undefined,
     writeFile(join(folder, "constitution.yaml"), constitution),
     writeFile(join(folder, "prompts.jsonl"), lines(numbered(prompts, "Question"))),
     writeFile(join(folder, "held-out.jsonl"), lines(numbered(6, "Held-out question"))),
     writeFile(
       join(folder, "helpful.jsonl"),
       lines(numbered(6, "Please").map(({ prompt }, i) => ({ prompt, completion: `Here are ${i} words for you.` }))),
+    ),
+    // One of each two breaks a check, so that labels which look at the checks first are right.
+    writeFile(
+      join(folder, "known.jsonl"),
+      lines(numbered(8, "Known question").map(({ prompt }) => ({ prompt, chosen: "Rest.", rejected: "q".repeat(20) }))),
     ),
     writeFile(join(folder, "neutral.yaml"), "- The sun is far away.\n- Water runs downhill.\n"),
     writeFile(join(folder, "recipe.yaml"), recipe),

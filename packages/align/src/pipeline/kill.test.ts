@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { randomStream } from "@tenet/lm";
+import { openStore } from "@tenet/runs";
+import { afterAll, expect, test } from "vitest";
+import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { type Line, RunProcess } from "../../test/pipeline/process.ts";
+import { results, runWhole } from "../../test/pipeline/run.ts";
+
+/** How many processes are killed: a few by default, as each costs seconds. Issues ask for 30. */
+const kills = Number(process.env.TENET_TEST_KILLS ?? 4);
+const seed = Number(process.env.TENET_TEST_KILL_SEED ?? 0);
+
+const folder = await mkdtemp(join(tmpdir(), "tenet-kill-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** Names what a line says, in a killed run as in one that continues. */
+function keyOf(line: Line): string {
+  if (line.type === "metrics") return `${line.stage}, step ${line.step}`;
+  if (line.type !== "stage") return line.type;
+  return `${line.stage}, ${line.status === "started" || line.status === "continued" ? "begun" : "done"}`;
+}
+
+interface Moment {
+  readonly behind: string;
+  readonly milliseconds: number;
+}
+
+/** Moments of an undisturbed run, uniform in its time: which line was the last before, and how long before. */
+async function momentsOf(recipe: string): Promise<(share: number) => Moment> {
+  const whole = new RunProcess(recipe, join(folder, "timed"));
+  await whole.ended();
+  expect(whole.lines.at(-1)).toMatchObject({ type: "run", status: "done" });
+  const [start, end] = [whole.times[0]!, whole.times.at(-1)!];
+  const keys = whole.lines.map(keyOf);
+  return (share) => {
+    const time = start + share * (end - start);
+    const last = whole.times.findLastIndex((came) => came <= time);
+    return { behind: keys[last]!, milliseconds: time - whole.times[last]! };
+  };
+}
+
+test(
+  `kill -9 at ${kills} random moments: every resume ends as the undisturbed run does`,
+  async () => {
+    const recipe = await writeRecipe(join(folder, "recipe"), { recipe: reinforcedRecipe });
+    const { id } = await runWhole(recipe, join(folder, "undisturbed"));
+    const expected = results(join(folder, "undisturbed"), id);
+    const moment = await momentsOf(recipe);
+
+    const { uniform } = randomStream({ seed, stage: "kill", item: "moment" });
+    const hit: string[] = [];
+    let draws = 0;
+    for (let round = 0; hit.length < kills; round++) {
+      const store = join(folder, `store ${round}`);
+      // Twice in a run, the second time while it continues, at a later moment.
+      const shares = [uniform(draws++), uniform(draws++)].sort((a, b) => a - b);
+      for (const share of shares.slice(0, kills - hit.length)) {
+        const { behind, milliseconds } = moment(share);
+        const child = new RunProcess(recipe, store);
+        if (await child.printed((line) => keyOf(line) === behind)) await sleep(milliseconds);
+        const { type } = child.lines.at(-1)!;
+        expect(type).not.toBe("error");
+        if (await child.kill()) hit.push(`${behind} + ${milliseconds.toFixed(0)} ms`);
+        const reader = openStore(store, { readOnly: true });
+        expect(await reader.verify()).toEqual([]);
+        reader.close();
+      }
+      await runWhole(recipe, store);
+      expect(results(store, id), hit.slice(-2).join("; then ")).toEqual(expected);
+      const writer = openStore(store);
+      expect(await writer.verify()).toEqual([]);
+      writer.close();
+      await rm(store, { recursive: true });
+    }
+    if (process.env.TENET_TEST_KILLS) console.log(`killed behind:\n${hit.join("\n")}`);
+    expect(hit).toHaveLength(kills);
+  },
+  60_000 + 20_000 * kills,
+);

@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import type { Scorecard } from "../evaluate/index.ts";
+
+let folder: string;
+let recipe: string;
+let store: string;
+let first: Ran;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-pipeline-"));
+  recipe = await writeRecipe(join(folder, "recipe"), { recipe: reinforcedRecipe });
+  store = join(folder, "store");
+  first = await runWhole(recipe, store);
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+const made = [
+  ...["prompts", "responses", "chains", "examples", "helpful", "mixture", "supervised"],
+  ...["pairs", "known", "audit pairs", "audit labels", "audit", "labels", "preference model", "policy"],
+  ...["held-out", "neutral texts", "scorecard"],
+];
+const trained = ["supervised", "preference model", "policy"];
+
+test("a recipe becomes a policy and a scorecard, with every stage in the store", () => {
+  expect(stagesThat("done", first.events)).toEqual(expect.arrayContaining(made));
+  const found = results(store, first.id);
+  for (const { status } of Object.values(found)) expect(status).toBe("done");
+  for (const name of trained) expect(found[name]!.artifacts, name).toHaveLength(1);
+  expect(new Set(trained.flatMap((name) => found[name]!.artifacts)).size).toBe(3);
+
+  reading(store, (reader) => {
+    expect(reader.run(first.id).status).toBe("done");
+    const scorecard = reader.stage(first.id, "scorecard")!.output as Scorecard;
+    expect(scorecard.checkpoints.map(({ id }) => id)).toEqual(["base", "sl", "rl"]);
+    expect(scorecard.labelHealth?.[0]?.gate).toMatchObject({ passed: true, overridden: false });
+    const steps = (stage: string, name: string) =>
+      reader.metrics(first.id, { stage, name }).map(({ step, value }) => [step, Number.isFinite(value)]);
+    expect(steps("supervised", "loss").length).toBeGreaterThan(2);
+    expect(steps("policy", "objective/scores")).toEqual([1, 2, 3, 4].map((step) => [step, true]));
+  });
+});
+
+test("the rows of a store name no folder of this machine, and lead back to their prompts", () => {
+  reading(store, (reader) => {
+    for (const { identity, name } of reader.stages(first.id))
+      for (const row of reader.rows(identity)) expect(JSON.stringify(row), name).not.toContain(folder);
+    const [label] = reader.rows(reader.stage(first.id, "labels")!.identity);
+    const kinds = reader.lineage(label!.id).flatMap(({ stages }) => stages.map(({ kind }) => kind));
+    expect(kinds).toEqual(expect.arrayContaining(["label", "pairs", "read-prompts"]));
+  });
+});
+
+test("another store: the same datasets and the same adapters", async () => {
+  const other = join(folder, "other store");
+  const { id } = await runWhole(recipe, other);
+  expect(id).toBe(first.id);
+  expect(results(other, id)).toEqual(results(store, id));
+});
+
+test("a second run over the same store reuses every stage and asks no model anything", async () => {
+  const before = callsOf(store, first.id);
+  const { id, events } = await runWhole(recipe, store);
+  expect(id).toBe(first.id);
+  expect(stagesThat("reused", events)).toEqual(stagesThat("done", first.events));
+  for (const status of ["started", "continued", "done"]) expect(stagesThat(status, events)).toEqual([]);
+  expect(callsOf(store, id)).toEqual(before);
+});
