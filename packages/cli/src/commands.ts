@@ -31,12 +31,12 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
       await validate(io, file, options);
     },
   );
-  onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped"))).action(
-    async (file: string, options: RunCommandOptions) => {
+  onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped")))
+    .option("--dry-run", "print the recipe with its defaults, and estimates of tokens, time and price; run nothing")
+    .action(async (file: string, options: RunCommandOptions) => {
       const { runRecipe } = await import("./run-recipe.ts");
       await runRecipe(io, file, options, { version });
-    },
-  );
+    });
   onModels(
     onRecipe(onStore("audit", "judge a recipe's labeller on pairs whose answer is known, and nothing else")),
   ).action(async (file: string, options: RunCommandOptions) => {

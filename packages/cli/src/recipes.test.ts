@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { RunEstimate } from "@tenet/align";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, surroundings, writeProject } from "../test/project.ts";
@@ -92,6 +93,57 @@ describe("a run", () => {
     expect(events[0]).toMatchObject({ type: "run", status: "running", run: runOf("recipe") });
     expect(events.filter(({ type }) => type === "stage").every(({ status }) => status === "reused")).toBe(true);
     expect(events.at(-1)).toMatchObject({ type: "result", report: { html: expect.stringMatching(/\.html$/) } });
+  });
+});
+
+describe("a dry run", () => {
+  const estimate = async (file: string, ...args: string[]) =>
+    JSON.parse((await tenet("run", file, "--dry-run", "--json", ...args)).stdout) as RunEstimate & { recipe: object };
+
+  it("knows the stages, their rows and their bounds, and that no rate is known", async () => {
+    const { code, stdout } = await tenet("run", recipe, "--dry-run", "--store", join(home, "new"));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/maxTokens: 12\n/);
+    expect(stdout).toMatch(/^responses +6 +\d+ +72 +\?$/m);
+    expect(stdout).toContain("no rate known yet on this machine for responses");
+    expect(existsSync(join(home, "new"))).toBe(false);
+    const { stages, left, begun } = await estimate(recipe, "--store", join(home, "new"));
+    expect(begun).toBe(false);
+    expect(left).toMatchObject({ seconds: 0, completionTokens: 6 * 12 * 5 + 3 * 3 * 12 });
+    expect(stages.map(({ stage }) => stage)).toEqual(
+      expect.arrayContaining(["audit labels", "policy", "answers of rl"]),
+    );
+  });
+
+  it("bounds what a run then used, and names its stages", async () => {
+    const { stages, begun, left } = await estimate(recipe);
+    expect(begun).toBe(true);
+    expect(stages.every(({ state }) => state === "done")).toBe(true);
+    expect(left).toMatchObject({ promptTokens: 0, seconds: 0, untimed: [] });
+    const opened = openStore(store, { readOnly: true });
+    const used = opened.usage(runOf("recipe"));
+    const names = opened.stages(runOf("recipe")).map(({ name }) => name);
+    opened.close();
+    expect(stages.map(({ stage }) => stage).sort()).toEqual(names.sort());
+    for (const { stage, role, completionTokens } of used) {
+      const expected = stages.find((one) => one.stage === stage)!.roles.find((one) => one.role === role);
+      if (completionTokens > 0) expect(expected?.completionTokens).toBeGreaterThanOrEqual(completionTokens);
+    }
+  });
+
+  it("takes rates from earlier runs, and prices from endpoints", async () => {
+    const labeller =
+      "roles: { labeller: { endpoint: http://localhost:1/v1, model: m, price: { prompt: 1, completion: 2 } } }";
+    const { stages, left } = await estimate(beside("priced.yaml", `seed: 9\n${labeller}\n${reinforcedRecipe}`));
+    const of = (name: string) => stages.find(({ stage }) => stage === name)!;
+    expect(of("responses").seconds).toBeGreaterThan(0);
+    expect(of("supervised").seconds).toBeGreaterThan(0);
+    expect(of("policy").seconds).toBeGreaterThan(0);
+    expect(left.untimed).toEqual(["audit labels", "labels"]);
+    const [asked] = of("labels").roles;
+    expect(asked).toMatchObject({ role: "labeller", model: "m at http://localhost:1/v1", completionTokens: 0 });
+    expect(asked!.dollars).toBeCloseTo(asked!.promptTokens / 1e6);
+    expect(left.dollars).toBeCloseTo(asked!.dollars! + of("audit labels").roles[0]!.dollars!);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
 import { auditText } from "./audit.ts";
+import { dryRun } from "./dry-run.ts";
 import { CommandUsageError } from "./errors.ts";
 import { table } from "./format.ts";
 import type { Io } from "./io.ts";
@@ -32,6 +33,7 @@ export async function runRecipe(
 ): Promise<void> {
   const open = await openChanged(file, options);
   if (only?.includes("audit")) requireAudit(open);
+  if (options.dryRun) return dryRun(io, open, options);
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
   const progress = runProgress(io);

@@ -4,6 +4,13 @@ export {
   type StoredCheckpoint,
   storedCheckpoints,
 } from "./checkpoints.ts";
+export {
+  estimateRun,
+  type RoleEstimate,
+  type RunEstimate,
+  resolvedRecipe,
+  type StageEstimate,
+} from "./estimate.ts";
 export type { RunEvent, StageStatus } from "./events.ts";
 export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";

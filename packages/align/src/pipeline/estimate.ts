@@ -1,0 +1,205 @@
+import { hostname } from "node:os";
+import { runId, type Store } from "@tenet/runs";
+import { stringify } from "yaml";
+import { openedOf } from "./checkpoints.ts";
+import type { OpenRecipe } from "./open.ts";
+import type { Recipe, RoleReference } from "./recipe.ts";
+import { runSpec } from "./run.ts";
+import { sequential } from "./sequential.ts";
+import { inOrder } from "./stages.ts";
+import { charactersPerToken, mostCounted, replyTokens, type Work, workOf } from "./work.ts";
+
+/** What one role will be asked for in one stage. */
+export interface RoleEstimate {
+  readonly role: string;
+  readonly model: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Absent where no rate is known. */
+  readonly seconds?: number;
+  /** Absent where the model has no price. */
+  readonly dollars?: number;
+}
+
+export interface StageEstimate {
+  readonly stage: string;
+  readonly title: string;
+  /** `done`: this run has it already. `begun`: a part of it. */
+  readonly state: "done" | "begun" | "open";
+  readonly rows: number;
+  readonly roles: readonly RoleEstimate[];
+  readonly trainingTokens?: number;
+  /** Of all that is asked and trained; absent where a rate is missing. */
+  readonly seconds?: number;
+}
+
+/** Bounds from above: every reply as long as it may be, nothing set aside, no chain that ends early. */
+export interface RunEstimate {
+  /** The run's id, and whether the store has it. */
+  readonly run: string;
+  readonly begun: boolean;
+  readonly stages: readonly StageEstimate[];
+  /** Of what is not done. `seconds` of the stages whose rate is known. */
+  readonly left: {
+    readonly promptTokens: number;
+    readonly completionTokens: number;
+    readonly trainingTokens: number;
+    readonly seconds: number;
+    /** Stages with work whose time is not known. */
+    readonly untimed: readonly string[];
+    readonly dollars?: number;
+  };
+  /** What the figures rest on, for people. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * What running a recipe will take, before anything is run: tokens from the files and settings, seconds from what runs of the
+ * store spent on this machine with the same model at the same kind of work, dollars from the endpoints' prices.
+ *
+ * Reads the recipe's files; opens no model and writes nothing. Errors: those of reading the files.
+ */
+export async function estimateRun(open: OpenRecipe, { store }: { readonly store?: Store } = {}): Promise<RunEstimate> {
+  const work = await workOf(open);
+  const run = runId(runSpec(open));
+  const begun = store?.runs().some(({ id }) => id === run) ?? false;
+  const rates = store ? await ratesOf(store) : new Map<string, Rate>();
+  const there = new Map(begun ? store!.stages(run).map((stage) => [stage.name, stage]) : []);
+  const { targets } = sequential({ ...open, options: {} });
+  const stages = inOrder(targets).flatMap(({ name, title }): StageEstimate[] => {
+    const todo = work.get(name);
+    if (!todo) return [];
+    const known = there.get(name);
+    const state = known?.status === "done" ? "done" : known && known.items > 0 ? "begun" : "open";
+    return [{ stage: name, title, state, ...estimated(name, todo, open.recipe, rates) }];
+  });
+  const left = stages.filter(({ state }) => state !== "done");
+  const roles = left.flatMap((stage) => stage.roles);
+  const sum = (values: readonly (number | undefined)[]) => values.reduce<number>((all, value) => all + (value ?? 0), 0);
+  const priced = roles.filter(({ dollars }) => dollars !== undefined);
+  const untimed = left.filter((stage) => stage.seconds === undefined).map(({ stage }) => stage);
+  return {
+    run,
+    begun,
+    stages,
+    left: {
+      promptTokens: sum(roles.map(({ promptTokens }) => promptTokens)),
+      completionTokens: sum(roles.map(({ completionTokens }) => completionTokens)),
+      trainingTokens: sum(left.map(({ trainingTokens }) => trainingTokens)),
+      seconds: sum(left.map(({ seconds }) => seconds)),
+      untimed,
+      ...(priced.length > 0 && { dollars: sum(priced.map(({ dollars }) => dollars)) }),
+    },
+    notes: notesOf(stages, untimed, open.recipe),
+  };
+}
+
+/** The recipe with every default, as YAML. */
+export function resolvedRecipe({ written }: OpenRecipe): string {
+  return stringify(written, { lineWidth: 120 });
+}
+
+function estimated(
+  name: string,
+  { rows, asked = [], trainingTokens }: Work,
+  recipe: Recipe,
+  rates: ReadonlyMap<string, Rate>,
+): Omit<StageEstimate, "stage" | "title" | "state"> {
+  const roles = asked.map(({ role, model, promptTokens, completionTokens }): RoleEstimate => {
+    const rate = rates.get(rateKey(modelName(model), kindOf(name)));
+    const tokens = promptTokens + completionTokens;
+    const price = typeof model === "object" && "endpoint" in model ? model.price : undefined;
+    return {
+      role,
+      model: modelName(model),
+      promptTokens,
+      completionTokens,
+      ...(rate && { seconds: (tokens * rate.seconds) / rate.tokens }),
+      ...(price && { dollars: (promptTokens * price.prompt + completionTokens * price.completion) / 1e6 }),
+    };
+  });
+  const trained =
+    trainingTokens === undefined ? undefined : rates.get(rateKey(recipe.model, kindOf(name, recipe.policy)));
+  const timed = roles.every(({ seconds }) => seconds !== undefined) && (trainingTokens === undefined || trained);
+  const training = trained ? (trainingTokens! * trained.seconds) / trained.tokens : 0;
+  const asking = roles.reduce((all, { seconds = 0 }) => all + seconds, 0);
+  return {
+    rows,
+    roles,
+    ...(trainingTokens !== undefined && { trainingTokens }),
+    ...(timed && { seconds: asking + training }),
+  };
+}
+
+/** Stages that do the same to the same sort of text take equally long: what their rate is known by. */
+function kindOf(stage: string, policy?: Recipe["policy"]): string {
+  if (stage === "policy") return `policy ${policy?.algorithm}`;
+  if (stage === "audit labels") return "labels";
+  if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
+  return stage.startsWith("answers of ") ? "responses" : stage;
+}
+
+/** What was spent, and on how many tokens. */
+interface Rate {
+  seconds: number;
+  tokens: number;
+}
+
+const rateKey = (model: string, kind: string) => JSON.stringify([model, kind]);
+
+/** Rates by model and kind of work, from the runs of the store that this machine wrote. */
+async function ratesOf(store: Store): Promise<Map<string, Rate>> {
+  const rates = new Map<string, Rate>();
+  const add = (model: string, kind: string, seconds: number, tokens: number) => {
+    if (!(seconds > 0 && tokens > 0)) return;
+    const key = rateKey(model, kind);
+    const rate = rates.get(key) ?? { seconds: 0, tokens: 0 };
+    rates.set(key, { seconds: rate.seconds + seconds, tokens: rate.tokens + tokens });
+  };
+  for (const run of store.runs()) {
+    if (run.writer?.host !== hostname()) continue;
+    const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy"> | null;
+    const model = (await openedOf(store, run.id))?.model;
+    if (model === undefined || recipe === null) continue;
+    for (const { stage, role, promptTokens, completionTokens, seconds } of store.usage(run.id)) {
+      const ours = stage === "pairs" || kindOf(stage) === "scoring" || stage.startsWith("answers of ");
+      const played = ours ? undefined : recipe.roles?.[role as keyof Recipe["roles"]];
+      add(played === undefined ? model : modelName(played), kindOf(stage), seconds, promptTokens + completionTokens);
+    }
+    for (const { name, output, seconds, attempts, status } of store.stages(run.id)) {
+      // Of a stage that was interrupted, the seconds are not those of its tokens.
+      if (status !== "done" || attempts !== 1) continue;
+      add(model, kindOf(name, recipe.policy), seconds, trainedTokens(output, recipe.policy));
+    }
+  }
+  return rates;
+}
+
+/** Tokens that a training stage went through, by what it reported. */
+function trainedTokens(output: unknown, policy: Recipe["policy"]): number {
+  const { report } = (output ?? {}) as { report?: { tokens?: number; history?: { episode?: number }[] } };
+  if (report?.tokens !== undefined) return report.tokens;
+  const replies = report?.history?.at(-1)?.episode;
+  return replies !== undefined && policy && "iterations" in policy ? replyTokens(policy, replies) : 0;
+}
+
+/** A model as people know it. */
+function modelName(reference: RoleReference): string {
+  if (typeof reference === "string") return reference;
+  return "endpoint" in reference ? `${reference.model ?? "model"} at ${reference.endpoint}` : reference.model;
+}
+
+function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], { policy }: Recipe): string[] {
+  const notes = [
+    `tokens are counted at ${charactersPerToken} characters each, with every reply as long as it may be: less is likely`,
+  ];
+  if (untimed.length > 0)
+    notes.push(
+      `no rate known yet on this machine for ${untimed.join(", ")}: tokens only; a first run, with --limit for example, leaves one`,
+    );
+  if (policy !== undefined)
+    notes.push("the policy's training tokens are those of its replies, sampled once and gone through in every pass");
+  if (stages.some(({ rows }) => rows >= mostCounted))
+    notes.push(`of files with more than ${mostCounted} rows, so many are counted`);
+  return notes;
+}

@@ -1,0 +1,299 @@
+import { z } from "zod";
+import { openDataset, type PromptRow } from "../data/index.ts";
+import type { Message } from "../data/messages.ts";
+import { readDocument } from "../document/index.ts";
+import type { OpenRecipe } from "./open.ts";
+import type { DatasetReference, Recipe, RoleReference } from "./recipe.ts";
+
+/*
+ * How much each stage of the sequential arrangement is asked to do, at most: every reply as long as it may be, no chain that
+ * ends early, nothing set aside. Tokens are told from characters, so that no model has to be there.
+ */
+
+/** Characters that a token stands for: a rule of thumb for English. */
+export const charactersPerToken = 4;
+/** Tokens that a chat template puts around a message. */
+const perMessage = 8;
+/** Rows of a file that are counted, at most; of a longer one the rest is not looked at. */
+export const mostCounted = 100_000;
+
+/** What a model is asked for. */
+export interface Asked {
+  readonly role: string;
+  readonly model: RoleReference;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
+export interface Work {
+  readonly rows: number;
+  readonly asked?: readonly Asked[];
+  /** Tokens that training goes through, those that it samples among them. */
+  readonly trainingTokens?: number;
+}
+
+/** Rows of a file, and their mean length in tokens; of pairs and examples, prompt and reply together. */
+interface Counted {
+  readonly rows: number;
+  readonly tokens: number;
+}
+
+/** The work of every stage that does any, by the stage's name. Errors: those of reading the files. */
+export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
+  const { recipe } = open;
+  const { supervised, prompts: given, policy, evaluate } = recipe;
+  const prompts = await countPrompts(given.train);
+  const work = new Map<string, Work>([["prompts", { rows: prompts.rows }]]);
+  const role = (name: keyof Recipe["roles"]) => recipe.roles[name] ?? recipe.model;
+
+  const reply = supervised.response.maxTokens;
+  work.set("responses", {
+    rows: prompts.rows,
+    asked: [asked("generator", role("generator"), prompts.rows, prompts.tokens + size(supervised.system), reply)],
+  });
+  work.set("chains", { rows: prompts.rows, asked: chainRequests(open, prompts, role) });
+  const { learnt, length } = examplesOf(recipe, prompts);
+  work.set("examples", { rows: learnt });
+  let examples: Counted = { rows: learnt, tokens: length };
+  const { helpful } = supervised;
+  if (helpful !== undefined) {
+    const there = await countRows(helpful, "examples");
+    const taken = Math.min(there.rows, Math.round(learnt * helpful.ratio));
+    work.set("helpful", { rows: there.rows });
+    work.set("mixture", { rows: learnt + taken });
+    examples = {
+      rows: learnt + taken,
+      tokens: (learnt * length + taken * there.tokens) / Math.max(1, learnt + taken),
+    };
+  }
+  work.set("supervised", {
+    rows: examples.rows,
+    trainingTokens: supervised.epochs * examples.rows * Math.min(examples.tokens, supervised.maxLength),
+  });
+  if (policy !== undefined) await addReinforced(work, open, prompts, role);
+  const { heldOut } = given;
+  if (heldOut !== undefined) await addEvaluation(work, recipe, await countPrompts(heldOut), evaluate.neutral);
+  return rounded(work);
+}
+
+type RoleOf = (name: keyof Recipe["roles"]) => RoleReference;
+
+function chainRequests({ recipe, constitution, demonstrations }: OpenRecipe, prompts: Counted, role: RoleOf): Asked[] {
+  const { response, revisions: rounds, critique: settings } = recipe.supervised;
+  const shown = demonstrations.reduce((sum, { prompt, ...texts }) => sum + lengthOf(prompt) + sizes(texts), 0);
+  const principles = constitution.principles;
+  const critiqueRequest = mean(principles.map((principle) => size(principle.critiqueRequest)));
+  const revisionRequest = mean(principles.map((principle) => size(principle.revisionRequest)));
+  const before = Math.max(response.maxTokens, settings.revision.maxTokens);
+  const context = prompts.tokens + before + shown + size(settings.system) + perMessage * 2;
+  const requests: Asked[] = [];
+  const critiques = settings.critiques === "model";
+  if (critiques && rounds > 0)
+    requests.push(
+      asked("critic", role("critic"), prompts.rows * rounds, context + critiqueRequest, settings.critique.maxTokens),
+    );
+  const critique = critiques ? critiqueRequest + settings.critique.maxTokens : 0;
+  if (rounds > 0)
+    requests.push(
+      asked(
+        "reviser",
+        role("reviser"),
+        prompts.rows * rounds * settings.candidates,
+        context + critique + revisionRequest,
+        settings.revision.maxTokens,
+      ),
+    );
+  return requests;
+}
+
+/** How many examples chains give, and how long one is. */
+function examplesOf({ supervised }: Recipe, prompts: Counted): { learnt: number; length: number } {
+  const { from } = supervised.examples;
+  const { critique, revision } = supervised.critique;
+  const each = from === "every-revision" ? Math.max(1, supervised.revisions) : 1;
+  const critiqued = from === "critique-and-revision" ? critique.maxTokens : 0;
+  return { learnt: prompts.rows * each, length: prompts.tokens + critiqued + revision.maxTokens };
+}
+
+async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts: Counted, role: RoleOf): Promise<void> {
+  const { recipe } = open;
+  const { feedback, preferenceModel, policy } = recipe;
+  const { samples, pairs: which, sampling } = feedback.pairs;
+  if (feedback.audit !== undefined) {
+    const known = await countRows(feedback.audit, "preferences");
+    work.set("known", { rows: known.rows });
+    work.set("audit pairs", { rows: known.rows });
+    work.set("audit labels", { rows: known.rows, asked: labelRequests(open, known, role) });
+    work.set("audit", { rows: 0 });
+  }
+  const pairs: Counted = {
+    rows: prompts.rows * (which === "all" ? (samples * (samples - 1)) / 2 : 1),
+    tokens: prompts.tokens + 2 * sampling.maxTokens,
+  };
+  const pairPrompt = prompts.tokens + size(feedback.pairs.system);
+  work.set("pairs", {
+    rows: pairs.rows,
+    asked: [asked("generator", recipe.model, prompts.rows * samples, pairPrompt, sampling.maxTokens)],
+  });
+  work.set("labels", { rows: pairs.rows, asked: labelRequests(open, pairs, role) });
+
+  // Of a pair, training reads the prompt behind both replies.
+  let trained = { rows: pairs.rows, tokens: pairs.tokens + prompts.tokens };
+  const { human, pretrain } = preferenceModel;
+  if (human !== undefined) {
+    const there = await countRows(human, "preferences");
+    const taken = human.ratio === undefined ? there.rows : Math.min(there.rows, Math.round(pairs.rows * human.ratio));
+    work.set("human pairs", { rows: there.rows });
+    work.set("preferences", { rows: pairs.rows + taken });
+    const tokens = (trained.rows * trained.tokens + taken * there.tokens) / Math.max(1, trained.rows + taken);
+    trained = { rows: trained.rows + taken, tokens };
+  }
+  let rankings = 0;
+  if (pretrain !== undefined) {
+    const { rows, tokens } = await countRows(pretrain, "preferences");
+    work.set("rankings", { rows });
+    rankings = preferenceModel.pretraining.epochs * rows * Math.min(tokens, 2 * preferenceModel.maxLength);
+  }
+  const longest = Math.min(trained.tokens, 2 * preferenceModel.maxLength);
+  work.set("preference model", {
+    rows: trained.rows,
+    trainingTokens: rankings + preferenceModel.epochs * trained.rows * longest,
+  });
+  work.set("policy", { rows: 0, trainingTokens: policyTokens(policy!, prompts, trained) });
+}
+
+/** What a labeller and a critic are asked to read and write about pairs. */
+function labelRequests({ recipe, constitution }: OpenRecipe, pairs: Counted, role: RoleOf): Asked[] {
+  const { method, swap, principles, cot, constitutionFirst, system } = recipe.feedback.label;
+  const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
+  const prompt = pairs.tokens + question + size(system) + perMessage;
+  const questions = pairs.rows * principles * (swap ? 2 : 1);
+  const requests: Asked[] = [];
+  if (method === "cot") {
+    const { samples, sampling } = cot;
+    // The letters are read behind the reasoning.
+    const reasoned = asked("labeller", role("labeller"), questions * samples, 2 * prompt, sampling.maxTokens);
+    requests.push({ ...reasoned, promptTokens: reasoned.promptTokens + questions * samples * sampling.maxTokens });
+  } else requests.push(asked("labeller", role("labeller"), questions, prompt, 0));
+  if (constitutionFirst.by === "critic" || constitutionFirst.by === "both")
+    // Both replies, in both orders of the answers.
+    requests.push(asked("critic", role("critic"), pairs.rows * principles * 4, pairs.tokens / 2 + question, 0));
+  return requests;
+}
+
+/** Tokens of replies, sampled once and gone through in every pass. */
+export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {
+  return replies * maxTokens * (1 + epochs);
+}
+
+/** Tokens sampled and learned from by an algorithm. */
+function policyTokens(policy: NonNullable<Recipe["policy"]>, prompts: Counted, pairs: Counted): number {
+  switch (policy.algorithm) {
+    case "dpo":
+      return policy.epochs * pairs.rows * Math.min(pairs.tokens, 2 * policy.maxLength);
+    case "best-of-n": {
+      const { n, maxTokens, supervised } = policy;
+      const reply = prompts.tokens + maxTokens;
+      return prompts.rows * reply * (n + supervised.epochs);
+    }
+    default: {
+      const { iterations, promptsPerIteration, samplesPerPrompt } = policy;
+      return replyTokens(policy, iterations * promptsPerIteration * samplesPerPrompt);
+    }
+  }
+}
+
+async function addEvaluation(
+  work: Map<string, Work>,
+  recipe: Recipe,
+  heldOut: Counted,
+  neutral: string | undefined,
+): Promise<void> {
+  const { sampling, samples, divergence } = recipe.evaluate;
+  const { model } = recipe;
+  work.set("held-out", { rows: heldOut.rows });
+  const texts = neutral === undefined ? undefined : await readTexts(neutral);
+  if (texts) work.set("neutral texts", { rows: texts.rows });
+  const replies = heldOut.rows * samples;
+  for (const id of ["base", "sl", ...(recipe.policy === undefined ? [] : ["rl"])]) {
+    work.set(`answers of ${id}`, {
+      rows: replies,
+      asked: [asked("generator", model, replies, heldOut.tokens, sampling.maxTokens)],
+    });
+    if (texts)
+      work.set(`texts under ${id}`, { rows: texts.rows, asked: [asked("scored", model, texts.rows, texts.tokens, 0)] });
+    if (divergence && id !== "base")
+      for (const under of [id, "base"])
+        work.set(`answers of ${id} under ${under}`, {
+          rows: replies,
+          asked: [asked("scored", model, replies, heldOut.tokens + sampling.maxTokens, 0)],
+        });
+  }
+  work.set("scorecard", { rows: 0 });
+}
+
+/** So many requests of so many tokens each. */
+function asked(role: string, model: RoleReference, requests: number, prompt: number, completion: number): Asked {
+  return {
+    role,
+    model,
+    promptTokens: requests * (prompt + perMessage),
+    completionTokens: requests * completion,
+  };
+}
+
+async function countPrompts(reference: DatasetReference): Promise<Counted> {
+  return countRows(reference, "prompts");
+}
+
+async function countRows(reference: DatasetReference, as: "prompts" | "examples" | "preferences"): Promise<Counted> {
+  const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
+  let [rows, tokens] = [0, 0];
+  const most = Math.min(limit ?? mostCounted, mostCounted);
+  for await (const read of await openDataset(path, { as, limit: most, ...(format && { format }) })) {
+    if (!("row" in read)) continue;
+    rows++;
+    const row = read.row as PromptRow & { completion?: string; a?: string; b?: string };
+    const prompt = lengthOf(row.prompt);
+    // Of a pair, both replies and the prompt before each.
+    const pair = row.a === undefined ? 0 : prompt + size(row.a) + size(row.b);
+    tokens += prompt + size(row.completion) + pair;
+  }
+  return { rows, tokens: tokens / Math.max(1, rows) };
+}
+
+async function readTexts(path: string): Promise<Counted> {
+  const { value } = await readDocument(path, z.array(z.string()));
+  return { rows: value.length, tokens: mean(value.map(size)) };
+}
+
+function size(text: string | undefined): number {
+  return text === undefined ? 0 : text.length / charactersPerToken;
+}
+
+function sizes(texts: Readonly<Record<string, string>>): number {
+  return Object.values(texts).reduce((sum, text) => sum + size(text) + perMessage, 0);
+}
+
+function lengthOf(messages: readonly Message[]): number {
+  return messages.reduce((sum, { content }) => sum + size(content) + perMessage, 0);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+
+function rounded(work: Map<string, Work>): Map<string, Work> {
+  const round = ({ rows, asked: requests, trainingTokens }: Work): Work => ({
+    rows: Math.round(rows),
+    ...(requests && {
+      asked: requests.map((one) => ({
+        ...one,
+        promptTokens: Math.round(one.promptTokens),
+        completionTokens: Math.round(one.completionTokens),
+      })),
+    }),
+    ...(trainingTokens !== undefined && { trainingTokens: Math.round(trainingTokens) }),
+  });
+  return new Map([...work].map(([name, one]) => [name, round(one)]));
+}

@@ -1,0 +1,56 @@
+import type { OpenRecipe, RunEstimate, StageEstimate } from "@tenet/align";
+import type { Store } from "@tenet/runs";
+import { formatCount, formatSeconds, table } from "./format.ts";
+import type { Io } from "./io.ts";
+import { printJson, type StoreOptions, storeFolder, withStore } from "./store.ts";
+
+/** `tenet run --dry-run`: the recipe with every default, and what running it will take. Writes nothing. */
+export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions): Promise<void> {
+  const { estimateRun, resolvedRecipe } = await import("@tenet/align");
+  const estimate = await withStoreIfAny(io, options, (store) => estimateRun(open, store ? { store } : {}));
+  if (options.json) return printJson(io, { dryRun: true, recipe: open.written, ...estimate });
+  const there = estimate.begun ? "in the store already: a run continues it" : "new";
+  io.stdout.write(`${resolvedRecipe(open)}\n`);
+  io.stdout.write(`run ${estimate.run} in ${storeFolder(io, options)} (${there})\n\n`);
+  io.stdout.write(`${estimateText(estimate)}\n`);
+}
+
+async function withStoreIfAny<Result>(
+  io: Io,
+  options: StoreOptions,
+  work: (store: Store | undefined) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await withStore(io, options, work);
+  } catch (error) {
+    if (error instanceof Error && error.name === "NotInStoreError") return work(undefined);
+    throw error;
+  }
+}
+
+function estimateText({ stages, left, notes }: RunEstimate): string {
+  const count = (value: number | undefined) => (value ? formatCount(value) : "");
+  const dollarsOf = ({ roles }: StageEstimate) => roles.reduce((sum, { dollars = 0 }) => sum + dollars, 0);
+  const time = (seconds: number | undefined) =>
+    seconds === undefined ? "?" : seconds > 0 ? formatSeconds(seconds) : "";
+  const money = (dollars: number | undefined) => (dollars ? `$${dollars.toFixed(4)}` : "");
+  const head = ["stage", "rows", "tokens in", "tokens out", "trained on", "time", "price"];
+  const rows = stages.map((stage) => {
+    const sum = (of: "promptTokens" | "completionTokens") => stage.roles.reduce((all, role) => all + role[of], 0);
+    const done = stage.state === "done";
+    return [
+      stage.stage,
+      stage.rows > 0 ? String(stage.rows) : "",
+      count(sum("promptTokens")),
+      count(sum("completionTokens")),
+      count(stage.trainingTokens),
+      done ? "done already" : time(stage.seconds),
+      done ? "" : money(dollarsOf(stage)),
+    ];
+  });
+  const known = left.untimed.length > 0 ? `${formatSeconds(left.seconds)} and more` : formatSeconds(left.seconds);
+  const total = ["at most", "", ...[left.promptTokens, left.completionTokens, left.trainingTokens].map(count)];
+  return [table([head, ...rows, [...total, known, money(left.dollars)]]), "", ...notes.map((note) => `- ${note}`)].join(
+    "\n",
+  );
+}
