@@ -13,7 +13,7 @@ const told: readonly (readonly [metric: string, label: string])[] = [
   ["accuracy", "accuracy"],
   ["objective/scores", "reward"],
   ["objective/kl", "kl"],
-  ["completions/mean_length", "length"],
+  ["val/response_length", "length"],
 ];
 
 /**

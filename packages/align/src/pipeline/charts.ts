@@ -40,7 +40,7 @@ const wanted: readonly Wanted[] = [
     kind: "line",
     x: "iteration",
     y: "tokens per reply",
-    series: [["length", "completions/mean_length"]],
+    series: [["length", "val/response_length"]],
   },
   {
     title: "Reward against KL",
