@@ -23,6 +23,12 @@ function rows(set: string, split: "train" | "held-out"): Row[] {
     .map((line) => rowSchema.parse(JSON.parse(line)));
 }
 
+/** What keeps a model helpful, whatever it is aligned to. */
+const helpful = readFileSync(`${root}prompts/helpful.jsonl`, "utf8")
+  .trimEnd()
+  .split("\n")
+  .map((line) => z.strictObject({ prompt: z.string().min(10).max(200) }).parse(JSON.parse(line)));
+
 const words = (text: string) => new Set(text.toLowerCase().match(/[\p{L}\d]+/gu));
 
 /** Shared words by all words. */
@@ -70,7 +76,10 @@ describe.each(Object.entries(promptSets))("the prompts %s", (set, [train, heldOu
     }
   });
   it("do not leak from training into the held-out set, and hold nothing twice", () => {
-    const all = [...sets.train, ...sets["held-out"]].map(({ prompt }) => ({ prompt, words: words(prompt) }));
+    const all = [...sets.train, ...sets["held-out"], ...helpful].map(({ prompt }) => ({
+      prompt,
+      words: words(prompt),
+    }));
     const close = all.flatMap((a, i) =>
       all
         .slice(i + 1)

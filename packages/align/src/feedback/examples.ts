@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
-import { type ChainRow, type ExampleRow, type Outcome, rowId } from "../data/index.ts";
+import { type ChainRow, type ExampleRow, type Outcome, type ResponseRow, rowId } from "../data/index.ts";
 import { type JsonValue, plainJson } from "../data/json.ts";
+import { degenerate, wholeSentences } from "./revision.ts";
 
 /** What of a chain is learnt. The defaults are written here only. */
 export const examplesSettingsSchema = z.strictObject({
@@ -86,6 +87,25 @@ function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: E
       };
     }),
   };
+}
+
+/**
+ * Completions to learn from replies as they are: of the model itself to prompts that have nothing to do with the constitution,
+ * they keep it what it was. METHODS §2.
+ *
+ * A reply that the length limit cut is learnt up to its last whole sentence; one without a sentence, or that is no text, is set
+ * aside with the reason. Yields one outcome per reply.
+ */
+export async function* examplesFromResponses(rows: readonly ResponseRow[]): AsyncGenerator<Outcome<ExampleRow>> {
+  for (const { id, prompt, response, finishReason, origin } of rows) {
+    const completion = finishReason === "length" ? wholeSentences(response) : response;
+    const fault = completion === "" ? "cut before its first sentence ended" : degenerate(completion);
+    if (fault !== undefined) yield { input: id, rows: [], aside: fault };
+    else {
+      const example = { id: rowId("example", prompt, completion), prompt, completion, weight: 1 };
+      yield { input: id, rows: [{ ...example, origin: { ...origin, parents: [id] } }] };
+    }
+  }
 }
 
 /** The critique that the last accepted revision answers. */

@@ -14,6 +14,7 @@ export {
   type ExamplesSettings,
   examplesDependsOn,
   examplesFromChains,
+  examplesFromResponses,
   examplesSettingsSchema,
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";

@@ -75,10 +75,7 @@ export function cleanRevision(
   const borders = [text.search(nextTurn), ...requests.map((request) => echoOf(request, text))].filter((at) => at >= 0);
   const border = borders.length > 0 ? Math.min(...borders) : undefined;
   if (border !== undefined) change("echo", text.slice(0, border).trimEnd());
-  if (trim && border === undefined) {
-    const end = [...text.matchAll(sentenceEnd)].at(-1);
-    if (end) change("unfinished", text.slice(0, end.index + end[0].length));
-  }
+  if (trim && border === undefined) change("unfinished", wholeSentences(text) || text);
   for (const [open, close] of quotePairs) {
     const inner = text.slice(1, -1);
     if (
@@ -91,6 +88,12 @@ export function cleanRevision(
       change("quotes", inner.trim());
   }
   return { text, edits };
+}
+
+/** A text up to the end of its last whole sentence; empty where it has none. */
+export function wholeSentences(text: string): string {
+  const end = [...text.matchAll(sentenceEnd)].at(-1);
+  return end ? text.slice(0, end.index + end[0].length) : "";
 }
 
 /** Where a sentence of a text begins as a request does; −1 where none does, or the request is too short to tell. */
@@ -152,8 +155,7 @@ export function revisionFault(
 }
 
 function endsSentence(text: string): boolean {
-  const last = [...text.matchAll(sentenceEnd)].at(-1);
-  return last !== undefined && last.index + last[0].length === text.length;
+  return text !== "" && wholeSentences(text) === text;
 }
 
 function declines(text: string): boolean {
@@ -171,7 +173,8 @@ function formOf(text: string): string {
     .trim();
 }
 
-function degenerate(text: string): string | undefined {
+/** Why a text is no answer to anything; undefined when it may be one. */
+export function degenerate(text: string): string | undefined {
   if (/[\uFFFD\p{Co}\p{Cn}]/u.test(text)) return "holds characters that are no text";
   if (/([^\s\-_=*.])\1{11}/u.test(text)) return "repeats one character";
   const runs = runsOf(formOf(text), 4);

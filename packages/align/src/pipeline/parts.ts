@@ -16,6 +16,7 @@ import {
   critiqueDependsOn,
   examplesDependsOn,
   examplesFromChains,
+  examplesFromResponses,
   respond,
   respondDependsOn,
 } from "../feedback/index.ts";
@@ -164,6 +165,32 @@ export function examplesStage(
     over: chains,
     dependsOn: (row) => examplesDependsOn(row, options),
     run: (rows) => examplesFromChains(rows, options),
+  });
+}
+
+/** Examples that keep the model what it was: a file's, or its own replies to a file's prompts. METHODS §2. */
+export function helpfulStage(
+  context: PartContext,
+  part: { readonly name: string; readonly model: Stage<ModelValue> },
+): Stage<StoredRows<ExampleRow>> {
+  const { name, model } = part;
+  const { replies, sampling, ratio: _, ...file } = context.recipe.supervised.helpful!;
+  if (replies === "file") return fileStage(name, "helpful examples", file, "examples");
+  const responses = responsesStage(context, {
+    name: `${name} replies`,
+    title: "the model's own helpful replies",
+    prompts: fileStage(`${name} prompts`, "helpful prompts", file, "prompts"),
+    model,
+    sampling,
+  });
+  return itemStage<ResponseRow, ExampleRow>({
+    name,
+    title: "examples from helpful replies",
+    kind: "examples-of-replies",
+    version: 1,
+    over: responses,
+    dependsOn: () => null,
+    run: (rows) => examplesFromResponses(rows),
   });
 }
 

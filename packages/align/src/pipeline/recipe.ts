@@ -63,6 +63,13 @@ const supervisedSchema = z.strictObject({
   helpful: z
     .strictObject({
       ...datasetFields,
+      replies: z
+        .enum(["file", "model"])
+        .default("file")
+        .describe(
+          "`file`: the rows are examples; `model`: they are prompts, and the replies to learn are the recipe's model's own, which hold it to what it was.",
+        ),
+      sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the model's own replies."),
       ratio: z.number().positive().default(1).describe("Examples of it for each example from a chain."),
     })
     .optional()

@@ -6,6 +6,7 @@ import {
   chainsStage,
   examplesStage,
   fileStage,
+  helpfulStage,
   mixStage,
   type PartContext,
   policyStage,
@@ -55,7 +56,7 @@ export function sequential(context: PartContext): Arrangement {
           { name: "chains", rows: revised, ratio: 1 },
           {
             name: "helpful",
-            rows: fileStage("helpful", "helpful examples", helpful, "examples"),
+            rows: helpfulStage(context, { name: "helpful", model: base }),
             ratio: helpful.ratio,
           },
         ]);

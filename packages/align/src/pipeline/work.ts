@@ -57,13 +57,22 @@ export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   let examples: Counted = { rows: learnt, tokens: length };
   const { helpful } = supervised;
   if (helpful !== undefined) {
-    const there = await countRows(helpful, "examples");
+    const own = helpful.replies === "model";
+    const { maxTokens } = helpful.sampling;
+    const there = await countRows(helpful, own ? "prompts" : "examples");
+    if (own) {
+      work.set("helpful prompts", { rows: there.rows });
+      work.set("helpful replies", {
+        rows: there.rows,
+        asked: [asked("generator", recipe.model, there.rows, there.tokens, maxTokens)],
+      });
+    }
     const taken = Math.min(there.rows, Math.round(learnt * helpful.ratio));
     work.set("helpful", { rows: there.rows });
     work.set("mixture", { rows: learnt + taken });
     examples = {
       rows: learnt + taken,
-      tokens: (learnt * length + taken * there.tokens) / Math.max(1, learnt + taken),
+      tokens: (learnt * length + taken * (there.tokens + (own ? maxTokens : 0))) / Math.max(1, learnt + taken),
     };
   }
   work.set("supervised", {
