@@ -2,7 +2,7 @@ import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions } from "@tenet/
 import { auditText } from "./audit.ts";
 import { dryRun } from "./dry-run.ts";
 import { CommandUsageError } from "./errors.ts";
-import { table } from "./format.ts";
+import { formatSeconds, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 import { scorecardOf, scorecardText, writeReport } from "./report.ts";
@@ -94,10 +94,22 @@ async function tellResult(
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
     if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
-    io.stdout.write(`talk to it: tenet chat --run ${id}${where}\n`);
     const three = store.stage(id, "policy") ? "base,sl,rl" : "base,sl";
-    io.stdout.write(`compare: tenet chat --run ${id}${where} --compare ${three} "a question"\n`);
+    const tenet = commandName(io);
+    const stages = store.stages(id);
+    const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
+    const lines: [string, string][] = [
+      ["time", `${formatSeconds(seconds)} in ${stages.length} stages; ${tenet} show ${id}${where}`],
+      ["talk to it", `${tenet} chat --run ${id}${where}`],
+      ["compare", `${tenet} chat --run ${id}${where} --compare ${three} "a question"`],
+    ];
+    io.stdout.write(`${table(lines)}\n`);
   });
+}
+
+/** What a person types to call this program: in a clone of the project npm stands before it. */
+function commandName({ env }: Io): string {
+  return env.npm_package_name === "tenet-workspace" ? "npm run -s tenet --" : "tenet";
 }
 
 /** A recipe with what the command line says otherwise. */
