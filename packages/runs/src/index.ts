@@ -13,6 +13,7 @@ export {
   StoreFullError,
   StoreIoError,
   StoreVersionError,
+  storeError,
   type Writer,
 } from "./errors.ts";
 export { type RunWriter, runId } from "./run.ts";

@@ -49,15 +49,15 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   let run: RunWriter;
   try {
     run = store.begin(runSpec(open, versions));
+    run.event({ kind: "opened", data: opened(open) });
   } catch (error) {
     store.close();
     throw error;
   }
-  run.event({ kind: "opened", data: opened(open) });
   const events = new EventQueue<RunEvent>();
   const emit = (event: RunEvent) => {
-    record(run, event);
     events.push(event);
+    record(run, event);
   };
   const finished = work(open, { store, run, emit, signal, poolOptions, targets, last });
   finished.then(
@@ -121,9 +121,16 @@ async function work(
     end = { status, error, ...(error instanceof Error && { message: error.message }) };
   }
   try {
-    const { message } = end;
-    emit({ type: "run", run: run.id, status: end.status, ...(message === undefined ? {} : { message }) });
-    run.end(end.status, message);
+    const { status, message } = end;
+    emit({ type: "run", run: run.id, status, ...(message === undefined ? {} : { message }) });
+  } catch (error) {
+    // What stopped the run comes before a disk that has no room to write it down.
+    if (!("error" in end)) end = { status: "failed", error, ...(error instanceof Error && { message: error.message }) };
+  }
+  try {
+    run.end(end.status, end.message);
+  } catch (error) {
+    if (!("error" in end)) end = { status: "failed", error };
   } finally {
     await models.close();
     store.close();

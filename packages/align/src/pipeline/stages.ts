@@ -1,6 +1,15 @@
 import { createHash } from "node:crypto";
-import type { LanguageModel } from "@tenet/lm";
-import { hashOf, type Item, type RunWriter, type StageInfo, type StageWriter, type Store } from "@tenet/runs";
+import { endpointSettingsSchema, type LanguageModel } from "@tenet/lm";
+import {
+  hashOf,
+  type Item,
+  type RunWriter,
+  type StageInfo,
+  type StageWriter,
+  type Store,
+  StoreFullError,
+  storeError,
+} from "@tenet/runs";
 import type { Outcome } from "../data/index.ts";
 import { plainJson } from "../data/json.ts";
 import type { RunEvent } from "./events.ts";
@@ -67,8 +76,11 @@ export interface ItemStageOptions<In extends Row, Out extends Row> extends Descr
   ): AsyncIterable<Outcome<Out>>;
 }
 
-/** Rows given to local models at a time, and stored together: a killed stage computes at most these again. */
+/** Rows given to models at a time; a stopped stage asks at most these again. Those of local models are stored together. */
 const rowsAtOnce = 64;
+
+/** Rows for each call that an endpoint takes at a time, so that it has enough to do while the last ones of a round are waited for. */
+const rowsPerCall = 8;
 
 /**
  * Rows to rows, each by itself. A row's outcome is known by a key made of the row, what it depends on, the models and the
@@ -76,8 +88,8 @@ const rowsAtOnce = 64;
  * else.
  *
  * Local models are given rows in groups of fixed size that are stored whole: their results depend, in the last bit, on what
- * is computed beside them, and a run that was killed is to end as one that was not. Endpoints get all rows at once, and each
- * outcome is stored when it comes.
+ * is computed beside them, and a run that was killed is to end as one that was not. Of endpoints each outcome is stored when
+ * it comes; their groups are larger the more calls they take at a time.
  */
 export function itemStage<In extends Row, Out extends Row>(options: ItemStageOptions<In, Out>): Stage<StoredRows<Out>> {
   const { name, kind, version, over, models: roles = {}, behind = [] } = options;
@@ -93,7 +105,10 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
       };
       const keys = createHash("sha256").update(hashOf([kind, version]));
       for (const row of input.rows()) keys.update(keyOf(row));
-      const local = Object.values(values).every(({ source }) => source.type === "local");
+      const endpoints = Object.values(values).flatMap(({ source }) => (source.type === "endpoint" ? [source] : []));
+      const local = endpoints.length === 0;
+      const calls = endpoints.map(({ settings }) => endpointSettingsSchema.parse(settings).concurrency);
+      const size = Math.max(rowsAtOnce, ...calls.map((concurrency) => rowsPerCall * concurrency));
 
       const work = async (stage: StageWriter) => {
         let done = 0;
@@ -130,7 +145,6 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
           const left = stage.missing(page);
           done += page.length - left.length;
           if (left.length < page.length) progress();
-          const size = local ? rowsAtOnce : rowsPerPage;
           for (let start = 0; start < left.length; start += size) await group(left.slice(start, start + size));
         }
         stage.finish({ inputs: input.count });
@@ -374,9 +388,16 @@ async function onStage(
   try {
     await work(stage);
   } catch (error) {
-    if (!stage.done && !context.signal?.aborted) stage.fail(error instanceof Error ? error.message : String(error));
-    tell("failed", stage.info);
-    throw error;
+    const full = storeError(error, context.store.folder);
+    // Training writes into the store's folder by itself. What else goes wrong keeps its own error.
+    const fault = full instanceof StoreFullError ? full : error;
+    try {
+      if (!stage.done && !context.signal?.aborted) stage.fail(fault instanceof Error ? fault.message : String(fault));
+      tell("failed", stage.info);
+    } catch {
+      // A full disk takes no note of it either; what stopped the stage is what is told.
+    }
+    throw fault;
   }
   tell("done", stage.info);
   return stage.info;

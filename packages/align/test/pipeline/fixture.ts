@@ -66,25 +66,30 @@ policy:
   lora: { rank: 2, alpha: 4 }
 `;
 
+/** One of each two breaks a check, so that labels which look at the checks first are right. */
+const knownPairs = Array.from({ length: 8 }, (_, i) => {
+  return { prompt: `Known question ${i}: say a word.`, chosen: "Rest.", rejected: "q".repeat(20) };
+});
+
 export interface Files {
   readonly prompts?: number;
   readonly recipe?: string;
   readonly constitution?: string;
-  /** Without a local model: for recipes whose roles are all endpoints that train nothing. */
-  readonly model?: boolean;
+  /** Pairs with a known answer for the audit. */
+  readonly known?: readonly object[];
 }
 
 /** Writes a recipe and everything it names into a folder, and gives the recipe's path back. */
 export async function writeRecipe(
   folder: string,
-  { prompts = 12, recipe = supervisedRecipe, constitution = constitutionText, model = true }: Files = {},
+  { prompts = 12, recipe = supervisedRecipe, constitution = constitutionText, known = knownPairs }: Files = {},
 ): Promise<string> {
   await mkdir(folder, { recursive: true });
   const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
   const numbered = (count: number, what: string) =>
     Array.from({ length: count }, (_, i) => ({ prompt: `${what} ${i}: say a word.` }));
   await Promise.all([
-    model ? writeTalkingModel(join(folder, "model"), { endBias: 0.5 }) : undefined,
+    writeTalkingModel(join(folder, "model"), { endBias: 0.5 }),
     writeFile(join(folder, "constitution.yaml"), constitution),
     writeFile(join(folder, "prompts.jsonl"), lines(numbered(prompts, "Question"))),
     writeFile(join(folder, "held-out.jsonl"), lines(numbered(6, "Held-out question"))),
@@ -92,11 +97,7 @@ export async function writeRecipe(
       join(folder, "helpful.jsonl"),
       lines(numbered(6, "Please").map(({ prompt }, i) => ({ prompt, completion: `Here are ${i} words for you.` }))),
     ),
-    // One of each two breaks a check, so that labels which look at the checks first are right.
-    writeFile(
-      join(folder, "known.jsonl"),
-      lines(numbered(8, "Known question").map(({ prompt }) => ({ prompt, chosen: "Rest.", rejected: "q".repeat(20) }))),
-    ),
+    writeFile(join(folder, "known.jsonl"), lines(known)),
     writeFile(join(folder, "neutral.yaml"), "- The sun is far away.\n- Water runs downhill.\n"),
     writeFile(join(folder, "recipe.yaml"), recipe),
   ]);

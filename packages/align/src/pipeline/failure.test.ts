@@ -1,0 +1,178 @@
+import { spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { EndpointError } from "@tenet/lm";
+import { RunBusyError } from "@tenet/runs";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { ChatServer } from "../../test/pipeline/chat-server.ts";
+import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { RunProcess } from "../../test/pipeline/process.ts";
+import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import type { Scorecard } from "../evaluate/index.ts";
+import { GateError } from "./stages.ts";
+
+// Whole runs, which take seconds, and much longer on a busy machine.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+
+const folder = await mkdtemp(join(tmpdir(), "tenet-failure-"));
+const server = new ChatServer();
+afterEach(() => server.stop());
+afterAll(() => rm(folder, { recursive: true }));
+
+function endpointRecipe(): string {
+  const endpoint = `{ endpoint: "${server.url}", model: m, dialect: openai, concurrency: 4, retries: { perRequest: 1, baseSeconds: 0 } }`;
+  return `${supervisedRecipe.replace("revisions: 2", "revisions: 1").replace("epochs: 2", "epochs: 1")}roles: { generator: ${endpoint}, critic: ${endpoint}, reviser: ${endpoint} }\n`;
+}
+
+test("an endpoint that dies stops the run; a further one asks nothing that was answered", async () => {
+  await server.start({ dieAfter: 7 });
+  const recipe = await writeRecipe(join(folder, "responses"), { recipe: endpointRecipe() });
+  const store = join(folder, "responses", "store");
+  const stopped = await run(recipe, store);
+  expect(stopped.error).toBeInstanceOf(EndpointError);
+  expect(stopped.events.at(-1)).toMatchObject({ type: "run", status: "failed" });
+  reading(store, (reader) => {
+    expect(reader.run(stopped.id)).toMatchObject({ status: "failed", error: (stopped.error as Error).message });
+    expect(reader.stage(stopped.id, "responses")).toMatchObject({ status: "failed", items: 7, rows: 7 });
+    expect(reader.usage(stopped.id)).toMatchObject([{ stage: "responses", role: "generator", calls: 7 }]);
+  });
+
+  await server.start();
+  const { id, events } = await runWhole(recipe, store);
+  expect(id).toBe(stopped.id);
+  expect(stagesThat("continued", events)).toEqual(["responses"]);
+  expect(new Set(server.answered).size).toBe(server.answered.length);
+  reading(store, (reader) => {
+    expect(reader.run(id)).toMatchObject({ status: "done" });
+    expect(reader.run(id)).not.toHaveProperty("error");
+    expect(reader.usage(id)[0]).toMatchObject({ stage: "responses", calls: 12 });
+  });
+});
+
+test("an endpoint that dies among chains costs at most the chains that were under way", async () => {
+  const prompts = 80;
+  const before = server.answered.length;
+  // The first 64 chains are whole, each of a critique and a revision; of the others there are critiques.
+  await server.start({ dieAfter: prompts + 2 * 64 + 5 });
+  const recipe = await writeRecipe(join(folder, "chains"), { recipe: endpointRecipe(), prompts });
+  const store = join(folder, "chains", "store");
+  const stopped = await run(recipe, store);
+  expect(stopped.error).toBeInstanceOf(EndpointError);
+  reading(store, (reader) => expect(reader.stage(stopped.id, "chains")).toMatchObject({ status: "failed", items: 64 }));
+
+  await server.start();
+  const { id } = await runWhole(recipe, store);
+  expect(server.answered.length - before).toBe(prompts + 2 * 64 + 5 + 2 * 16);
+  reading(store, (reader) => expect(reader.stage(id, "chains")).toMatchObject({ status: "done", rows: prompts }));
+});
+
+test("a second run of the same in another process is refused, naming who writes it", async () => {
+  const recipe = await writeRecipe(join(folder, "busy"), { recipe: supervisedRecipe });
+  const store = join(folder, "busy", "store");
+  const child = new RunProcess(recipe, store);
+  try {
+    await child.printed((line) => line.type === "stage");
+    const refused = await run(recipe, store).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(RunBusyError);
+    expect((refused as Error).message).toMatch(
+      new RegExp(`process ${child.pid} on .* since .*continues where that one stopped`, "s"),
+    );
+    await child.ended();
+    expect(child.lines.at(-1)).toMatchObject({ type: "run", status: "done" });
+  } finally {
+    await child.kill();
+  }
+});
+
+describe("a run that is aborted", () => {
+  let recipe: string;
+  let expected: ReturnType<typeof results>;
+  beforeAll(async () => {
+    recipe = await writeRecipe(join(folder, "abort"), { recipe: reinforcedRecipe });
+    const store = join(folder, "abort", "undisturbed");
+    expected = results(store, (await runWhole(recipe, store)).id);
+  });
+
+  test.each(["responses", "chains", "supervised", "policy"])("in %s is interrupted and continues", async (where) => {
+    const store = join(folder, "abort", where);
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const stopped = await run(recipe, store, {
+      signal: abort.signal,
+      onEvent: (event) => {
+        const inside = event.type === "metrics" || event.type === "progress" || where === "chains";
+        if (inside && "stage" in event && event.stage === where) abort.abort(reason);
+      },
+    });
+    expect(stopped.error).toBe(reason);
+    expect(stopped.events.at(-1)).toMatchObject({ type: "run", status: "interrupted" });
+    reading(store, (reader) => {
+      expect(reader.run(stopped.id).status).toBe("interrupted");
+      expect(reader.stages(stopped.id).filter(({ status }) => status !== "done")).toMatchObject([
+        { name: where, status: "interrupted" },
+      ]);
+    });
+    expect(results(store, (await runWhole(recipe, store)).id)).toEqual(expected);
+  });
+});
+
+test("a labeller that the audit refuses ends the run before a label is made; overridden, it goes on and says so", async () => {
+  // The known answers are exchanged: what looks at the checks first is wrong each time.
+  const known = Array.from({ length: 8 }, (_, i) => ({
+    prompt: `Known ${i}`,
+    chosen: "q".repeat(20),
+    rejected: "Rest.",
+  }));
+  const recipe = await writeRecipe(join(folder, "gate"), { recipe: reinforcedRecipe, known });
+  const store = join(folder, "gate", "store");
+  const refused = await run(recipe, store);
+  expect(refused.error).toBeInstanceOf(GateError);
+  expect((refused.error as Error).message).toMatch(/the audit refuses the labeller: .*feedback\.audit\.override/);
+  expect(refused.events.at(-1)).toMatchObject({ type: "run", status: "refused" });
+  reading(store, (reader) => {
+    expect(reader.run(refused.id).status).toBe("refused");
+    expect(reader.stage(refused.id, "labels")).toBeUndefined();
+  });
+
+  const overridden = await writeRecipe(join(folder, "gate"), {
+    recipe: reinforcedRecipe.replace("path: known.jsonl", "path: known.jsonl, override: true"),
+    known,
+  });
+  const { id, events } = await runWhole(overridden, store);
+  expect(stagesThat("reused", events)).toEqual(expect.arrayContaining(["supervised", "audit labels"]));
+  expect(events).toContainEqual(
+    expect.objectContaining({ type: "message", level: "warning", message: expect.stringContaining("overrides it") }),
+  );
+  reading(store, (reader) => {
+    const { labelHealth } = reader.stage(id, "scorecard")!.output as Scorecard;
+    expect(labelHealth?.[0]?.gate).toMatchObject({ passed: false, overridden: true });
+  });
+});
+
+const smallDisk = 'mount -t tmpfs -o size="$1" none "$0" && shift && exec "$@"';
+const canMount =
+  process.platform === "linux" &&
+  spawnSync("unshare", ["-rm", "sh", "-c", smallDisk, tmpdir(), "1m", "true"]).status === 0;
+
+test.skipIf(!canMount)(
+  "a full disk stops a run wherever it fills, and the run continues once there is room (skipped where no small disk can be mounted)",
+  async () => {
+    const recipe = await writeRecipe(join(folder, "full"), { recipe: reinforcedRecipe });
+    const [disk, undisturbed] = [join(folder, "full", "disk"), join(folder, "full", "undisturbed")];
+    await mkdir(disk);
+    const { id } = await runWhole(recipe, undisturbed);
+    const script = fileURLToPath(new URL("../../test/pipeline/full-disk.ts", import.meta.url));
+    const node = [process.execPath, "--conditions=source", "--import", "tsx", script, recipe, disk];
+    const { stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", smallDisk, disk, "16m", ...node], {
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    const { stopped, end } = JSON.parse(stdout) as { stopped: { error: string; stage: string }[]; end: unknown };
+    expect(stopped.length).toBeGreaterThan(3);
+    expect(new Set(stopped.map(({ error }) => error))).toEqual(new Set(["StoreFullError"]));
+    expect(new Set(stopped.map(({ stage }) => stage)).size).toBeGreaterThan(2);
+    expect(end).toEqual(results(undisturbed, id));
+  },
+);
