@@ -1,5 +1,6 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { deviceOption, size, whole } from "./arguments.ts";
+import type { ExportCommandOptions } from "./export.ts";
 import type { Io } from "./io.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
@@ -62,6 +63,17 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
     .action(async (run: string, options: StoreOptions) => {
       const { report } = await import("./report.ts");
       await report(io, run, options);
+    });
+  onStore("export", "write what a run made for others to load: adapter, merged weights, datasets, model card")
+    .argument("<run>", "its id, the beginning of it, or: latest")
+    .argument("<folder>", "a new or empty one")
+    .option("--what <parts>", "of adapter, merged, datasets, card (default: adapter,datasets,card)")
+    .option("--checkpoint <name>", "sl or rl (default: the last it came to)")
+    .addOption(new Option("--dtype <type>", "of merged weights (default: BF16)").choices(["F32", "F16", "BF16"]))
+    .option("--offline", "use a base model that is there and fetch none")
+    .action(async (run: string, folder: string, options: ExportCommandOptions) => {
+      const { exportCommand } = await import("./export.ts");
+      await exportCommand(io, run, folder, options);
     });
   onStore("rm", "forget a run")
     .argument("<run>", "its id, or the beginning of it")

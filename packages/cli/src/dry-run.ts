@@ -48,9 +48,10 @@ function estimateText({ stages, left, notes }: RunEstimate): string {
       done ? "" : money(dollarsOf(stage)),
     ];
   });
-  const known = left.untimed.length > 0 ? `${formatSeconds(left.seconds)} and more` : formatSeconds(left.seconds);
+  const known = left.seconds > 0 ? formatSeconds(left.seconds) : "";
+  const whole = left.untimed.length === 0 ? known : known === "" ? "?" : `${known} and more`;
   const total = ["at most", "", ...[left.promptTokens, left.completionTokens, left.trainingTokens].map(count)];
-  return [table([head, ...rows, [...total, known, money(left.dollars)]]), "", ...notes.map((note) => `- ${note}`)].join(
+  return [table([head, ...rows, [...total, whole, money(left.dollars)]]), "", ...notes.map((note) => `- ${note}`)].join(
     "\n",
   );
 }

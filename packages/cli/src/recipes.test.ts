@@ -1,7 +1,7 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RunEstimate } from "@tenet/align";
+import { openDataset, type RunEstimate } from "@tenet/align";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, surroundings, writeProject } from "../test/project.ts";
@@ -206,6 +206,59 @@ describe("chat with a run", () => {
         stderr: expect.stringMatching(message),
       });
     });
+});
+
+describe("export", () => {
+  it("writes an adapter and merged weights that say the same, datasets and a card", async () => {
+    const folder = join(home, "out", "given");
+    const { code, stdout } = await tenet(
+      ...["export", "recipe", folder, "--what", "adapter,merged,datasets,card", "--dtype", "F32", "--json"],
+    );
+    expect(code).toBe(0);
+    const written = ["adapter", "merged", "datasets/examples", "datasets/audit-labels", "datasets/labels", "README.md"];
+    expect(JSON.parse(stdout)).toMatchObject({ checkpoint: "rl", written: expect.arrayContaining(written) });
+    expect(readdirSync(join(home, "out"))).toEqual(["given"]);
+
+    const greedy = ["Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
+    const said = async (...args: string[]) => JSON.parse((await tenet("chat", ...args, ...greedy)).stdout).text;
+    const own = await said("--run", "recipe");
+    expect(await said(join(home, "project", "model"), "--adapter", join(folder, "adapter"))).toBe(own);
+    expect(await said(join(folder, "merged"))).toBe(own);
+
+    const config = JSON.parse(readFileSync(join(folder, "adapter", "adapter_config.json"), "utf8"));
+    expect(config).toMatchObject({ peft_type: "LORA", base_model_name_or_path: "model" });
+    const card = readFileSync(join(folder, "README.md"), "utf8");
+    expect(card).toMatch(/\| examples \| examples \| \d \|/);
+    expect(card).toContain("- **no-q**: Do not use the letter q.");
+    expect(card).toMatch(/\| {2}\| Base \| SL-CAI \| RL-CAI \|/);
+    expect(card).not.toContain(home);
+    const pairs = await openDataset(join(folder, "datasets", "labels", "data", "train-00000-of-00001.parquet"), {
+      as: "preferences",
+    });
+    let rows = 0;
+    for await (const read of pairs) if ("row" in read) rows++;
+    expect(rows).toBeGreaterThan(0);
+  });
+
+  it("refuses a folder with something in it, and leaves nothing behind", async () => {
+    const folder = join(home, "taken");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "mine.txt"), "mine");
+    expect(await tenet("export", "recipe", folder)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("not empty"),
+    });
+    expect(readdirSync(folder)).toEqual(["mine.txt"]);
+    expect(await tenet("export", "recipe", folder, "--what", "adaptr")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('did you mean "adapter"'),
+    });
+    const none = await tenet("export", "recipe", join(home, "none"), "--checkpoint", "base");
+    expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining("it has sl, rl") });
+    expect(existsSync(join(home, "none"))).toBe(false);
+    const early = await tenet("export", "strict", join(home, "none"));
+    expect(early).toMatchObject({ code: 2, stderr: expect.stringContaining("trained nothing yet") });
+  });
 });
 
 describe("exit codes", () => {

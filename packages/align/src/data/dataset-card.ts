@@ -51,13 +51,13 @@ export function datasetCard({ name, description, licence, provenance, columns, w
   return `${parts.filter((part) => part !== undefined).join("\n\n")}\n`;
 }
 
-function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const line = (cells: readonly (string | number)[]) => `| ${cells.map(cell).join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
 /** Text that cannot end its cell or its line, nor begin a tag. */
-function cell(value: string | number): string {
+export function cell(value: string | number): string {
   return String(value)
     .replace(/\s+/g, " ")
     .replace(/[\\|<>]/g, (character) => `\\${character}`);

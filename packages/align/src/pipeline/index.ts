@@ -12,6 +12,7 @@ export {
   type StageEstimate,
 } from "./estimate.ts";
 export type { RunEvent, StageStatus } from "./events.ts";
+export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
 export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { type Recipe, recipeSchema } from "./recipe.ts";

@@ -1,0 +1,56 @@
+import type { ExportPart, ExportRunOptions } from "@tenet/align";
+import { CommandUsageError, nearest } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { downloadProgress } from "./progress.ts";
+import { stoppable } from "./stop.ts";
+import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+
+export interface ExportCommandOptions extends StoreOptions {
+  what?: string;
+  checkpoint?: string;
+  dtype?: NonNullable<ExportRunOptions["dtype"]>;
+  offline?: boolean;
+}
+
+/** `tenet export`: what a run made, as a folder that others can load. */
+export async function exportCommand(
+  io: Io,
+  name: string,
+  folder: string,
+  options: ExportCommandOptions,
+): Promise<void> {
+  const { exportRun } = await import("@tenet/align");
+  const what = await partsOf(options.what);
+  const { checkpoint, dtype, offline } = options;
+  const download = downloadProgress(io);
+  await withStore(io, options, async (store) => {
+    const run = findRun(store, name);
+    const exported = await stoppable(io, (signal) =>
+      exportRun(store, run.id, folder, {
+        signal,
+        onProgress: options.json ? () => {} : download.show,
+        ...(what && { what }),
+        ...(checkpoint !== undefined && { checkpoint }),
+        ...(dtype !== undefined && { dtype }),
+        ...(offline !== undefined && { offline }),
+      }),
+    ).finally(download.end);
+    if (options.json) return printJson(io, { run: run.id, ...exported });
+    io.stdout.write(`${exported.folder}: ${exported.written.join(", ")} (checkpoint ${exported.checkpoint})\n`);
+    if (exported.written.includes("README.md"))
+      io.stdout.write("README.md is a draft: read it, and fill in the licence, before you publish\n");
+  });
+}
+
+async function partsOf(text: string | undefined): Promise<ExportPart[] | undefined> {
+  if (text === undefined) return undefined;
+  const { exportParts } = await import("@tenet/align");
+  return text.split(",").map((given) => {
+    const found = exportParts.find((part) => part === given.trim());
+    if (found) return found;
+    const guess = nearest(given.trim(), exportParts);
+    throw new CommandUsageError(
+      `--what: there is no part "${given}"${guess ? `; did you mean "${guess}"?` : ""}. There are ${exportParts.join(", ")}`,
+    );
+  });
+}
