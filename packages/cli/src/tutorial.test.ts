@@ -1,6 +1,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+// Commands load it when they run: here it is no test's time.
+import "@tenet/align";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { surroundings } from "../test/project.ts";
 import { run } from "./index.ts";
