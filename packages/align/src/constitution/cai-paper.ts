@@ -18,7 +18,7 @@ export interface CaiPaperTexts {
   /** Text of `RLMadisonInstructions.json`: a list of preference questions. */
   preferences?: string | undefined;
   /** Names of the files, for messages. */
-  files?: { critiques?: string; preferences?: string } | undefined;
+  files?: { critiques?: string | undefined; preferences?: string | undefined } | undefined;
   name?: string | undefined;
   version?: string | undefined;
 }

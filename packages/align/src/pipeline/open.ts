@@ -2,6 +2,7 @@ import { basename, dirname, extname, resolve } from "node:path";
 import {
   type Constitution,
   type Demonstration,
+  importCaiPaper,
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
@@ -48,10 +49,24 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   }
   if (problems.length > 0) throw new DocumentError(problems);
   const written = changed(document.value, changes);
-  const constitution = await loadConstitution(recipe.constitution, { allowModules: changes.allowModules });
+  const constitution = await readConstitution(recipe.constitution, changes);
   const shown = recipe.supervised.demonstrations;
   const demonstrations = shown === undefined ? [] : importDemonstrations(await readText(shown), { file: shown });
   return { file, name: recipe.name ?? basename(file, extname(file)), recipe, written, constitution, demonstrations };
+}
+
+async function readConstitution(
+  reference: Recipe["constitution"],
+  { allowModules }: RecipeChanges,
+): Promise<Constitution> {
+  if (typeof reference === "string") return loadConstitution(reference, { allowModules });
+  const read = async (file: string | undefined) => (file === undefined ? undefined : readText(file));
+  const { critiques, preferences } = reference;
+  return importCaiPaper({
+    critiques: await read(critiques),
+    preferences: await read(preferences),
+    files: reference,
+  });
 }
 
 type FileReference = Recipe["prompts"]["train"];

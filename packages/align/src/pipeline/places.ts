@@ -33,7 +33,10 @@ export function placesOf(recipe: Recipe): Place[] {
     else place(kind, value as Record<string, unknown>, inside, [...path, inside]);
   };
   place("aligned model", recipe, "model", ["model"]);
-  place("file", recipe, "constitution", ["constitution"]);
+  const { constitution } = recipe;
+  if (typeof constitution === "string") place("file", recipe, "constitution", ["constitution"]);
+  else
+    for (const part of ["critiques", "preferences"] as const) place("file", constitution, part, ["constitution", part]);
   place("file", recipe.prompts, "train", ["prompts", "train"]);
   place("file", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {

@@ -107,6 +107,19 @@ const evaluateSchema = z.strictObject({
     .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
 });
 
+/** A constitution's file, or the files of the CAI paper's supplementary material. */
+const constitutionReference = z.union([
+  path.describe("YAML, JSON or Markdown."),
+  z
+    .strictObject({
+      critiques: path.optional().describe("The paper's `CritiqueRevisionInstructions.json`."),
+      preferences: path.optional().describe("The paper's `RLMadisonInstructions.json`."),
+    })
+    .refine(({ critiques, preferences }) => critiques !== undefined || preferences !== undefined, {
+      error: "expected critiques, preferences or both",
+    }),
+]);
+
 export const recipeSchema = z.strictObject({
   name: z
     .string()
@@ -116,7 +129,7 @@ export const recipeSchema = z.strictObject({
     .optional()
     .describe("Begins the run's id; by default the file's name."),
   model: z.string().min(1).default("smollm2-135m-instruct").describe("The model that is aligned, a local one."),
-  constitution: path.describe("YAML, JSON or Markdown."),
+  constitution: constitutionReference.describe("What the model is aligned to."),
   prompts: z
     .strictObject({
       train: datasetSchema.describe("What responses are sampled for."),
