@@ -38,12 +38,13 @@ export function runProgress(io: Io, now: () => number = Date.now) {
     dirty = false;
   }
 
-  /** How far a stage has come: on a terminal at most ten times a second, elsewhere every tenth. */
+  /** How far a stage has come: on a terminal at most ten times a second, elsewhere every tenth, where a stage takes seconds. */
   function far(done: number, total: number | undefined, rest: string): void {
     if (began.at === 0) began = { at: now(), done };
     const reached = total ? Math.floor((10 * done) / total) : Math.floor(done / 10);
     const ended = total !== undefined && done >= total;
-    if (terminal ? now() - shown < 100 && !ended : reached <= tenth) return;
+    const quick = now() - began.at < 2000;
+    if (terminal ? now() - shown < 100 && !ended : reached <= tenth || quick) return;
     [shown, tenth] = [now(), reached];
     const seconds = (now() - began.at) / 1000;
     const rate = seconds > 0.5 ? (done - began.done) / seconds : 0;
