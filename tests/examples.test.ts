@@ -14,6 +14,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const needsMore: Record<string, string> = {
   "docs/grpo-rloo-dpo.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
   "docs/ppo.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
+  "docs/preference-model.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
+  "docs/sft.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
   "packages/cli/src/index.ts": "prints what this machine has; tested beside it",
   "packages/lm/src/adapter/folder.ts": "needs an adapter on the disk",
   "packages/lm/src/adapter/merge.ts": "needs an adapter on the disk",

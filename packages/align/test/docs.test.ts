@@ -39,7 +39,7 @@ async function run(code: string): Promise<void> {
   await new AsyncFunction(...Object.keys(scope), outputText)(...Object.values(scope));
 }
 
-describe.each(["ppo", "grpo-rloo-dpo"])("examples of docs/%s.md", (page) => {
+describe.each(["sft", "preference-model", "ppo", "grpo-rloo-dpo"])("examples of docs/%s.md", (page) => {
   const text = readFileSync(new URL(`../../../docs/${page}.md`, import.meta.url), "utf8");
   const examples = [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code]) => code!);
   it("are there", () => expect(examples.length).toBeGreaterThan(0));
