@@ -164,6 +164,7 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
     };
     if (weight === 0) return reject("its weight is 0");
     if (a === b) return reject("both replies are the same: there is nothing to prefer");
+    if (labels === "hard" && p === 0.5) return reject("its label prefers neither, and labels are hard");
     const sequences = [a, b].map((reply) => {
       const encoded = encodeReply(model.text, prompt, reply);
       return completionSequence(encoded.prompt, encoded.completion);
@@ -171,7 +172,7 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
     const length = Math.max(...sequences.map(({ tokens }) => tokens.length));
     if (length > limit) return reject(`prompt and reply have ${length} tokens, more than ${limit}`);
     longest = Math.max(longest, length);
-    return [{ item: { sequences }, p: labels === "soft" ? p : Number(p >= 0.5), weight }];
+    return [{ item: { sequences }, p: labels === "soft" ? p : Math.round(p), weight }];
   });
   if (pairs.length === 0)
     throw new NoPairsError(

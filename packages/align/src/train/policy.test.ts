@@ -101,6 +101,15 @@ async function preferences(seed: number): Promise<PreferenceRow[]> {
   });
 }
 
+it("dpo sets aside what prefers neither reply where labels are hard", async () => {
+  const row = { origin: { parents: [] }, prompt: prompts[0]!.prompt, a: "M", b: "no", weight: 1, explanation: [] };
+  const rows = [0.5, 0.7].map((p): PreferenceRow => ({ ...row, id: `p ${p}`, p, label: "ai" }));
+  const asideOf = async (labels: "soft" | "hard") =>
+    (await run({ settings: { algorithm: "dpo", labels, lora }, rows, seed: 1 })).report.aside;
+  expect(await asideOf("hard")).toEqual([{ id: "p 0.5", reason: expect.stringContaining("prefers neither") }]);
+  expect(await asideOf("soft")).toEqual([]);
+});
+
 // One seed in a quick run; set TENET_TEST_SEEDS=3 for the three that the figures in the docs come from.
 const seeds = Array.from({ length: Number(process.env.TENET_TEST_SEEDS ?? 1) }, (_, i) => i + 1);
 const online = { iterations: 7, maxTokens, learningRate: 1e-2, lora };
