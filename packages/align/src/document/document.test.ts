@@ -52,6 +52,12 @@ function messages(text: string): string[] {
 
 const keys = "model, arrangement, supervised, roles, label, reward, names, note";
 
+/** Of the processor's time, which a machine with other work on it does not stretch. */
+function seconds(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1e6;
+}
+
 /** Name of the case, document, messages. */
 const bad: [string, string, string[]][] = [
   ["an empty file", "", ["r.yaml:1:1: expected a mapping (key: value), got nothing"]],
@@ -274,16 +280,16 @@ describe("a bad document", () => {
       "expected an alias of an anchor that stands before it, got *m",
     ],
   ])("that attacks by %s ends quickly", (_, text, expected) => {
-    const start = performance.now();
+    const start = process.cpuUsage();
     expect(messages(text).join("\n")).toContain(expected);
-    expect(performance.now() - start).toBeLessThan(5000);
+    expect(seconds(start)).toBeLessThan(5);
   });
 
   it("with very many keys is read in bounded time", () => {
     const text = `model: x\nnames:\n${Array.from({ length: 20_000 }, (_, i) => `  k${i}: 1`).join("\n")}`;
-    const start = performance.now();
+    const start = process.cpuUsage();
     expect(messages(text)).toHaveLength(20_000);
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(seconds(start)).toBeLessThan(10);
   });
 
   it("is the only thing thrown, whatever the text", () => {
