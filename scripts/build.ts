@@ -1,5 +1,5 @@
 // Builds every package into its dist/, and puts beside it what a published package must carry.
-import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "tsdown";
@@ -27,6 +27,11 @@ for (const folder of folders) {
     checks: { pluginTimings: false }, // a slow machine is no fault of the package
   });
   for (const file of ["LICENSE", "NOTICE"]) copyFileSync(join(root, file), join(folder, file));
+  // What `tenet init` makes projects of.
+  if (!JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).files.includes("presets")) continue;
+  rmSync(join(folder, "presets"), { recursive: true, force: true });
+  for (const name of ["constitutions", "demonstrations", "prompts", "recipes"])
+    cpSync(join(root, name), join(folder, "presets", name), { recursive: true });
 }
 
 // This process may run with the condition "source"; dist is imported by its path, as a package's default export points to it.

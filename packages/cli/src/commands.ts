@@ -1,7 +1,9 @@
 import { type Command, Option } from "commander";
 import { deviceOption, size, whole } from "./arguments.ts";
 import type { ExportCommandOptions } from "./export.ts";
+import type { InitOptions } from "./init.ts";
 import type { Io } from "./io.ts";
+import { presets } from "./presets.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
 import type { StoreOptions } from "./store.ts";
@@ -26,6 +28,13 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
       .option("--memory-budget <size>", "for keys and values of local models, e.g. 2GB", size)
       .option("--offline", "use models that are there and fetch none");
 
+  command(program, "init", "write a small project to make your own: constitution, prompts, recipe")
+    .argument("[folder]", "a new or empty one (default: the preset's name)")
+    .addOption(new Option("--preset <name>", `what to begin with (default: ${presets[0]})`).choices(presets))
+    .action(async (folder: string | undefined, options: InitOptions) => {
+      const { init } = await import("./init.ts");
+      await init(io, folder, options);
+    });
   onRecipe(command(program, "validate", "check a recipe and everything it names")).action(
     async (file: string, options: RunCommandOptions) => {
       const { validate } = await import("./run-recipe.ts");
@@ -44,6 +53,24 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
     const { runRecipe } = await import("./run-recipe.ts");
     await runRecipe(io, file, options, { version, only: ["audit"] });
   });
+  onModels(onRecipe(onStore("eval", "the scorecard of a recipe's model, and of adapters on it; trains nothing")))
+    .option(
+      "--adapter <name=folder>",
+      "an adapter in PEFT's format, under the name it has in the scorecard; may be given several times",
+      (text, all: string[] = []) => [...all, text],
+    )
+    .action(async (file: string, options: RunCommandOptions & { adapter?: string[] }) => {
+      const { adaptersOf } = await import("./adapters.ts");
+      const { runRecipe } = await import("./run-recipe.ts");
+      await runRecipe(io, file, options, { version, evaluate: adaptersOf(options.adapter ?? []) });
+    });
+  onStore("diff", "what differs between two runs, or between two constitutions")
+    .argument("<a>", "a run's id, the beginning of it, or: latest; or a constitution's file")
+    .argument("<b>", "another")
+    .action(async (a: string, b: string, options: StoreOptions) => {
+      const { diff } = await import("./diff.ts");
+      await diff(io, a, b, options);
+    });
   onStore("ls", "the runs of a store").action(async (options: StoreOptions) => {
     const { listRuns } = await import("./runs.ts");
     await listRuns(io, options);

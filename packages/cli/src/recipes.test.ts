@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openDataset, type RunEstimate } from "@tenet/align";
+import { openDataset, parseScorecard, type RunDiff, type RunEstimate } from "@tenet/align";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { reinforcedRecipe, supervisedRecipe, surroundings, writeProject } from "../test/project.ts";
+import { constitution, reinforcedRecipe, supervisedRecipe, surroundings, writeProject } from "../test/project.ts";
 import { run } from "./index.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-recipes-"));
@@ -65,8 +65,6 @@ describe("audit", () => {
   it("says what a recipe lacks to be audited", async () => {
     const bare = await tenet("audit", beside("bare.yaml", supervisedRecipe));
     expect(bare).toMatchObject({ code: 2, stderr: expect.stringContaining("add feedback.audit") });
-    const unused = beside("unused.yaml", `${supervisedRecipe}feedback: { audit: { path: known.jsonl } }\n`);
-    expect(await tenet("audit", unused)).toMatchObject({ code: 2, stderr: expect.stringContaining("add policy") });
   });
 });
 
@@ -258,6 +256,94 @@ describe("export", () => {
     expect(existsSync(join(home, "none"))).toBe(false);
     const early = await tenet("export", "strict", join(home, "none"));
     expect(early).toMatchObject({ code: 2, stderr: expect.stringContaining("trained nothing yet") });
+  });
+});
+
+describe("diff of runs", () => {
+  it("says which settings differ, which stages are shared, and what both came to", async () => {
+    const other = beside("slower.yaml", reinforcedRecipe.replace("batchSize: 4\n", "batchSize: 3\n"));
+    expect(await tenet("run", other)).toMatchObject({ code: 0 });
+    const { code, stdout } = await tenet("diff", "recipe", "slower");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^supervised\.batchSize +4 +3$/m);
+    expect(stdout).toContain("the principles are the same");
+    expect(stdout).toMatch(/^chains +shared$/m);
+    expect(stdout).toMatch(/^supervised +differs$/m);
+    expect(stdout).toMatch(/^rl +\S.*\d.* +\d.*$/m);
+    const json = JSON.parse((await tenet("diff", "recipe", "slower", "--json")).stdout);
+    expect(json.settings).toEqual([{ setting: "supervised.batchSize", a: 4, b: 3 }]);
+    // The preference models differ, and with them what they say of the same replies.
+    const base = (json as RunDiff).scores.filter((one) => one.checkpoint === "base" && one.metric !== "proxy");
+    expect(base.length).toBeGreaterThan(2);
+    for (const { a, b } of base) expect(b).toEqual(a);
+  });
+
+  it("shows principles that changed, and stages that one run has", async () => {
+    writeFileSync(join(home, "project", "brief.yaml"), constitution.replace("Be brief.", "Be very brief."));
+    const text = supervisedRecipe.replace("constitution.yaml", "brief.yaml");
+    expect(await tenet("run", beside("briefer.yaml", text))).toMatchObject({ code: 0 });
+    const { stdout } = await tenet("diff", "recipe", "briefer");
+    expect(stdout).toContain("      - Be brief.\n      + Be very brief.");
+    expect(stdout).toMatch(/^constitution +constitution\.yaml +brief\.yaml$/m);
+    expect(stdout).not.toContain("constitutionHash");
+    expect(stdout).toMatch(/^policy +only a$/m);
+  });
+});
+
+describe("eval", () => {
+  it("makes the scorecard of the model and of adapters, and trains nothing", async () => {
+    const folder = join(home, "adapters");
+    expect(await tenet("export", "recipe", folder, "--what", "adapter", "--checkpoint", "sl")).toMatchObject({
+      code: 0,
+    });
+    const adapter = `mine=${join(folder, "adapter")}`;
+    const { code, stdout } = await tenet("eval", recipe, "--adapter", adapter, "--store", join(home, "evaluations"));
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/ Base +mine +mine against Base/),
+    });
+    expect(stdout).not.toContain("tenet chat");
+    const opened = openStore(join(home, "evaluations"), { readOnly: true });
+    const [info] = opened.runs();
+    const stages = opened.stages(info!.id);
+    opened.close();
+    expect(info).toMatchObject({ name: "recipe.eval", status: "done" });
+    expect(stages.flatMap(({ artifacts }) => artifacts)).toEqual([]);
+    expect(stages.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["answers of base", "answers of mine", "scorecard"]),
+    );
+  });
+
+  it("is of the same figures as the run's own scorecard", async () => {
+    const json = await tenet("eval", recipe, "--adapter", `sl=${join(home, "adapters", "adapter")}`, "--json");
+    const { report } = JSON.parse(json.stdout.trimEnd().split("\n").at(-1)!) as { report: { json: string } };
+    const card = parseScorecard(readFileSync(report.json, "utf8"));
+    const own = await tenet("report", runOf("recipe"), "--json");
+    const run = parseScorecard(readFileSync(JSON.parse(own.stdout).json, "utf8"));
+    for (const { checkpoint, metric, value } of card.rows)
+      expect(run.rows.find((row) => row.checkpoint === checkpoint && row.metric === metric)?.value).toBe(value);
+    expect(card.rows.length).toBeGreaterThan(4);
+  });
+
+  const wrong: [string[], RegExp][] = [
+    [["--adapter", "here"], /expected name=folder/],
+    [["--adapter", "base=here"], /that of the model itself/],
+    [["--adapter", `mine=${home}`], /holds no adapter_config\.json/],
+  ];
+  for (const [args, message] of wrong)
+    it(`refuses ${message.source}`, async () => {
+      expect(await tenet("eval", recipe, ...args)).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
+    });
+
+  it("needs held-out prompts", async () => {
+    const bare = beside(
+      "no-held-out.yaml",
+      supervisedRecipe.replace(", heldOut: held-out.jsonl", "").replace(", neutral: neutral.yaml", ""),
+    );
+    expect(await tenet("eval", bare)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("add prompts.heldOut"),
+    });
   });
 });
 

@@ -23,16 +23,21 @@ export interface RunCommandOptions extends StoreOptions {
 
 /**
  * `tenet run`: runs a recipe, or continues it. Ends with the scorecard, where the report lies, and how to talk to the model.
- * `only` names the last stages to execute instead of all.
+ * `only` names the last stages to execute instead of all; `evaluate` the adapters to make a scorecard of instead of training.
  */
 export async function runRecipe(
   io: Io,
   file: string,
   options: RunCommandOptions,
-  { version, only }: { version: string; only?: readonly string[] },
+  {
+    version,
+    only,
+    evaluate,
+  }: { version: string; only?: readonly string[]; evaluate?: Readonly<Record<string, string>> },
 ): Promise<void> {
   const open = await openChanged(file, options);
   if (only?.includes("audit")) requireAudit(open);
+  if (evaluate) requireHeldOut(open);
   if (options.dryRun) return dryRun(io, open, options);
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
@@ -43,7 +48,14 @@ export async function runRecipe(
     io,
     async (signal) => {
       const versions = { tenet: version, node: process.versions.node };
-      const run = startRun(open, { ...pool, ...(only && { only }), store: folder, versions, signal });
+      const run = startRun(open, {
+        ...pool,
+        ...(only && { only }),
+        ...(evaluate && { evaluate }),
+        store: folder,
+        versions,
+        signal,
+      });
       if (!options.json) progress.line(`run ${run.id} in ${folder}`);
       try {
         for await (const event of run.events) {
@@ -62,7 +74,7 @@ export async function runRecipe(
         progress.line("stopping; the same command continues where this one stopped (Ctrl-C again ends at once)");
     },
   );
-  await tellResult(io, id, only, options);
+  await tellResult(io, id, { audit: only !== undefined, chat: evaluate === undefined }, options);
 }
 
 /** Errors: UsageError with what the recipe lacks. */
@@ -71,20 +83,22 @@ function requireAudit({ file, recipe }: OpenRecipe): void {
     throw new CommandUsageError(
       `${file} says nothing to audit on: add feedback.audit with a file of pairs whose better reply is known, e.g. feedback: { audit: { path: known.jsonl } }`,
     );
-  if (recipe.policy === undefined)
-    throw new CommandUsageError(
-      `${file} uses no labels, so there is no labeller to audit: add policy, e.g. policy: { algorithm: ppo }`,
-    );
+}
+
+/** Errors: UsageError where there is nothing to measure on. */
+function requireHeldOut({ file, recipe }: OpenRecipe): void {
+  if (recipe.prompts.heldOut === undefined)
+    throw new CommandUsageError(`${file} has no held-out prompts to evaluate on: add prompts.heldOut`);
 }
 
 async function tellResult(
   io: Io,
   id: string,
-  only: readonly string[] | undefined,
+  tell: { audit: boolean; chat: boolean },
   options: RunCommandOptions,
 ): Promise<void> {
   await withStore(io, options, async (store) => {
-    if (only) {
+    if (tell.audit) {
       const audit = store.stage(id, "audit")?.output as AuditReport;
       if (options.json) return printJson(io, { type: "result", run: id, audit });
       return void io.stdout.write(`${auditText(audit)}\n`);
@@ -93,6 +107,7 @@ async function tellResult(
     const written = card && (await writeReport(store.folder, id, card));
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
     if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+    if (!tell.chat) return;
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
     const three = store.stage(id, "policy") ? "base,sl,rl" : "base,sl";
     const tenet = commandName(io);

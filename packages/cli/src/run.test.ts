@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { scriptedModel } from "@tenet/lm";
@@ -178,4 +178,25 @@ it("doctor reports the machine", async () => {
     works: false,
     how: expect.stringContaining("tenet models pull"),
   });
+});
+
+it("docs/cli.md names every command and every option", async () => {
+  const page = readFileSync(new URL("../../../docs/cli.md", import.meta.url), "utf8");
+  const helpOf = async (...args: string[]) => {
+    const { io, written } = surroundings();
+    expect(await run([...args, "--help"], io)).toBe(0);
+    return written.stdout;
+  };
+  const commandsIn = (help: string) =>
+    [...help.slice(help.indexOf("Commands:")).matchAll(/^ {2}([a-z]+)[ \n]/gm)]
+      .map(([, name]) => name!)
+      .filter((name) => name !== "help");
+  const commands = commandsIn(await helpOf());
+  expect(commands).toEqual(expect.arrayContaining(["init", "run", "export", "chat"]));
+  for (const name of commands) {
+    expect(page, name).toContain(`\`${name}`);
+    const help = await helpOf(name);
+    for (const [, option] of help.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm))
+      expect(page, `${name} ${option}`).toContain(option!);
+  }
 });

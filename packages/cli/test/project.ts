@@ -66,6 +66,7 @@ supervised:
   response: ${sampling}
   revisions: 1
   critique: { critique: ${sampling}, revision: ${sampling}, whenCut: trim }
+  examples: { unchanged: keep }
   lora: { rank: 2, alpha: 4 }
   batchSize: 4
   maxLength: 512

@@ -1,3 +1,4 @@
+export { diffRuns, type RunDiff } from "./diff-runs.ts";
 export {
   type OpenCheckpoints,
   openCheckpoints,

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { openStore, type RunStatus, type RunWriter, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
 import { nearest } from "../document/index.ts";
+import { evaluationOnly } from "./evaluation-only.ts";
 import type { RunEvent } from "./events.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
@@ -16,6 +17,8 @@ export interface RunOptions extends PoolOptions {
   readonly versions?: Readonly<Record<string, string>>;
   /** Names of the last stages to execute, with what they need; all where absent. */
   readonly only?: readonly string[];
+  /** Folders of adapters by name: the scorecard of the recipe's model and of these is made, and nothing is trained. */
+  readonly evaluate?: Readonly<Record<string, string>>;
 }
 
 /** A stage is asked for that the recipe does not lead to. */
@@ -41,14 +44,15 @@ export interface TenetRun {
  * when a gate refused, the signal's reason when it aborted.
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
-  const { store: folder = "runs", versions = {}, only, signal, ...pool } = options;
+  const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
   const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
-  const { targets } = sequential({ ...open, options: poolOptions });
+  const context = { ...open, options: poolOptions };
+  const { targets } = evaluate === undefined ? sequential(context) : evaluationOnly(context, evaluate);
   const last = only === undefined ? targets : stagesNamed(only, targets);
   const store = openStore(folder);
   let run: RunWriter;
   try {
-    run = store.begin(runSpec(open, versions));
+    run = store.begin(runSpec(open, versions, evaluate));
     run.event({ kind: "opened", data: opened(open) });
   } catch (error) {
     store.close();
@@ -67,9 +71,16 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   return { id: run.id, events, finished };
 }
 
-/** What makes a run's id. */
-export function runSpec({ name, written, constitution }: OpenRecipe, versions: RunOptions["versions"] = {}) {
-  return { name, recipe: { ...written, constitutionHash: constitutionHash(constitution) }, versions: { ...versions } };
+/** What makes a run's id. An evaluation has a name of its own, beside the recipe's. */
+export function runSpec(
+  { name, written, constitution }: OpenRecipe,
+  versions: RunOptions["versions"] = {},
+  evaluate?: RunOptions["evaluate"],
+) {
+  const recipe = { ...written, constitutionHash: constitutionHash(constitution) };
+  const shared = { versions: { ...versions } };
+  if (evaluate === undefined) return { name, recipe, ...shared };
+  return { name: `${name.slice(0, 75)}.eval`, recipe: { ...recipe, adapters: Object.keys(evaluate) }, ...shared };
 }
 
 /** What the id does not hold, and somebody who comes back to the run needs: where its model lies, and its principles. */

@@ -1,0 +1,71 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { constitution, surroundings } from "../test/project.ts";
+import { run } from "./index.ts";
+import { presets } from "./presets.ts";
+
+const home = mkdtempSync(join(tmpdir(), "tenet-projects-"));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+async function tenet(...args: string[]) {
+  const { io, written } = surroundings({ env: { TENET_STORE: join(home, "runs") } });
+  const code = await run(args, io);
+  return { code, ...written };
+}
+
+describe("init", () => {
+  for (const preset of presets)
+    it(`writes a project from ${preset} that validates and can be estimated`, async () => {
+      const folder = join(home, preset);
+      const made = await tenet("init", folder, "--preset", preset, "--json");
+      expect(made).toMatchObject({ code: 0 });
+      const { files } = JSON.parse(made.stdout) as { files: string[] };
+      const recipe = readFileSync(join(folder, "recipe.yaml"), "utf8");
+      expect(recipe).not.toContain("../");
+      const named = files.filter((file) => !["recipe.yaml", "README.md"].includes(file));
+      for (const file of named) expect(recipe).toContain(file);
+      expect(await tenet("validate", join(folder, "recipe.yaml"))).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("is in order"),
+      });
+      const estimate = JSON.parse((await tenet("run", join(folder, "recipe.yaml"), "--dry-run", "--json")).stdout);
+      expect(estimate.left.completionTokens).toBeGreaterThan(1000);
+    });
+
+  it("overwrites nothing", async () => {
+    const folder = join(home, "mine");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "notes.txt"), "mine");
+    expect(await tenet("init", folder)).toMatchObject({ code: 2, stderr: expect.stringContaining("is not empty") });
+    expect(readdirSync(folder)).toEqual(["notes.txt"]);
+    const wrong = await tenet("init", join(home, "other"), "--preset", "clinic");
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("clinical-desk") });
+  });
+});
+
+describe("diff of constitutions", () => {
+  const file = (name: string, text: string) => {
+    writeFileSync(join(home, name), text);
+    return join(home, name);
+  };
+
+  it("says what came, went and changed", async () => {
+    const before = file("before.yaml", constitution);
+    const changed = constitution.replace("Be brief.", "Be very brief.").replace("id: no-q", "id: no-z");
+    const { code, stdout } = await tenet("diff", before, file("after.yaml", changed));
+    expect(code).toBe(0);
+    expect(stdout).toContain("- no-q: Do not use the letter q.\n+ no-z: Do not use the letter q.\n~ short\n");
+    expect(stdout).toContain("    text\n      - Be brief.\n      + Be very brief.\n");
+    expect((await tenet("diff", before, before)).stdout).toContain("the principles are the same");
+    const json = JSON.parse((await tenet("diff", before, join(home, "after.yaml"), "--json")).stdout);
+    expect(json).toMatchObject({ added: [{ id: "no-z" }], removed: [{ id: "no-q" }], changed: [{ id: "short" }] });
+  });
+
+  it("needs two files, or two runs", async () => {
+    const one = file("one.yaml", constitution);
+    const { code, stderr } = await tenet("diff", one, "latest");
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining("give two files, or two runs") });
+  });
+});
