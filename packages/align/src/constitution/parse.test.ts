@@ -98,7 +98,7 @@ const bad: [string, string, string[]][] = [
   [
     "with only weights of 0",
     `${one}    weight: 0\n`,
-    ["c.yaml:4:3 principles: at least one principle with a weight above 0"],
+    ["c.yaml:4:3 principles: expected at least one principle with a weight above 0, got 0 for all"],
   ],
   [
     "with a misspelt use",

@@ -182,7 +182,7 @@ export const constitutionSchema = z
       context.addIssue({
         code: "custom",
         path: ["principles"],
-        message: "at least one principle with a weight above 0",
+        message: "expected at least one principle with a weight above 0, got 0 for all",
       });
   });
 

@@ -1,5 +1,4 @@
 import { hashOf } from "@tenet/runs";
-import { z } from "zod";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
 import { type ChainRow, type Origin, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
 import { readDocument } from "../document/index.ts";
@@ -16,6 +15,7 @@ import { openPreferenceModel } from "../train/preference-model.ts";
 import { chartsOf } from "./charts.ts";
 import type { AuditReport } from "./labels.ts";
 import { type PartContext, responsesStage } from "./parts.ts";
+import { neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
@@ -34,7 +34,7 @@ interface TextRow {
 
 /** Texts that have nothing to do with the constitution: a list in YAML or JSON. */
 export function textsStage(name: string, path: string): Stage<StoredRows<TextRow>> {
-  const read = async () => (await readDocument(path, z.array(z.string().trim().min(1)).min(1))).value;
+  const read = async () => (await readDocument(path, neutralTextsSchema)).value;
   return rowsStage<TextRow>({
     name,
     title: "neutral texts",

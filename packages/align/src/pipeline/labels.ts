@@ -1,7 +1,8 @@
-import type { PairRow, PreferenceRow, PromptRow } from "../data/index.ts";
+import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "../data/index.ts";
 import type { LabelHealth } from "../evaluate/index.ts";
 import {
   type Audit,
+  applyHumanLabels,
   auditLabels,
   auditPairs,
   labelDependsOn,
@@ -65,6 +66,52 @@ export function labelsStage(
     run: (rows, models, call) =>
       labelPairs(rows, { ...options, labeller: models.labeller!, critic: models.critic! }, call),
   });
+}
+
+/**
+ * What people said of the pairs, over the machine's labels. METHODS §3. Where nobody said anything it is the machine's dataset
+ * itself. What it comes to depends on the words about its own pairs, and on nothing else that the store holds.
+ */
+export function humanLabelsStage(part: {
+  readonly name: string;
+  readonly pairs: Stage<StoredRows<PairRow>>;
+  readonly machine: Stage<StoredRows<PreferenceRow>>;
+}): Stage<StoredRows<PreferenceRow>> {
+  const { name, pairs, machine } = part;
+  const title = "what people prefer, over the machine's labels";
+  const inputs = [pairs, machine];
+  return {
+    name,
+    title,
+    inputs,
+    async execute(context) {
+      const byId = new Map([...context.value(pairs).rows()].map((pair) => [pair.id, pair]));
+      const words = context.store
+        .labels()
+        .filter(({ pair }) => byId.has(pair))
+        .sort((x, y) => (x.pair === y.pair ? (x.who < y.who ? -1 : 1) : x.pair < y.pair ? -1 : 1));
+      if (words.length === 0) return context.value(machine);
+      const said = words.map(({ pair, who, p }): PreferenceRow => {
+        const { prompt, a, b } = byId.get(pair)!;
+        const id = rowId("preference", prompt, a, b, p, "human", who);
+        const origin = { source: `label of ${who}`, parents: [pair] };
+        return { id, prompt, a, b, p, weight: 1, label: "human", explanation: [{ step: "human", p, who }], origin };
+      });
+      const stage = rowsStage<PreferenceRow>({
+        name,
+        title,
+        kind: "human-labels",
+        version: 1,
+        inputs,
+        settings: () => words.map(({ pair, who, p }) => [pair, who, p]),
+        *make() {
+          const { rows, unmatched } = applyHumanLabels([...context.value(machine).rows()], said);
+          for (const row of [...rows, ...unmatched]) yield { row };
+        },
+      });
+      return stage.execute(context);
+    },
+  };
 }
 
 /** The audit's figures as the store and the scorecard keep them. */

@@ -6,7 +6,8 @@ import {
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
-import { DocumentError, type ParsedDocument, type Problem, readDocument, readText } from "../document/index.ts";
+import { DocumentError, type Problem, readDocument, readText } from "../document/index.ts";
+import { contradictions, unmet } from "./contradictions.ts";
 import { find, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 
@@ -32,7 +33,7 @@ export interface RecipeChanges {
 }
 
 /**
- * Reads a recipe, its constitution, and looks for the files it names.
+ * Reads a recipe, its constitution, and the beginnings of the files it names.
  *
  * Errors: DocumentError with every problem at once: file, line, what was expected, what stands there and the nearest valid
  * name; of the constitution too.
@@ -50,9 +51,11 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   if (problems.length > 0) throw new DocumentError(problems);
   const written = changed(document.value, changes);
   const constitution = await readConstitution(recipe.constitution, changes);
+  problems.push(...unmet(document, constitution));
+  if (problems.length > 0) throw new DocumentError(problems);
   const shown = recipe.supervised.demonstrations;
   const demonstrations = shown === undefined ? [] : importDemonstrations(await readText(shown), { file: shown });
-  return { file, name: recipe.name ?? basename(file, extname(file)), recipe, written, constitution, demonstrations };
+  return { file, name: recipe.name ?? nameFrom(file), recipe, written, constitution, demonstrations };
 }
 
 async function readConstitution(
@@ -69,6 +72,14 @@ async function readConstitution(
   });
 }
 
+/** A file's name as the name of a run, which is part of other files' names. */
+function nameFrom(file: string): string {
+  const plain = basename(file, extname(file))
+    .replace(/[^A-Za-z0-9._-]+/g, "-")
+    .replace(/^[^A-Za-z0-9]+/, "");
+  return plain.slice(0, 80) || "recipe";
+}
+
 type FileReference = Recipe["prompts"]["train"];
 
 /** A copy with what the caller says otherwise. */
@@ -83,14 +94,4 @@ function changed(original: Recipe, { seed, limit }: RecipeChanges): Recipe {
   recipe.prompts.train = limited(recipe.prompts.train);
   if (recipe.prompts.heldOut !== undefined) recipe.prompts.heldOut = limited(recipe.prompts.heldOut);
   return recipe;
-}
-
-/** What each by itself may be, but not together. */
-function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
-  const { supervised } = document.value;
-  if (supervised.revisions === 0 && supervised.examples.unchanged === "skip")
-    yield document.problem(["supervised", "revisions"], {
-      expected:
-        'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
-    });
 }

@@ -51,15 +51,15 @@ export function fileStage<As extends keyof RowKinds>(
   as: As,
 ): Stage<StoredRows<RowKinds[As]>> {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
+  const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
   return rowsStage<RowKinds[As]>({
     name,
     title: `${title} from ${basename(path)}`,
     kind: `read-${as}`,
     version: 1,
-    settings: async () => [await fileHash(path), basename(path), format ?? null, limit ?? null],
+    settings: async () => [await fileHash(path), (await open()).format, limit ?? null],
     async *make() {
-      const dataset = await openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
-      for await (const read of dataset) {
+      for await (const read of await open()) {
         if ("row" in read) yield { row: read.row as RowKinds[As] };
         else if ("aside" in read) {
           const { source, reason, excerpt } = read.aside;

@@ -1,11 +1,20 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
-import { nearest, nearestFile, type Path, type ProblemFacts, quote } from "../document/index.ts";
-import type { Recipe } from "./recipe.ts";
+import { DatasetError, type DatasetFormat, openDataset } from "../data/index.ts";
+import {
+  DocumentError,
+  nearest,
+  nearestFile,
+  type Path,
+  type ProblemFacts,
+  quote,
+  readDocument,
+} from "../document/index.ts";
+import { neutralTextsSchema, type Recipe } from "./recipe.ts";
 
-/** What a recipe names. `adapter`: a folder in PEFT's format. */
-type Kind = "file" | "adapter" | "aligned model" | "role";
+/** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */
+type Kind = "file" | "prompts" | "examples" | "preferences" | "texts" | "adapter" | "aligned model" | "role";
 
 /** A place of a recipe that names something on this machine, or a model. */
 export interface Place {
@@ -13,6 +22,8 @@ export interface Place {
   readonly path: Path;
   /** As it is written. */
   readonly text: string;
+  /** Of a dataset, where it is not told from the file. */
+  readonly format?: DatasetFormat | undefined;
   set(found: string): void;
 }
 
@@ -25,20 +36,24 @@ export function placesOf(recipe: Recipe): Place[] {
     key: Key,
     path: Path,
     inside = "path",
+    format?: DatasetFormat,
   ) => {
     const value = holder?.[key];
     if (holder === undefined || value === undefined) return;
     if (typeof value === "string")
-      places.push({ kind, path, text: value, set: (found) => Object.assign(holder, { [key]: found }) });
-    else place(kind, value as Record<string, unknown>, inside, [...path, inside]);
+      places.push({ kind, path, text: value, format, set: (found) => Object.assign(holder, { [key]: found }) });
+    else {
+      const whole = value as Record<string, unknown> & { format?: DatasetFormat };
+      place(kind, whole, inside, [...path, inside], inside, whole.format);
+    }
   };
   place("aligned model", recipe, "model", ["model"]);
   const { constitution } = recipe;
   if (typeof constitution === "string") place("file", recipe, "constitution", ["constitution"]);
   else
     for (const part of ["critiques", "preferences"] as const) place("file", constitution, part, ["constitution", part]);
-  place("file", recipe.prompts, "train", ["prompts", "train"]);
-  place("file", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
+  place("prompts", recipe.prompts, "train", ["prompts", "train"]);
+  place("prompts", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
     if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;
@@ -46,23 +61,62 @@ export function placesOf(recipe: Recipe): Place[] {
     if (typeof role === "object") place("adapter", role, "adapter", ["roles", name, "adapter"]);
   }
   place("file", recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
-  place("file", recipe.supervised, "helpful", ["supervised", "helpful"]);
-  place("file", recipe.feedback, "audit", ["feedback", "audit"]);
-  place("file", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
-  place("file", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
-  place("file", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
+  const { helpful } = recipe.supervised;
+  place(helpful?.replies === "model" ? "prompts" : "examples", recipe.supervised, "helpful", ["supervised", "helpful"]);
+  place("preferences", recipe.feedback, "audit", ["feedback", "audit"]);
+  place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
+  place("preferences", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
+  place("texts", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
   return places;
 }
 
-/** Where a thing is, its path made absolute from the recipe's folder; or what is wrong with what is written. */
-export async function find({ kind, text }: Place, folder: string): Promise<string | ProblemFacts> {
+/** Where a thing is, its path made absolute from the recipe's folder; or what is wrong with what is written, or in the file. */
+export async function find(place: Place, folder: string): Promise<string | ProblemFacts> {
+  const { kind, text } = place;
   switch (kind) {
     case "file":
       return findFile(text, folder);
+    case "prompts":
+    case "examples":
+    case "preferences":
+      return findDataset(kind, place, folder);
+    case "texts":
+      return findTexts(text, folder);
     case "adapter":
       return findAdapter(text, folder);
     default:
       return findModel(text, folder, kind);
+  }
+}
+
+/** A dataset without a usable row is found out now, not behind hours of work on the others. */
+async function findDataset(
+  as: "prompts" | "examples" | "preferences",
+  { text, format }: Place,
+  folder: string,
+): Promise<string | ProblemFacts> {
+  const path = await findFile(text, folder);
+  if (typeof path !== "string") return path;
+  try {
+    const dataset = await openDataset(path, { as, ...(format && { format }) });
+    // Of a dump, whose answers lie far behind their questions, the first row may take minutes.
+    if (dataset.format !== "stackexchange") for await (const read of dataset) if ("row" in read) break;
+    return path;
+  } catch (error) {
+    if (!(error instanceof DatasetError)) throw error;
+    return { expected: `a file of ${as}`, got: text, reason: error.message };
+  }
+}
+
+async function findTexts(text: string, folder: string): Promise<string | ProblemFacts> {
+  const path = await findFile(text, folder);
+  if (typeof path !== "string") return path;
+  try {
+    await readDocument(path, neutralTextsSchema);
+    return path;
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    return { expected: "a list of texts", got: text, reason: error.message };
   }
 }
 

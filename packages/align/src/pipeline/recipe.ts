@@ -97,6 +97,9 @@ const preferenceModelSchema = z.strictObject({
     .describe("Pairs labelled by people, mixed with the machine's."),
 });
 
+/** A file of texts that have nothing to do with the constitution. */
+export const neutralTextsSchema = z.array(z.string().trim().min(1)).min(1);
+
 const evaluateSchema = z.strictObject({
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the replies to held-out prompts."),
   samples: z.int().min(1).default(1).describe("Replies to each held-out prompt."),
@@ -124,7 +127,7 @@ export const recipeSchema = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/, {
-      error: "letters, digits, dots, dashes and underscores, at most 80, the first a letter or a digit",
+      error: "expected letters, digits, dots, dashes and underscores, at most 80, the first a letter or a digit",
     })
     .optional()
     .describe("Begins the run's id; by default the file's name."),

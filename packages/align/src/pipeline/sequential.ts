@@ -1,7 +1,7 @@
 import type { PromptRow } from "../data/index.ts";
 import { checkpointNames } from "./checkpoints.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
-import { auditStage, labelsStage, pairsStage } from "./labels.ts";
+import { auditStage, humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
 import {
   chainsStage,
   examplesStage,
@@ -109,12 +109,13 @@ function reinforced(
         });
   const pairs = pairsStage(context, { name: "pairs", prompts, model: sl });
   const machine = labelsStage(context, { name: "labels", title: "labels", pairs, ...judges, behind: audit });
+  const judged = humanLabelsStage({ name: "human labels", pairs, machine });
   const { human, pretrain } = settings;
   const labelled =
     human === undefined
-      ? machine
+      ? judged
       : mixStage("preferences", [
-          { name: "machine", rows: machine, ...(human.ratio !== undefined && { ratio: 1 }) },
+          { name: "machine", rows: judged, ...(human.ratio !== undefined && { ratio: 1 }) },
           {
             name: "human",
             rows: fileStage("human pairs", "pairs labelled by people", human, "preferences"),

@@ -253,6 +253,7 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
   return {
     ...described(options, [base, ...Object.values(inputs)]),
     async execute(context) {
+      for (const stage of Object.values(inputs)) mustHaveRows(stage, context);
       const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
       const { source, hash: baseHash } = context.value(base);
       if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
@@ -281,6 +282,23 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       };
     },
   };
+}
+
+/** There is nothing to train on: every input of a stage before it was set aside. */
+export class NothingLeftError extends Error {
+  override name = "NothingLeftError";
+}
+
+/** Errors: NothingLeftError that names the first stage on the way to this one whose inputs all came to nothing, and why. */
+function mustHaveRows(stage: Stage, context: StageContext): void {
+  const value = context.value(stage);
+  if (value.kind !== "rows" || value.count > 0) return;
+  for (const input of stage.inputs) mustHaveRows(input, context);
+  const why = value.reasons().map(({ reason, count }) => `${count} × ${reason}`);
+  const more = why.length > 3 ? `; and ${why.length - 3} more reasons` : "";
+  throw new NothingLeftError(
+    `nothing is left to train on: stage "${stage.name}" (${stage.title}) gave no row. Set aside: ${why.slice(0, 3).join("; ") || "nothing"}${more}`,
+  );
 }
 
 export interface ReportStageOptions<I extends Inputs, Result> extends Described {
@@ -405,7 +423,14 @@ async function onStage(
 
 function storedRows<Out extends Row>({ store }: StageContext, info: StageInfo): StoredRows<Out> {
   const { hash, rows, aside } = info.dataset!;
-  return { kind: "rows", hash, count: rows, aside, rows: () => store.rows<Out>(info.identity) };
+  return {
+    kind: "rows",
+    hash,
+    count: rows,
+    aside,
+    reasons: () => store.setAsideReasons(info.identity),
+    rows: () => store.rows<Out>(info.identity),
+  };
 }
 
 function described({ name, title }: Described, inputs: readonly Stage[]) {

@@ -14,6 +14,8 @@ export interface StoredRows<Row> {
   readonly count: number;
   /** Input rows that could not be used, with their reasons in the store. */
   readonly aside: number;
+  /** Those reasons, the most frequent first. */
+  reasons(): readonly { readonly reason: string; readonly count: number }[];
   rows(): Iterable<Row>;
 }
 

@@ -1,0 +1,101 @@
+import { normalize } from "node:path";
+import type { Constitution, Principle } from "../constitution/index.ts";
+import type { ParsedDocument, Path, Problem } from "../document/index.ts";
+import type { Recipe } from "./recipe.ts";
+
+/** What each by itself may be, but not together. */
+export function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
+  const { supervised, policy, feedback, preferenceModel, prompts, evaluate } = document.value;
+  const problem = (path: Path, expected: string, got?: string) => document.problem(path, { expected, got });
+
+  if (supervised.revisions === 0 && supervised.examples.unchanged === "skip")
+    yield problem(
+      ["supervised", "revisions"],
+      'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
+    );
+  if (supervised.revisions === 0 && supervised.examples.from !== "final")
+    yield problem(
+      ["supervised", "examples", "from"],
+      '"final", or supervised.revisions of at least 1: without revisions there is none to learn',
+    );
+  if (supervised.critique.critiques === "none" && supervised.examples.from === "critique-and-revision")
+    yield problem(
+      ["supervised", "examples", "from"],
+      '"final" or "every-revision", or supervised.critique.critiques other than "none": there are no critiques to learn',
+    );
+
+  const without =
+    "policy beside it, e.g. policy: { algorithm: ppo }: without reinforcement learning nothing is labelled";
+  if (policy === undefined) {
+    if (feedback.audit !== undefined) yield problem(["feedback", "audit"], without, "an audit alone");
+    for (const key of ["pretrain", "human"] as const)
+      if (preferenceModel[key] !== undefined)
+        yield problem(["preferenceModel", key], without, "data for a preference model alone");
+  } else if ("reward" in policy && policy.reward.preference === 0 && policy.reward.constitution === 0)
+    yield problem(
+      ["policy", "reward"],
+      "a weight above 0 for preference or constitution: else every response is worth the same",
+      "0 for both",
+    );
+
+  const { heldOut } = prompts;
+  if (heldOut === undefined && evaluate.neutral !== undefined)
+    yield problem(
+      ["evaluate", "neutral"],
+      "prompts.heldOut beside it: the scorecard, which it is for, is made on held-out prompts",
+      "neutral texts alone",
+    );
+  if (heldOut !== undefined && pathOf(heldOut) === pathOf(prompts.train))
+    yield problem(
+      ["prompts", "heldOut"],
+      "another file than prompts.train: what was trained on says nothing about what is new",
+      `${pathOf(heldOut)} again`,
+    );
+}
+
+/** What a recipe asks of a constitution that this one does not have. */
+export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitution): Generator<Problem> {
+  const { supervised, policy, feedback } = document.value;
+  const { principles } = constitution;
+  const named = `the constitution "${constitution.name}"`;
+  const drawn = (use: Principle["use"]) =>
+    principles.filter(({ weight, use: own }) => weight > 0 && (own === "both" || own === use));
+  const checked = (some: readonly Principle[]) => some.some(({ checks }) => checks.length > 0);
+  const noChecks = `${named}, which has none`;
+  const problem = (path: Path, expected: string, got: string) => document.problem(path, { expected, got });
+
+  const { critique, examples, revisions } = supervised;
+  if (revisions > 0 && drawn("revision").length === 0)
+    yield problem(
+      ["constitution"],
+      'a principle with a weight above 0 and use: "revision" or "both"',
+      `${named}, which has none`,
+    );
+  else if (revisions > 0 && critique.critiques === "checks" && !checked(drawn("revision")))
+    yield problem(["supervised", "critique", "critiques"], "checks in principles for revision", noChecks);
+  if (!checked(principles)) {
+    if (critique.accept === "no-worse-by-checks")
+      yield problem(["supervised", "critique", "accept"], "checks in the constitution", noChecks);
+    if (critique.endWhen === "checks-pass")
+      yield problem(["supervised", "critique", "endWhen"], "checks in the constitution", noChecks);
+    if (examples.keep !== "all")
+      yield problem(["supervised", "examples", "keep"], "checks in the constitution", noChecks);
+  }
+  if (policy === undefined) return;
+  if (drawn("preference").length === 0)
+    yield problem(
+      ["constitution"],
+      'a principle with a weight above 0 and use: "preference" or "both", which labels are asked under',
+      `${named}, which has none`,
+    );
+  if (checked(principles)) return;
+  const { by } = feedback.label.constitutionFirst;
+  if (by === "checks" || by === "both")
+    yield problem(["feedback", "label", "constitutionFirst", "by"], "checks in the constitution", noChecks);
+  if ("reward" in policy && policy.reward.constitution > 0)
+    yield problem(["policy", "reward", "constitution"], "0, or checks in the constitution, which it rewards", noChecks);
+}
+
+function pathOf(reference: Recipe["prompts"]["train"]): string {
+  return normalize(typeof reference === "string" ? reference : reference.path);
+}

@@ -1,0 +1,485 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeTinyModel } from "../../test/tiny-model.ts";
+import { DocumentError } from "../document/index.ts";
+import { openRecipe } from "./open.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "tenet-open-"));
+beforeAll(() => writeTinyModel(join(folder, "model")));
+afterAll(() => rm(folder, { recursive: true }));
+
+const constitution = `name: kind
+version: "1"
+principles:
+  - id: kind
+    text: Be kind.
+    checks:
+      - mustNot: stupid
+  - { id: brief, text: Be brief. }
+`;
+const row = (prompt: string) => `${JSON.stringify({ prompt })}\n`;
+const pair = `${JSON.stringify({ prompt: "Hello", chosen: "Hi.", rejected: "No." })}\n`;
+
+/** The files that stand beside a recipe; a test changes some. */
+const files = {
+  "kind.yaml": constitution,
+  "unchecked.yaml": 'name: plain\nversion: "1"\nprinciples:\n  - { id: kind, text: Be kind. }\n',
+  "prompts.jsonl": row("One") + row("Two"),
+  "new.jsonl": row("Three"),
+  "pairs.jsonl": pair,
+  "texts.yaml": "- The sun is far away.\n",
+};
+type Files = { readonly [name: string]: string | Uint8Array };
+
+const start = "model: ../model\nconstitution: kind.yaml\nprompts: { train: prompts.jsonl }\n";
+const policy = "policy: { algorithm: ppo }\n";
+
+let opened = 0;
+async function messageOf(text: string | Uint8Array, changed: Files = {}): Promise<string> {
+  const own = join(folder, `case-${opened++}`);
+  await mkdir(own);
+  for (const [name, content] of Object.entries({ ...files, ...changed, "recipe.yaml": text })) {
+    await mkdir(dirname(join(own, name)), { recursive: true });
+    await writeFile(join(own, name), content);
+  }
+  const error = await openRecipe(join(own, "recipe.yaml")).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (error === undefined) return "opens";
+  expect(error).toBeInstanceOf(DocumentError);
+  return (error as DocumentError).message.replaceAll(`${own}/`, "").replaceAll(`${own}\\`, "");
+}
+
+/** A name, the recipe, what its message says, and files that are not as above. */
+type Case = readonly [name: string, recipe: string | Uint8Array, says: readonly (string | RegExp)[], files?: Files];
+
+const keys: readonly Case[] = [
+  ["a misspelt key", `${start}sed: 3\n`, ["recipe.yaml:4:1 sed: unknown key; expected", 'Did you mean "seed"?']],
+  [
+    "a misspelt key within",
+    `${start}supervised: { revisons: 2 }\n`,
+    ["recipe.yaml:4:15 supervised.revisons: unknown key", 'Did you mean "revisions"?'],
+  ],
+  [
+    "a key of another part",
+    `${start}supervised: { algorithm: ppo }\n`,
+    ["recipe.yaml:4:15 supervised.algorithm: unknown key"],
+  ],
+  [
+    "two mistakes at once",
+    `${start}sed: 3\nsupervised: { epoch: 2 }\n`,
+    ["recipe.yaml:4:1 sed:", "recipe.yaml:5:15 supervised.epoch: unknown key", 'Did you mean "epochs"?'],
+  ],
+  [
+    "no constitution",
+    "model: ../model\nprompts: { train: prompts.jsonl }\n",
+    ["recipe.yaml:1:1 constitution: expected", "got nothing"],
+  ],
+  [
+    "no prompts to train on",
+    "model: ../model\nconstitution: kind.yaml\nprompts: {}\n",
+    ["recipe.yaml:3:10 prompts.train: expected text or a mapping (key: value), got nothing: the key is required"],
+  ],
+  ["a key twice", `${start}seed: 1\nseed: 2\n`, ['recipe.yaml:5:1: expected each key once, got "seed" a second time']],
+];
+
+const values: readonly Case[] = [
+  ["text for a number", `${start}seed: many\n`, ['recipe.yaml:4:7 seed: expected a whole number, got the text "many"']],
+  ["a fraction for a whole number", `${start}seed: 1.5\n`, ["recipe.yaml:4:7 seed: expected a whole number, got 1.5"]],
+  [
+    "a number out of range",
+    `${start}supervised: { revisions: -1 }\n`,
+    ["recipe.yaml:4:26 supervised.revisions: expected a number at least 0, got -1"],
+  ],
+  [
+    "NaN",
+    `${start}supervised: { learningRate: .nan }\n`,
+    ["recipe.yaml:4:29 supervised.learningRate: expected a number", "got NaN"],
+  ],
+  [
+    "infinity",
+    `${start}supervised: { learningRate: .inf }\n`,
+    ["recipe.yaml:4:29 supervised.learningRate: expected a number", "Infinity"],
+  ],
+  [
+    "a list for a mapping",
+    `${start}supervised: [2]\n`,
+    ["recipe.yaml:4:13 supervised: expected a mapping (key: value), got a list of 1"],
+  ],
+  [
+    "yes for true",
+    `${start}feedback: { label: { swap: yes } }\n`,
+    ['recipe.yaml:4:28 feedback.label.swap: expected true or false, got the text "yes"', 'Did you mean "true"?'],
+  ],
+  [
+    "an unknown choice",
+    `${start}supervised: { critique: { layout: turn } }\n`,
+    ["recipe.yaml:4:35 supervised.critique.layout: expected", 'Did you mean "turns"?'],
+  ],
+  [
+    "an unknown algorithm",
+    `${start}policy: { algorithm: pop }\n`,
+    [
+      'recipe.yaml:4:22 policy.algorithm: expected one of "ppo", "grpo", "rloo", "dpo", "best-of-n"',
+      'Did you mean "ppo"?',
+    ],
+  ],
+  ["no algorithm", `${start}policy: { iterations: 3 }\n`, ["policy.algorithm: expected one of"]],
+  [
+    "a setting of another algorithm",
+    `${start}policy: { algorithm: dpo, iterations: 3 }\n`,
+    ["recipe.yaml:4:27 policy.iterations: unknown key"],
+  ],
+  [
+    "bounds in the wrong order",
+    `${start}feedback: { label: { cot: { clamp: [0.6, 0.4] } } }\n`,
+    ["recipe.yaml:4:36 feedback.label.cot.clamp:", "the lower bound is above the upper one"],
+  ],
+  [
+    "a name that is none for a file",
+    `${start}name: a/b\n`,
+    ["recipe.yaml:4:7 name: expected letters, digits, dots, dashes and underscores", '"a/b"'],
+  ],
+  [
+    "a matrix that does not exist",
+    `${start}supervised: { lora: { targets: [q_prj] } }\n`,
+    ["supervised.lora.targets[0]: expected", 'Did you mean "q_proj"?'],
+  ],
+];
+
+const models: readonly Case[] = [
+  [
+    "a server as the model that is trained",
+    start.replace("../model", "http://localhost:8000/v1"),
+    ["recipe.yaml:1:8 model: expected a local model, since it is trained", "roles.labeller"],
+  ],
+  [
+    "a mapping as the model that is trained",
+    start.replace("../model", "{ endpoint: http://localhost:8000/v1 }"),
+    ["recipe.yaml:1:8 model: expected text, got a mapping"],
+  ],
+  [
+    "a server as a role's local model",
+    `${start}roles: { labeller: http://localhost:8000/v1 }\n`,
+    [
+      "recipe.yaml:4:20 roles.labeller: expected a local model; a server is written as { endpoint: http://localhost:8000/v1",
+    ],
+  ],
+  [
+    "an unknown name",
+    start.replace("../model", "smollm2-135m-instuct"),
+    ["recipe.yaml:1:8 model: expected a name of the catalogue", 'Did you mean "smollm2-135m-instruct"?'],
+  ],
+  [
+    "a folder that is not there",
+    start.replace("../model", "./modle"),
+    ["recipe.yaml:1:8 model: expected", "./modle, which does not exist"],
+  ],
+  [
+    "a misspelt role",
+    `${start}roles: { labeler: ../model }\n`,
+    ["recipe.yaml:4:10 roles.labeler: unknown key", 'Did you mean "labeller"?'],
+  ],
+  [
+    "an address without a protocol",
+    `${start}roles: { labeller: { endpoint: "localhost:8000" } }\n`,
+    ["recipe.yaml:4:32 roles.labeller.endpoint: expected an address such as"],
+  ],
+  [
+    "a password in an address",
+    `${start}roles: { labeller: { endpoint: "http://u:p@localhost/v1" } }\n`,
+    ["roles.labeller.endpoint:", "use apiKeyVariable"],
+  ],
+  [
+    "an adapter that is no folder of one",
+    `${start}roles: { judge: { model: ../model, adapter: sub } }\n`,
+    [
+      "recipe.yaml:4:45 roles.judge.adapter: expected the folder of an adapter in PEFT's format",
+      "holds no adapter_config.json",
+    ],
+    { "sub/notes.txt": "x" },
+  ],
+];
+
+const places: readonly Case[] = [
+  [
+    "a missing file, with the nearest",
+    start.replace("prompts.jsonl", "promts.jsonl"),
+    [
+      "recipe.yaml:3:19 prompts.train: expected the path of a file, relative to the recipe, got promts.jsonl, which does not exist",
+      'Did you mean "prompts.jsonl"?',
+    ],
+  ],
+  [
+    "a folder for a file",
+    start.replace("prompts.jsonl", "."),
+    ["recipe.yaml:3:19 prompts.train: expected the path of a file", "got the folder ."],
+  ],
+  [
+    "a missing constitution",
+    start.replace("kind.yaml", "kinde.yaml"),
+    ["recipe.yaml:2:15 constitution: expected the path of a file", 'Did you mean "kind.yaml"?'],
+  ],
+  [
+    "a missing file within a mapping",
+    `${start}supervised: { helpful: { path: none.jsonl } }\n`,
+    ["recipe.yaml:4:32 supervised.helpful.path: expected the path of a file", "none.jsonl, which does not exist"],
+  ],
+  [
+    "several at once",
+    `${start.replace("prompts.jsonl", "a.jsonl")}evaluate: { neutral: b.yaml }\n`,
+    ["recipe.yaml:3:19 prompts.train:", "recipe.yaml:4:22 evaluate.neutral:"],
+  ],
+];
+
+const contradicting: readonly Case[] = [
+  [
+    "nothing to learn",
+    `${start}supervised: { revisions: 0 }\n`,
+    ["recipe.yaml:4:26 supervised.revisions: expected at least 1", "got 0"],
+  ],
+  [
+    "revisions to learn without any",
+    `${start}supervised: { revisions: 0, examples: { unchanged: keep, from: every-revision } }\n`,
+    ["supervised.examples.from: expected", 'got the text "every-revision"'],
+  ],
+  [
+    "critiques to learn without any",
+    `${start}supervised: { critique: { critiques: none }, examples: { from: critique-and-revision } }\n`,
+    ["supervised.examples.from: expected", "there are no critiques to learn"],
+  ],
+  [
+    "an audit without labels",
+    `${start}feedback: { audit: { path: pairs.jsonl } }\n`,
+    ["recipe.yaml:4:20 feedback.audit: expected policy beside it", "nothing is labelled"],
+  ],
+  [
+    "human pairs without a preference model",
+    `${start}preferenceModel: { human: { path: pairs.jsonl } }\n`,
+    ["recipe.yaml:4:27 preferenceModel.human: expected policy beside it"],
+  ],
+  [
+    "rankings without a preference model",
+    `${start}preferenceModel: { pretrain: pairs.jsonl }\n`,
+    ["recipe.yaml:4:30 preferenceModel.pretrain: expected policy beside it"],
+  ],
+  [
+    "a policy with nothing to reward",
+    `${start}policy: { algorithm: ppo, reward: { preference: 0 } }\n`,
+    ["recipe.yaml:4:35 policy.reward: expected a weight above 0", "got 0 for both"],
+  ],
+  [
+    "a reward of checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}policy: { algorithm: ppo, reward: { constitution: 1 } }\n`,
+    ["recipe.yaml:4:51 policy.reward.constitution: expected 0, or checks", 'the constitution "plain", which has none'],
+  ],
+  [
+    "labels by checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}${policy}feedback: { label: { constitutionFirst: { by: checks } } }\n`,
+    ["feedback.label.constitutionFirst.by: expected checks in the constitution"],
+  ],
+  [
+    "critiques by checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}supervised: { critique: { critiques: checks } }\n`,
+    ["recipe.yaml:4:38 supervised.critique.critiques: expected checks"],
+  ],
+  [
+    "examples by checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}supervised: { examples: { keep: checks-pass } }\n`,
+    ["recipe.yaml:4:33 supervised.examples.keep: expected checks"],
+  ],
+  [
+    "no principle for revisions",
+    start,
+    ["recipe.yaml:2:15 constitution: expected a principle with a weight above 0", 'use: "revision"'],
+    {
+      "kind.yaml": constitution
+        .replaceAll("text: Be", "use: preference, text: Be")
+        .replace("    use: preference, text: Be kind.", "    use: preference\n    text: Be kind."),
+    },
+  ],
+  [
+    "neutral texts without a scorecard",
+    `${start}evaluate: { neutral: texts.yaml }\n`,
+    ["recipe.yaml:4:22 evaluate.neutral: expected prompts.heldOut beside it"],
+  ],
+  [
+    "held-out prompts that are trained on",
+    start.replace("prompts.jsonl", "prompts.jsonl, heldOut: ./prompts.jsonl"),
+    ["recipe.yaml:3:43 prompts.heldOut: expected another file than prompts.train"],
+  ],
+];
+
+const syntax: readonly Case[] = [
+  ["an empty file", "", ["recipe.yaml:1:1: expected a mapping (key: value), got nothing"]],
+  ["text alone", "harmless\n", ["recipe.yaml:1:1: expected a mapping (key: value), got the text"]],
+  ["an open bracket", `${start}roles: { labeller: m\nseed: 1\n`, [/recipe\.yaml:\d+:\d+: expected valid YAML/]],
+  [
+    "a tab for indentation",
+    `${start}supervised:\n\trevisions: 2\n`,
+    ["recipe.yaml:5:1: expected spaces for indentation, got a tab"],
+  ],
+  ["an unknown tag", `${start}seed: !!js/function "x"\n`, [/recipe\.yaml:4:7: expected a plain value/]],
+  [
+    "anchors that multiply",
+    `a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]\n`,
+    ["recipe.yaml: expected aliases that expand to at most 100 values"],
+  ],
+  ["levels without end", `seed: ${"[".repeat(500)}`, ["expected at most 64 levels"]],
+  ["two documents", `${start}---\n${start}`, ['expected one document, got a second one after "---"']],
+  [
+    "another encoding than UTF-8",
+    Uint8Array.from([...Buffer.from(`${start}# caf`), 0xe9, 10]),
+    ["recipe.yaml:4:1: expected UTF-8 text"],
+  ],
+];
+
+const inConstitution: readonly Case[] = [
+  [
+    "a misspelt key",
+    start,
+    ["kind.yaml:3:1 principels: unknown key", 'Did you mean "principles"?'],
+    { "kind.yaml": constitution.replace("principles", "principels") },
+  ],
+  [
+    "an unknown kind of check",
+    start,
+    ["kind.yaml:7:9 principles[0].checks[0].mustNott: unknown key", 'Did you mean "mustNot"?'],
+    { "kind.yaml": constitution.replace("mustNot", "mustNott") },
+  ],
+  [
+    "a bad pattern",
+    start,
+    ["kind.yaml:7:18 principles[0].checks[0].mustNot", "not a pattern", "missing closing"],
+    { "kind.yaml": constitution.replace("stupid", '"(stupid"') },
+  ],
+  [
+    "a pattern that looks behind",
+    start,
+    ["no lookbehind"],
+    { "kind.yaml": constitution.replace("stupid", '"(?<=a)stupid"') },
+  ],
+  [
+    "a version that is a number",
+    start,
+    ["kind.yaml:2:10 version: the version is text; write a number in quotes"],
+    { "kind.yaml": constitution.replace('"1"', "1") },
+  ],
+  [
+    "one id twice",
+    start,
+    ["kind.yaml:8:11 principles[1].id:", "principles[0] has it too"],
+    { "kind.yaml": constitution.replace("id: brief", "id: kind") },
+  ],
+  [
+    "no principles",
+    start,
+    ["kind.yaml:3:13 principles: expected at least 1 item, got an empty list"],
+    { "kind.yaml": 'name: kind\nversion: "1"\nprinciples: []\n' },
+  ],
+  [
+    "weights of 0",
+    start,
+    ["kind.yaml:4:3 principles: expected at least one principle with a weight above 0, got 0 for all"],
+    { "kind.yaml": 'name: kind\nversion: "1"\nprinciples:\n  - { id: a, text: Be kind., weight: 0 }\n' },
+  ],
+];
+
+const inData: readonly Case[] = [
+  [
+    "an empty prompt file",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "prompts.jsonl is empty"],
+    { "prompts.jsonl": "" },
+  ],
+  [
+    "a prompt file of blank lines",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "prompts.jsonl"],
+    { "prompts.jsonl": "\n\n" },
+  ],
+  [
+    "a prompt file whose every row is malformed",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "no usable record among the first 2", "At prompts.jsonl:1: not JSON"],
+    { "prompts.jsonl": "{one\n{two\n" },
+  ],
+  [
+    "rows without a prompt",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "cannot be read as prompts", "prompts.jsonl:1"],
+    { "prompts.jsonl": '{"question": 1}\n{"question": 2}\n' },
+  ],
+  [
+    "one JSON list",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "is one JSON list; expected one object a line"],
+    { "prompts.jsonl": '[{"prompt": "One"}]' },
+  ],
+  [
+    "UTF-16",
+    start,
+    ["recipe.yaml:3:19 prompts.train:", "is written in UTF-16; expected UTF-8"],
+    { "prompts.jsonl": Buffer.from(`\ufeff${row("One")}`, "utf16le") },
+  ],
+  [
+    "prompts where pairs are expected",
+    `${start}${policy}feedback: { audit: { path: prompts.jsonl } }\n`,
+    ["recipe.yaml:5:28 feedback.audit.path:", "cannot be read as preferences"],
+  ],
+  [
+    "an empty file of what is only needed at the end",
+    `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}`,
+    ["recipe.yaml:3:43 prompts.heldOut:", "new.jsonl is empty"],
+    { "new.jsonl": "" },
+  ],
+  [
+    "neutral texts that are no list",
+    `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}evaluate: { neutral: texts.yaml }\n`,
+    ["recipe.yaml:4:22 evaluate.neutral:", "texts.yaml:1:1: expected a list, got a mapping"],
+    { "texts.yaml": "text: The sun\n" },
+  ],
+  [
+    "demonstrations of another kind",
+    `${start}supervised: { demonstrations: shown.yaml }\n`,
+    ["shown.yaml:1:3"],
+    { "shown.yaml": "- 7\n" },
+  ],
+];
+
+test("what the cases change opens as it stands", async () => {
+  expect(await messageOf(start)).toBe("opens");
+  const whole = `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}${policy}feedback: { audit: { path: pairs.jsonl } }\nevaluate: { neutral: texts.yaml }\nroles: { labeller: { endpoint: "http://localhost:8000/v1" } }\n`;
+  expect(await messageOf(whole)).toBe("opens");
+});
+
+describe.each([
+  ["a recipe with keys that are not: ", keys],
+  ["a recipe with values that are not: ", values],
+  ["a recipe whose models are not: ", models],
+  ["a recipe whose files are not: ", places],
+  ["a recipe that contradicts itself: ", contradicting],
+  ["a recipe that is no document: ", syntax],
+  ["a constitution: ", inConstitution],
+  ["a dataset: ", inData],
+] as const)("%s", (_, cases) => {
+  test.each(cases.map((one) => ({ name: one[0], one })))("$name", async ({ one: [, recipe, says, changed] }) => {
+    const message = await messageOf(recipe, changed);
+    for (const part of says) expect(message).toMatch(part);
+  });
+});
+
+test("ids that stand twice are set aside and counted, not refused", async () => {
+  expect(await messageOf(start, { "prompts.jsonl": row("One") + row("One") })).toBe("opens");
+});
+
+test("a file whose name is none for a run gives the run a name all the same", async () => {
+  const own = join(folder, "named");
+  await mkdir(own);
+  for (const [name, content] of Object.entries(files)) await writeFile(join(own, name), content);
+  await writeFile(join(own, "- my récipe (2).yaml"), start);
+  expect((await openRecipe(join(own, "- my récipe (2).yaml"))).name).toBe("my-r-cipe-2-");
+});
