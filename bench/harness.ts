@@ -19,6 +19,8 @@ export interface Bench {
   peers: readonly Contestant[];
   /** Whether our contestants take `--weights FORMAT`. */
   weights?: true;
+  /** Contestants do the same at different sizes: rates are compared, and how much was done is not. */
+  sizes?: true;
   /** What all contestants are given, as JSON: made before they start. */
   prepare?: () => Promise<object>;
 }
@@ -131,6 +133,7 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
 
 /** A contestant that produced fewer tokens, or was given others, would win for nothing. */
 function checkSameWork(bench: Bench, ours: Round, theirs: Round): void {
+  if (bench.sizes) return;
   for (const [key, unit] of [
     ["work", "units of work"],
     ["prompt_tokens", "tokens of prompts"],

@@ -2,6 +2,7 @@ import type { Bench } from "../harness.ts";
 import { checkpointing } from "./checkpointing.ts";
 import { decode, decodeOne } from "./decode.ts";
 import { gemm } from "./gemm.ts";
+import { growth } from "./growth.ts";
 import { revise } from "./revise.ts";
 import { score } from "./score.ts";
 import { sftEpoch } from "./sft-epoch.ts";
@@ -18,5 +19,6 @@ export const benches: readonly Bench[] = [
   score,
   sftEpoch,
   store,
+  growth,
   gemm,
 ];
