@@ -11,7 +11,7 @@ import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipe
 import { RunProcess } from "../../test/pipeline/process.ts";
 import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
-import { GateError } from "./stages.ts";
+import { GateError, NothingLeftError } from "./stages.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -148,6 +148,21 @@ test("a labeller that the audit refuses ends the run before a label is made; ove
   reading(store, (reader) => {
     const { labelHealth } = reader.stage(id, "scorecard")!.output as Scorecard;
     expect(labelHealth?.[0]?.gate).toMatchObject({ passed: false, overridden: true });
+  });
+});
+
+test("a run with nothing left to learn stops before it trains, and says at which stage everything was set aside", async () => {
+  const text = supervisedRecipe.replace("revision: { maxTokens: 16 }, whenCut: trim", "revision: { maxTokens: 1 }");
+  const recipe = await writeRecipe(join(folder, "nothing"), { recipe: text });
+  const store = join(folder, "nothing", "store");
+  const { id, error } = await run(recipe, store);
+  expect(error).toBeInstanceOf(NothingLeftError);
+  expect((error as Error).message).toMatch(
+    /nothing is left to train on: stage "examples" .* gave no row\. Set aside: \d+ × no revision was accepted$/,
+  );
+  reading(store, (reader) => {
+    expect(reader.run(id).status).toBe("failed");
+    expect(reader.stage(id, "supervised")).toBeUndefined();
   });
 });
 
