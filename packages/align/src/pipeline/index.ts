@@ -1,10 +1,10 @@
-export { diffRuns, type RunDiff } from "./diff-runs.ts";
 export {
   type OpenCheckpoints,
   openCheckpoints,
   type StoredCheckpoint,
   storedCheckpoints,
 } from "./checkpoints.ts";
+export { diffRuns, type RunDiff } from "./diff-runs.ts";
 export {
   estimateRun,
   type RoleEstimate,
@@ -18,4 +18,4 @@ export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
-export { GateError } from "./stages.ts";
+export { GateError, NothingLeftError } from "./stages.ts";
