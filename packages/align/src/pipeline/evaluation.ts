@@ -69,8 +69,9 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit, preferenceModel } = parts;
-  const { sampling, samples, neutral, divergence } = recipe.evaluate;
+  const { checkpoints, heldOut, chains, audit } = parts;
+  const { sampling, samples, neutral, divergence, proxy } = recipe.evaluate;
+  const preferenceModel = proxy ? parts.preferenceModel : undefined;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
   const looked = checkpoints.map(({ id, label, model }): Looked => {

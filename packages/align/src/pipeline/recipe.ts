@@ -108,6 +108,7 @@ const evaluateSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
+  proxy: z.boolean().default(true).describe("Let the preference model score the replies too, where there is one."),
 });
 
 /** A constitution's file, or the files of the CAI paper's supplementary material. */
