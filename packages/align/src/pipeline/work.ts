@@ -145,6 +145,7 @@ async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts:
     asked: [asked("generator", recipe.model, prompts.rows * samples, pairPrompt, sampling.maxTokens)],
   });
   work.set("labels", { rows: pairs.rows, asked: labelRequests(open, pairs, role) });
+  work.set("human labels", { rows: pairs.rows });
 
   // Of a pair, training reads the prompt behind both replies.
   let trained = { rows: pairs.rows, tokens: pairs.tokens + prompts.tokens };

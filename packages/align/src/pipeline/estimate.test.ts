@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
+import { openRecipe } from "./open.ts";
+import { sequential } from "./sequential.ts";
+import { inOrder } from "./stages.ts";
+
+const home = mkdtempSync(join(tmpdir(), "tenet-estimate-"));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+let folders = 0;
+
+async function opened(recipe: string) {
+  const folder = join(home, String(folders++));
+  const file = await writeRecipe(folder, { recipe });
+  const labelled = Array.from({ length: 5 }, (_, i) => ({ prompt: `Known ${i}?`, chosen: "Yes.", rejected: "No." }));
+  writeFileSync(join(folder, "labelled.jsonl"), labelled.map((row) => JSON.stringify(row)).join("\n"));
+  return openRecipe(file);
+}
+
+const stageOf = ({ stages }: RunEstimate, name: string) => stages.find(({ stage }) => stage === name)!;
+
+describe("estimates", () => {
+  const everything = reinforcedRecipe
+    .replace("ratio: 0.5", "ratio: 0.5, replies: model")
+    .replace(
+      "preferenceModel:\n",
+      "preferenceModel:\n  human: { path: labelled.jsonl, ratio: 0.25 }\n  pretrain: labelled.jsonl\n",
+    );
+
+  it("know every stage that a recipe leads to, and no other", async () => {
+    const open = await opened(everything);
+    const { targets } = sequential({ ...open, options: {} });
+    const names = inOrder(targets).map(({ name }) => name);
+    const models = ["model", ...Object.keys(open.recipe.roles)];
+    const { stages } = await estimateRun(open);
+    expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !models.includes(name)));
+    expect(names).toEqual(expect.arrayContaining(["rankings", "human pairs", "helpful replies", "audit labels"]));
+  });
+
+  it("count rows, requests and the longest replies", async () => {
+    const estimate = await estimateRun(await opened(supervisedRecipe));
+    // 12 prompts, two rounds, 16 tokens each; 6 helpful rows at half of the examples.
+    expect(stageOf(estimate, "responses")).toMatchObject({ rows: 12, roles: [{ completionTokens: 12 * 16 }] });
+    const [critic, reviser] = stageOf(estimate, "chains").roles;
+    expect(critic).toMatchObject({ role: "critic", completionTokens: 12 * 2 * 16 });
+    expect(reviser).toMatchObject({ role: "reviser", completionTokens: 12 * 2 * 16 });
+    expect(reviser!.promptTokens).toBeGreaterThan(critic!.promptTokens);
+    expect(stageOf(estimate, "mixture").rows).toBe(18);
+    expect(stageOf(estimate, "answers of sl")).toMatchObject({ rows: 3, roles: [{ completionTokens: 3 * 16 }] });
+    expect(stageOf(estimate, "answers of sl under base").roles[0]).toMatchObject({ completionTokens: 0 });
+    expect(estimate.left).toMatchObject({ seconds: 0, untimed: expect.arrayContaining(["responses", "supervised"]) });
+    expect(estimate.left).not.toHaveProperty("dollars");
+  });
+
+  it("follow the settings", async () => {
+    const base = await estimateRun(await opened(supervisedRecipe));
+    const more = await estimateRun(
+      await opened(
+        supervisedRecipe
+          .replace("epochs: 2", "epochs: 4")
+          .replace("critique: { critique:", "critique: { critiques: none, candidates: 3, critique:"),
+      ),
+    );
+    const trained = (estimate: RunEstimate) => stageOf(estimate, "supervised").trainingTokens!;
+    expect(trained(more) / trained(base)).toBeCloseTo(2, 3);
+    expect(stageOf(more, "chains").roles).toMatchObject([{ role: "reviser", completionTokens: 12 * 2 * 3 * 16 }]);
+    const swapped = await estimateRun(await opened(everything));
+    const once = await estimateRun(await opened(everything.replace("swap: true", "swap: false")));
+    const asked = (estimate: RunEstimate) => stageOf(estimate, "labels").roles[0]!.promptTokens;
+    expect(asked(swapped) / asked(once)).toBeCloseTo(2, 2);
+    // Four iterations of four replies of 8 tokens, sampled once and gone through twice.
+    expect(stageOf(swapped, "policy").trainingTokens).toBe(4 * 4 * 8 * 3);
+  });
+
+  it("come with the recipe, defaults filled in and paths as they were written", async () => {
+    const text = resolvedRecipe(await opened(supervisedRecipe));
+    expect(text).toContain("constitution: constitution.yaml");
+    expect(text).toMatch(/schedule: constant/);
+    expect(text).not.toContain(home);
+  });
+});
