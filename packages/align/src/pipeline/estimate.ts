@@ -62,7 +62,8 @@ export interface RunEstimate {
 export async function estimateRun(open: OpenRecipe, { store }: { readonly store?: Store } = {}): Promise<RunEstimate> {
   const work = await workOf(open);
   const run = runId(runSpec(open));
-  const begun = store?.runs().some(({ id }) => id === run) ?? false;
+  const info = store?.runs().find(({ id }) => id === run);
+  const begun = info !== undefined;
   const rates = store ? await ratesOf(store) : new Map<string, Rate>();
   const there = new Map(begun ? store!.stages(run).map((stage) => [stage.name, stage]) : []);
   const { targets } = sequential({ ...open, options: {} });
@@ -70,7 +71,9 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
     const todo = work.get(name);
     if (!todo) return [];
     const known = there.get(name);
-    const state = known?.status === "done" ? "done" : known && known.items > 0 ? "begun" : "open";
+    // Stages that had nothing to do leave no trace in a run that is done.
+    const done = info?.status === "done" || known?.status === "done";
+    const state = done ? "done" : known && known.items > 0 ? "begun" : "open";
     return [{ stage: name, title, state, ...estimated(name, todo, open.recipe, rates) }];
   });
   const left = stages.filter(({ state }) => state !== "done");
