@@ -141,7 +141,7 @@ test("a labeller that the audit refuses ends the run before a label is made; ove
     known,
   });
   const { id, events } = await runWhole(overridden, store);
-  expect(stagesThat("reused", events)).toEqual(expect.arrayContaining(["supervised", "audit labels"]));
+  expect(stagesThat("reused", events)).toEqual(expect.arrayContaining(["known", "audit labels"]));
   expect(events).toContainEqual(
     expect.objectContaining({ type: "message", level: "warning", message: expect.stringContaining("overrides it") }),
   );
