@@ -54,17 +54,18 @@ export function labelsStage(
 ): Stage<StoredRows<PreferenceRow>> {
   const { name, title, pairs, labeller, critic, behind } = part;
   const options = { ...feedback.label, constitution, seed };
+  const criticised = options.constitutionFirst.by === "critic" || options.constitutionFirst.by === "both";
   return itemStage<PairRow, PreferenceRow>({
     name,
     title,
     kind: "label",
     version: 1,
     over: pairs,
-    models: { labeller, critic },
+    models: { labeller, ...(criticised && { critic }) },
     ...(behind && { behind: [behind] }),
     dependsOn: (row) => labelDependsOn(row, options),
     run: (rows, models, call) =>
-      labelPairs(rows, { ...options, labeller: models.labeller!, critic: models.critic! }, call),
+      labelPairs(rows, { ...options, labeller: models.labeller!, critic: models.critic }, call),
   });
 }
 

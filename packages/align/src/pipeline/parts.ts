@@ -143,10 +143,13 @@ export function chainsStage(
     kind: "critique-revision",
     version: 1,
     over: responses,
-    models: { critic, reviser },
+    // Who is not asked does not count: another critic redoes nothing where the checks write the critiques.
+    models: { ...(options.critiques === "model" && { critic }), reviser },
     dependsOn: (row) => critiqueDependsOn(row, options),
-    run: (rows, models, call) =>
-      critiqueAndRevise(rows, { ...options, critic: models.critic!, reviser: models.reviser! }, call),
+    run: (rows, models, call) => {
+      const speakers = { critic: models.critic ?? models.reviser!, reviser: models.reviser! };
+      return critiqueAndRevise(rows, { ...options, ...speakers }, call);
+    },
   });
 }
 

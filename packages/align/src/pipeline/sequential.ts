@@ -80,7 +80,9 @@ export function sequential(context: PartContext): Arrangement {
             ...(rl && { preferenceModel: rl.preferenceModel }),
           }),
         ];
-  return { checkpoints, targets: [...checkpoints.map(({ model }) => model), ...scorecard] };
+  // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
+  const gates = rl?.audit ? [rl.audit] : [];
+  return { checkpoints, targets: [...gates, ...checkpoints.map(({ model }) => model), ...scorecard] };
 }
 
 /** RLAIF from the supervised model: pairs of its replies, labels, the preference model, and the policy. */

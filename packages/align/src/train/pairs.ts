@@ -47,7 +47,7 @@ export function preparePairs(
       aside.push({ id: row.id, reason });
       return [];
     };
-    const source = row.origin.source ?? row.label;
+    const source = sourceOf(row);
     const factor = settings.sourceWeights[source] ?? settings.sourceWeights[row.label] ?? 1;
     const weight = row.weight * factor;
     if (weight === 0) return reject("its weight is 0");
@@ -72,6 +72,11 @@ export function digestOf(pairs: readonly Pair[]): string {
   for (const { item, p, target, weight } of pairs)
     digest.update(JSON.stringify([item.sequences.map(({ tokens }) => tokens), p, target, weight]));
   return digest.digest("hex");
+}
+
+/** The file or dataset that a pair comes from, without its place there; else the kind of its label. */
+function sourceOf({ origin, label }: PreferenceRow): string {
+  return origin.source?.replace(/:\d+$|#[\d,]+$/, "") ?? label;
 }
 
 /** How a preference model does on held-out pairs. */

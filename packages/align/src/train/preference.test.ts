@@ -176,9 +176,9 @@ describe("trainPreference", () => {
   it("weighs pairs and sources, and reports by source", async () => {
     const human = letterPairs("Pick")
       .slice(0, 16)
-      .map((row) => ({ ...row, p: 1, origin: { source: "human", parents: [] }, label: "human" as const }));
+      .map((row, i) => ({ ...row, p: 1, origin: { source: `human:${i + 1}`, parents: [] }, label: "human" as const }));
     // The same pairs with the opposite label, which weigh nothing to speak of.
-    const wrong = human.map((row) => ({ ...row, p: 0, origin: { source: "wrong", parents: [] } }));
+    const wrong = human.map((row, i) => ({ ...row, p: 0, origin: { source: `wrong#${i},${i + 1}`, parents: [] } }));
     const rows = [...human, ...wrong];
     const settings = { ...quick, epochs: 8, sourceWeights: { wrong: 1e-3 } };
     const { result } = await train({ rows, validation: rows, settings, folder: join(folder, "sources") });

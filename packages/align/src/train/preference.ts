@@ -32,7 +32,7 @@ export const preferenceSettingsSchema = z
       .record(z.string(), z.number().min(0))
       .default({})
       .describe(
-        "Factors of pairs' weights by source, or by kind of label (ai, human, ranking, check); 1 where none is given.",
+        "Factors of pairs' weights by source (a file's name), or by kind of label (ai, human, ranking, check); 1 where none is given.",
       ),
     pretraining: z
       .strictObject({
