@@ -69,7 +69,9 @@ export class Actor {
     signal?.throwIfAborted();
     const items = samples.map((sample) => sampleItem(sample));
     const policy = await this.#scoring.run(items);
-    const reference = await this.#scoring.run(items, this.#reference);
+    // At the start they are one: what the reference would say is known to the last bit.
+    const moved = this.trainer.step > 0;
+    const reference = moved ? await this.#scoring.run(items, this.#reference) : policy;
     signal?.throwIfAborted();
     const rewarded = await reward.score(samples.map(rewardRequest), { signal });
     const [logprobs, referenceLogprobs] = [policy, reference].map((found) => found.logprobs!.map(([only]) => only!));
