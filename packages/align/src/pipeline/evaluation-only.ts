@@ -15,5 +15,7 @@ export function evaluationOnly(context: PartContext, adapters: Readonly<Record<s
     }),
   ];
   const prompts = fileStage("held-out", "held-out prompts", heldOut, "prompts");
-  return { checkpoints, targets: [scorecardStage(context, { checkpoints, heldOut: prompts })] };
+  const { judge } = recipe.roles;
+  const judged = judge === undefined ? {} : { judge: roleStage("judge", judge, options) };
+  return { checkpoints, targets: [scorecardStage(context, { checkpoints, heldOut: prompts, ...judged })] };
 }

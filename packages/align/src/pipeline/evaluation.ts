@@ -1,10 +1,15 @@
 import { hashOf } from "@tenet/runs";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
-import { type ChainRow, type Origin, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
+import { type ChainRow, type Origin, type PairRow, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
 import { readDocument } from "../document/index.ts";
 import {
   assembleScorecard,
   type CheckpointEvidence,
+  type Comparison,
+  choiceJudge,
+  comparePairs,
+  judgeQuestion,
+  pairResponses,
   type SampleLogprobs,
   type Scorecard,
   scoreResponses,
@@ -64,12 +69,14 @@ export interface ScorecardParts {
   readonly chains?: Stage<StoredRows<ChainRow>>;
   readonly audit?: Stage<Report<AuditReport>>;
   readonly preferenceModel?: Stage<ModelValue>;
+  /** Compares the checkpoints' replies, each with those of every checkpoint before it. */
+  readonly judge?: Stage<ModelValue>;
 }
 
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit } = parts;
+  const { checkpoints, heldOut, chains, audit, judge } = parts;
   const { sampling, samples, neutral, divergence, proxy } = recipe.evaluate;
   const preferenceModel = proxy ? parts.preferenceModel : undefined;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
@@ -95,7 +102,12 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         : {}),
     };
   });
+  const answers = checkpoints.map(({ id }, i) => ({ id, responses: looked[i]!.responses }));
+  const comparisons = judge
+    ? answers.flatMap((later, i) => answers.slice(0, i).map((earlier) => comparisonStage(later, earlier, judge)))
+    : [];
   const inputs: Record<string, Stage> = {
+    ...Object.fromEntries(comparisons.map((stage) => [stage.name, stage])),
     ...(chains && { chains }),
     ...(audit && { audit }),
     ...(preferenceModel && { preferenceModel }),
@@ -146,6 +158,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         seed: recipe.seed,
         checkpoints: evidence,
         proxyName: "preference model",
+        ...(judge ? { comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]) } : {}),
         ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
@@ -204,6 +217,39 @@ function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof as
       ...(kind === "label" ? { labels: rows } : {}),
     };
   });
+}
+
+/** Who answered better, prompt by prompt. METHODS §7. */
+function comparisonStage(a: Answers, b: Answers, judge: Stage<ModelValue>): Stage<StoredRows<Comparison>> {
+  const sides = [a.responses, b.responses];
+  const pairs = rowsStage<PairRow>({
+    name: `answers of ${a.id} and ${b.id}`,
+    title: "replies side by side",
+    kind: "pair-responses",
+    version: 1,
+    inputs: sides,
+    settings: () => null,
+    *make(stage) {
+      const [ours, theirs] = sides.map((side) => [...stage.value(side).rows()]);
+      for (const row of pairResponses(ours!, theirs!)) yield { row };
+    },
+  });
+  return itemStage<PairRow, Comparison>({
+    name: `${a.id} against ${b.id}`,
+    title: "which reply is better",
+    kind: "compare",
+    version: 1,
+    over: pairs,
+    models: { judge },
+    dependsOn: () => ({ question: judgeQuestion, a: a.id, b: b.id }),
+    run: (rows, models, call) => comparePairs(rows, { judge: choiceJudge(models.judge!), a: a.id, b: b.id }, call),
+  });
+}
+
+interface Answers {
+  /** Of the checkpoint. */
+  readonly id: string;
+  readonly responses: Stage<StoredRows<ResponseRow>>;
 }
 
 function textScoresStage(

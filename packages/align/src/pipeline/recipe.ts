@@ -146,7 +146,9 @@ export const recipeSchema = z.strictObject({
       critic: roleOf("Writes critiques, and looks for violations where labels want the constitution first"),
       reviser: roleOf("Writes revisions"),
       labeller: roleOf("Says which response is better"),
-      judge: roleOf("Compares checkpoints for the scorecard"),
+      judge: roleSchema
+        .optional()
+        .describe("Compares the checkpoints' replies for the scorecard's win rates; without one nobody does."),
     })
     .prefault({})
     .describe("Who does what."),

@@ -76,3 +76,19 @@ test("a second run over the same store reuses every stage and asks no model anyt
   for (const status of ["started", "continued", "done"]) expect(stagesThat(status, events)).toEqual([]);
   expect(callsOf(store, id)).toEqual(before);
 });
+
+test("a judge compares every two checkpoints, and nothing else is done again", async () => {
+  const judged = await writeRecipe(join(folder, "judged"), {
+    recipe: `${reinforcedRecipe}roles: { judge: ./model }\n`,
+  });
+  const { id, events } = await runWhole(judged, store);
+  const compared = ["sl and base", "rl and base", "rl and sl"].map((pair) => `answers of ${pair}`);
+  const against = ["sl against base", "rl against base", "rl against sl"];
+  expect(stagesThat("done", events).sort()).toEqual([...compared, ...against, "scorecard"].sort());
+  reading(store, (reader) => {
+    const { rows } = reader.stage(id, "scorecard")!.output as Scorecard;
+    const rates = rows.filter(({ metric }) => metric === "win-rate");
+    expect(rates.map(({ checkpoint }) => checkpoint)).toEqual(["sl", "rl"]);
+    for (const { value, n } of rates) expect(n > 0 && value! >= 0 && value! <= 1).toBe(true);
+  });
+});

@@ -76,6 +76,7 @@ export function sequential(context: PartContext): Arrangement {
             checkpoints,
             chains,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
+            ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
             ...(rl?.audit && { audit: rl.audit }),
             ...(rl && { preferenceModel: rl.preferenceModel }),
           }),

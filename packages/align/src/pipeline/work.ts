@@ -2,6 +2,7 @@ import { z } from "zod";
 import { openDataset, type PromptRow } from "../data/index.ts";
 import type { Message } from "../data/messages.ts";
 import { readDocument } from "../document/index.ts";
+import { judgeQuestion } from "../evaluate/index.ts";
 import type { OpenRecipe } from "./open.ts";
 import type { DatasetReference, Recipe, RoleReference } from "./recipe.ts";
 
@@ -225,7 +226,8 @@ async function addEvaluation(
   const texts = neutral === undefined ? undefined : await readTexts(neutral);
   if (texts) work.set("neutral texts", { rows: texts.rows });
   const replies = heldOut.rows * samples;
-  for (const id of ["base", "sl", ...(recipe.policy === undefined ? [] : ["rl"])]) {
+  const ids = ["base", "sl", ...(recipe.policy === undefined ? [] : ["rl"])];
+  for (const id of ids) {
     work.set(`answers of ${id}`, {
       rows: replies,
       asked: [asked("generator", model, replies, heldOut.tokens, sampling.maxTokens)],
@@ -239,6 +241,17 @@ async function addEvaluation(
           asked: [asked("scored", model, replies, heldOut.tokens + sampling.maxTokens, 0)],
         });
   }
+  const { judge } = recipe.roles;
+  if (judge !== undefined)
+    for (const [i, later] of ids.entries())
+      for (const earlier of ids.slice(0, i)) {
+        const pair = heldOut.tokens + 2 * sampling.maxTokens;
+        work.set(`answers of ${later} and ${earlier}`, { rows: replies });
+        work.set(`${later} against ${earlier}`, {
+          rows: replies,
+          asked: [asked("judge", judge, 2 * replies, pair + size(judgeQuestion), 0)],
+        });
+      }
   work.set("scorecard", { rows: 0 });
 }
 
