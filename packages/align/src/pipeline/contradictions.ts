@@ -5,7 +5,7 @@ import type { Recipe } from "./recipe.ts";
 
 /** What each by itself may be, but not together. */
 export function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
-  const { supervised, policy, feedback, preferenceModel, prompts, evaluate } = document.value;
+  const { supervised, policy, feedback, preferenceModel, prompts, roles, evaluate } = document.value;
   const problem = (path: Path, expected: string, got?: string) => document.problem(path, { expected, got });
 
   if (supervised.revisions === 0 && supervised.examples.unchanged === "skip")
@@ -38,7 +38,20 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
       "0 for both",
     );
 
+  if (policy !== undefined && supervised.weights === "all")
+    yield problem(
+      ["supervised", "weights"],
+      '"lora" beside a policy: policy, reference, preference model and value network are adapters of one base',
+      '"all"',
+    );
+
   const { heldOut } = prompts;
+  if (heldOut === undefined && roles.judge !== undefined)
+    yield problem(
+      ["roles", "judge"],
+      "prompts.heldOut beside it: the judge compares replies to held-out prompts",
+      "a judge alone",
+    );
   if (heldOut === undefined && evaluate.neutral !== undefined)
     yield problem(
       ["evaluate", "neutral"],

@@ -267,6 +267,16 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:4:30 preferenceModel.pretrain: expected policy beside it"],
   ],
   [
+    "adapters on weights that were trained",
+    `${start}supervised: { weights: all }\npolicy: { algorithm: ppo }\n`,
+    ['recipe.yaml:4:24 supervised.weights: expected "lora" beside a policy'],
+  ],
+  [
+    "a judge of nothing",
+    `${start}roles: { judge: smollm2-135m-instruct }\n`,
+    ["recipe.yaml:4:17 roles.judge: expected prompts.heldOut beside it"],
+  ],
+  [
     "a policy with nothing to reward",
     `${start}policy: { algorithm: ppo, reward: { preference: 0 } }\n`,
     ["recipe.yaml:4:35 policy.reward: expected a weight above 0", "got 0 for both"],
