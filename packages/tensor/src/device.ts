@@ -21,17 +21,15 @@ export interface DeviceReport {
 /** Version of the ONNX Runtime that runs the graphs. */
 export const runtimeVersion: string = ort.env.versions.node ?? ort.env.versions.common;
 
-/** Devices in the order "auto" prefers them. CoreML is never chosen by itself: it runs few of a training graph's ops. */
-const preference: readonly DeviceName[] = ["cuda", "dml", "webgpu", "cpu"];
+/** Devices in the order "auto" prefers them to the CPU. CoreML is never chosen by itself: it runs few of a training graph's ops. */
+const preference: readonly DeviceName[] = ["cuda", "dml", "webgpu"];
 const all: readonly DeviceName[] = ["cpu", "webgpu", "cuda", "coreml", "dml"];
 
 const probes = new Map<DeviceName, Promise<DeviceReport>>();
 
 /** Tries every device once with a tiny graph and says which work on this machine. */
 export async function listDevices(): Promise<DeviceReport[]> {
-  const reports: DeviceReport[] = [];
-  for (const device of all) reports.push(await probe(device));
-  return reports;
+  return Promise.all(all.map(probe));
 }
 
 /** The device to run on. @throws DeviceError when one asked for by name does not work here */
@@ -44,8 +42,8 @@ export async function resolveDevice(wanted: DeviceName | "auto"): Promise<Device
     if (!report.usable) throw new DeviceError(`device "${wanted}" cannot be used here: ${report.reason}`);
     return wanted;
   }
-  for (const device of preference) if ((await probe(device)).usable) return device;
-  return "cpu";
+  const reports = await Promise.all(preference.map(probe));
+  return reports.find(({ usable }) => usable)?.device ?? "cpu";
 }
 
 function probe(device: DeviceName): Promise<DeviceReport> {
