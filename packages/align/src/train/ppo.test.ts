@@ -1,10 +1,7 @@
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import {
   adapterShapes,
   initialiseAdapter,
@@ -17,6 +14,7 @@ import {
 import { ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTalkingModel } from "../../test/talking-model.ts";
+import { trainingChild } from "../../test/training-child.ts";
 import type { PromptRow } from "../data/index.ts";
 import { type RewardRequest, rewardOf } from "../reward/index.ts";
 import { CheckpointMismatchError } from "./checkpoint.ts";
@@ -170,24 +168,9 @@ async function hashOf(path: string): Promise<string> {
     .digest("hex");
 }
 
-/** Runs the training in a process of its own; killed some milliseconds after some lines, or to the end: then its result. */
-async function child(into: string, kill?: { lines: number; delay: number }): Promise<PolicyResult | undefined> {
-  const script = fileURLToPath(new URL("../../test/ppo-child.ts", import.meta.url));
-  const started = spawn(process.execPath, ["--conditions=source", "--import", "tsx", script, folder, into], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const ended = new Promise<NodeJS.Signals | null>((resolve) => started.once("close", (_, signal) => resolve(signal)));
-  let last = "";
-  let lines = 0;
-  for await (const line of createInterface({ input: started.stdout })) {
-    last = line;
-    if (++lines === kill?.lines) setTimeout(() => started.kill("SIGKILL"), kill.delay);
-  }
-  const signal = await ended;
-  if (!kill) return JSON.parse(last) as PolicyResult;
-  expect(signal).toBe("SIGKILL");
-  return undefined;
-}
+/** The training in a process of its own, killed or to the end. */
+const child = (into: string, kill?: { lines: number; delay: number }) =>
+  trainingChild<PolicyResult>("ppo-child.ts", [folder, into], kill);
 
 describe("rollouts", () => {
   it("are a function of seed, iteration, prompt and sample, whatever else is in the batch", async () => {

@@ -1,13 +1,11 @@
-import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { type LocalModel, loadAdapter, loraShapes, openLocalModel, saveAdapter } from "@tenet/lm";
 import { ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unitNoise, writeTinyModel } from "../../test/tiny-model.ts";
+import { trainingChild } from "../../test/training-child.ts";
 import { type ExampleRow, rowId } from "../data/index.ts";
 import { CheckpointMismatchError } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
@@ -231,24 +229,9 @@ describe("trainSft", () => {
   });
 });
 
-/** Runs the training in a process of its own; killed some milliseconds after some lines, or to the end: then its result. */
-async function child(into: string, kill?: { lines: number; delay: number }): Promise<SftResult | undefined> {
-  const script = fileURLToPath(new URL("../../test/sft-child.ts", import.meta.url));
-  const started = spawn(process.execPath, ["--conditions=source", "--import", "tsx", script, base, into], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const ended = new Promise<NodeJS.Signals | null>((resolve) => started.once("close", (_, signal) => resolve(signal)));
-  let last = "";
-  let lines = 0;
-  for await (const line of createInterface({ input: started.stdout })) {
-    last = line;
-    if (++lines === kill?.lines) setTimeout(() => started.kill("SIGKILL"), kill.delay);
-  }
-  const signal = await ended;
-  if (!kill) return JSON.parse(last) as SftResult;
-  expect(signal).toBe("SIGKILL");
-  return undefined;
-}
+/** The training in a process of its own, killed or to the end. */
+const child = (into: string, kill?: { lines: number; delay: number }) =>
+  trainingChild<SftResult>("sft-child.ts", [base, into], kill);
 
 describe("encodeReply", () => {
   it("starts exactly as generation does, and ends the turn", () => {
