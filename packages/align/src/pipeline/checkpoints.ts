@@ -1,13 +1,7 @@
-import {
-  adapterFactors,
-  type LanguageModel,
-  type LocalModel,
-  type LocalOptions,
-  loadAdapter,
-  openLocalModel,
-} from "@tenet/lm";
+import type { LanguageModel } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
 import { z } from "zod";
+import { ModelPool, type SpeakerOptions } from "./models.ts";
 import type { LocalSource } from "./values.ts";
 
 /** What a model on its way is called, and the stage that makes it; the model that all begins with is made by none. */
@@ -72,20 +66,13 @@ export interface OpenCheckpoints {
  */
 export async function openCheckpoints(
   checkpoints: readonly StoredCheckpoint[],
-  options: Omit<LocalOptions, "adapter"> = {},
+  options: SpeakerOptions = {},
 ): Promise<OpenCheckpoints> {
-  const bases = new Map<string, LocalModel>();
-  const close = async () => {
-    for (const base of bases.values()) await base.close();
-  };
+  const pool = new ModelPool(options);
+  const close = () => pool.close();
   try {
     const models: LanguageModel[] = [];
-    for (const { id, source } of checkpoints) {
-      const base = bases.get(source.reference) ?? (await openLocalModel(source.reference, options));
-      bases.set(source.reference, base);
-      const adapter = source.adapter === undefined ? undefined : await loadAdapter(source.adapter, base.config);
-      models.push(await base.withAdapter(adapter && { id, ...adapterFactors(adapter) }));
-    }
+    for (const { id, source } of checkpoints) models.push(await pool.speaker({ kind: "model", hash: id, source }));
     return { models, close };
   } catch (error) {
     await close();

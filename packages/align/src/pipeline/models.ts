@@ -19,16 +19,19 @@ export interface PoolOptions
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
+/** With what changes a model's words too, which a run must not: its results are known by the model's files. */
+export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter">;
+
 /**
  * The models of a run: every base is in memory once, under as many adapters as stages ask for; every endpoint has one
  * client, whose limits and budget hold for the run.
  */
 export class ModelPool {
-  readonly #options: PoolOptions;
+  readonly #options: SpeakerOptions;
   readonly #bases = new Map<string, Promise<LocalModel>>();
   readonly #endpoints = new Map<string, LanguageModel>();
 
-  constructor(options: PoolOptions = {}) {
+  constructor(options: SpeakerOptions = {}) {
     this.#options = options;
   }
 
@@ -40,12 +43,6 @@ export class ModelPool {
       this.#bases.set(reference, base);
     }
     return base;
-  }
-
-  /** The local model that a stage trains on top of. */
-  async trainable(model: ModelValue): Promise<LocalModel> {
-    if (model.source.type === "local") return this.base(model.source.reference);
-    throw new TypeError("a model behind an endpoint cannot be trained: give a local one");
   }
 
   /**
