@@ -17,6 +17,14 @@ export interface FirstVerdict {
 /** A type, not an interface: it is JSON in `explanation`. */
 type Found = { principle: string; by: "checks" | "critic"; severity: number; why: string };
 
+/** Who looks for violations first. */
+export function lookers({ by }: LabelSettings["constitutionFirst"]): {
+  readonly checks: boolean;
+  readonly critic: boolean;
+} {
+  return { checks: by === "checks" || by === "both", critic: by === "critic" || by === "both" };
+}
+
 interface Pair {
   readonly row: PairRow;
   readonly principles: readonly Principle[];
@@ -32,7 +40,7 @@ export async function firstVerdicts<P extends Pair>(
   {
     constitution,
     critic,
-    settings: { by, severeFrom },
+    settings,
     call,
   }: {
     readonly constitution: Constitution;
@@ -41,23 +49,25 @@ export async function firstVerdicts<P extends Pair>(
     readonly call: StageCall;
   },
 ): Promise<Map<P, FirstVerdict>> {
-  if (by === "off") return new Map();
+  const { checks, critic: asked } = lookers(settings);
+  if (!checks && !asked) return new Map();
   const found = new Map(
     pairs.map((pair): [P, { a: Found[]; b: Found[]; refused?: string }] => [pair, { a: [], b: [] }]),
   );
-  if (by === "checks" || by === "both")
+  if (checks)
     for (const [{ row }, record] of found)
       for (const side of ["a", "b"] as const) {
         const results = runChecks(constitution, { prompt: row.prompt, response: row[side] });
         for (const { principle, severity, why } of violations(results).violated)
           record[side].push({ principle, by: "checks", severity, why });
       }
-  if (by === "critic" || by === "both") await askCritic(found, critic, call);
+  if (asked) await askCritic(found, critic, call);
   return new Map(
     [...found].map(([pair, { a, b, refused }]) => {
       const worst = (side: readonly Found[]) => Math.max(...side.map(({ severity }) => severity));
       let finding: FirstVerdict["finding"] = "neither";
-      if (a.length > 0 && b.length > 0) finding = Math.min(worst(a), worst(b)) >= severeFrom ? "both severely" : "both";
+      if (a.length > 0 && b.length > 0)
+        finding = Math.min(worst(a), worst(b)) >= settings.severeFrom ? "both severely" : "both";
       else if (a.length > 0) finding = "only a";
       else if (b.length > 0) finding = "only b";
       return [pair, { finding, record: { a, b }, ...(refused === undefined ? {} : { refused }) }];

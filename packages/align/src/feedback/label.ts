@@ -5,7 +5,7 @@ import { type Outcome, type PairRow, type PreferenceRow, rowId } from "../data/i
 import { type JsonValue, plainJson } from "../data/json.ts";
 import { groupBy } from "../evaluate/statistics.ts";
 import { generateEach, type StageCall, scoreEach } from "./ask.ts";
-import { type FirstVerdict, firstVerdicts } from "./constitution-first.ts";
+import { type FirstVerdict, firstVerdicts, lookers } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
 import { pairKey } from "./pair-key.ts";
 import {
@@ -86,16 +86,16 @@ export type Reading = z.output<typeof readingSchema>;
 /** What the label of a pair depends on besides the pair, the models and the seed. */
 export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labeller" | "critic">): JsonValue {
   const { settings, constitution, demonstrations, seed } = resolve(options);
-  const { by } = settings.constitutionFirst;
+  const { checks, critic } = lookers(settings.constitutionFirst);
   return plainJson({
     settings,
     demonstrations,
     principles: drawFor(row, constitution, settings, seed).map(({ id, text, preferenceQuestion }) => [
       id,
       preferenceQuestion,
-      by === "critic" || by === "both" ? text : null,
+      critic ? text : null,
     ]),
-    checks: by === "checks" || by === "both" ? checkedHashes(constitution) : [],
+    checks: checks ? checkedHashes(constitution) : [],
   });
 }
 
@@ -257,7 +257,6 @@ class LabelledPair {
     if (this.aside !== undefined || p === undefined)
       return { ...input, rows: [], aside: this.aside ?? "the labeller gave no reading" };
     const byCheck = this.#weight === 1;
-    const { by } = settings.constitutionFirst;
     const explanation = [
       ...(this.#verdict ? [{ step: "constitution", ...this.#verdict.record, finding: this.#verdict.finding }] : []),
       // In one order whatever order the answers came in.
@@ -284,7 +283,7 @@ class LabelledPair {
         models: {
           ...origin.models,
           ...(byCheck ? {} : { labeller: labeller.id }),
-          ...(by === "critic" || by === "both" ? { critic: critic.id } : {}),
+          ...(lookers(settings.constitutionFirst).critic ? { critic: critic.id } : {}),
         },
         constitution,
         principles: this.principles.map((principle) => principle.id),

@@ -1,6 +1,7 @@
 import { normalize } from "node:path";
 import type { Constitution, Principle } from "../constitution/index.ts";
 import type { ParsedDocument, Path, Problem } from "../document/index.ts";
+import { lookers } from "../feedback/constitution-first.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What each by itself may be, but not together. */
@@ -102,8 +103,7 @@ export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitut
       `${named}, which has none`,
     );
   if (checked(principles)) return;
-  const { by } = feedback.label.constitutionFirst;
-  if (by === "checks" || by === "both")
+  if (lookers(feedback.label.constitutionFirst).checks)
     yield problem(["feedback", "label", "constitutionFirst", "by"], "checks in the constitution", noChecks);
   if ("reward" in policy && policy.reward.constitution > 0)
     yield problem(["policy", "reward", "constitution"], "0, or checks in the constitution, which it rewards", noChecks);

@@ -1,5 +1,6 @@
 import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "../data/index.ts";
 import type { LabelHealth } from "../evaluate/index.ts";
+import { lookers } from "../feedback/constitution-first.ts";
 import {
   type Audit,
   applyHumanLabels,
@@ -54,14 +55,13 @@ export function labelsStage(
 ): Stage<StoredRows<PreferenceRow>> {
   const { name, title, pairs, labeller, critic, behind } = part;
   const options = { ...feedback.label, constitution, seed };
-  const criticised = options.constitutionFirst.by === "critic" || options.constitutionFirst.by === "both";
   return itemStage<PairRow, PreferenceRow>({
     name,
     title,
     kind: "label",
     version: 1,
     over: pairs,
-    models: { labeller, ...(criticised && { critic }) },
+    models: { labeller, ...(lookers(options.constitutionFirst).critic && { critic }) },
     ...(behind && { behind: [behind] }),
     dependsOn: (row) => labelDependsOn(row, options),
     run: (rows, models, call) =>

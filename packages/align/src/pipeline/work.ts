@@ -3,6 +3,7 @@ import { openDataset, type PromptRow } from "../data/index.ts";
 import type { Message } from "../data/messages.ts";
 import { readDocument } from "../document/index.ts";
 import { judgeQuestion } from "../evaluate/index.ts";
+import { lookers } from "../feedback/constitution-first.ts";
 import type { OpenRecipe } from "./open.ts";
 import type { DatasetReference, Recipe, RoleReference } from "./recipe.ts";
 
@@ -186,7 +187,7 @@ function labelRequests({ recipe, constitution }: OpenRecipe, pairs: Counted, rol
     const reasoned = asked("labeller", role("labeller"), questions * samples, 2 * prompt, sampling.maxTokens);
     requests.push({ ...reasoned, promptTokens: reasoned.promptTokens + questions * samples * sampling.maxTokens });
   } else requests.push(asked("labeller", role("labeller"), questions, prompt, 0));
-  if (constitutionFirst.by === "critic" || constitutionFirst.by === "both")
+  if (lookers(constitutionFirst).critic)
     // Both replies, in both orders of the answers.
     requests.push(asked("critic", role("critic"), pairs.rows * principles * 4, pairs.tokens / 2 + question, 0));
   return requests;
