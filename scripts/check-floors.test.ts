@@ -133,6 +133,14 @@ test("no relative path into another package or out of one's own", () => {
   ]);
 });
 
+test("outside the packages, their helpers for tests may be used; inside another package not", () => {
+  const helper = { "packages/lm/test/helper.ts": "export const helper = 1;" };
+  expect(check({ ...helper, "bench/a.ts": 'import "../packages/lm/test/helper.ts";' })).toEqual([]);
+  expect(check({ ...helper, "packages/cli/src/a.test.ts": 'import "../../lm/test/helper.ts";' })).toEqual([
+    'packages/cli/src/a.test.ts:1 ../../lm/test/helper.ts: a path into another package: import "@tenet/lm" instead',
+  ]);
+});
+
 test("what is imported is declared", () => {
   expect(
     check({
