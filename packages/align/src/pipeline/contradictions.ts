@@ -1,4 +1,5 @@
 import { normalize } from "node:path";
+import { isUncounted } from "@tenet/lm";
 import type { Constitution, Principle } from "../constitution/index.ts";
 import type { ParsedDocument, Path, Problem } from "../document/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
@@ -45,6 +46,15 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
       '"lora" beside a policy: policy, reference, preference model and value network are adapters of one base',
       '"all"',
     );
+
+  for (const [name, role] of Object.entries(roles)) {
+    if (typeof role !== "object" || !("endpoint" in role) || !isUncounted(role)) continue;
+    yield problem(
+      ["roles", name, "budget", "usd"],
+      `a price above 0 beside the budget, as roles.${name}.price: { prompt: 0.5, completion: 1.5 } in dollars per million tokens; or budget.tokens, which needs none`,
+      `$${role.budget?.usd} ${role.price ? "at a price of 0" : "without a price"}, which would stop nothing`,
+    );
+  }
 
   const { heldOut } = prompts;
   if (heldOut === undefined && roles.judge !== undefined)

@@ -312,6 +312,25 @@ const contradicting: readonly Case[] = [
     },
   ],
   [
+    "a budget in dollars without a price",
+    `${start}roles:\n  labeller:\n    endpoint: http://localhost:8000/v1\n    budget: { usd: 5 }\n`,
+    [
+      "recipe.yaml:7:20 roles.labeller.budget.usd: expected a price above 0 beside the budget, as roles.labeller.price",
+      "or budget.tokens",
+      "got $5 without a price",
+    ],
+  ],
+  [
+    "a budget in dollars of what costs nothing",
+    `${start}roles: { judge: { endpoint: "http://localhost:8000/v1", price: { prompt: 0, completion: 0 }, budget: { usd: 5 } } }\n`,
+    ["roles.judge.budget.usd: expected a price above 0", "got $5 at a price of 0"],
+  ],
+  [
+    "a budget for a local model, which has no price",
+    `${start}roles: { labeller: { model: ../model, budget: { usd: 5 } } }\n`,
+    ["recipe.yaml:4:39 roles.labeller.budget: unknown key; expected one of the keys model, adapter"],
+  ],
+  [
     "neutral texts without a scorecard",
     `${start}evaluate: { neutral: texts.yaml }\n`,
     ["recipe.yaml:4:22 evaluate.neutral: expected prompts.heldOut beside it"],
@@ -464,6 +483,9 @@ test("what the cases change opens as it stands", async () => {
   expect(await messageOf(start)).toBe("opens");
   const whole = `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}${policy}feedback: { audit: { path: pairs.jsonl } }\nevaluate: { neutral: texts.yaml }\nroles: { labeller: { endpoint: "http://localhost:8000/v1" } }\n`;
   expect(await messageOf(whole)).toBe("opens");
+  const bounded = (more: string) => `${start}roles: { labeller: { endpoint: "http://localhost:8000/v1", ${more} } }\n`;
+  expect(await messageOf(bounded("price: { prompt: 0, completion: 2 }, budget: { usd: 5 }"))).toBe("opens");
+  expect(await messageOf(bounded("budget: { tokens: 1000 }"))).toBe("opens");
 });
 
 describe.each([

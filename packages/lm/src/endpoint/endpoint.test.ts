@@ -110,6 +110,7 @@ describe("endpoint", () => {
     expect(() => endpoint({ baseUrl: "ftp://x" })).toThrow(UsageError);
     expect(() => endpoint({ baseUrl: "http://me:secret@x/v1" })).toThrow(/apiKeyVariable/);
     expect(() => endpoint({ baseUrl: "http://x/v1", concurency: 3 } as never)).toThrow(/concurency/);
+    expect(() => endpoint({ baseUrl: "http://x/v1", budget: { usd: 5 } })).toThrow(/budget\.usd needs a price/);
     expect(() => endpoint({ baseUrl: "http://x/v1", apiKeyVariable: "NOT_SET" }, { environment: {} })).toThrow(
       "NOT_SET",
     );

@@ -24,7 +24,7 @@ import { MalformedReply } from "./failures.ts";
 import { createLedger } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
-import { type Dialect, type EndpointInput, endpointSettingsSchema } from "./settings.ts";
+import { type Dialect, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
 import {
   canPrefill,
   estimateTokens,
@@ -70,6 +70,10 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
   const parsed = endpointSettingsSchema.safeParse(input);
   if (!parsed.success) throw new UsageError(`endpoint settings: ${z.prettifyError(parsed.error)}`);
   const settings = parsed.data;
+  if (isUncounted(settings))
+    throw new UsageError(
+      "endpoint settings: budget.usd needs a price above 0, by which it is counted; budget.tokens needs none",
+    );
   const key = settings.apiKeyVariable ? (dependencies.environment ?? process.env)[settings.apiKeyVariable] : undefined;
   if (settings.apiKeyVariable && !key)
     throw new UsageError(`the environment variable ${settings.apiKeyVariable}, named by apiKeyVariable, is not set`);

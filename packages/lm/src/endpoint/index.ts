@@ -6,4 +6,5 @@ export {
   type EndpointInput,
   type EndpointSettings,
   endpointSettingsSchema,
+  isUncounted,
 } from "./settings.ts";

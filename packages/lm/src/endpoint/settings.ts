@@ -72,7 +72,7 @@ export const endpointSettingsSchema = z.strictObject({
     .describe("Dollars per million tokens."),
   budget: z
     .strictObject({
-      usd: z.number().gt(0).optional().describe("Dollars; needs a price."),
+      usd: z.number().gt(0).optional().describe("Dollars; needs a `price` above 0, by which they are counted."),
       tokens: z.int().min(1).optional().describe("Tokens, read and written."),
     })
     .optional()
@@ -80,6 +80,11 @@ export const endpointSettingsSchema = z.strictObject({
   headers: z.record(z.string(), z.string()).default({}).describe("Sent with every call; never put a secret here."),
   body: z.record(z.string(), z.unknown()).default({}).describe("Added to every body."),
 });
+
+/** Whether dollars are limited that are never counted, for want of a price: such a budget would stop nothing. */
+export function isUncounted({ budget, price }: Pick<EndpointSettings, "budget" | "price">): boolean {
+  return budget?.usd !== undefined && (price === undefined || price.prompt + price.completion === 0);
+}
 
 export type EndpointSettings = z.output<typeof endpointSettingsSchema>;
 export type EndpointInput = z.input<typeof endpointSettingsSchema>;
