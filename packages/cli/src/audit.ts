@@ -12,6 +12,12 @@ export function auditText({ health, gate }: AuditReport): string {
     ["labeller", health.labeller],
     ["gate", verdict],
     ["accuracy", share(health.accuracy)],
+    ...(health.calibration
+      ? ([
+          ["calibration error", `${health.calibration.ece.toFixed(3)}; ideal: 0`],
+          ["brier score", `${share(health.calibration.brier)}; ideal: 0; always saying ½: 0.25`],
+        ] as [string, string][])
+      : []),
     ...health.figures.map(({ label, estimate, ideal }): [string, string] => [
       label.toLowerCase(),
       `${share(estimate)}${ideal === undefined ? "" : `; ideal: ${ideal}`}`,

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { assembleScorecard } from "./assemble.ts";
 import { evidenceFixture } from "./evidence.fixture.ts";
+import { scorecardPage } from "./report/report.ts";
 import { parseScorecard, type Scorecard, ScorecardError, scorecardJson } from "./scorecard.ts";
+import { scorecardTable } from "./table.ts";
 
 const evidence = evidenceFixture();
 const card = assembleScorecard(evidence);
@@ -93,6 +95,18 @@ describe("assembleScorecard", () => {
 describe("scorecard", () => {
   it("survives its own JSON", () => {
     expect(parseScorecard(scorecardJson(card))).toEqual(card);
+  });
+
+  it("shows what the labels' probabilities are worth, in the terminal and on the page", () => {
+    const [{ calibration: _, ...uncalibrated }] = card.labelHealth as [Scorecard["labelHealth"][number]];
+    expect(scorecardTable(card, { width: 120 })).toMatch(
+      /^Labels by +Audit +Accuracy +Calibration error +Brier score\n.*\nfixture\/labeller +passed +68% \(63–72%\) +0\.08 +0\.22 \(0\.20–0\.24\)$/m,
+    );
+    expect(scorecardPage(card)).toMatch(/Expected calibration error.*0\.08.*Brier score.*0\.22.*0\.20–0\.24/s);
+    const older = { ...card, labelHealth: [uncalibrated] };
+    expect(scorecardTable(older, { width: 120 })).toMatch(/^fixture\/labeller +passed +68% \(63–72%\)$/m);
+    expect(scorecardPage(older)).not.toContain("Brier");
+    expect(scorecardTable({ ...card, labelHealth: [] })).not.toContain("Labels by");
   });
 
   it("is refused with a reason when it is another version, broken, or not JSON", () => {

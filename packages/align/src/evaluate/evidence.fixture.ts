@@ -272,6 +272,7 @@ export function evidenceFixture(): ScorecardEvidence {
           { label: "Planted flips found", estimate: estimate(0.86, 0.72, 0.94, 40), ideal: "1" },
           { label: "Prefers the longer", estimate: estimate(0.57, 0.52, 0.62, 400), ideal: "0.5" },
         ],
+        calibration: { ece: 0.083, brier: estimate(0.217, 0.198, 0.236, 400) },
         reliability: [0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85].map((predicted, i) => ({
           predicted,
           observed: 0.5 + (predicted - 0.5) * 0.7 + (i % 2 ? 0.03 : -0.03),

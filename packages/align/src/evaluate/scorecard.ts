@@ -80,6 +80,8 @@ export const labelHealthSchema = z.strictObject({
   gate: z.strictObject({ passed: z.boolean(), overridden: z.boolean().default(false), why: z.string() }),
   /** Further figures of the audit, each with its name and what it should be near. */
   figures: z.array(z.strictObject({ label: z.string(), estimate: cardEstimateSchema, ideal: z.string().optional() })),
+  /** Of the stated probabilities, lower being better for both: expected calibration error, and the Brier score, 0.25 for who always says ½. */
+  calibration: z.strictObject({ ece: z.number(), brier: cardEstimateSchema }).optional(),
   /** Reliability diagram: stated probability against what came true. */
   reliability: z.array(z.strictObject({ predicted: z.number(), observed: z.number(), n: z.int() })).default([]),
   principles: z.array(z.strictObject({ principle: z.string(), agreement: cardEstimateSchema })).default([]),

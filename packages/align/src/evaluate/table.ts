@@ -21,6 +21,9 @@ export function scorecardTable(card: Scorecard, { width = 80 }: { width?: number
     ...(card.principles.length > 0
       ? [...grid([principleRows(card, estimateText), principleRows(card, valueText)], columns), ""]
       : []),
+    ...(card.labelHealth.length > 0
+      ? [...grid([labelRows(card, estimateText), labelRows(card, valueText)], columns), ""]
+      : []),
     ...wrap("Intervals hold 95%. A change is called better or worse only where its interval excludes zero.", columns),
   ];
   return `${parts.map((line) => line.trimEnd()).join("\n")}\n`;
@@ -64,6 +67,19 @@ function principleRows(card: Scorecard, show: Show): string[][] {
         const row = card.principles.find((r) => r.principle === id && r.checkpoint === checkpoint.id);
         return row ? show(row, "share") : "";
       }),
+    ]),
+  ];
+}
+
+function labelRows({ labelHealth }: Scorecard, show: Show): string[][] {
+  return [
+    ["Labels by", "Audit", "Accuracy", "Calibration error", "Brier score"],
+    ...labelHealth.map(({ labeller, gate, accuracy, calibration }) => [
+      labeller,
+      gate.passed ? "passed" : gate.overridden ? "overridden" : "refused",
+      accuracy.n > 0 ? show(accuracy, "share") : "",
+      calibration ? formatValue(calibration.ece, "number") : "",
+      calibration ? show(calibration.brier, "number") : "",
     ]),
   ];
 }

@@ -3,9 +3,11 @@ import { z } from "zod";
 import { type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
 import { countWords } from "../evaluate/refusal.ts";
 import {
+  bootstrap,
   type Calibration,
   calibration,
   type Estimate,
+  type Forecast,
   groupBy,
   mean,
   pearson,
@@ -42,8 +44,8 @@ export interface Audit {
   readonly positionBias: { readonly share: Estimate; readonly first: Estimate; readonly second: Estimate };
   /** Per principle: share of its answers on the known side. */
   readonly principles: ReadonlyMap<string, Estimate>;
-  /** Of p as the probability of the known answer. */
-  readonly calibration: Calibration;
+  /** Of p as the probability of the known answer. The Brier score's interval is the bootstrap's; of no labels both figures are NaN. */
+  readonly calibration: Pick<Calibration, "ece" | "bins"> & { readonly brier: Estimate };
   readonly lengthBias: {
     /** Of pairs of unequal length in words: those in which the label prefers the longer response. */
     readonly longerPreferred: Estimate;
@@ -131,7 +133,10 @@ export function auditLabels(
         share(its.map(({ right }) => right)),
       ]),
     ),
-    calibration: calibration(judged.map(({ p, answer }) => ({ p, outcome: answer }))),
+    calibration: calibrated(
+      judged.map(({ p, answer }) => ({ p, outcome: answer })),
+      seed,
+    ),
     lengthBias: lengthBias(judged),
     flips: plantedFlips(judged, settings.flips, seed),
     gate: gateOf(accuracy, settings),
@@ -173,6 +178,11 @@ function share(parts: readonly number[]): Estimate {
     parts.reduce((sum, part) => sum + part, 0),
     parts.length,
   );
+}
+
+function calibrated(forecasts: readonly Forecast[], seed: number): Audit["calibration"] {
+  const { ece, bins } = calibration(forecasts);
+  return { ece, bins, brier: bootstrap(forecasts, (sample) => calibration(sample).brier, { seed }) };
 }
 
 interface Question {

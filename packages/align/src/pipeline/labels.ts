@@ -151,7 +151,7 @@ export function auditStage(
     name: "audit",
     title: "what the labels are worth",
     kind: "audit",
-    version: 1,
+    version: 2,
     inputs: { known, labels },
     settings,
     async make(inputs, { seed }) {
@@ -202,6 +202,7 @@ function labelHealth(audit: Audit, labeller: string): LabelHealth {
         estimate: card(estimate),
         ...(ideal === undefined ? {} : { ideal }),
       })),
+    ...(audit.labelled > 0 && { calibration: { ece: calibration.ece, brier: card(calibration.brier) } }),
     reliability: calibration.bins.map(({ predicted, observed, n }) => ({ predicted, observed, n })),
     principles: [...audit.principles].map(([principle, agreement]) => ({ principle, agreement: card(agreement) })),
   };

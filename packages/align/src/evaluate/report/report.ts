@@ -209,7 +209,8 @@ function labelsSection(card: Scorecard): Html | undefined {
   return html`<p class="intro">What the labeller is worth, on pairs whose answer is known. A labeller that does not clear chance is refused.</p>${card.labelHealth.map((health) => labellerHealth(health))}`;
 }
 
-function labellerHealth({ labeller, accuracy, gate, figures, reliability, principles }: LabelHealth): Html {
+function labellerHealth(health: LabelHealth): Html {
+  const { labeller, accuracy, gate, figures, calibration, reliability, principles } = health;
   const scale = scaleOf([0, 1]);
   const bar = (
     label: string,
@@ -231,7 +232,11 @@ function labellerHealth({ labeller, accuracy, gate, figures, reliability, princi
       ? ["Failed the audit; overridden by the recipe", "warn"]
       : ["Refused", "bad"];
   return html`<div class="health"><div><h3>${labeller}</h3><p><span class="chip ${look}">${word}</span></p><p class="intro">${gate.why}</p>
-<div class="bars">${accuracy.n > 0 && bar("Accuracy", accuracy, { ideal: "100%", reference: 0.5 })}${figures.map(({ label, estimate, ideal }) => bar(label, estimate, { ideal }))}${principles.map(({ principle, agreement }) => bar(`Agreement: ${principle}`, agreement, { reference: 0.5 }))}${barAxis(scale, (tick) => formatValue(tick, "share"))}</div></div>
+<div class="bars">${accuracy.n > 0 && bar("Accuracy", accuracy, { ideal: "100%", reference: 0.5 })}${figures.map(({ label, estimate, ideal }) => bar(label, estimate, { ideal }))}${principles.map(({ principle, agreement }) => bar(`Agreement: ${principle}`, agreement, { reference: 0.5 }))}${barAxis(scale, (tick) => formatValue(tick, "share"))}</div>
+${
+  calibration &&
+  html`<dl class="facts calibration"><dt>Expected calibration error</dt><dd><b>${formatValue(calibration.ece, "number")}</b> <small>ideally 0</small></dd><dt>Brier score</dt><dd><b>${formatValue(calibration.brier.value, "number")}</b> <small>${formatInterval(calibration.brier.interval, "number")}; ideally 0; always saying ½ gets 0.25</small></dd></dl>`
+}</div>
 ${reliability.length > 0 && reliabilityDiagram(reliability)}</div>`;
 }
 

@@ -151,6 +151,7 @@ mark { background: var(--bad-bg); color: var(--bad); border-radius: 3px; padding
 pre { background: var(--faint); border-radius: 8px; padding: 12px 16px; white-space: pre-wrap; overflow-wrap: anywhere; font: 14px/1.5 var(--mono); margin: 0 0 18px; }
 .health { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 300px); gap: 40px; align-items: start; }
 .health h3 { margin: 0 0 4px; }
+.health .calibration { margin-top: 18px; } .health .calibration small { color: var(--muted); }
 body > footer { margin-top: 64px; padding-bottom: 56px; color: var(--muted); font-size: 13.5px; }
 @media (max-width: 760px) {
   main, body > header, body > footer { padding-left: 18px; padding-right: 18px; }

@@ -1,0 +1,31 @@
+import { expect, it } from "vitest";
+import type { PreferenceRow } from "../data/index.ts";
+import { auditLabels } from "./audit.ts";
+
+function row(question: number, a: string, b: string, p: number): PreferenceRow {
+  const prompt = [{ role: "user" as const, content: `Question ${question}` }];
+  return { id: `${question} ${a}`, prompt, a, b, p, weight: 1, label: "ai", explanation: [], origin: { parents: [] } };
+}
+
+/** Labels that give the known reply these probabilities, every other one of the pair in the other order. */
+function audited(stated: readonly number[]) {
+  const known = stated.map((_, i) => row(i, "right", "wrong", 1));
+  const labels = stated.map((p, i) => (i % 2 === 0 ? row(i, "right", "wrong", p) : row(i, "wrong", "right", 1 - p)));
+  return auditLabels(known, labels, { seed: 1 });
+}
+
+it("says how far the stated probabilities can be trusted", () => {
+  // By hand: labels in the other order state 1 − p of what is wrong, and each stands in a bin of its own.
+  const { calibration } = audited([0.95, 0.75, 0.45, 0.85]);
+  expect(calibration.ece).toBeCloseTo((0.05 + 0.25 + 0.55 + 0.15) / 4, 12);
+  expect(calibration.brier).toMatchObject({ n: 4, value: expect.closeTo((0.0025 + 0.0625 + 0.3025 + 0.0225) / 4, 12) });
+  const [low, high] = calibration.brier.interval;
+  expect(low).toBeLessThan(calibration.brier.value);
+  expect(high).toBeGreaterThan(calibration.brier.value);
+});
+
+it("says nothing of probabilities that nobody stated", () => {
+  const { calibration, gate } = auditLabels([row(1, "right", "wrong", 1)], [], { seed: 1 });
+  expect(calibration).toMatchObject({ ece: Number.NaN, brier: { value: Number.NaN, n: 0 }, bins: [] });
+  expect(gate.passed).toBe(false);
+});
