@@ -53,11 +53,23 @@ describe("audit", () => {
     expect(info).toMatchObject({ status: "interrupted", error: "only audit was asked for" });
   });
 
-  it("exits with 3 where the gate refuses", async () => {
+  it("shows what it found where the gate refuses, and exits with 3", async () => {
     const strict = beside("strict.yaml", reinforcedRecipe.replace("override: true", "override: false"));
-    const { code, stderr } = await tenet("audit", strict);
+    const { code, stdout, stderr } = await tenet("audit", strict);
     expect(stderr).toMatch(/tenet: the audit refuses the labeller: .*roles\.labeller/);
+    expect(stdout).toMatch(/^gate +refused: .*\naccuracy +\d\.\d+ \[.*\] of 6\ncalibration error +\d/m);
     expect(code).toBe(3);
+    const json = await tenet("audit", strict, "--json");
+    const lines = json.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(json.code).toBe(3);
+    expect(lines.at(-2)).toMatchObject({
+      type: "result",
+      audit: { gate: { open: false }, health: { accuracy: { n: 6 } } },
+    });
+    expect(lines.at(-1)).toMatchObject({ error: { name: "GateError", exitCode: 3 } });
     const shown = await tenet("ls");
     expect(shown.stdout).toMatch(/strict-\w+ +refused/);
   });

@@ -1,7 +1,7 @@
 import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
 import { auditText } from "./audit.ts";
 import { dryRun } from "./dry-run.ts";
-import { CommandUsageError } from "./errors.ts";
+import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
 import type { Io } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
@@ -24,6 +24,7 @@ export interface RunCommandOptions extends StoreOptions {
 /**
  * `tenet run`: runs a recipe, or continues it. Ends with the scorecard, where the report lies, and how to talk to the model.
  * `only` names the last stages to execute instead of all; `evaluate` the adapters to make a scorecard of instead of training.
+ * A refused audit is told like one that passed, before its GateError is thrown.
  */
 export async function runRecipe(
   io: Io,
@@ -36,7 +37,8 @@ export async function runRecipe(
   }: { version: string; only?: readonly string[]; evaluate?: Readonly<Record<string, string>> },
 ): Promise<void> {
   const open = await openChanged(file, options);
-  if (only?.includes("audit")) requireAudit(open);
+  const audit = only?.includes("audit") === true;
+  if (audit) requireAudit(open);
   if (evaluate) requireHeldOut(open);
   if (options.dryRun) return dryRun(io, open, options);
   const folder = storeFolder(io, options);
@@ -44,7 +46,7 @@ export async function runRecipe(
   const progress = runProgress(io);
   const download = downloadProgress(io);
   const pool: RunOptions = { ...modelOptions(io, options), onProgress: options.json ? () => {} : download.show };
-  const id = await stoppable(
+  const { id, refusal } = await stoppable(
     io,
     async (signal) => {
       const versions = { tenet: version, node: process.versions.node };
@@ -63,18 +65,22 @@ export async function runRecipe(
           else progress.show(event);
         }
         await run.finished;
+        return { id: run.id };
+      } catch (error) {
+        if (audit && exitCodeOf(error) === EXIT.refused) return { id: run.id, refusal: error };
+        throw error;
       } finally {
         download.end();
         progress.end();
       }
-      return run.id;
     },
     () => {
       if (!options.json)
         progress.line("stopping; the same command continues where this one stopped (Ctrl-C again ends at once)");
     },
   );
-  await tellResult(io, id, { audit: only !== undefined, chat: evaluate === undefined }, options);
+  await tellResult(io, id, { audit, chat: evaluate === undefined }, options);
+  if (refusal !== undefined) throw refusal;
 }
 
 /** Errors: UsageError with what the recipe lacks. */
