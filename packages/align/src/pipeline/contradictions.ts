@@ -3,7 +3,7 @@ import { isUncounted } from "@tenet/lm";
 import type { Constitution, Principle } from "../constitution/index.ts";
 import type { ParsedDocument, Path, Problem } from "../document/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
-import type { Recipe } from "./recipe.ts";
+import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 
 /** What each by itself may be, but not together. */
 export function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
@@ -40,6 +40,23 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
       "0 for both",
     );
 
+  const { heldOut } = prompts;
+  if (policy !== undefined && !rewardsPreference(policy) && !showsProxy(document.value)) {
+    const user = `${heldOut === undefined ? "prompts.heldOut and " : ""}evaluate.proxy: true, which has the preference model score the replies to held-out prompts`;
+    const needed = `policy.reward.preference above 0, or ${user}: else nothing needs a preference model, and none is trained`;
+    if (preferenceModel.pretrain !== undefined)
+      yield problem(["preferenceModel", "pretrain"], needed, "data for a preference model alone");
+    // DPO learns from people's pairs itself.
+    if (preferenceModel.human !== undefined && policy.algorithm !== "dpo")
+      yield problem(["preferenceModel", "human"], needed, "data for a preference model alone");
+  }
+  if (evaluate.proxy === true && (policy === undefined || heldOut === undefined))
+    yield problem(
+      ["evaluate", "proxy"],
+      "policy and prompts.heldOut beside it: the preference model, which is made for a policy, scores the replies to held-out prompts",
+      "a proxy alone",
+    );
+
   if (policy !== undefined && supervised.weights === "all")
     yield problem(
       ["supervised", "weights"],
@@ -56,7 +73,6 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
     );
   }
 
-  const { heldOut } = prompts;
   if (heldOut === undefined && roles.judge !== undefined)
     yield problem(
       ["roles", "judge"],

@@ -40,6 +40,32 @@ describe("estimates", () => {
     expect(names).toEqual(expect.arrayContaining(["rankings", "human pairs", "helpful replies", "audit labels"]));
   });
 
+  it("leave out what neither the policy nor the scorecard needs", async () => {
+    const withPolicy = (policy: string, evaluate = "", more = "") =>
+      `${supervisedRecipe.replace("evaluate: {", `evaluate: { ${evaluate}`)}policy: { ${policy} }\n${more}`;
+    const stagesOf = async (recipe: string) =>
+      (await estimateRun(await opened(recipe))).stages.map(({ stage }) => stage);
+    const labelled = ["pairs", "labels"];
+    for (const algorithm of ["ppo", "grpo", "rloo", "best-of-n"]) {
+      const rewarded = await stagesOf(withPolicy(`algorithm: ${algorithm}`));
+      expect(rewarded, algorithm).toEqual(expect.arrayContaining([...labelled, "preference model", "policy"]));
+      const checked = await stagesOf(withPolicy(`algorithm: ${algorithm}, reward: { preference: 0, constitution: 1 }`));
+      expect(checked, algorithm).toContain("policy");
+      for (const name of [...labelled, "preference model"]) expect(checked, algorithm).not.toContain(name);
+    }
+    const dpo = await stagesOf(withPolicy("algorithm: dpo"));
+    expect(dpo).toEqual(expect.arrayContaining([...labelled, "policy"]));
+    expect(dpo).not.toContain("preference model");
+    // The scorecard may ask for it, and an audit stands for itself.
+    expect(await stagesOf(withPolicy("algorithm: dpo", "proxy: true,"))).toContain("preference model");
+    expect(await stagesOf(withPolicy("algorithm: ppo", "proxy: false,"))).toContain("preference model");
+    const audit = "feedback: { audit: { path: known.jsonl } }\n";
+    const reward = "algorithm: ppo, reward: { preference: 0, constitution: 1 }";
+    const audited = await stagesOf(withPolicy(reward, "", audit));
+    expect(audited).toContain("audit labels");
+    expect(audited).not.toContain("labels");
+  });
+
   it("count rows, requests and the longest replies", async () => {
     const estimate = await estimateRun(await opened(supervisedRecipe));
     // 12 prompts, two rounds, 16 tokens each; 6 helpful rows at half of the examples.

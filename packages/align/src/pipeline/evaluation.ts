@@ -19,7 +19,7 @@ import {
 import { openPreferenceModel } from "../train/preference-model.ts";
 import { chartsOf } from "./charts.ts";
 import type { AuditReport } from "./labels.ts";
-import { type PartContext, responsesStage } from "./parts.ts";
+import { type PartContext, preferenceSource, responsesStage } from "./parts.ts";
 import { neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
@@ -68,6 +68,7 @@ export interface ScorecardParts {
   readonly heldOut: Stage<StoredRows<PromptRow>>;
   readonly chains?: Stage<StoredRows<ChainRow>>;
   readonly audit?: Stage<Report<AuditReport>>;
+  /** Scores the replies too. */
   readonly preferenceModel?: Stage<ModelValue>;
   /** Compares the checkpoints' replies, each with those of every checkpoint before it. */
   readonly judge?: Stage<ModelValue>;
@@ -76,9 +77,8 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit, judge } = parts;
-  const { sampling, samples, neutral, divergence, proxy } = recipe.evaluate;
-  const preferenceModel = proxy ? parts.preferenceModel : undefined;
+  const { checkpoints, heldOut, chains, audit, judge, preferenceModel } = parts;
+  const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
   const looked = checkpoints.map(({ id, label, model }): Looked => {
@@ -191,9 +191,8 @@ async function proxyScores(
   value: ModelValue,
   rows: readonly ResponseRow[],
 ): Promise<ReadonlyMap<string, number>> {
-  const { source } = value;
-  if (source.type !== "local" || source.adapter === undefined) throw new TypeError("a preference model is an adapter");
-  const model = await openPreferenceModel(await models.base(source.reference), source.adapter);
+  const { reference, adapter } = preferenceSource(value);
+  const model = await openPreferenceModel(await models.base(reference), adapter);
   try {
     const scores = await model.score(rows);
     return new Map(rows.map(({ id }, i) => [id, scores[i]!]));

@@ -267,6 +267,23 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:4:30 preferenceModel.pretrain: expected policy beside it"],
   ],
   [
+    "rankings for a preference model that nothing needs",
+    `${start}policy: { algorithm: dpo }\npreferenceModel: { pretrain: pairs.jsonl, human: { path: pairs.jsonl } }\n`,
+    [
+      /^recipe\.yaml:5:30 preferenceModel\.pretrain: expected policy\.reward\.preference above 0, or prompts\.heldOut and evaluate\.proxy: true, .* none is trained, got data for a preference model alone$/,
+    ],
+  ],
+  [
+    "human pairs for a preference model that nothing needs",
+    `${start}policy: { algorithm: ppo, reward: { preference: 0, constitution: 1 } }\npreferenceModel: { human: { path: pairs.jsonl } }\n`,
+    ["recipe.yaml:5:27 preferenceModel.human: expected policy.reward.preference above 0"],
+  ],
+  [
+    "a proxy of nothing",
+    `${start}evaluate: { proxy: true }\n`,
+    ["recipe.yaml:4:20 evaluate.proxy: expected policy and prompts.heldOut beside it"],
+  ],
+  [
     "adapters on weights that were trained",
     `${start}supervised: { weights: all }\npolicy: { algorithm: ppo }\n`,
     ['recipe.yaml:4:24 supervised.weights: expected "lora" beside a policy'],
@@ -483,6 +500,8 @@ test("what the cases change opens as it stands", async () => {
   expect(await messageOf(start)).toBe("opens");
   const whole = `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}${policy}feedback: { audit: { path: pairs.jsonl } }\nevaluate: { neutral: texts.yaml }\nroles: { labeller: { endpoint: "http://localhost:8000/v1" } }\n`;
   expect(await messageOf(whole)).toBe("opens");
+  const shown = `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}policy: { algorithm: dpo }\npreferenceModel: { pretrain: pairs.jsonl }\nevaluate: { proxy: true }\n`;
+  expect(await messageOf(shown)).toBe("opens");
   const bounded = (more: string) => `${start}roles: { labeller: { endpoint: "http://localhost:8000/v1", ${more} } }\n`;
   expect(await messageOf(bounded("price: { prompt: 0, completion: 2 }, budget: { usd: 5 }"))).toBe("opens");
   expect(await messageOf(bounded("budget: { tokens: 1000 }"))).toBe("opens");

@@ -27,9 +27,9 @@ import { openPreferenceModel } from "../train/preference-model.ts";
 import { sftSettingsSchema, trainSft } from "../train/sft.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
-import type { DatasetReference, RoleReference } from "./recipe.ts";
+import { type DatasetReference, type RoleReference, rewardsPreference } from "./recipe.ts";
 import { itemStage, modelStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
-import { type ModelValue, modelValue, type StoredRows } from "./values.ts";
+import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
 
 /*
  * The parts that arrangements are made of: each turns what a recipe says about one step into a stage. They hold no order;
@@ -292,7 +292,7 @@ export function preferenceModelStage(
   });
 }
 
-/** Reinforcement learning (or DPO, or best of n) from a reward. METHODS §5. */
+/** Reinforcement learning (or DPO, or best of n) from a reward. Of the parts, its inputs are those that the algorithm learns from. METHODS §5. */
 export function policyStage(
   { recipe: { policy }, constitution, options }: PartContext,
   part: {
@@ -306,25 +306,27 @@ export function policyStage(
   const { name, base, prompts, pairs, preferenceModel } = part;
   const settings = policySettingsSchema.parse(policy);
   const judged = "reward" in settings && settings.reward.constitution > 0;
+  const inputs: PolicyInputs = {
+    ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
+    ...(rewardsPreference(settings) && { preferenceModel }),
+  };
   return trainingStage({
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
     version: 1,
-    inputs: { prompts, pairs, preferenceModel },
+    inputs,
     base,
     settings: [settings, judged ? constitutionHash(constitution) : null],
-    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
+    train: async function* (learnt, { base: source, folder, models, seed, signal }) {
       const model = await models.base(source.reference);
-      const judge = inputs.preferenceModel.source;
-      if (judge.type !== "local" || judge.adapter === undefined)
-        throw new TypeError("a preference model is an adapter");
-      const scorer = await openPreferenceModel(model, judge.adapter, deviceOf(options));
+      const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
+      const scorer = judge === undefined ? undefined : await openPreferenceModel(model, judge, deviceOf(options));
       try {
         const reward =
           "reward" in settings
             ? rewardFrom(settings.reward, {
-                preference: preferenceReward(scorer),
+                preference: scorer && preferenceReward(scorer),
                 constitution: constitutionalReward(({ prompt, response }) =>
                   checkReward(constitution, runChecks(constitution, { prompt, response })),
                 ),
@@ -336,18 +338,31 @@ export function policyStage(
           seed,
           folder,
           from: source.adapter,
-          prompts: [...inputs.prompts.rows()],
-          rows: [...inputs.pairs.rows()],
+          prompts: learnt.prompts && [...learnt.prompts.rows()],
+          rows: learnt.pairs && [...learnt.pairs.rows()],
           reward,
-          valueFrom: judge.adapter,
+          valueFrom: judge,
           signal,
           ...deviceOf(options),
         });
       } finally {
-        await scorer.close();
+        await scorer?.close();
       }
     },
   });
+}
+
+/** What a policy may learn from. */
+type PolicyInputs = {
+  readonly prompts?: Stage<StoredRows<PromptRow>>;
+  readonly pairs?: Stage<StoredRows<PreferenceRow>>;
+  readonly preferenceModel?: Stage<ModelValue>;
+};
+
+/** Where a preference model lies. */
+export function preferenceSource({ source }: ModelValue): Required<LocalSource> {
+  if (source.type !== "local" || source.adapter === undefined) throw new TypeError("a preference model is an adapter");
+  return { ...source, adapter: source.adapter };
 }
 
 function deviceOf({ device, threads }: PoolOptions) {

@@ -108,7 +108,12 @@ const evaluateSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
-  proxy: z.boolean().default(true).describe("Let the preference model score the replies too, where there is one."),
+  proxy: z
+    .boolean()
+    .optional()
+    .describe(
+      "Let the preference model score the replies too; by default where the policy is rewarded by it. `true` trains one for this alone where nothing else needs it.",
+    ),
 });
 
 /** A constitution's file, or the files of the CAI paper's supplementary material. */
@@ -163,3 +168,13 @@ export const recipeSchema = z.strictObject({
 });
 
 export type Recipe = z.output<typeof recipeSchema>;
+
+/** Whether a policy learns from what the preference model says of its replies. */
+export function rewardsPreference(policy: Recipe["policy"]): boolean {
+  return policy !== undefined && "reward" in policy && policy.reward.preference > 0;
+}
+
+/** Whether the scorecard shows what the preference model says of the replies to held-out prompts. */
+export function showsProxy({ prompts, policy, evaluate }: Recipe): boolean {
+  return prompts.heldOut !== undefined && policy !== undefined && (evaluate.proxy ?? rewardsPreference(policy));
+}

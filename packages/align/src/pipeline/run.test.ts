@@ -92,3 +92,24 @@ test("a judge compares every two checkpoints, and nothing else is done again", a
     for (const { value, n } of rates) expect(n > 0 && value! >= 0 && value! <= 1).toBe(true);
   });
 });
+
+test("a policy that needs no preference model is trained without one", async () => {
+  const policies = {
+    dpo: "  algorithm: dpo\n  batchSize: 4\n  maxLength: 512\n  microBatchTokens: 512\n",
+    checks: reinforcedRecipe.split("policy:\n")[1]!.replace("preference: 1", "preference: 0"),
+  };
+  const ran: Record<string, string[]> = {};
+  for (const [name, policy] of Object.entries(policies)) {
+    const text = `${reinforcedRecipe.split("preferenceModel:\n")[0]}policy:\n${policy}`;
+    const { id } = await runWhole(await writeRecipe(join(folder, name), { recipe: text }), store);
+    const found = results(store, id);
+    expect(found.policy!.artifacts).toHaveLength(1);
+    reading(store, (reader) => {
+      const { rows, checkpoints } = reader.stage(id, "scorecard")!.output as Scorecard;
+      expect(checkpoints.map(({ id: own }) => own)).toEqual(["base", "sl", "rl"]);
+      expect(rows.some(({ metric }) => metric === "proxy")).toBe(false);
+    });
+    ran[name] = ["pairs", "labels", "preference model"].filter((stage) => stage in found);
+  }
+  expect(ran).toEqual({ dpo: ["pairs", "labels"], checks: [] });
+});

@@ -15,7 +15,7 @@ import {
   roleStage,
   supervisedStage,
 } from "./parts.ts";
-import type { Recipe } from "./recipe.ts";
+import { type Recipe, showsProxy } from "./recipe.ts";
 import type { Stage } from "./stages.ts";
 import type { ModelValue, StoredRows } from "./values.ts";
 
@@ -78,7 +78,7 @@ export function sequential(context: PartContext): Arrangement {
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
             ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
             ...(rl?.audit && { audit: rl.audit }),
-            ...(rl && { preferenceModel: rl.preferenceModel }),
+            ...(rl && showsProxy(recipe) && { preferenceModel: rl.preferenceModel }),
           }),
         ];
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
@@ -86,7 +86,10 @@ export function sequential(context: PartContext): Arrangement {
   return { checkpoints, targets: [...gates, ...checkpoints.map(({ model }) => model), ...scorecard] };
 }
 
-/** RLAIF from the supervised model: pairs of its replies, labels, the preference model, and the policy. */
+/**
+ * RLAIF from the supervised model: pairs of its replies, labels, the preference model, and the policy. What neither the policy
+ * nor the scorecard needs of these is joined to nothing, and so not executed.
+ */
 function reinforced(
   context: PartContext,
   {

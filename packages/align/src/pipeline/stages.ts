@@ -53,7 +53,7 @@ interface Described {
 }
 
 type Inputs = Readonly<Record<string, Stage>>;
-type ValuesOf<I extends Inputs> = { readonly [K in keyof I]: I[K] extends Stage<infer V> ? V : never };
+type ValuesOf<I extends Inputs> = { readonly [K in keyof I]: NonNullable<I[K]> extends Stage<infer V> ? V : never };
 
 /** Rows with an id, as every stage makes them. */
 interface Row {
