@@ -84,7 +84,7 @@ export interface PreferenceEvaluation {
   /** Share of pairs whose preferred reply has the higher score, with a 95 % interval; pairs at p = ½ are left out. */
   readonly accuracy: Estimate;
   readonly bySource: Readonly<Record<string, Estimate>>;
-  /** Stated probabilities σ(Δ) against the labels' p. */
+  /** Stated probabilities σ(Δ) against the labels' p, each pair in both orders. */
   readonly calibration: Calibration;
   /** Mean loss, nats. */
   readonly loss: number;
@@ -96,9 +96,8 @@ export interface PreferenceEvaluation {
 export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly number[])[]): PreferenceEvaluation {
   const judged = pairs.map((pair, i) => {
     const difference = scores[i]![0]! - scores[i]![1]!;
-    const probability = 1 / (1 + Math.exp(-difference));
     const right = difference === 0 ? 0.5 : Number(difference > 0 === pair.p > 0.5);
-    return { ...pair, difference, probability, right };
+    return { ...pair, difference, right };
   });
   const accuracyOf = (some: typeof judged) => {
     const decided = some.filter(({ p }) => p !== 0.5);
@@ -108,12 +107,19 @@ export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly 
     );
   };
   const sources = [...groupBy(judged, ({ source }) => source)].map(([source, some]) => [source, accuracyOf(some)]);
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
   // ln(1 + e^x), stable on both sides.
   const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
   return {
     accuracy: accuracyOf(judged),
     bySource: Object.fromEntries(sources),
-    calibration: calibration(judged.map(({ probability, p }) => ({ p: probability, outcome: p }))),
+    // Which reply of a pair is A says nothing; in many files it is always the preferred one.
+    calibration: calibration(
+      judged.flatMap(({ difference, p }) => [
+        { p: sigmoid(difference), outcome: p },
+        { p: sigmoid(-difference), outcome: 1 - p },
+      ]),
+    ),
     loss: mean(judged.map(({ difference, p }) => p * softplus(-difference) + (1 - p) * softplus(difference))),
     lengthCorrelation: pearson(
       scores.flat(),
