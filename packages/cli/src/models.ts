@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { CatalogueEntry } from "@tenet/lm";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { formatBytes, formatCount, table } from "./format.ts";
-import type { Io } from "./io.ts";
+import { commandName, type Io } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 
 /** A model of the catalogue, as `models ls --json` gives it. */
@@ -67,7 +67,7 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
       if (sha256) lines.push(["  sha256", sha256]);
     }
   }
-  lines.push(["on this machine", path ?? `no; fetch it with: tenet models pull ${reference}`]);
+  lines.push(["on this machine", path ?? `no; fetch it with: ${commandName(io)} models pull ${reference}`]);
   const checkpoint = facts.checkpoint as
     | { format: string; types: string[]; bytes: number; parameters: number; chatTemplate: boolean; config: object }
     | undefined;

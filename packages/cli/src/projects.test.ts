@@ -69,3 +69,31 @@ describe("diff of constitutions", () => {
     expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining("give two files, or two runs") });
   });
 });
+
+it("hints are what a person types: in a clone npm stands before the name", async () => {
+  const folder = join(home, "hints");
+  const recipe = join(folder, "recipe.yaml");
+  const hints = async (...args: string[]) => {
+    const texts: string[] = [];
+    for (const env of [{}, { npm_package_name: "tenet-workspace" }]) {
+      const { io, written } = surroundings({ env: { TENET_CACHE: home, TENET_STORE: join(home, "runs"), ...env } });
+      await run(args, io);
+      texts.push(`${written.stdout}${written.stderr}`);
+      if (args[0] === "init") rmSync(folder, { recursive: true, force: true });
+    }
+    return texts;
+  };
+  const typed: [args: string[], command: string][] = [
+    [["init", folder], "validate "],
+    [["validate", recipe], `run ${recipe} --dry-run`],
+    [["models", "show", "smollm2-135m-instruct"], "models pull smollm2-135m-instruct"],
+    [["models", "lss"], "--help"],
+  ];
+  for (const [args, command] of typed) {
+    if (args[0] === "validate") await tenet("init", folder);
+    const [installed, inClone] = await hints(...args);
+    expect(installed, args[0]).toContain(` tenet ${command}`);
+    expect(inClone, args[0]).toContain(`npm run -s tenet -- ${command}`);
+    expect(inClone, args[0]).not.toContain(` tenet ${command}`);
+  }
+});

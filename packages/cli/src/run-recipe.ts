@@ -3,7 +3,7 @@ import { auditText } from "./audit.ts";
 import { dryRun } from "./dry-run.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
-import type { Io } from "./io.ts";
+import { commandName, type Io } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 import { scorecardOf, scorecardText, writeReport } from "./report.ts";
 import { runProgress } from "./run-progress.ts";
@@ -128,11 +128,6 @@ async function tellResult(
   });
 }
 
-/** What a person types to call this program: in a clone of the project npm stands before it. */
-function commandName({ env }: Io): string {
-  return env.npm_package_name === "tenet-workspace" ? "npm run -s tenet --" : "tenet";
-}
-
 /** A recipe with what the command line says otherwise. */
 export async function openChanged(file: string, { seed, limit, allowModules }: RunCommandOptions): Promise<OpenRecipe> {
   const { openRecipe } = await import("@tenet/align");
@@ -193,5 +188,5 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
         : "none: the run ends with the supervised model",
     ],
   ];
-  io.stdout.write(`${table(lines)}\n\n${file} is in order. Next: tenet run ${file} --dry-run\n`);
+  io.stdout.write(`${table(lines)}\n\n${file} is in order. Next: ${commandName(io)} run ${file} --dry-run\n`);
 }

@@ -1,7 +1,7 @@
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
 import { CommandUsageError, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
-import type { Io } from "./io.ts";
+import { commandName, type Io } from "./io.ts";
 import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
 
 /** `tenet ls`: the runs of a store, the latest first. */
@@ -122,7 +122,7 @@ function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): v
   const nodes = store.lineage(id);
   if (nodes.every(({ row }) => row === undefined))
     throw new CommandUsageError(
-      `${store.folder} holds no row ${id}; tenet show <run> <stage> prints rows with their ids`,
+      `${store.folder} holds no row ${id}; ${commandName(io)} show <run> <stage> prints rows with their ids`,
     );
   if (json) return void printJson(io, { row: id, lineage: nodes });
   for (const { depth, row, stages, id: own } of nodes) {
@@ -161,7 +161,7 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
     const run = findRun(store, id);
     store.remove(run.id);
     if (options.json) return void printJson(io, { removed: run.id });
-    io.stdout.write(`removed ${run.id}; tenet gc frees the room it took\n`);
+    io.stdout.write(`removed ${run.id}; ${commandName(io)} gc frees the room it took\n`);
   });
 }
 

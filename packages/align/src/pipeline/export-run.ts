@@ -94,7 +94,7 @@ function chosenOf(all: readonly StoredCheckpoint[], run: string, wanted: string 
   const trained = all.slice(1);
   const names = trained.map(({ id }) => id).join(", ");
   if (trained.length === 0)
-    throw new ExportError(`run ${run} has trained nothing yet; continue it with tenet run, then export.`);
+    throw new ExportError(`run ${run} has trained nothing yet; run its recipe again, which continues it, then export.`);
   const found = wanted === undefined ? trained.at(-1) : trained.find(({ id }) => id === wanted);
   if (found) return found;
   throw new ExportError(`run ${run} has no trained checkpoint ${JSON.stringify(wanted)}; it has ${names}.`);
