@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
-import { callsOf, type Ran, reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import { callsOf, type Ran, reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { ChainRow, PreferenceRow } from "../data/index.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
@@ -109,6 +109,31 @@ test("files under other names in another folder redo nothing", async () => {
   }
   expect(renamed.match(/: my /g)).toHaveLength(6);
   await writeFile(join(moved, "another.yaml"), renamed);
+test("a model that is moved while it is trained on is trained on from where that stopped", async () => {
+  const [here, there] = [join(folder, "here"), join(folder, "there")];
+  const supervised = text.split("feedback:\n")[0]!;
+  const whole = await runChanged({ recipe: supervised });
+  const recipe = await writeRecipe(here, { recipe: supervised, constitution });
+  const moved = join(folder, "moved store");
+  const stop = new AbortController();
+  const stopped = await run(recipe, moved, {
+    signal: stop.signal,
+    onEvent: (event) => {
+      if (event.type === "metrics" && event.stage === "supervised" && event.step === 2) stop.abort();
+    },
+  });
+  expect(stopped.error).toBeDefined();
+  await rename(here, there);
+  const { id, events } = await runWhole(join(there, "recipe.yaml"), moved);
+  expect(id).toBe(whole.id);
+  expect(stagesThat("continued", events)).toEqual(["supervised"]);
+  const steps = events.flatMap((event) =>
+    event.type === "metrics" && event.stage === "supervised" ? [event.step] : [],
+  );
+  expect(steps[0]).toBeGreaterThan(2);
+  expect(results(moved, id)).toEqual(results(store, whole.id));
+});
+
   const { id, events } = await runWhole(join(moved, "another.yaml"), store);
   expect(id).toMatch(/^another-/);
   expect(stagesThat("reused", events)).toEqual(stagesThat("done", first.events));

@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto";
-import { open, readdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
 import {
   adapterFactors,
   endpoint,
@@ -12,6 +10,7 @@ import {
   openLocalModel,
   resolveModel,
 } from "@tenet/lm";
+import { contentsFingerprint } from "../train/fingerprint.ts";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
 export interface PoolOptions
@@ -82,45 +81,12 @@ export class ModelPool {
   }
 }
 
-/** Bytes of a file that its fingerprint reads at the beginning, in the middle and at the end. */
-const sampled = 1 << 20;
-
-/**
- * Tells a model's contents from others of the same name: SHA-256 over the names and sizes of its files and three stretches
- * of each. Weights changed elsewhere in a file of the same size go unnoticed; reading gigabytes on every start would not.
- * Errors: those of `resolveModel`.
- */
+/** Tells a model from others of the same name, a local one by its contents. Errors: those of `resolveModel`. */
 export async function modelFingerprint(
   source: LocalSource | EndpointSource,
   options: PoolOptions = {},
 ): Promise<string> {
-  const hash = createHash("sha256");
-  if (source.type === "endpoint") return hash.update(JSON.stringify(source.settings)).digest("hex");
+  if (source.type === "endpoint") return createHash("sha256").update(JSON.stringify(source.settings)).digest("hex");
   const path = await resolveModel(source.reference, options);
-  for (const folder of source.adapter === undefined ? [path] : [path, source.adapter])
-    for (const file of await filesOf(folder)) {
-      const { size } = await stat(file);
-      hash.update(JSON.stringify([basename(file), size]));
-      const handle = await open(file);
-      try {
-        for (const start of new Set([0, Math.floor(size / 2), Math.max(0, size - sampled)])) {
-          const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(sampled, size - start)), {
-            position: start,
-          });
-          hash.update(buffer.subarray(0, bytesRead));
-        }
-      } finally {
-        await handle.close();
-      }
-    }
-  return hash.digest("hex");
-}
-
-async function filesOf(path: string): Promise<string[]> {
-  if (!(await stat(path)).isDirectory()) return [path];
-  const entries = await readdir(path, { withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
-    .map(({ name }) => join(path, name))
-    .sort();
+  return contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
 }

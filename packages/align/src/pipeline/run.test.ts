@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -63,7 +63,8 @@ test("the rows of a store name no folder of this machine, and lead back to their
 
 test("another store: the same datasets and the same adapters", async () => {
   const other = join(folder, "other store");
-  const { id } = await runWhole(recipe, other);
+  await cp(join(folder, "recipe"), join(folder, "other recipe"), { recursive: true });
+  const { id } = await runWhole(join(folder, "other recipe", "recipe.yaml"), other);
   expect(id).toBe(first.id);
   expect(results(other, id)).toEqual(results(store, id));
 });

@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
-import { endpointSettingsSchema, type LanguageModel } from "@tenet/lm";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { endpointSettingsSchema, type LanguageModel, parseReference } from "@tenet/lm";
 import {
   hashOf,
   type Item,
@@ -267,8 +269,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
           stage.metrics(step, metrics);
           context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
         }
-        const { hash } = await stage.addArtifact(next.value.path);
-        const { kind: made, report } = next.value;
+        const { kind: made, path, report } = next.value;
+        if (made === "adapter") await withoutPath(path, source);
+        const { hash } = await stage.addArtifact(path);
         // A figure that is not defined, such as the correlation of what does not vary, is NaN; JSON's word for it is null.
         stage.finish({ output: { kind: made, artifact: hash, report: plainJson(report) }, artifacts: [hash] });
       };
@@ -288,6 +291,14 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
 export class NothingLeftError extends Error {
   override name = "NothingLeftError";
 }
+/** An adapter's hash is not to depend on where its base lies on this machine: a path is taken out of its config. */
+async function withoutPath(folder: string, { reference }: LocalSource): Promise<void> {
+  if (parseReference(reference).kind !== "path") return;
+  const file = join(folder, "adapter_config.json");
+  const config = JSON.parse(await readFile(file, "utf8")) as object;
+  await writeFile(file, `${JSON.stringify({ ...config, base_model_name_or_path: null }, null, 2)}\n`);
+}
+
 
 /** Errors: NothingLeftError that names the first stage on the way to this one whose inputs all came to nothing, and why. */
 function mustHaveRows(stage: Stage, context: StageContext): void {

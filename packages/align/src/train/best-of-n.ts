@@ -5,6 +5,7 @@ import { type ExampleRow, exampleRowSchema, rowId } from "../data/index.ts";
 import { rewardSettingsSchema } from "../reward/index.ts";
 import { sumOf } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
 import { promptsDigest, rewardRequest, rollout, type Sample } from "./rollout.ts";
@@ -52,8 +53,9 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   const { n, maxTokens, temperature, promptsAtOnce } = settings;
   const room = model.config.max_position_embeddings - maxTokens;
   const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
   const { supervised: _, ...choosing } = settings;
-  const identity = { settings: choosing, seed, model: model.id, from: start, data: promptsDigest(prompts) };
+  const identity = { settings: choosing, seed, model: base, from: start, data: promptsDigest(prompts) };
   const checkpoints = new Checkpoints(join(folder, "sampling"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { rows: [], aside: [], history: [] }) as unknown as Progress;

@@ -6,6 +6,7 @@ import type { PreferenceRow } from "../data/index.ts";
 import { sumOf, trainerOptions } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
+import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
 import { dpoLoss } from "./losses.ts";
@@ -68,6 +69,7 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     return steps.map((chosen, i) => ({ chosen, epoch: epoch + (i + 1) / steps.length }));
   }).flat();
   const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
   const given = await trainerOptions(options, settings, { updates: plan.length, longest });
   const trainer = await openTrainer({ ...given, sequencesPerItem: 2 });
   try {
@@ -80,7 +82,7 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: model.id, from: start, data: digest },
+        ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: base, from: start, data: digest },
       }),
       steps: plan.length,
       checkpointEvery,

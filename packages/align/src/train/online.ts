@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Actor, Experience } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import { promptsDigest } from "./rollout.ts";
@@ -36,8 +37,9 @@ export async function* trainOnline(
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
   const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
   const data = promptsDigest(actor.prompts);
-  const identity = { ...dependsOn, algorithm: name, settings, seed, model: model.id, from: start, data };
+  const identity = { ...dependsOn, algorithm: name, settings, seed, model: base, from: start, data };
   const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;

@@ -6,6 +6,7 @@ import type { PreferenceRow } from "../data/index.ts";
 import { moments } from "./advantages.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { NoExamplesError } from "./errors.ts";
+import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
 import { type Item, rowTimes } from "./packing.ts";
@@ -222,11 +223,12 @@ async function openPhase({ options, settings, pairs, plan, folder, from, rate, b
   });
   const objective = trainer.objective(preferenceObjective);
   const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
   async function* run(): AsyncGenerator<MetricEvent, Progress> {
     const events = trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: outcome, learningRate: rate, seed, model: model.id, from: start, data: digestOf(pairs) },
+        ...{ settings: outcome, learningRate: rate, seed, model: base, from: start, data: digestOf(pairs) },
       }),
       steps: plan.length,
       checkpointEvery,

@@ -8,6 +8,7 @@ import type { ExampleRow } from "../data/index.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
 import { NoExamplesError } from "./errors.ts";
+import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
 import { completionSequence, type Item, rowTimes } from "./packing.ts";
@@ -154,6 +155,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
   const plan = planSteps(train, settings, seed);
   const { checkpointEvery, ...outcome } = settings;
   const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
   const learningRate = settings.learningRate ?? (settings.weights === "lora" ? 2e-4 : 2e-5);
   const trainer = await openTrainer({
     model,
@@ -183,7 +185,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: outcome, learningRate, seed, model: model.id, from: start, data: data.digest },
+        ...{ settings: outcome, learningRate, seed, model: base, from: start, data: data.digest },
       }),
       steps: plan.length,
       checkpointEvery,

@@ -1,0 +1,48 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { open, readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type LocalModel, parseReference } from "@tenet/lm";
+
+/** Bytes of a file that its fingerprint reads at the beginning, in the middle and at the end. */
+const sampled = 1 << 20;
+
+/**
+ * Tells the contents of files and folders from others', wherever they lie: SHA-256 over the names and sizes of the files and
+ * three stretches of each. Weights changed elsewhere in a file of the same size go unnoticed; reading gigabytes on every start
+ * would not.
+ */
+export async function contentsFingerprint(paths: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const path of paths)
+    for (const file of await filesOf(path)) {
+      const { size } = await stat(file);
+      hash.update(JSON.stringify([basename(file), size]));
+      const handle = await open(file);
+      try {
+        for (const start of new Set([0, Math.floor(size / 2), Math.max(0, size - sampled)])) {
+          const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(sampled, size - start)), {
+            position: start,
+          });
+          hash.update(buffer.subarray(0, bytesRead));
+        }
+      } finally {
+        await handle.close();
+      }
+    }
+  return hash.digest("hex");
+}
+
+/** What a training depends on of its base: the contents of a folder or file, which may be moved meanwhile; else its reference. */
+export async function baseIdentity({ id }: Pick<LocalModel, "id">): Promise<string> {
+  return parseReference(id).kind === "path" && existsSync(id) ? contentsFingerprint([id]) : id;
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const entries = await readdir(path, { withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
+    .map(({ name }) => join(path, name))
+    .sort();
+}
