@@ -8,6 +8,7 @@ import {
   nearest,
   type Player,
   type Round,
+  roundsOf,
 } from "./harness.ts";
 
 const bench: Bench = {
@@ -64,6 +65,22 @@ test("the ratio is the median of paired ratios, warm-up not counted; above 1 we 
   const { comparison } = await compare(bench, ours, theirs, settings);
   // pairs: 3, 2, 1, 0.5, 5; the quotient of the medians (3 / 2) would be another number
   expect(comparison).toMatchObject({ ours: 2, theirs: 3, ratio: 2, ratio_min: 0.5, ratio_max: 5, rounds: 5 });
+});
+
+test("five rounds at least behind two of warm-up; one and none where a round takes minutes", async () => {
+  const long: Bench = { ...bench, long: true };
+  expect(roundsOf(bench)).toEqual({ rounds: 5, warmup: 2 });
+  expect(roundsOf(bench, "9")).toEqual({ rounds: 9, warmup: 2 });
+  expect(roundsOf(long)).toEqual({ rounds: 1, warmup: 0 });
+  expect(roundsOf(long, "2")).toEqual({ rounds: 2, warmup: 0 });
+  expect(() => roundsOf(bench, "4")).toThrow('--rounds of step takes a whole number of at least 5, got "4"');
+  expect(() => roundsOf(long, "0")).toThrow("at least 1");
+  expect(() => roundsOf(long, "1.5")).toThrow("whole number");
+  const diary: string[] = [];
+  const players = [player("tenet", [2], diary), player("peer", [6], diary)] as const;
+  const { comparison } = await compare(long, ...players, { ...roundsOf(long), machine: "a machine" });
+  expect(comparison).toMatchObject({ ratio: 3, ratio_min: 3, ratio_max: 3, rounds: 1 });
+  expect(diary.filter((name) => !name.endsWith("ceiling"))).toEqual(["tenet", "peer"]);
 });
 
 test("a bench of rates compares work per second", async () => {

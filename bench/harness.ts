@@ -21,6 +21,8 @@ export interface Bench {
   weights?: true;
   /** Contestants do the same at different sizes: rates are compared, and how much was done is not. */
   sizes?: true;
+  /** A round takes minutes or hours: one may do, nothing warms up, and an answer is waited for all day. */
+  long?: true;
   /** What all contestants are given, as JSON: made before they start. */
   prepare?: () => Promise<object>;
 }
@@ -70,6 +72,21 @@ export interface Outcome {
   comparison: Comparison;
   ceilingOurs: number;
   ceilingTheirs: number;
+}
+
+/** Rounds of a bench that is not long: counted ones at least, and those before them. */
+const [fewestRounds, warmupRounds] = [5, 2];
+
+/**
+ * How many rounds a bench is played: as many counted ones as are asked for, or as few as it allows.
+ * @throws RangeError where that is no whole number, or fewer than a median needs
+ */
+export function roundsOf(bench: Pick<Bench, "name" | "long">, asked?: string): { rounds: number; warmup: number } {
+  const fewest = bench.long ? 1 : fewestRounds;
+  const rounds = Number(asked ?? fewest);
+  if (!Number.isInteger(rounds) || rounds < fewest)
+    throw new RangeError(`--rounds of ${bench.name} takes a whole number of at least ${fewest}, got "${asked}".`);
+  return { rounds, warmup: bench.long ? 0 : warmupRounds };
 }
 
 export interface Settings {

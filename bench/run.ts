@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benches } from "./benches/index.ts";
 import { Child } from "./child.ts";
-import { compare, formatTable, nearest, type Outcome } from "./harness.ts";
+import { type Bench, compare, formatTable, nearest, type Outcome, roundsOf } from "./harness.ts";
 import { PythonMissingError, preparePeers, python } from "./peers/setup.ts";
 
-const MINIMUM_ROUNDS = 5;
-const WARMUP_ROUNDS = 2;
+/** How long an answer of a long bench is waited for. */
+const SECONDS_OF_A_DAY = 24 * 3600;
 
 const usage = [
   "npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--weights FORMAT] [--verbose]",
@@ -18,7 +18,7 @@ const usage = [
   ...benches.map((bench) => `  ${bench.name.padEnd(14)}${bench.summary} (against ${peerNames(bench)})`),
   "",
   "  --json      one JSON object a peer, a line each",
-  `  --rounds    counted rounds, at least and by default ${MINIMUM_ROUNDS}`,
+  `  --rounds    counted rounds, at least and by default ${roundsOf({ name: "" }).rounds}; of main-job ${roundsOf({ name: "", long: true }).rounds}`,
   "  --peer      only this peer",
   "  --weights   how ours holds matrices in benches of language models: float32 (as is), int8 or int4",
   "  --verbose   every round, and what the contestants write to stderr",
@@ -50,9 +50,10 @@ try {
 }
 
 async function main(): Promise<void> {
-  const { name, peer, rounds, weights, json, verbose } = readArguments();
+  const { name, peer, askedRounds, weights, json, verbose } = readArguments();
   if (name === undefined) return console.log(usage);
   const bench = pick("bench", name, benches);
+  const { rounds, warmup } = roundsFor(bench, askedRounds);
   const peers = peer === undefined ? bench.peers : [pick("peer", peer, bench.peers)];
 
   const say = (message: string) => console.error(message);
@@ -68,7 +69,8 @@ async function main(): Promise<void> {
     const ofOurs = weights !== undefined && asked.command === process.execPath;
     const contestant = ofOurs ? { ...asked, args: [...asked.args, "--weights", weights] } : asked;
     say(`Building ${contestant.name} …`);
-    return Child.start(contestant, { threads, verbose, ...given }, (child) => children.add(child));
+    const patience = bench.long ? { answerTimeoutSeconds: SECONDS_OF_A_DAY } : {};
+    return Child.start(contestant, { threads, verbose, ...given, ...patience }, (child) => children.add(child));
   };
 
   const ours = await start(bench.ours);
@@ -76,10 +78,10 @@ async function main(): Promise<void> {
   for (const contestant of peers) {
     // A peer at a time: two of them in memory beside us would crowd out a smaller machine.
     const theirs = await start(contestant);
-    say(`${WARMUP_ROUNDS} + ${rounds} rounds of ${ours.name} and ${theirs.name} …`);
+    say(`${warmup} + ${rounds} rounds of ${ours.name} and ${theirs.name} …`);
     const outcome = await compare(bench, ours, theirs, {
       rounds,
-      warmup: WARMUP_ROUNDS,
+      warmup,
       machine: describeMachine(),
       onRound: ({ name }, { seconds, loss }, counted) => {
         const about = `${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}${counted ? "" : " (warm-up)"}`;
@@ -102,13 +104,17 @@ function readArguments() {
     throw new UsageError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
   }
   const { values, positionals } = parsed;
-  const rounds = Number(values.rounds ?? MINIMUM_ROUNDS);
-  if (!Number.isInteger(rounds) || rounds < MINIMUM_ROUNDS) {
-    throw new UsageError(`--rounds takes a whole number of at least ${MINIMUM_ROUNDS}, got "${values.rounds}".`);
-  }
   if (positionals.length > 1) throw new UsageError(`One bench at a time, got ${positionals.join(", ")}.`);
-  const { peer, weights, json, verbose } = values;
-  return { name: positionals[0], peer, weights, rounds, json, verbose };
+  const { peer, weights, rounds: askedRounds, json, verbose } = values;
+  return { name: positionals[0], peer, weights, askedRounds, json, verbose };
+}
+
+function roundsFor(bench: Bench, asked: string | undefined) {
+  try {
+    return roundsOf(bench, asked);
+  } catch (error) {
+    throw new UsageError((error as RangeError).message);
+  }
 }
 
 function parse() {

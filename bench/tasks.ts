@@ -4,7 +4,7 @@
  * Where others take part, prompts are raw text without digits or special tokens: no chat template and no tokenizer's
  * corner can give them different tokens. Each reports how many it was given, and the harness compares.
  */
-import { type Prompt, resolveModel } from "@tenet/lm";
+import { type Message, openLocalModel, type Prompt, resolveModel } from "@tenet/lm";
 
 const MODEL = "smollm2-135m-instruct";
 
@@ -20,6 +20,17 @@ export interface GenerationTask {
 export interface ScoringTask {
   model: string;
   items: { prompt: string; continuations: string[] }[];
+}
+
+/** Iterations of reinforcement learning: as many replies as prompts, each of exactly so many tokens. */
+export interface PpoTask {
+  model: string;
+  /** Conversations, and the same as tokens, behind which the reply begins. */
+  prompts: { messages: Message[]; tokens: number[] }[];
+  newTokens: number;
+  /** Passes over an iteration's replies, and updates of each. */
+  epochs: number;
+  minibatches: number;
 }
 
 /** 64 questions of 20 to 60 tokens. */
@@ -56,6 +67,18 @@ export async function scoreTask(): Promise<ScoringTask> {
     continuations: index % 2 === 0 ? [" (A)", " (B)"] : [" A", " B"],
   }));
   return { model: await modelFile(), items };
+}
+
+/** 32 questions as conversations: of the chat template and its tokens only we have a say, so peers are given the tokens. */
+export async function ppoTask(): Promise<PpoTask> {
+  const path = await modelFile();
+  const model = await openLocalModel(path, { device: "cpu" });
+  const prompts = questions(32, new Words(5)).map((content) => {
+    const messages: Message[] = [{ role: "user", content }];
+    return { messages, tokens: [...model.text.encodePrompt(messages)] };
+  });
+  await model.close();
+  return { model: path, prompts, newTokens: 64, epochs: 4, minibatches: 4 };
 }
 
 function modelFile(): Promise<string> {

@@ -3,6 +3,8 @@ import { checkpointing } from "./checkpointing.ts";
 import { decode, decodeOne } from "./decode.ts";
 import { gemm } from "./gemm.ts";
 import { growth } from "./growth.ts";
+import { mainJob } from "./main-job.ts";
+import { ppoIteration } from "./ppo-iteration.ts";
 import { revise } from "./revise.ts";
 import { score } from "./score.ts";
 import { sftEpoch } from "./sft-epoch.ts";
@@ -18,6 +20,8 @@ export const benches: readonly Bench[] = [
   revise,
   score,
   sftEpoch,
+  ppoIteration,
+  mainJob,
   store,
   growth,
   gemm,
