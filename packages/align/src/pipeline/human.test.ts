@@ -5,7 +5,7 @@ import { type Label, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
-import type { PairRow, PreferenceRow } from "../data/index.ts";
+import { type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -96,4 +96,17 @@ test("the same words again change nothing; who changes their mind has it made ag
   expect(stagesThat("done", changed.events)).toEqual(expect.arrayContaining(["human labels", ...learnt]));
   expect(rowsOf<PreferenceRow>("human labels").at(-1)).toMatchObject({ p: 1 });
   expect(adapter()).not.toEqual(earlier);
+});
+
+test("a word is about a pair whichever of its replies stood first when it was said; the latest counts", async () => {
+  const rows = rowsOf<PreferenceRow>("human labels");
+  const turned = rowId("pair", dropped.prompt, dropped.b, dropped.a);
+  const same = await runWith({ pair: turned, p: 0, who: "ann" });
+  expect(stagesThat("done", same.events)).toEqual([]);
+  expect(rowsOf<PreferenceRow>("human labels")).toEqual(rows);
+
+  const other = await runWith({ pair: turned, p: 0.75, who: "ann" });
+  expect(stagesThat("done", other.events)).toEqual(expect.arrayContaining(["human labels", ...learnt]));
+  const { a, b } = dropped;
+  expect(rowsOf<PreferenceRow>("human labels").at(-1)).toMatchObject({ a, b, p: 0.25, label: "human" });
 });

@@ -1,3 +1,4 @@
+import type { Label } from "@tenet/runs";
 import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "../data/index.ts";
 import type { LabelHealth } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
@@ -87,10 +88,7 @@ export function humanLabelsStage(part: {
     inputs,
     async execute(context) {
       const byId = new Map([...context.value(pairs).rows()].map((pair) => [pair.id, pair]));
-      const words = context.store
-        .labels()
-        .filter(({ pair }) => byId.has(pair))
-        .sort((x, y) => (x.pair === y.pair ? (x.who < y.who ? -1 : 1) : x.pair < y.pair ? -1 : 1));
+      const words = wordsOn([...byId.values()], context.store.labels());
       if (words.length === 0) return context.value(machine);
       const said = words.map(({ pair, who, p }): PreferenceRow => {
         const { prompt, a, b } = byId.get(pair)!;
@@ -113,6 +111,22 @@ export function humanLabelsStage(part: {
       return stage.execute(context);
     },
   };
+}
+
+/**
+ * The latest word of each person on each of the pairs, whichever of its replies stood first when they said it: p is that of
+ * the pair's own `a`. The words come in the order in which they were said; they go in one that does not depend on it.
+ */
+function wordsOn(pairs: readonly PairRow[], words: readonly Label[]): Label[] {
+  const turned = new Map(pairs.map(({ id, prompt, a, b }) => [rowId("pair", prompt, b, a), id]));
+  const own = new Set(pairs.map(({ id }) => id));
+  const latest = new Map<string, Label>();
+  for (const { pair, who, p } of words) {
+    const meant = own.has(pair) ? pair : turned.get(pair);
+    if (meant !== undefined)
+      latest.set(JSON.stringify([meant, who]), { pair: meant, who, p: meant === pair ? p : 1 - p });
+  }
+  return [...latest].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, word]) => word);
 }
 
 /** The audit's figures as the store and the scorecard keep them. */
