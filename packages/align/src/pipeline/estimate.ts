@@ -136,7 +136,7 @@ function estimated(
 
 /** Stages that do the same to the same sort of text take equally long: what their rate is known by. */
 function kindOf(stage: string, policy?: Recipe["policy"]): string {
-  if (stage === "policy") return `policy ${policy?.algorithm}`;
+  if (stage === "policy") return policy ? `policy ${policy.algorithm}` : "rollouts";
   if (stage === "audit labels") return "labels";
   if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
   return stage.startsWith("answers of ") ? "responses" : stage;
@@ -164,7 +164,8 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
     const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy"> | null;
     const model = (await openedOf(store, run.id))?.model;
     if (model === undefined || recipe === null) continue;
-    for (const { stage, role, promptTokens, completionTokens, seconds } of store.usage(run.id)) {
+    const usage = store.usage(run.id);
+    for (const { stage, role, promptTokens, completionTokens, seconds } of usage) {
       const ours = stage === "pairs" || kindOf(stage) === "scoring" || stage.startsWith("answers of ");
       const played = ours ? undefined : recipe.roles?.[role as keyof Recipe["roles"]];
       add(played === undefined ? model : modelName(played), kindOf(stage), seconds, promptTokens + completionTokens);
@@ -172,7 +173,8 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
     for (const { name, output, seconds, attempts, status } of store.stages(run.id)) {
       // Of a stage that was interrupted, the seconds are not those of its tokens.
       if (status !== "done" || attempts !== 1) continue;
-      add(model, kindOf(name, recipe.policy), seconds, trainedTokens(output, recipe.policy));
+      const sampling = usage.reduce((sum, one) => (one.stage === name ? sum + one.seconds : sum), 0);
+      add(model, kindOf(name, recipe.policy), seconds - sampling, trainedTokens(output, recipe.policy));
     }
   }
   return rates;
@@ -201,7 +203,7 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
       `no rate known yet on this machine for ${untimed.join(", ")}: tokens only; a first run, with --limit for example, leaves one`,
     );
   if (policy !== undefined)
-    notes.push("the policy's training tokens are those of its replies, sampled once and gone through in every pass");
+    notes.push("the policy's training tokens are those of its replies, gone through in every pass");
   if (stages.some(({ rows }) => rows >= mostCounted))
     notes.push(`of files with more than ${mostCounted} rows, so many are counted`);
   return notes;

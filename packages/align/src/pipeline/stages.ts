@@ -11,6 +11,7 @@ import {
   type Store,
   StoreFullError,
   storeError,
+  type Usage,
 } from "@tenet/runs";
 import type { Outcome } from "../data/index.ts";
 import { plainJson } from "../data/json.ts";
@@ -228,6 +229,8 @@ export interface TrainingEvent {
   readonly step: number;
   readonly of?: number;
   readonly metrics: Readonly<Record<string, number>>;
+  /** What the model in training was asked for. */
+  readonly sampling?: Usage;
 }
 
 /** What training leaves: an adapter in PEFT's format, or a whole checkpoint. */
@@ -265,8 +268,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         const training = options.train(values, { ...context, base: source, folder: stage.scratch() });
         let next = await training.next();
         for (; !next.done; next = await training.next()) {
-          const { step, of, metrics } = next.value;
+          const { step, of, metrics, sampling } = next.value;
           stage.metrics(step, metrics);
+          if (sampling) stage.usage("policy", sampling);
           context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
         }
         const { kind: made, path, report } = next.value;
@@ -287,10 +291,6 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
   };
 }
 
-/** There is nothing to train on: every input of a stage before it was set aside. */
-export class NothingLeftError extends Error {
-  override name = "NothingLeftError";
-}
 /** An adapter's hash is not to depend on where its base lies on this machine: a path is taken out of its config. */
 async function withoutPath(folder: string, { reference }: LocalSource): Promise<void> {
   if (parseReference(reference).kind !== "path") return;
@@ -299,6 +299,10 @@ async function withoutPath(folder: string, { reference }: LocalSource): Promise<
   await writeFile(file, `${JSON.stringify({ ...config, base_model_name_or_path: null }, null, 2)}\n`);
 }
 
+/** There is nothing to train on: every input of a stage before it was set aside. */
+export class NothingLeftError extends Error {
+  override name = "NothingLeftError";
+}
 
 /** Errors: NothingLeftError that names the first stage on the way to this one whose inputs all came to nothing, and why. */
 function mustHaveRows(stage: Stage, context: StageContext): void {

@@ -30,7 +30,7 @@ export interface Asked {
 export interface Work {
   readonly rows: number;
   readonly asked?: readonly Asked[];
-  /** Tokens that training goes through, those that it samples among them. */
+  /** Tokens that training goes through, once for each pass over them. */
   readonly trainingTokens?: number;
 }
 
@@ -171,7 +171,7 @@ async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts:
     rows: trained.rows,
     trainingTokens: rankings + preferenceModel.epochs * trained.rows * longest,
   });
-  work.set("policy", { rows: 0, trainingTokens: policyTokens(policy!, prompts, trained) });
+  work.set("policy", { rows: 0, ...policyWork(recipe.model, policy!, prompts, trained) });
 }
 
 /** What a labeller and a critic are asked to read and write about pairs. */
@@ -193,24 +193,31 @@ function labelRequests({ recipe, constitution }: OpenRecipe, pairs: Counted, rol
   return requests;
 }
 
-/** Tokens of replies, sampled once and gone through in every pass. */
+/** Tokens of replies, gone through in every pass. */
 export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {
-  return replies * maxTokens * (1 + epochs);
+  return replies * maxTokens * epochs;
 }
 
-/** Tokens sampled and learned from by an algorithm. */
-function policyTokens(policy: NonNullable<Recipe["policy"]>, prompts: Counted, pairs: Counted): number {
+/** What an algorithm samples and learns from. */
+function policyWork(
+  model: string,
+  policy: NonNullable<Recipe["policy"]>,
+  prompts: Counted,
+  pairs: Counted,
+): Omit<Work, "rows"> {
+  const sampled = (replies: number, maxTokens: number) => [asked("policy", model, replies, prompts.tokens, maxTokens)];
   switch (policy.algorithm) {
     case "dpo":
-      return policy.epochs * pairs.rows * Math.min(pairs.tokens, 2 * policy.maxLength);
+      return { trainingTokens: policy.epochs * pairs.rows * Math.min(pairs.tokens, 2 * policy.maxLength) };
     case "best-of-n": {
       const { n, maxTokens, supervised } = policy;
-      const reply = prompts.tokens + maxTokens;
-      return prompts.rows * reply * (n + supervised.epochs);
+      const trainingTokens = prompts.rows * (prompts.tokens + maxTokens) * supervised.epochs;
+      return { asked: sampled(prompts.rows * n, maxTokens), trainingTokens };
     }
     default: {
-      const { iterations, promptsPerIteration, samplesPerPrompt } = policy;
-      return replyTokens(policy, iterations * promptsPerIteration * samplesPerPrompt);
+      const { iterations, promptsPerIteration, samplesPerPrompt, maxTokens } = policy;
+      const replies = iterations * promptsPerIteration * samplesPerPrompt;
+      return { asked: sampled(replies, maxTokens), trainingTokens: replyTokens(policy, replies) };
     }
   }
 }

@@ -3,9 +3,10 @@ import { ParameterSet } from "@tenet/tensor";
 import type { PromptRow } from "../data/index.ts";
 import type { Rewarded } from "../reward/index.ts";
 import { klEstimate } from "./kl.ts";
+import type { Sampling } from "./loop.ts";
 import { completionSequence, type Item, rowTimes } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
-import { promptsOf, rewardRequest, rollout, type Sample } from "./rollout.ts";
+import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
 import { loraConfig, memoryOptions } from "./settings.ts";
 import { type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
 
@@ -19,6 +20,7 @@ export interface Experience {
   readonly rewarded: readonly Rewarded[];
   /** Σₜ log π(yₜ) − log π_ref(yₜ) of each response: k1 estimates of KL(π‖π_ref), in nats. */
   readonly kl: readonly number[];
+  readonly sampling: Sampling;
   /** What can be said of the batch without an algorithm. */
   readonly metrics: Readonly<Record<string, number>>;
 }
@@ -61,11 +63,9 @@ export class Actor {
     const { model, seed, reward, signal } = this.#options;
     const { promptsPerIteration: count, samplesPerPrompt, maxTokens } = this.#settings;
     const prompts = promptsOf(this.prompts, { seed, iteration, count });
-    // A view of its own for every iteration: the beginnings that a view remembers belong to the factors of that time.
-    const speaker = await model.withAdapter(this.trainer.adapter(`iteration-${iteration}`));
-    const sampling = { samplesPerPrompt, maxTokens, temperature: 1 };
-    const samples = await rollout(speaker, prompts, { text: model.text, seed, iteration, ...sampling, signal });
-    await speaker.close();
+    const { samples, sampling } = await rolloutUnder(model, this.trainer.adapter(`iteration-${iteration}`), prompts, {
+      ...{ seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal },
+    });
     signal?.throwIfAborted();
     const items = samples.map((sample) => sampleItem(sample));
     const policy = await this.#scoring.run(items);
@@ -76,7 +76,7 @@ export class Actor {
     const rewarded = await reward.score(samples.map(rewardRequest), { signal });
     const [logprobs, referenceLogprobs] = [policy, reference].map((found) => found.logprobs!.map(([only]) => only!));
     const kl = logprobs!.map((row, i) => sumOf(row, (logprob, t) => logprob - referenceLogprobs![i]![t]!));
-    const experience = { samples, logprobs: logprobs!, referenceLogprobs: referenceLogprobs!, rewarded, kl };
+    const experience = { samples, sampling, logprobs: logprobs!, referenceLogprobs: referenceLogprobs!, rewarded, kl };
     const entropies = policy.entropy!.map(([only]) => only!);
     return { ...experience, metrics: describeExperience(experience, entropies) };
   }
@@ -154,7 +154,7 @@ export function copyOf(parameters: ParameterSet): ParameterSet {
 }
 
 function describeExperience(
-  { samples, logprobs, referenceLogprobs, rewarded, kl }: Omit<Experience, "metrics">,
+  { samples, logprobs, referenceLogprobs, rewarded, kl }: Omit<Experience, "metrics" | "sampling">,
   entropies: readonly Float32Array[],
 ): Record<string, number> {
   const count = samples.length;

@@ -8,7 +8,7 @@ import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
-import { promptsDigest, rewardRequest, rollout, type Sample } from "./rollout.ts";
+import { promptsDigest, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
 import { sftSettingsSchema, trainSft } from "./sft.ts";
 
 /** Best of n: the reward chooses among samples, and the policy learns what was chosen. */
@@ -70,9 +70,9 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       if (!fits) progress.aside.push({ id, reason: `the prompt has ${length} tokens, more than ${room}` });
       return fits;
     });
-    const speaker = await model.withAdapter(adapter);
-    const sampling = { samplesPerPrompt: n, maxTokens, temperature };
-    const samples = await rollout(speaker, batch, { text: model.text, seed, iteration: 0, ...sampling, signal });
+    const { samples, generator, sampling } = await rolloutUnder(model, adapter, batch, {
+      ...{ seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },
+    });
     const rewarded = await reward.score(samples.map(rewardRequest), { signal });
     const scores = rewarded.map(({ reward }) => reward);
     const best: number[] = [];
@@ -85,11 +85,10 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       }
       const completion = samples[chosen]!.response;
       best.push(scores[chosen]!);
-      const origin = { source: "best-of-n", models: { generator: speaker.id }, seed, parents: [prompt.id] };
+      const origin = { source: "best-of-n", models: { generator }, seed, parents: [prompt.id] };
       const id = rowId("example", prompt.prompt, completion);
       progress.rows.push(exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion }));
     }
-    await speaker.close();
     const mean = (values: readonly number[]) => sumOf(values, (value) => value) / Math.max(1, values.length);
     const metrics = {
       "objective/scores": mean(scores),
@@ -99,7 +98,7 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
     };
     progress.history.push(metrics);
     await checkpoints.save({ step: step + 1, progress: progress as unknown as z.core.util.JSONType, blobs: {} });
-    yield { step: step + 1, of: steps, metrics };
+    yield { step: step + 1, of: steps, metrics, sampling };
   }
   const { rows, aside, history } = progress;
   return { rows, report: { algorithm: "best-of-n", steps, aside, history } };

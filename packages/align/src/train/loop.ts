@@ -9,6 +9,16 @@ export interface MetricEvent {
   /** Steps in all. */
   readonly of: number;
   readonly metrics: Readonly<Record<string, number>>;
+  /** What the step sampled, where it did. */
+  readonly sampling?: Sampling;
+}
+
+/** Tokens that a model read and wrote while it was sampled from, its replies, and the time they took. */
+export interface Sampling {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly calls: number;
+  readonly seconds: number;
 }
 
 /** The items 0 … count − 1 in the order of an epoch: Fisher and Yates' shuffle, a function of (seed, stage, epoch) only. */

@@ -58,7 +58,7 @@ export async function* trainOnline(
     history = [...history, metrics];
     const blobs = Object.assign({}, ...Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)));
     await checkpoints.save({ step: iteration + 1, progress: { state, history }, blobs });
-    yield { step: iteration + 1, of: iterations, metrics };
+    yield { step: iteration + 1, of: iterations, metrics, sampling: experience.sampling };
   }
   const path = join(folder, "adapter");
   await actor.trainer.save(path);

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import type { CompletionToken, LanguageModel, Message, TextCodec } from "@tenet/lm";
+import type { CompletionToken, LanguageModel, LocalAdapter, LocalModel, Message, TextCodec } from "@tenet/lm";
 import type { PromptRow } from "../data/index.ts";
 import type { RewardRequest } from "../reward/index.ts";
 import { encodeReply } from "./encode.ts";
-import { shuffled } from "./loop.ts";
+import { type Sampling, shuffled } from "./loop.ts";
 
 /** One response of the policy, token by token. */
 export interface Sample {
@@ -65,6 +65,28 @@ export async function rollout(
     };
   }
   return samples;
+}
+
+/**
+ * Samples of a base under an adapter as it is now, and what they took. The view is one of its own: the beginnings that a view
+ * remembers belong to the factors of their time.
+ */
+export async function rolloutUnder(
+  base: LocalModel,
+  adapter: LocalAdapter | undefined,
+  prompts: readonly PromptRow[],
+  options: Omit<RolloutOptions, "text">,
+): Promise<{ readonly samples: Sample[]; readonly generator: string; readonly sampling: Sampling }> {
+  const began = performance.now();
+  const speaker = await base.withAdapter(adapter);
+  try {
+    const samples = await rollout(speaker, prompts, { ...options, text: base.text });
+    const { promptTokens, completionTokens, completions: calls } = speaker.usage();
+    const seconds = (performance.now() - began) / 1000;
+    return { samples, generator: speaker.id, sampling: { promptTokens, completionTokens, calls, seconds } };
+  } finally {
+    await speaker.close();
+  }
 }
 
 /** What a reward is told of a sample. */
