@@ -19,7 +19,7 @@ import {
 import { openPreferenceModel } from "../train/preference-model.ts";
 import { chartsOf } from "./charts.ts";
 import type { AuditReport } from "./labels.ts";
-import { type PartContext, preferenceSource, responsesStage } from "./parts.ts";
+import { deviceOf, type PartContext, preferenceSource, responsesStage } from "./parts.ts";
 import { neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
@@ -129,17 +129,19 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
     },
     async make(_, stage) {
+      const replies = looked.map(({ responses }) => [...stage.value(responses).rows()]);
+      const proxies =
+        preferenceModel && (await proxyScores(stage, stage.value(preferenceModel), replies, deviceOf(context.options)));
       const evidence: CheckpointEvidence[] = [];
       for (const [i, { id, label, model }] of checkpoints.entries()) {
-        const { responses, texts: scored, logprobs } = looked[i]!;
-        const rows = [...stage.value(responses).rows()];
+        const { texts: scored, logprobs } = looked[i]!;
         const value = stage.value(model);
         evidence.push({
           id,
           label,
           model: nameOf(value),
           ...(value.source.type === "local" && value.source.adapter !== undefined ? { adapter: value.hash } : {}),
-          responses: rows.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
+          responses: replies[i]!.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
           ...(scored ? { texts: [...stage.value(scored).rows()] } : {}),
           ...(logprobs
             ? {
@@ -149,7 +151,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
                 },
               }
             : {}),
-          ...(preferenceModel ? { proxy: await proxyScores(stage, stage.value(preferenceModel), rows) } : {}),
+          ...(proxies ? { proxy: proxies[i]! } : {}),
         });
       }
       return assembleScorecard({
@@ -186,16 +188,32 @@ function nameOf({ source, hash }: ModelValue): string {
   return source.type === "local" ? localName(source, hash) : (source.settings.model ?? source.settings.baseUrl);
 }
 
+/** Replies scored between two messages of progress. */
+const repliesAtOnce = 64;
+
+/** What the preference model says of each checkpoint's replies, by row id. */
 async function proxyScores(
-  { models }: StageContext,
+  { models, signal, emit }: StageContext,
   value: ModelValue,
-  rows: readonly ResponseRow[],
-): Promise<ReadonlyMap<string, number>> {
+  replies: readonly (readonly ResponseRow[])[],
+  options: Parameters<typeof openPreferenceModel>[2],
+): Promise<ReadonlyMap<string, number>[]> {
   const { reference, adapter } = preferenceSource(value);
-  const model = await openPreferenceModel(await models.base(reference), adapter);
+  const model = await openPreferenceModel(await models.base(reference), adapter, options);
   try {
-    const scores = await model.score(rows);
-    return new Map(rows.map(({ id }, i) => [id, scores[i]!]));
+    const total = replies.reduce((sum, rows) => sum + rows.length, 0);
+    let done = 0;
+    const scored: ReadonlyMap<string, number>[] = [];
+    for (const rows of replies) {
+      const scores: number[] = [];
+      for (let start = 0; start < rows.length; start += repliesAtOnce) {
+        scores.push(...(await model.score(rows.slice(start, start + repliesAtOnce), { signal })));
+        emit({ type: "progress", stage: "scorecard", done: done + scores.length, total, unit: "replies" });
+      }
+      done += rows.length;
+      scored.push(new Map(rows.map(({ id }, i) => [id, scores[i]!])));
+    }
+    return scored;
   } finally {
     await model.close();
   }

@@ -365,7 +365,8 @@ export function preferenceSource({ source }: ModelValue): Required<LocalSource> 
   return { ...source, adapter: source.adapter };
 }
 
-function deviceOf({ device, threads }: PoolOptions) {
+/** What programs beside the pool's models are opened with. */
+export function deviceOf({ device, threads }: PoolOptions) {
   return { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
 }
 

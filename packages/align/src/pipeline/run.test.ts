@@ -51,6 +51,31 @@ test("a recipe becomes a policy and a scorecard, with every stage in the store",
   });
 });
 
+test("the scorecard tells how far the preference model has come with the replies", () => {
+  const told = first.events.filter((event) => event.type === "progress" && event.stage === "scorecard");
+  const answers = Object.entries(results(store, first.id)).filter(([name]) => /^answers of \w+$/.test(name));
+  const total = answers.reduce((sum, [, { dataset }]) => sum + dataset!.rows, 0);
+  expect(told).toHaveLength(3);
+  for (const event of told) expect(event).toMatchObject({ total, unit: "replies" });
+  expect(told.at(-1)).toMatchObject({ done: total });
+});
+
+test("what a policy samples while it learns counts as cost, by the lengths that training reports", () => {
+  reading(store, (reader) => {
+    const [usage] = reader.usage(first.id).filter(({ stage }) => stage === "policy");
+    const lengths = reader.metrics(first.id, { stage: "policy", name: "val/response_length" });
+    const ends = reader.metrics(first.id, { stage: "policy", name: "val/num_eos_tokens" });
+    // Four replies an iteration; training appends the token that ended one, which the engine does not report as said.
+    const sum = (all: typeof lengths) => all.reduce((total, { value }) => total + value, 0);
+    expect(usage).toMatchObject({ role: "policy", calls: 16, completionTokens: 4 * sum(lengths) - sum(ends) });
+    expect(usage!.promptTokens).toBeGreaterThan(16);
+    expect(usage!.seconds).toBeGreaterThan(0);
+    const { costs } = reader.stage(first.id, "scorecard")!.output as Scorecard;
+    const { promptTokens, completionTokens } = usage!;
+    expect(costs.find(({ name }) => name === "policy")).toMatchObject({ promptTokens, completionTokens });
+  });
+});
+
 test("the rows of a store name no folder of this machine, and lead back to their prompts", () => {
   reading(store, (reader) => {
     for (const { identity, name } of reader.stages(first.id))
@@ -61,7 +86,7 @@ test("the rows of a store name no folder of this machine, and lead back to their
   });
 });
 
-test("another store: the same datasets and the same adapters", async () => {
+test("another store and other folders: the same datasets and the same adapters", async () => {
   const other = join(folder, "other store");
   await cp(join(folder, "recipe"), join(folder, "other recipe"), { recursive: true });
   const { id } = await runWhole(join(folder, "other recipe", "recipe.yaml"), other);
