@@ -5,4 +5,5 @@ export * from "./evaluate/index.ts";
 export * from "./feedback/index.ts";
 export * from "./pipeline/index.ts";
 export * from "./reward/index.ts";
+export * from "./statistics/index.ts";
 export * from "./train/index.ts";

@@ -1,6 +1,6 @@
 import type { ResponseRow } from "../data/index.ts";
+import { type Estimate, groupBy, type Observation, rate } from "../statistics/statistics.ts";
 import { promptKey } from "./refusal.ts";
-import { type Estimate, groupBy, type Observation, rate } from "./statistics.ts";
 
 /** What one check (a `CheckResult`) or critic says of one response. */
 export interface PrincipleVerdict {

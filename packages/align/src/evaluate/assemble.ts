@@ -1,6 +1,7 @@
 import { randomStream } from "@tenet/lm";
 import { type Constitution, constitutionHash } from "../constitution/index.ts";
 import type { ChainRow } from "../data/index.ts";
+import { groupBy, mean } from "../statistics/statistics.ts";
 import { adherence, type JudgedResponse } from "./adherence.ts";
 import { divergence } from "./divergence.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
@@ -14,7 +15,6 @@ import {
   type ScorecardInput,
   scorecardSchema,
 } from "./scorecard.ts";
-import { groupBy, mean } from "./statistics.ts";
 import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 

@@ -1,10 +1,10 @@
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
+import { scoreEach } from "../ask.ts";
 import { type Outcome, originSchema, type ResponseRow, rowId } from "../data/index.ts";
-import { scoreEach } from "../feedback/ask.ts";
+import { bootstrapEach, type Estimate } from "../statistics/statistics.ts";
 import { klEstimate } from "../train/kl.ts";
 import { promptKey } from "./refusal.ts";
-import { bootstrapEach, type Estimate } from "./statistics.ts";
 
 export const sampleLogprobsSchema = z.strictObject({
   id: z.string().min(1),

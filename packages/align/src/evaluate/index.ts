@@ -33,7 +33,6 @@ export {
   type TextScore,
   textScoreSchema,
 } from "./perplexity.ts";
-export { bradleyTerry, elo, type Game, type RatingOptions } from "./rating.ts";
 export {
   detectRefusal,
   promptKey,
@@ -56,22 +55,6 @@ export {
   scorecardJson,
   scorecardSchema,
 } from "./scorecard.ts";
-export {
-  type BootstrapOptions,
-  bootstrap,
-  type Calibration,
-  calibration,
-  type Estimate,
-  type Forecast,
-  type Interval,
-  type Observation,
-  type PairedObservation,
-  pearson,
-  rate,
-  rateDifference,
-  spearman,
-  wilson,
-} from "./statistics.ts";
 export { scorecardTable } from "./table.ts";
 export {
   type CompareOptions,

@@ -1,10 +1,10 @@
+import { bootstrap, type Estimate, groupBy, mean, rate, rateDifference } from "../statistics/statistics.ts";
 import { type JudgedResponse, violates } from "./adherence.ts";
 import { divergence, type SampleLogprobs } from "./divergence.ts";
 import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";
 import { perplexity, perplexityRise, type TextScore } from "./perplexity.ts";
 import { countWords, detectRefusal, promptKey, type Refusal } from "./refusal.ts";
 import type { Metric } from "./scorecard.ts";
-import { bootstrap, type Estimate, groupBy, mean, rate, rateDifference } from "./statistics.ts";
 
 /** Everything that was seen of one checkpoint. What is absent is not measured, and has no row. */
 export interface CheckpointEvidence {

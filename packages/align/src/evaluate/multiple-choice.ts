@@ -1,8 +1,8 @@
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
+import { scoreEach } from "../ask.ts";
 import { messageSchema, type Outcome, originSchema, rowId } from "../data/index.ts";
-import { scoreEach } from "../feedback/ask.ts";
-import { type Estimate, rate } from "./statistics.ts";
+import { type Estimate, rate } from "../statistics/statistics.ts";
 
 export const choiceItemSchema = z.strictObject({
   id: z.string().min(1),

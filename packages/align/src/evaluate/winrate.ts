@@ -1,11 +1,11 @@
 import type { CallOptions, LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
+import { scoreEach } from "../ask.ts";
 import { type Outcome, originSchema, type PairRow, type ResponseRow, rowId } from "../data/index.ts";
-import { scoreEach } from "../feedback/ask.ts";
 import type { PreferenceScorer } from "../reward/reward.ts";
-import { elo } from "./rating.ts";
+import { elo } from "../statistics/rating.ts";
+import { bootstrap, bootstrapEach, type Estimate, groupBy } from "../statistics/statistics.ts";
 import { promptKey } from "./refusal.ts";
-import { bootstrap, bootstrapEach, type Estimate, groupBy } from "./statistics.ts";
 
 export const comparisonSchema = z.strictObject({
   id: z.string().min(1),

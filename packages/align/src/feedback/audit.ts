@@ -12,7 +12,7 @@ import {
   mean,
   pearson,
   wilson,
-} from "../evaluate/statistics.ts";
+} from "../statistics/statistics.ts";
 import { type Reading, readingSchema } from "./label.ts";
 import { pairKey } from "./pair-key.ts";
 

@@ -1,4 +1,5 @@
 import type { Completion } from "@tenet/lm";
+import type { Answer } from "../ask.ts";
 import {
   type Constitution,
   checkReward,
@@ -8,8 +9,7 @@ import {
   violations,
 } from "../constitution/index.ts";
 import type { ChainRow, ResponseRow } from "../data/index.ts";
-import { mean } from "../evaluate/statistics.ts";
-import type { Answer } from "./ask.ts";
+import { mean } from "../statistics/statistics.ts";
 import type { CritiqueSettings } from "./critique.ts";
 import { cleanRevision, revisionFault } from "./revision.ts";
 

@@ -1,7 +1,7 @@
 import type { LanguageModel } from "@tenet/lm";
+import { type StageCall, scoreEach } from "../ask.ts";
 import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
 import type { PairRow } from "../data/index.ts";
-import { type StageCall, scoreEach } from "./ask.ts";
 import type { LabelSettings } from "./label.ts";
 import { askingWay, choicePrompt, letters } from "./question.ts";
 

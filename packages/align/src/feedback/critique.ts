@@ -1,5 +1,6 @@
 import type { GenerateRequest, LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
+import { generateEach, type StageCall } from "../ask.ts";
 import {
   type Constitution,
   constitutionHash,
@@ -9,7 +10,6 @@ import {
 } from "../constitution/index.ts";
 import { type ChainRow, type Outcome, type ResponseRow, rowId } from "../data/index.ts";
 import { type JsonValue, plainJson } from "../data/json.ts";
-import { generateEach, type StageCall } from "./ask.ts";
 import { Chain } from "./chain.ts";
 import {
   critiqueDemonstrations,

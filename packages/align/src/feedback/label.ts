@@ -1,10 +1,10 @@
 import type { LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
+import { generateEach, type StageCall, scoreEach } from "../ask.ts";
 import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
 import { type Outcome, type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
 import { type JsonValue, plainJson } from "../data/json.ts";
-import { groupBy } from "../evaluate/statistics.ts";
-import { generateEach, type StageCall, scoreEach } from "./ask.ts";
+import { groupBy } from "../statistics/statistics.ts";
 import { type FirstVerdict, firstVerdicts, lookers } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
 import { pairKey } from "./pair-key.ts";

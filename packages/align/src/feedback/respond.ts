@@ -1,7 +1,7 @@
 import type { LanguageModel, Message, SamplingInput } from "@tenet/lm";
+import { generateEach, type StageCall } from "../ask.ts";
 import { type Outcome, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
 import { type JsonValue, plainJson } from "../data/json.ts";
-import { generateEach, type StageCall } from "./ask.ts";
 
 export interface RespondOptions {
   readonly generator: LanguageModel;

@@ -9,7 +9,7 @@ import {
   mean,
   pearson,
   wilson,
-} from "../evaluate/statistics.ts";
+} from "../statistics/statistics.ts";
 import type { Item } from "./packing.ts";
 import { replySequence } from "./preference-model.ts";
 
