@@ -16,6 +16,14 @@ export const labelDemonstrationSchema = z.strictObject({
 });
 export type LabelDemonstration = z.output<typeof labelDemonstrationSchema>;
 
+/** A file of them; the right answers stand on (A) and on (B) in turn. */
+export const labelDemonstrationsSchema = z
+  .array(labelDemonstrationSchema)
+  .min(1)
+  .refine(({ length }) => length % 2 === 0, {
+    error: "expected an even number of demonstrations, so that as many right answers stand on (A) as on (B)",
+  });
+
 export interface Question {
   readonly prompt: readonly Message[];
   readonly question: string;

@@ -71,6 +71,24 @@ test("a changed principle of labels redoes the labels that drew it", async () =>
   expect(callsOf(store, changed.id)).toMatchObject({ labels: 2 * drew.length });
 });
 
+test("demonstrations for the labeller redo every label and nothing before them", async () => {
+  const question = "Which one is kinder?";
+  const shown = [
+    { prompt: "Hi.", question, better: "Hello, dear.", worse: "What?" },
+    { prompt: "Bye.", question, better: "Take care.", worse: "At last." },
+  ];
+  await writeFile(join(folder, "recipe", "shown.json"), JSON.stringify(shown));
+  const changed = await runChanged({
+    recipe: text.replace("feedback:\n", "feedback:\n  demonstrations: shown.json\n"),
+  });
+  expect(stagesThat("reused", changed.events)).toEqual(expect.arrayContaining(["supervised", "pairs"]));
+  const calls = callsOf(store, first.id);
+  expect(callsOf(store, changed.id)).toMatchObject({ labels: calls.labels, "audit labels": calls["audit labels"] });
+  const read = (run: Ran) => rowsOf<PreferenceRow>(run, "labels").map(({ p }) => p);
+  expect(read(changed)).toHaveLength(read(first).length);
+  for (const [i, p] of read(changed).entries()) expect(p).not.toBe(read(first)[i]);
+});
+
 test("changed settings of training redo no generation before it", async () => {
   const sft = await runChanged({ recipe: text.replace("learningRate: 0.005", "learningRate: 0.004") });
   const supervised = ["responses", "chains", "examples", "helpful", "mixture"];
@@ -91,24 +109,6 @@ test("another seed redoes everything", async () => {
   expect(Object.keys(callsOf(store, id)).sort()).toEqual(Object.keys(callsOf(store, first.id)).sort());
 });
 
-test("files under other names in another folder redo nothing", async () => {
-  const moved = join(folder, "moved");
-  await writeRecipe(join(folder, "recipe"), { recipe: text, constitution });
-  await cp(join(folder, "recipe"), moved, { recursive: true });
-  let renamed = await readFile(join(moved, "recipe.yaml"), "utf8");
-  for (const name of [
-    "constitution.yaml",
-    "prompts.jsonl",
-    "held-out.jsonl",
-    "helpful.jsonl",
-    "known.jsonl",
-    "neutral.yaml",
-  ]) {
-    await rename(join(moved, name), join(moved, `my ${name}`));
-    renamed = renamed.replace(new RegExp(`(: )${name.replace(".", "\\.")}`), `$1my ${name}`);
-  }
-  expect(renamed.match(/: my /g)).toHaveLength(6);
-  await writeFile(join(moved, "another.yaml"), renamed);
 test("a model that is moved while it is trained on is trained on from where that stopped", async () => {
   const [here, there] = [join(folder, "here"), join(folder, "there")];
   const supervised = text.split("feedback:\n")[0]!;
@@ -134,6 +134,24 @@ test("a model that is moved while it is trained on is trained on from where that
   expect(results(moved, id)).toEqual(results(store, whole.id));
 });
 
+test("files under other names in another folder redo nothing", async () => {
+  const moved = join(folder, "moved");
+  await writeRecipe(join(folder, "recipe"), { recipe: text, constitution });
+  await cp(join(folder, "recipe"), moved, { recursive: true });
+  let renamed = await readFile(join(moved, "recipe.yaml"), "utf8");
+  for (const name of [
+    "constitution.yaml",
+    "prompts.jsonl",
+    "held-out.jsonl",
+    "helpful.jsonl",
+    "known.jsonl",
+    "neutral.yaml",
+  ]) {
+    await rename(join(moved, name), join(moved, `my ${name}`));
+    renamed = renamed.replace(new RegExp(`(: )${name.replace(".", "\\.")}`), `$1my ${name}`);
+  }
+  expect(renamed.match(/: my /g)).toHaveLength(6);
+  await writeFile(join(moved, "another.yaml"), renamed);
   const { id, events } = await runWhole(join(moved, "another.yaml"), store);
   expect(id).toMatch(/^another-/);
   expect(stagesThat("reused", events)).toEqual(stagesThat("done", first.events));

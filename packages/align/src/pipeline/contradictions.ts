@@ -30,6 +30,8 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
     "policy beside it, e.g. policy: { algorithm: ppo }: without reinforcement learning nothing is labelled";
   if (policy === undefined) {
     if (feedback.audit !== undefined) yield problem(["feedback", "audit"], without, "an audit alone");
+    if (feedback.demonstrations !== undefined)
+      yield problem(["feedback", "demonstrations"], without, "demonstrations for a labeller alone");
     for (const key of ["pretrain", "human"] as const)
       if (preferenceModel[key] !== undefined)
         yield problem(["preferenceModel", key], without, "data for a preference model alone");

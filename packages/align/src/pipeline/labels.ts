@@ -43,7 +43,7 @@ export function pairsStage(
 
 /** What is preferred, and how surely. METHODS §3. */
 export function labelsStage(
-  { recipe: { seed, feedback }, constitution }: PartContext,
+  { recipe: { seed, feedback }, constitution, labelDemonstrations: demonstrations }: PartContext,
   part: {
     readonly name: string;
     readonly title: string;
@@ -55,7 +55,7 @@ export function labelsStage(
   },
 ): Stage<StoredRows<PreferenceRow>> {
   const { name, title, pairs, labeller, critic, behind } = part;
-  const options = { ...feedback.label, constitution, seed };
+  const options = { ...feedback.label, constitution, demonstrations, seed };
   return itemStage<PairRow, PreferenceRow>({
     name,
     title,

@@ -257,6 +257,11 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:4:20 feedback.audit: expected policy beside it", "nothing is labelled"],
   ],
   [
+    "demonstrations without labels",
+    `${start}feedback: { demonstrations: pairs.jsonl }\n`,
+    ["recipe.yaml:4:29 feedback.demonstrations: expected policy beside it", "nothing is labelled"],
+  ],
+  [
     "human pairs without a preference model",
     `${start}preferenceModel: { human: { path: pairs.jsonl } }\n`,
     ["recipe.yaml:4:27 preferenceModel.human: expected policy beside it"],
@@ -487,6 +492,20 @@ const inData: readonly Case[] = [
     `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}evaluate: { neutral: texts.yaml }\n`,
     ["recipe.yaml:4:22 evaluate.neutral:", "texts.yaml:1:1: expected a list, got a mapping"],
     { "texts.yaml": "text: The sun\n" },
+  ],
+  [
+    "comparisons of which one letter is right more often",
+    `${start}${policy}feedback: { demonstrations: compared.yaml }\n`,
+    [
+      "compared.yaml:1:1: expected an even number of demonstrations, so that as many right answers stand on (A) as on (B)",
+    ],
+    { "compared.yaml": "- { prompt: Hi, question: Which is kinder?, better: Hello., worse: No. }\n" },
+  ],
+  [
+    "a comparison without the worse reply",
+    `${start}${policy}feedback: { demonstrations: compared.yaml }\n`,
+    ["compared.yaml:1:3 [0].worse: expected text, got nothing: the key is required"],
+    { "compared.yaml": "- { prompt: Hi, question: Which is kinder?, better: Hello. }\n" },
   ],
   [
     "demonstrations of another kind",

@@ -7,6 +7,7 @@ import {
   loadConstitution,
 } from "../constitution/index.ts";
 import { DocumentError, type Problem, readDocument, readText } from "../document/index.ts";
+import { type LabelDemonstration, labelDemonstrationsSchema } from "../feedback/question.ts";
 import { contradictions, unmet } from "./contradictions.ts";
 import { find, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
@@ -22,6 +23,8 @@ export interface OpenRecipe {
   readonly constitution: Constitution;
   /** Worked critiques and revisions. */
   readonly demonstrations: readonly Demonstration[];
+  /** Worked comparisons, for the labeller. */
+  readonly labelDemonstrations: readonly LabelDemonstration[];
 }
 
 export interface RecipeChanges {
@@ -55,7 +58,11 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   if (problems.length > 0) throw new DocumentError(problems);
   const shown = recipe.supervised.demonstrations;
   const demonstrations = shown === undefined ? [] : importDemonstrations(await readText(shown), { file: shown });
-  return { file, name: recipe.name ?? nameFrom(file), recipe, written, constitution, demonstrations };
+  const compared = recipe.feedback.demonstrations;
+  const labelDemonstrations =
+    compared === undefined ? [] : (await readDocument(compared, labelDemonstrationsSchema)).value;
+  const name = recipe.name ?? nameFrom(file);
+  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations };
 }
 
 async function readConstitution(

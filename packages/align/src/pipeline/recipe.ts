@@ -79,6 +79,9 @@ const supervisedSchema = z.strictObject({
 const feedbackSchema = z.strictObject({
   pairs: pairSettingsSchema.prefault({}).describe("How pairs of replies are drawn."),
   label: labelSettingsSchema.prefault({}).describe("How they are labelled."),
+  demonstrations: path
+    .optional()
+    .describe("File of worked comparisons, an even number of them, shown to the labeller before each question."),
   audit: z
     .strictObject({ ...datasetFields, ...auditSettingsSchema.shape })
     .optional()

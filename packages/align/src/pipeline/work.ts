@@ -175,10 +175,15 @@ async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts:
 }
 
 /** What a labeller and a critic are asked to read and write about pairs. */
-function labelRequests({ recipe, constitution }: OpenRecipe, pairs: Counted, role: RoleOf): Asked[] {
+function labelRequests(
+  { recipe, constitution, labelDemonstrations }: OpenRecipe,
+  pairs: Counted,
+  role: RoleOf,
+): Asked[] {
   const { method, swap, principles, cot, constitutionFirst, system } = recipe.feedback.label;
   const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
-  const prompt = pairs.tokens + question + size(system) + perMessage;
+  const shown = labelDemonstrations.reduce((sum, texts) => sum + sizes(texts), 0);
+  const prompt = pairs.tokens + question + size(system) + shown + perMessage;
   const questions = pairs.rows * principles * (swap ? 2 : 1);
   const requests: Asked[] = [];
   if (method === "cot") {
@@ -302,8 +307,8 @@ function size(text: string | undefined): number {
   return text === undefined ? 0 : text.length / charactersPerToken;
 }
 
-function sizes(texts: Readonly<Record<string, string>>): number {
-  return Object.values(texts).reduce((sum, text) => sum + size(text) + perMessage, 0);
+function sizes(texts: Readonly<Record<string, string | undefined>>): number {
+  return Object.values(texts).reduce<number>((sum, text) => sum + size(text) + perMessage, 0);
 }
 
 function lengthOf(messages: readonly Message[]): number {
