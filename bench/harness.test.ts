@@ -67,8 +67,8 @@ test("the ratio is the median of paired ratios, warm-up not counted; above 1 we 
   expect(comparison).toMatchObject({ ours: 2, theirs: 3, ratio: 2, ratio_min: 0.5, ratio_max: 5, rounds: 5 });
 });
 
-test("five rounds at least behind two of warm-up; one and none where a round takes minutes", async () => {
-  const long: Bench = { ...bench, long: true };
+test("five rounds at least behind two of warm-up, or what a bench of long rounds says", async () => {
+  const long: Bench = { ...bench, rounds: { fewest: 1, warmup: 0 } };
   expect(roundsOf(bench)).toEqual({ rounds: 5, warmup: 2 });
   expect(roundsOf(bench, "9")).toEqual({ rounds: 9, warmup: 2 });
   expect(roundsOf(long)).toEqual({ rounds: 1, warmup: 0 });

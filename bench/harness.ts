@@ -21,8 +21,8 @@ export interface Bench {
   weights?: true;
   /** Contestants do the same at different sizes: rates are compared, and how much was done is not. */
   sizes?: true;
-  /** A round takes minutes or hours: one may do, nothing warms up, and an answer is waited for all day. */
-  long?: true;
+  /** How often a bench is played whose rounds take minutes: counted ones at least, and those before them. */
+  rounds?: { fewest: number; warmup: number };
   /** What all contestants are given, as JSON: made before they start. */
   prepare?: () => Promise<object>;
 }
@@ -74,19 +74,19 @@ export interface Outcome {
   ceilingTheirs: number;
 }
 
-/** Rounds of a bench that is not long: counted ones at least, and those before them. */
-const [fewestRounds, warmupRounds] = [5, 2];
+/** Of a bench that does not say: what a median with its range needs. */
+const usualRounds = { fewest: 5, warmup: 2 };
 
 /**
- * How many rounds a bench is played: as many counted ones as are asked for, or as few as it allows.
- * @throws RangeError where that is no whole number, or fewer than a median needs
+ * How often a bench is played: as many counted rounds as are asked for, or as few as it allows.
+ * @throws RangeError where that is no whole number, or too few
  */
-export function roundsOf(bench: Pick<Bench, "name" | "long">, asked?: string): { rounds: number; warmup: number } {
-  const fewest = bench.long ? 1 : fewestRounds;
+export function roundsOf(bench: Pick<Bench, "name" | "rounds">, asked?: string): { rounds: number; warmup: number } {
+  const { fewest, warmup } = bench.rounds ?? usualRounds;
   const rounds = Number(asked ?? fewest);
   if (!Number.isInteger(rounds) || rounds < fewest)
     throw new RangeError(`--rounds of ${bench.name} takes a whole number of at least ${fewest}, got "${asked}".`);
-  return { rounds, warmup: bench.long ? 0 : warmupRounds };
+  return { rounds, warmup };
 }
 
 export interface Settings {

@@ -9,7 +9,7 @@ import { Child } from "./child.ts";
 import { type Bench, compare, formatTable, nearest, type Outcome, roundsOf } from "./harness.ts";
 import { PythonMissingError, preparePeers, python } from "./peers/setup.ts";
 
-/** How long an answer of a long bench is waited for. */
+/** How long an answer is waited for where rounds take minutes on this machine and may take hours on another. */
 const SECONDS_OF_A_DAY = 24 * 3600;
 
 const usage = [
@@ -18,7 +18,7 @@ const usage = [
   ...benches.map((bench) => `  ${bench.name.padEnd(14)}${bench.summary} (against ${peerNames(bench)})`),
   "",
   "  --json      one JSON object a peer, a line each",
-  `  --rounds    counted rounds, at least and by default ${roundsOf({ name: "" }).rounds}; of main-job ${roundsOf({ name: "", long: true }).rounds}`,
+  `  --rounds    counted rounds, at least and by default ${roundsOf({ name: "" }).rounds}; ${fewerRounds()}`,
   "  --peer      only this peer",
   "  --weights   how ours holds matrices in benches of language models: float32 (as is), int8 or int4",
   "  --verbose   every round, and what the contestants write to stderr",
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
     const ofOurs = weights !== undefined && asked.command === process.execPath;
     const contestant = ofOurs ? { ...asked, args: [...asked.args, "--weights", weights] } : asked;
     say(`Building ${contestant.name} …`);
-    const patience = bench.long ? { answerTimeoutSeconds: SECONDS_OF_A_DAY } : {};
+    const patience = bench.rounds ? { answerTimeoutSeconds: SECONDS_OF_A_DAY } : {};
     return Child.start(contestant, { threads, verbose, ...given, ...patience }, (child) => children.add(child));
   };
 
@@ -137,6 +137,12 @@ function pick<T extends { name: string }>(kind: string, name: string, all: reado
   throw new UsageError(
     `There is no ${kind} "${name}"; did you mean "${nearest(name, names)}"? All: ${names.join(", ")}.`,
   );
+}
+
+/** Benches that are played less often than others. */
+function fewerRounds(): string {
+  const few = benches.filter(({ rounds }) => rounds !== undefined);
+  return few.map(({ name, rounds }) => `${rounds!.fewest} of ${name}`).join(", ");
 }
 
 function peerNames(bench: (typeof benches)[number]): string {

@@ -10,7 +10,7 @@ export const mainJob: Bench = {
   summary: `recipes/clinical-desk.quick.yaml${share === 1 ? ", whole" : `, ${share} of its prompts`}: both halves and the scorecard`,
   unit: "s",
   measure: "seconds",
-  long: true,
+  rounds: { fewest: 1, warmup: 0 },
   prepare: () => mainJobTask(share),
   ours: tenet("main-job.ts"),
   peers: [peer("trl", "main_job_trl.py")],
