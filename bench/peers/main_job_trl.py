@@ -6,8 +6,8 @@ It does LESS than ours: RLOO instead of PPO, as TRL 1.16 has none (no value netw
 candidates of equal worth are not ranked by their likelihood, of a revision's form only its end is looked at, there are no intervals,
 no store from which a killed run continues, no report, and the model is loaded before the round.
 
-What makes it fastest: the settings of the other peers (see the heads of speaking.py, sft_epoch_trl.py, ppo_iteration_trl.py); factors are
-merged while a model speaks or scores.
+Chosen for speed: what the other peers found or chose (see the heads of speaking.py, sft_epoch_trl.py, ppo_iteration_trl.py); factors are
+merged while a model speaks or scores; of the labeller's head only the two letters are computed.
 """
 
 import os

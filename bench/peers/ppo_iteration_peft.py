@@ -1,6 +1,6 @@
 """One iteration of PPO in PyTorch with transformers and PEFT, the very work of ours: rollout, four scorings, epochs over two networks.
 
-TRL has no PPO any more; this follows the loop of its last PPOTrainer (0.11 to 0.24) with what makes it fastest here: one base under two
+TRL 1.16 has no PPO; this follows the loop of its former PPOTrainer (PPOv2Trainer in 0.11), chosen for speed: one base under two
 adapters (policy and value network) instead of four models, the policy's factors merged while it writes, all replies in one batch with
 a static cache, the head for the replies' tokens only, scorings without gradient in batches as large as the updates'. Reference and
 preference model are the base with adapters switched off: the latter would have an adapter of its own, which a merged copy saves.
@@ -23,7 +23,7 @@ prompts, new = [prompt["tokens"] for prompt in task["prompts"]], task["newTokens
 size = len(prompts) // task["minibatches"]
 torch.manual_seed(0)
 base, _ = load(task["model"])
-# The file is quantised, what was loaded from it is not: without this PEFT would look for quantised layers.
+# The file is quantised, what was loaded from it is not.
 base.is_quantized = False
 base.generation_config.eos_token_id = None  # nothing ends a reply early
 lora = LoraConfig(

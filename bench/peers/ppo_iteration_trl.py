@@ -6,8 +6,8 @@ Everything else is equal: prompts as tokens, replies of one length that nothing 
 float32. RLOO wants two replies or more to a prompt; here two neighbours stand for them, whose prompts differ, so that as many different
 prompts are read as by us. The reward is a scalar head on the base itself, with adapters switched off: no adapter to compute, no second copy.
 
-What makes it fastest: no gradient checkpointing, all replies generated in one batch, no entropy or completions logged. Its log-probabilities
-go through the head for the prompts' tokens too, which TRL leaves out on GPUs only.
+Chosen for speed: no gradient checkpointing, all replies generated in one batch, nothing logged or saved. Its log-probabilities go through
+the head for the prompts' tokens too, which TRL leaves out on GPUs only. Not tried: transformers' continuous batching.
 """
 
 import os
