@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
 
@@ -138,4 +138,18 @@ test("a policy that needs no preference model is trained without one", async () 
     ran[name] = ["pairs", "labels", "preference model"].filter((stage) => stage in found);
   }
   expect(ran).toEqual({ dpo: ["pairs", "labels"], checks: [] });
+});
+
+test("a check that only the reward knows has the policy trained again, and nothing before it", async () => {
+  const graded = (severity: number) =>
+    `${constitutionText}  - id: calm\n    use: preference\n    text: Be calm.\n    checks:\n      - mustNot: "!"\n        severity: ${severity}\n`;
+  const text = `${reinforcedRecipe.split("preferenceModel:\n")[0]!.replace(/^ *audit:.*\n/m, "")}policy:\n${reinforcedRecipe.split("policy:\n")[1]!.replace("preference: 1", "preference: 0")}`;
+  const ran = (severity: number) =>
+    writeRecipe(join(folder, "graded"), { recipe: text, constitution: graded(severity) }).then((file) =>
+      runWhole(file, store),
+    );
+  await ran(0.5);
+  const { events } = await ran(0.25);
+  expect(stagesThat("reused", events)).toContain("supervised");
+  expect(stagesThat("done", events)).toEqual(expect.arrayContaining(["policy", "scorecard"]));
 });
