@@ -6,15 +6,15 @@ import { fileURLToPath } from "node:url";
 import {
   type Constitution,
   type Demonstration,
+  neutralTextsSchema,
   type OpenRecipe,
   openDataset,
   openRecipe,
   type Recipe,
-  readText,
+  readDocument,
   rowsOf,
 } from "@tenet/align";
 import { type Message, openCheckpoint, resolveModel } from "@tenet/lm";
-import { parse } from "yaml";
 
 export interface MainJobTask {
   share: number;
@@ -43,7 +43,7 @@ export async function mainJobTask(share: number): Promise<MainJobTask> {
     heldOut: await promptsOf(recipe.prompts.heldOut!),
     helpful: await promptsOf(recipe.supervised.helpful!),
   };
-  const neutral = parse(await readText(recipe.evaluate.neutral!)) as string[];
+  const { value: neutral } = await readDocument(recipe.evaluate.neutral!, neutralTextsSchema);
   return { share, model, chatTemplate, recipe, constitution, demonstrations, prompts, neutral };
 }
 

@@ -16,6 +16,6 @@ export type { RunEvent, StageStatus } from "./events.ts";
 export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
 export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
-export { type Recipe, recipeSchema } from "./recipe.ts";
+export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { GateError, NothingLeftError } from "./stages.ts";
