@@ -312,8 +312,10 @@ function planSteps(pairs: readonly Pair[], { seed, stage, epochs, batchSize: siz
   }).flat();
 }
 
-/** At most 512 pairs of the training set, drawn by the seed: enough for a mean and a deviation. */
+/** Of the training set, drawn by the seed: enough for a deviation known to a twentieth. */
+const normalisationPairs = 128;
+
 function sampleOf(train: readonly Pair[], seed: number): Pair[] {
   const order = shuffled(train.length, { seed, stage: "preference-normalisation", epoch: 0 });
-  return order.slice(0, 512).map((index) => train[index]!);
+  return order.slice(0, normalisationPairs).map((index) => train[index]!);
 }
