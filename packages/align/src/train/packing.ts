@@ -64,18 +64,16 @@ export class PackingError extends Error {
 }
 
 /**
- * Lengths of rows for sequences of at most `longest` tokens. Up to 128 the multiple of 16 that holds it, at least 64: such a row
- * mostly holds one. Then the power of two that holds it, and where that exceeds 512 every power from 512 up, so that a few long
- * texts do not make the attention of all others long.
+ * Lengths of rows for sequences of at most `longest` tokens. Up to 512 the multiple of 16 that holds it, at least 64: replies
+ * of one limit are of like length, and rows a little longer than one of them would be half empty. Beyond, every power of two from
+ * 512 up, so that a few long texts do not make the attention of all others long.
  * @example
- * rowTimes(300); // [512]
+ * rowTimes(300); // [304]
  */
 export function rowTimes(longest: number): number[] {
-  if (longest <= 128) return [Math.max(64, 16 * Math.ceil(longest / 16))];
-  let time = 256;
-  while (time < Math.min(longest, 512)) time *= 2;
-  const times = [time];
-  for (let next = 2 * time; times.at(-1)! < longest; next *= 2) times.push(next);
+  if (longest <= 512) return [Math.max(64, 16 * Math.ceil(longest / 16))];
+  const times = [512];
+  while (times.at(-1)! < longest) times.push(2 * times.at(-1)!);
   return times;
 }
 
