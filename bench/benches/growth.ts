@@ -2,7 +2,7 @@ import { tenet } from "../contestants/index.ts";
 import type { Bench } from "../harness.ts";
 
 /** TENET_BENCH_ITEMS asks for other numbers. */
-const prompts = Number(process.env.TENET_BENCH_ITEMS ?? 256);
+const prompts = Number(process.env.TENET_BENCH_ITEMS || 256);
 const at = (times: number, name?: string) => tenet("growth.ts", name, [`--times=${times}`]);
 
 /** A ratio of 1: eight times the prompts take eight times as long. */

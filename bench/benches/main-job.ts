@@ -3,7 +3,7 @@ import type { Bench } from "../harness.ts";
 import { mainJobTask } from "../main-job-task.ts";
 
 /** TENET_BENCH_SHARE asks for a part of the prompts, as 0.25. */
-const share = Number(process.env.TENET_BENCH_SHARE ?? 1);
+const share = Number(process.env.TENET_BENCH_SHARE || 1);
 
 export const mainJob: Bench = {
   name: "main-job",

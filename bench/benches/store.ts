@@ -2,7 +2,7 @@ import { tenet } from "../contestants/index.ts";
 import type { Bench } from "../harness.ts";
 
 /** TENET_BENCH_ITEMS asks for fewer. */
-const items = Number(process.env.TENET_BENCH_ITEMS ?? 1_000_000);
+const items = Number(process.env.TENET_BENCH_ITEMS || 1_000_000);
 
 export const store: Bench = {
   name: "store",
