@@ -26,10 +26,11 @@ import checks
 import contestant
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from smollm import load
 from speaking import choices_of, logprobs_of, replies_of, scores_of
 from torch.nn.functional import logsigmoid
+from training import FASTEST, LORA
 from transformers import LlamaConfig, LlamaForSequenceClassification
 from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
@@ -37,8 +38,6 @@ task = contestant.task()
 recipe, principles, prompts = task["recipe"], task["constitution"]["principles"], task["prompts"]
 supervised, policy = recipe["supervised"], recipe["policy"]
 base, tokenizer = load(task["model"])
-# The file is quantised, what was loaded from it is not: without this the trainers would refuse it.
-base.is_quantized = False
 tokenizer.chat_template = task["chatTemplate"]
 tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
 END = tokenizer.eos_token_id
@@ -46,17 +45,6 @@ classifier = LlamaForSequenceClassification(LlamaConfig(**{**base.config.to_dict
 classifier.model.load_state_dict(base.model.state_dict())
 classifier.config.pad_token_id = tokenizer.pad_token_id
 
-COMMON = dict(
-    lr_scheduler_type="constant",
-    gradient_checkpointing=False,
-    bf16=False,
-    use_cpu=True,
-    dataloader_pin_memory=False,
-    logging_strategy="no",
-    save_strategy="no",
-    report_to="none",
-    disable_tqdm=True,
-)
 notes = {}
 
 
@@ -77,10 +65,7 @@ def merged(model):
 
 
 def lora(settings, **more):
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    return LoraConfig(
-        r=settings["rank"], lora_alpha=settings["alpha"], lora_dropout=0.0, bias="none", target_modules=targets, **more
-    )
+    return LoraConfig(r=settings["rank"], lora_alpha=settings["alpha"], **LORA, **more)
 
 
 def ids_of(text):
@@ -162,7 +147,7 @@ def fine_tuned(examples, folder):
             max_length=None,
             learning_rate=supervised["learningRate"],
             max_grad_norm=supervised["maxGradNorm"],
-            **COMMON,
+            **FASTEST,
         ),
     )
     trainer.train()
@@ -239,7 +224,7 @@ def preference_model(preferences, folder, draw):
             max_length=None,
             learning_rate=settings["learningRate"],
             max_grad_norm=settings["maxGradNorm"],
-            **COMMON,
+            **FASTEST,
         ),
     )
     trainer.train()
@@ -297,7 +282,7 @@ def reinforced(model, judge, mean, deviation, folder):
             epsilon=policy["clip"],
             learning_rate=policy["learningRate"],
             max_grad_norm=policy["maxGradNorm"],
-            **COMMON,
+            **FASTEST,
         ),
     )
     trainer.train()

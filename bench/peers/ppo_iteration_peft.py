@@ -15,6 +15,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from smollm import load
 from torch.nn.functional import cross_entropy
+from training import LORA
 
 BETA, LAMBDA, CLIP, VALUE_CLIP, VALUE_COEFFICIENT, LEARNING_RATE = 0.05, 0.95, 0.2, 0.2, 0.1, 5e-5
 
@@ -23,15 +24,11 @@ prompts, new = [prompt["tokens"] for prompt in task["prompts"]], task["newTokens
 size = len(prompts) // task["minibatches"]
 torch.manual_seed(0)
 base, _ = load(task["model"])
-# The file is quantised, what was loaded from it is not.
-base.is_quantized = False
 base.generation_config.eos_token_id = None  # nothing ends a reply early
 lora = LoraConfig(
     r=16,
     lora_alpha=32,
-    lora_dropout=0.0,
-    bias="none",
-    target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    **LORA,
 )
 model = get_peft_model(base, lora, adapter_name="policy")
 model.add_adapter("value", lora)

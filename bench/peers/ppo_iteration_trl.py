@@ -22,6 +22,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from smollm import load
+from training import FASTEST, LORA
 from transformers import TrainerCallback
 from trl import RLOOConfig, RLOOTrainer
 from trl.trainer.utils import RepeatSampler
@@ -31,8 +32,6 @@ prompts = [prompt["tokens"] for prompt in task["prompts"]]
 updates = task["epochs"] * task["minibatches"]
 torch.manual_seed(0)
 model, tokenizer = load(task["model"])
-# The file is quantised, what was loaded from it is not: without this the trainer would refuse it.
-model.is_quantized = False
 head = torch.nn.Linear(model.config.hidden_size, 1, bias=False)
 written = 0  # tokens of the round's replies
 
@@ -88,10 +87,8 @@ with tempfile.TemporaryDirectory() as folder:
         peft_config=LoraConfig(
             r=16,
             lora_alpha=32,
-            lora_dropout=0.0,
-            bias="none",
             task_type="CAUSAL_LM",
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            **LORA,
         ),
         callbacks=[Rounds()],
         args=RLOOConfig(
@@ -105,16 +102,8 @@ with tempfile.TemporaryDirectory() as folder:
             generation_kwargs={"min_new_tokens": task["newTokens"]},
             beta=0.05,
             learning_rate=5e-5,
-            lr_scheduler_type="constant",
             max_grad_norm=1.0,
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            dataloader_pin_memory=False,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **FASTEST,
         ),
     )
     trainer.train()

@@ -20,6 +20,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from smollm import load
+from training import FASTEST, LORA
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -29,8 +30,6 @@ padding_free = "--padding-free" in sys.argv
 torch.manual_seed(0)
 model, tokenizer = load(task["model"])
 tokenizer.padding_side = "right"
-# The file is quantised, what was loaded from it is not: without this the trainer would refuse it.
-model.is_quantized = False
 rows = [
     {
         "input_ids": example["tokens"],
@@ -62,10 +61,8 @@ with tempfile.TemporaryDirectory() as folder:
         peft_config=LoraConfig(
             r=16,
             lora_alpha=32,
-            lora_dropout=0.0,
-            bias="none",
             task_type="CAUSAL_LM",
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            **LORA,
         ),
         callbacks=[Rounds()],
         args=SFTConfig(
@@ -78,15 +75,7 @@ with tempfile.TemporaryDirectory() as folder:
             num_train_epochs=task["epochs"],
             max_length=None,
             learning_rate=1e-4,
-            lr_scheduler_type="constant",
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            dataloader_pin_memory=False,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **FASTEST,
         ),
     )
     trainer.train()

@@ -11,5 +11,7 @@ def load(path):
     file = Path(path)
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, attn_implementation="sdpa").eval()
+    # The file is quantised, what was loaded from it is not: without this trainers would refuse it.
+    model.is_quantized = False
     tokenizer = AutoTokenizer.from_pretrained(**place, padding_side="left")
     return model, tokenizer

@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from tokenizers import Tokenizer, models
+from training import FASTEST, LORA
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -69,10 +70,8 @@ with tempfile.TemporaryDirectory() as folder:
         peft_config=LoraConfig(
             r=RANK,
             lora_alpha=ALPHA,
-            lora_dropout=0.0,
-            bias="none",
             task_type="CAUSAL_LM",
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            **LORA,
         ),
         callbacks=[Rounds()],
         args=SFTConfig(
@@ -81,17 +80,8 @@ with tempfile.TemporaryDirectory() as folder:
             max_length=TIME,
             max_steps=1_000_000,
             learning_rate=LEARNING_RATE,
-            lr_scheduler_type="constant",
-            # What makes it fastest where memory suffices and the others' steps do not do either.
-            gradient_checkpointing=False,
             max_grad_norm=0.0,
-            bf16=False,
-            use_cpu=True,
-            dataloader_pin_memory=False,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
+            **FASTEST,
         ),
     )
     trainer.train()
