@@ -4,7 +4,7 @@ import type { PromptRow } from "../data/index.ts";
 import type { Rewarded } from "../reward/index.ts";
 import { klEstimate } from "./kl.ts";
 import type { Sampling } from "./loop.ts";
-import { completionSequence, type Item, rowTimes } from "./packing.ts";
+import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
 import { loraConfig, memoryOptions } from "./settings.ts";
@@ -31,8 +31,8 @@ export class Actor {
   /** Prompts short enough to be used. */
   readonly prompts: readonly PromptRow[];
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
-  /** Tokens that prompt and response have at most. */
-  readonly longest: number;
+  /** Batches of learning, were every response as long as may be. */
+  readonly expected: readonly (readonly Item[])[];
   readonly #options: OnlineOptions;
   readonly #settings: OnlineSettings;
   /** The parameters at the start of training: what the policy is held to. */
@@ -45,7 +45,7 @@ export class Actor {
     this.trainer = trainer;
     this.prompts = prompts.kept;
     this.aside = prompts.aside;
-    this.longest = prompts.longest + settings.maxTokens;
+    this.expected = expectedBatches(prompts, settings);
     this.#reference = copyOf(trainer.parameters);
     this.#scoring = trainer.forward((graph) => {
       const { logprobs, entropy } = graph.tokens({ entropy: true });
@@ -89,8 +89,8 @@ export class Actor {
 /** Opens the policy of a training. @param updates optimizer steps of all of it */
 export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
-  const longest = prompts.longest + settings.maxTokens;
-  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, longest }));
+  const expected = expectedBatches(prompts, settings);
+  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected }));
   return new Actor(options, settings, trainer, prompts);
 }
 
@@ -98,7 +98,7 @@ export async function openActor(options: OnlineOptions, settings: OnlineSettings
 export async function trainerOptions(
   { model, from, seed, device, threads }: Omit<PolicyOptions, "folder">,
   settings: PolicySettings,
-  { updates, longest }: { readonly updates: number; readonly longest: number },
+  { updates, ...layout }: { readonly updates: number } & Pick<TrainerOptions, "expected" | "sequencesPerItem">,
 ): Promise<TrainerOptions> {
   const { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
   const lora = from === undefined ? loraConfig(settings.lora) : (await loadAdapter(from, model.config)).lora;
@@ -107,7 +107,7 @@ export async function trainerOptions(
     ...memoryOptions(settings),
     tuning: { lora },
     optimizer: { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm, steps: updates },
-    times: rowTimes(longest),
+    ...layout,
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   };
@@ -116,8 +116,8 @@ export async function trainerOptions(
 interface PromptSelection {
   readonly kept: readonly PromptRow[];
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
-  /** Tokens of the longest that is kept. */
-  readonly longest: number;
+  /** Tokens of those kept. */
+  readonly lengths: readonly number[];
 }
 
 /** Sets prompts aside that leave no room for a response. @throws RangeError when none is left */
@@ -127,10 +127,10 @@ function selectPrompts(
 ): PromptSelection {
   const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);
   const aside: { id: string; reason: string }[] = [];
-  let longest = 0;
+  const lengths: number[] = [];
   const kept = prompts.filter(({ id, prompt }) => {
     const { length } = model.text.encodePrompt(prompt);
-    if (length <= limit) longest = Math.max(longest, length);
+    if (length <= limit) lengths.push(length);
     else aside.push({ id, reason: `the prompt has ${length} tokens; at most ${limit} leave room for a response` });
     return length <= limit;
   });
@@ -138,7 +138,19 @@ function selectPrompts(
     throw new RangeError(
       `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens. Give more prompts, or raise maxPromptTokens.`,
     );
-  return { kept, aside, longest };
+  return { kept, aside, lengths };
+}
+
+/** Minibatches of prompts in their order, each response of `maxTokens`. */
+function expectedBatches({ lengths }: PromptSelection, settings: OnlineSettings): Item[][] {
+  const { promptsPerIteration, samplesPerPrompt, minibatches, maxTokens } = settings;
+  const size = Math.ceil((promptsPerIteration * samplesPerPrompt) / minibatches);
+  const item = (length: number): Item => ({ sequences: [{ tokens: { length: length + maxTokens }, chosen: [] }] });
+  // Fewer prompts than a minibatch are gone through again.
+  const count = Math.ceil(lengths.length / size);
+  return Array.from({ length: count }, (_, batch) =>
+    Array.from({ length: size }, (_, i) => item(lengths[(batch * size + i) % lengths.length]!)),
+  );
 }
 
 /** A sample as the trainer takes it. @param values numbers beside each token of the response */

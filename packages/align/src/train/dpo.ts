@@ -62,7 +62,7 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
   const { model, seed, folder, from, signal } = options;
   const settings = dpoSettingsSchema.parse({ algorithm: "dpo", ...options.settings });
   const { beta, epochs, batchSize, checkpointEvery, ...rest } = settings;
-  const { pairs, aside, digest, longest } = prepare(options, settings);
+  const { pairs, aside, digest } = prepare(options, settings);
   const plan = Array.from({ length: epochs }, (_, epoch) => {
     const order = shuffled(pairs.length, { seed, stage: "dpo", epoch });
     const steps = batches(order, () => 1, { size: batchSize });
@@ -70,8 +70,12 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
   }).flat();
   const start = from && (await adapterDigest(from));
   const base = await baseIdentity(model);
-  const given = await trainerOptions(options, settings, { updates: plan.length, longest });
-  const trainer = await openTrainer({ ...given, sequencesPerItem: 2 });
+  const given = await trainerOptions(options, settings, {
+    updates: plan.length,
+    expected: [...plan.map(({ chosen }) => chosen.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
+    sequencesPerItem: 2,
+  });
+  const trainer = await openTrainer(given);
   try {
     // Before any checkpoint is restored the parameters are those of the reference.
     const scoring = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
@@ -148,8 +152,6 @@ interface Prepared {
   readonly pairs: readonly Pair[];
   readonly aside: PolicyReport["aside"];
   readonly digest: string;
-  /** Tokens of the longest side. */
-  readonly longest: number;
 }
 
 /** Pairs as the trainer takes them. @throws NoPairsError when none is short enough and has a weight */
@@ -157,7 +159,6 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
   const limit = Math.min(maxLength, model.config.max_position_embeddings);
   const aside: { id: string; reason: string }[] = [];
   const digest = createHash("sha256");
-  let longest = 0;
   const pairs = rows.flatMap(({ id, prompt, a, b, p, weight }): Pair[] => {
     digest.update(JSON.stringify([prompt, a, b, p, weight]));
     const reject = (reason: string) => {
@@ -173,12 +174,11 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
     });
     const length = Math.max(...sequences.map(({ tokens }) => tokens.length));
     if (length > limit) return reject(`prompt and reply have ${length} tokens, more than ${limit}`);
-    longest = Math.max(longest, length);
     return [{ item: { sequences }, p: labels === "soft" ? p : Math.round(p), weight }];
   });
   if (pairs.length === 0)
     throw new NoPairsError(
       `none of the ${rows.length} pairs can be trained on: ${aside[0]?.reason ?? "there are none"}. Give others, or raise maxLength.`,
     );
-  return { pairs, aside, digest: digest.digest("hex"), longest };
+  return { pairs, aside, digest: digest.digest("hex") };
 }

@@ -1,7 +1,7 @@
-import type { LocalModel } from "@tenet/lm";
+import { attentionWindow, type LocalModel } from "@tenet/lm";
 import type { DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
 import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
-import { type Item, type PackedBatch, pack } from "./packing.ts";
+import { extentOf, type Item, type PackedBatch, pack, rowTimes } from "./packing.ts";
 import { Programs } from "./programs.ts";
 
 /** Places of a micro-batch where nothing else is said: about 4 GB at the size of SmolLM2-135M. */
@@ -13,8 +13,13 @@ export interface LayoutOptions {
   readonly model: LocalModel;
   /** What is trained. */
   readonly tuning: Tuning;
-  /** Lengths that rows may have (see `rowTimes`). */
-  readonly times: readonly number[];
+  /** Lengths that rows may have; those that `rowTimes` chooses for `expected` when not given. */
+  readonly times?: readonly number[] | undefined;
+  /**
+   * Batches to come, each packed on its own, as far as their sequences' lengths are known; longer ones than these do not fit.
+   * Without it and `times`, row lengths are chosen for every list of items anew, in steps of 64.
+   */
+  readonly expected?: readonly (readonly Item[])[] | undefined;
   /** Places of a micro-batch: bounds the memory of activations. */
   readonly microBatchTokens?: number | undefined;
   /** Sequences of each item, 2 for pairs. Default 1. */
@@ -38,27 +43,52 @@ export interface Forward {
   close(): Promise<void>;
 }
 
+/**
+ * Whether items' sequences share what they begin with alike. Layers that look back over a window count places of a row, which
+ * behind a shared beginning are not positions.
+ */
+function sharesBeginnings({ model: { config }, sequencesPerItem = 1 }: LayoutOptions): boolean {
+  const windows = Array.from({ length: config.num_hidden_layers }, (_, layer) => attentionWindow(config, layer));
+  return sequencesPerItem > 1 && windows.every((window) => window === null);
+}
+
 /** Packs items into micro-batches and feeds them to programs. */
 export class Layout {
   readonly options: LayoutOptions;
   readonly #tokens: number;
   /** Parts of the output head: about 256 places each. */
   readonly #chunks: number;
+  readonly #shareBeginnings: boolean;
+  readonly #times: readonly number[] | undefined;
 
   constructor(options: LayoutOptions) {
     this.options = options;
     this.#tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
     this.#chunks = Math.max(1, Math.ceil(this.#tokens / 256));
+    this.#shareBeginnings = sharesBeginnings(options);
+    const { expected, times = expected && this.#timesFor(expected) } = options;
+    this.#times = times;
   }
 
   pack(items: readonly Item[]): PackedBatch[] {
-    return pack(items, { times: this.options.times, tokens: this.#tokens, multiple: this.#chunks });
+    const [tokens, shareBeginnings] = [this.#tokens, this.#shareBeginnings];
+    const times = this.#times ?? this.#timesFor([items], 64);
+    return pack(items, { times, tokens, multiple: this.#chunks, shareBeginnings });
   }
 
   graph(time: number, parameters: ParameterSet, mode: { gradient: boolean; checkpointing?: boolean | undefined }) {
     const { model, tuning, sequencesPerItem = 1 } = this.options;
     const { tensors } = parameters;
-    return batchGraph({ model, tuning, parameters: tensors, time, chunks: this.#chunks, sequencesPerItem, ...mode });
+    const [chunks, shareBeginnings] = [this.#chunks, this.#shareBeginnings];
+    return batchGraph({
+      ...{ model, tuning, parameters: tensors, time, chunks, sequencesPerItem, shareBeginnings, ...mode },
+    });
+  }
+
+  #timesFor(batches: readonly (readonly Item[])[], step?: number): number[] {
+    const [tokens, shareBeginnings] = [this.#tokens, this.#shareBeginnings];
+    const extents = batches.map((items) => items.map((item) => extentOf(item, { shareBeginnings })));
+    return rowTimes(extents, { tokens, step });
   }
 
   /** What a program takes of a batch and of the parameters: a loss need not use all of them. */

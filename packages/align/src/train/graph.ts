@@ -74,6 +74,8 @@ export interface GraphOptions {
   /** Parts in which the output head is computed: the logits of one are in memory at a time. */
   readonly chunks: number;
   readonly sequencesPerItem: number;
+  /** Whether sequences of an item may stand behind a beginning laid out once. */
+  readonly shareBeginnings: boolean;
   /** Whether the loss is differentiated: without it no gradient is prepared in the forward pass. */
   readonly gradient: boolean;
   /** Recompute each layer in the backward pass instead of keeping its activations. */
@@ -85,7 +87,7 @@ export interface GraphOptions {
  * length, and one arena of the runtime instead of one for each shape.
  */
 export function batchGraph(options: GraphOptions): BatchGraph {
-  const { model, tuning, parameters, time, chunks, sequencesPerItem, gradient } = options;
+  const { model, tuning, parameters, time, chunks, sequencesPerItem, shareBeginnings, gradient } = options;
   const { config } = model;
   const weight = (name: string) => parameters[name] ?? model.weight(name);
   const place = (name: string) => input(name, "int32", ["rows", time]);
@@ -94,6 +96,7 @@ export function batchGraph(options: GraphOptions): BatchGraph {
     weight,
     lora: tuning.lora && loraFrom(config, tuning.lora, parameters),
     segments: place("segments"),
+    beginnings: shareBeginnings ? place("beginnings") : undefined,
     positions: place("positions"),
     maxPositions: time,
     checkpointing: options.checkpointing,
@@ -142,6 +145,7 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Feeds {
   return {
     tokens: rows(batch.tokens),
     segments: rows(batch.segments),
+    beginnings: rows(batch.beginnings),
     positions: rows(batch.positions),
     chosen: beside(batch.chosen),
     targets: beside(batch.targets),

@@ -128,20 +128,111 @@ describe("pack", () => {
   });
 });
 
+describe("pack with shared beginnings", () => {
+  const shared = { ...options, shareBeginnings: true };
+
+  /** Two sequences that begin alike, and then differ. */
+  function pair(beginning: number, tails: readonly number[], from = 1): Item {
+    const alike = Array.from({ length: beginning }, (_, i) => from + i);
+    return {
+      sequences: tails.map((tail, k) => {
+        const tokens = [...alike, ...Array.from({ length: tail }, (_, i) => 1000 * (k + 1) + from + i)];
+        const chosen = beginning > 0 ? [beginning - 1, tokens.length - 1] : [tokens.length - 1];
+        return { tokens, chosen, values: { twice: chosen.map((position) => 2 * tokens[position]!) } };
+      }),
+    };
+  }
+
+  const pairs = fc.array(
+    fc.record({
+      beginning: fc.integer({ min: 0, max: 20 }),
+      tails: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 2, maxLength: 2 }),
+    }),
+    { minLength: 1, maxLength: 20 },
+  );
+
+  it("shows every sequence its own tokens in order, beginning included, and no others", () => {
+    fc.assert(
+      fc.property(pairs, (drawn) => {
+        const items = drawn.map(({ beginning, tails }, i) => pair(beginning, tails, 50 * i + 1));
+        let tokens = 0;
+        for (const batch of pack(items, shared)) {
+          let at = 0;
+          const sequences = batch.items.flatMap((index) => items[index]!.sequences);
+          sequences.forEach((sequence, owner) => {
+            const last = batch.chosen[at + sequence.chosen.length - 1]!;
+            const [segment, beginning] = [batch.segments[last]!, batch.beginnings[last]!];
+            expect(segment).toBe(owner);
+            const row = Math.floor(last / batch.time) * batch.time;
+            const seen = Array.from({ length: last - row + 1 }, (_, i) => row + i).filter(
+              (place) => batch.segments[place] === segment || batch.segments[place] === beginning,
+            );
+            expect(seen.map((place) => batch.tokens[place])).toEqual([...(sequence.tokens as number[])]);
+            expect(seen.map((place) => batch.positions[place])).toEqual(seen.map((_, i) => i));
+            for (const position of sequence.chosen as number[]) {
+              expect(batch.tokens[batch.chosen[at]!]).toBe(sequence.tokens[position]);
+              expect(batch.targets[at]).toBe(sequence.tokens[position + 1] ?? 0);
+              expect(batch.values.twice![at]).toBe(2 * sequence.tokens[position]!);
+              expect(batch.owners[at++]).toBe(owner);
+            }
+          });
+          tokens += batch.tokenCount;
+        }
+        const once = drawn.map(({ beginning, tails: [a, b] }) => beginning + a! + b!);
+        const twice = drawn.map(({ beginning, tails: [a, b] }) => 2 * beginning + a! + b!);
+        // Together only where the row that holds the longer one holds both.
+        const longer = drawn.map(({ beginning, tails }) => beginning + Math.max(...tails));
+        const expected = once.map((sum, i) => (sum <= (longer[i]! <= 16 ? 16 : 32) ? sum : twice[i]!));
+        expect(tokens).toBe(expected.reduce((a, b) => a + b));
+      }),
+    );
+  });
+
+  it("leaves each sequence a token of its own where one is the beginning of the other", () => {
+    const tokens = [1, 2, 3, 4, 5, 6];
+    const item = { sequences: [tokens, tokens.slice(0, 4)].map((some) => ({ tokens: some, chosen: [some.length - 1] })) };
+    const [batch] = pack([item], shared);
+    expect(batch!.tokenCount).toBe(3 + 3 + 1);
+    expect([...batch!.chosen.slice(0, 2)].map((place) => batch!.positions[place])).toEqual([5, 3]);
+  });
+});
+
 describe("rowTimes", () => {
+  const single = (...lengths: number[]) => lengths.map((length) => ({ lengths: [length], shared: 0 }));
+  const limits = { tokens: 1024 };
+
   it.each([
-    [1, [64]],
-    [64, [64]],
-    [65, [80]],
-    [106, [112]],
-    [128, [128]],
-    [129, [144]],
-    [300, [304]],
-    [512, [512]],
-    [513, [512, 1024]],
-    [3000, [512, 1024, 2048, 4096]],
-  ])("of %d", (longest, times) => {
-    expect(rowTimes(longest)).toEqual(times);
+    [[1], [64]],
+    [[64], [64]],
+    [[65], [80]],
+    [[300], [304]],
+    [[512], [512]],
+    [[513], [512, 1024]],
+    [[3000], [512, 1024, 2048, 4096]],
+  ])("of one sequence of %j: the shortest that holds it", (lengths, times) => {
+    expect(rowTimes([single(...lengths)], limits)).toEqual(times);
+  });
+
+  it("takes rows for two where those for one would be half empty", () => {
+    expect(rowTimes([single(100, 154, 130, 118, 104, 148, 120, 150)], limits)).toEqual([272]);
+  });
+
+  it("takes short rows where all are of one length, and longer ones cost more attention", () => {
+    expect(rowTimes([single(...Array.from({ length: 8 }, () => 128))], limits)).toEqual([128]);
+  });
+
+  it("holds the longest of all batches", () => {
+    expect(rowTimes([single(60, 60), single(60, 200)], limits)[0]).toBeGreaterThanOrEqual(200);
+  });
+
+  it("counts a shared beginning once", () => {
+    const pairs = Array.from({ length: 4 }, () => ({ lengths: [200, 210], shared: 160 }));
+    expect(rowTimes([pairs], limits)).toEqual([256]);
+  });
+
+  it("goes in steps", () => {
+    expect(rowTimes([single(130)], { ...limits, step: 64 })).toEqual([256]);
+    expect(rowTimes([single(200)], { ...limits, step: 64 })).toEqual([256]);
   });
 });
 

@@ -25,8 +25,13 @@ export interface PackedBatch {
   readonly time: number;
   /** Token ids [rows · time], 0 where there is none. */
   readonly tokens: Int32Array;
-  /** Which sequence a place belongs to [rows · time], −1 where there is none: attention stays inside a sequence. */
+  /**
+   * Segment of each place [rows · time], −1 where there is none: a sequence, or the beginning that an item's sequences share.
+   * Attention stays inside a segment and the one before it.
+   */
   readonly segments: Int32Array;
+  /** The segment before that of each place: the shared beginning of a sequence that has one, else its own. */
+  readonly beginnings: Int32Array;
   /** Position in its own sequence [rows · time]. */
   readonly positions: Int32Array;
   /** Chosen places of all sequences in the items' order, as indices into [rows · time]; padded to a multiple of `multiple`. */
@@ -45,7 +50,7 @@ export interface PackedBatch {
   readonly items: readonly number[];
   /** Chosen places of each sequence, in the same order as `chosen`: where an output is cut. */
   readonly lengths: readonly number[];
-  /** Real tokens, of rows · time. */
+  /** Real tokens, of rows · time; a shared beginning counts once. */
   readonly tokenCount: number;
 }
 
@@ -56,6 +61,16 @@ export interface PackOptions {
   readonly tokens: number;
   /** The number of chosen places is padded to a multiple of this. */
   readonly multiple: number;
+  /** Whether what an item's sequences begin with alike is laid out once. Default false. */
+  readonly shareBeginnings?: boolean | undefined;
+}
+
+/** What an item needs of rows. */
+export interface Extent {
+  /** Tokens of each sequence. */
+  readonly lengths: readonly number[];
+  /** Tokens that they begin with alike; 0 where they are laid out one by one. */
+  readonly shared: number;
 }
 
 /** A sequence does not fit the longest row. */
@@ -63,18 +78,46 @@ export class PackingError extends Error {
   override readonly name = "PackingError";
 }
 
+/** Longer rows are halved and doubled only, and hold what does not fit shorter ones. */
+const longRow = 512;
+/** Batches that stand for all of them when row lengths are chosen. */
+const sampledBatches = 64;
+
+export interface RowOptions {
+  /** Places of a micro-batch, at most. */
+  readonly tokens: number;
+  /** Lengths are multiples of this. Default 16. */
+  readonly step?: number | undefined;
+}
+
 /**
- * Lengths of rows for sequences of at most `longest` tokens. Up to 512 the multiple of 16 that holds it, at least 64: replies
- * of one limit are of like length, and rows a little longer than one of them would be half empty. Beyond, every power of two from
- * 512 up, so that a few long texts do not make the attention of all others long.
+ * Lengths of rows for batches that are packed each on its own. Where no sequence is longer than 512, the one length that costs
+ * least: short rows are half empty where sequences just miss fitting in twos, long ones where a batch has too few to fill the
+ * last. Beyond, every power of two from 512 up, so that a few long texts do not make the attention of all others long.
  * @example
- * rowTimes(300); // [304]
+ * rowTimes([[{ lengths: [130], shared: 0 }, { lengths: [140], shared: 0 }]], { tokens: 1024 }); // [272]
  */
-export function rowTimes(longest: number): number[] {
-  if (longest <= 512) return [Math.max(64, 16 * Math.ceil(longest / 16))];
-  const times = [512];
-  while (times.at(-1)! < longest) times.push(2 * times.at(-1)!);
-  return times;
+export function rowTimes(batches: readonly (readonly Extent[])[], { tokens, step = 16 }: RowOptions): number[] {
+  const longest = Math.max(1, ...batches.flat().flatMap(({ lengths }) => lengths));
+  if (longest > longRow) {
+    const times = [longRow];
+    while (times.at(-1)! < longest) times.push(2 * times.at(-1)!);
+    return times;
+  }
+  const shortest = Math.max(4, Math.ceil(longest / step)) * step;
+  const every = Math.ceil(batches.length / sampledBatches);
+  const sample = batches.filter((_, i) => i % every === 0);
+  let [best, least] = [shortest, Number.POSITIVE_INFINITY];
+  for (let time = shortest; time <= Math.max(shortest, longRow); time += step) {
+    const cost = sample.reduce((sum, extents) => sum + costOf(arrange(extents, { times: [time], tokens })), 0);
+    if (cost < least) [best, least] = [time, cost];
+  }
+  return [best];
+}
+
+/** In places of a short row: attention grows with the row, and every micro-batch merges the adapter anew. Measured on two cores. */
+function costOf(batches: readonly OpenBatch[]): number {
+  return batches.reduce((sum, { time, free }) => sum + free.length * time * (1 + time / 1024) + 64, 0);
 }
 
 /**
@@ -82,32 +125,26 @@ export function rowTimes(longest: number): number[] {
  * fewest rows). Deterministic: equal lists give equal batches.
  *
  * An item's row length is the shortest of `times` that holds its longest sequence. It may fill what is left of longer rows,
- * but opens rows of its own length only. Sequences are never cut here.
+ * but opens rows of its own length only. Sequences are never cut here. With `shareBeginnings` the sequences of an item that fits
+ * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt.
  * @throws PackingError when a sequence is longer than the longest row, is empty, or chooses a position outside
  */
-export function pack(items: readonly Item[], { times, tokens, multiple }: PackOptions): PackedBatch[] {
-  const open: OpenBatch[] = [];
-  const order = items.map((item, index) => ({ item, index, longest: longestOf(item) }));
-  order.sort((a, b) => b.longest - a.longest || a.index - b.index);
-  for (const { item, index, longest } of order) {
-    const time = times.find((size) => size >= longest);
-    if (time === undefined || longest === 0)
-      throw new PackingError(
-        `item ${index} has a sequence of ${longest} tokens; expected 1 to ${times.at(-1) ?? 0}. Shorten it or set it aside before packing.`,
-      );
-    if (!open.some((batch) => place(batch, item, index, { time, tokens }))) {
-      const batch: OpenBatch = { time, free: [], items: [] };
-      place(batch, item, index, { time, tokens: Number.POSITIVE_INFINITY });
-      open.push(batch);
-    }
-  }
-  return open.map((batch) => layOut(batch, items, multiple));
+export function pack(items: readonly Item[], options: PackOptions): PackedBatch[] {
+  const extents = items.map((item) => extentOf(item, options));
+  return arrange(extents, options).map((batch) => layOut(batch, items, options.multiple));
 }
 
-/** Where an item's sequences stand: row and column of each. */
-interface Placed {
-  readonly index: number;
-  readonly places: readonly { readonly row: number; readonly column: number }[];
+/** What an item needs of rows. */
+export function extentOf({ sequences }: Item, { shareBeginnings = false }: Pick<PackOptions, "shareBeginnings">): Extent {
+  const lengths = sequences.map(({ tokens }) => tokens.length);
+  const [first, ...others] = sequences.map(({ tokens }) => tokens);
+  let shared = 0;
+  if (shareBeginnings && others.length > 0) {
+    // Each keeps a token of its own.
+    const most = Math.min(...lengths) - 1;
+    while (shared < most && others.every((tokens) => tokens[shared] === first![shared])) shared++;
+  }
+  return { lengths, shared };
 }
 
 interface OpenBatch {
@@ -117,27 +154,79 @@ interface OpenBatch {
   readonly items: Placed[];
 }
 
-function longestOf({ sequences }: Item): number {
-  const lengths = sequences.map(({ tokens }) => tokens.length);
-  return lengths.includes(0) ? 0 : Math.max(...lengths);
+/** Where an item stands: one stretch of a row with the shared beginning in front, or one for each sequence. */
+interface Placed {
+  readonly index: number;
+  readonly shared: number;
+  readonly stretches: readonly { readonly row: number; readonly column: number }[];
 }
 
-/** Puts all of an item's sequences into a batch, or none. */
-function place(batch: OpenBatch, item: Item, index: number, limits: { time: number; tokens: number }): boolean {
+function arrange(extents: readonly Extent[], { times, tokens }: Pick<PackOptions, "times" | "tokens">): OpenBatch[] {
+  const open: OpenBatch[] = [];
+  const order = extents.map(({ lengths, shared }, index) => {
+    const longest = lengths.includes(0) ? 0 : Math.max(...lengths);
+    const time = times.find((size) => size >= longest);
+    if (time === undefined || longest === 0)
+      throw new PackingError(
+        `item ${index} has a sequence of ${longest} tokens; expected 1 to ${times.at(-1) ?? 0}. Shorten it or set it aside before packing.`,
+      );
+    const whole = lengths.reduce((sum, length) => sum + length - shared, shared);
+    // No longer row is opened for the sake of a shared beginning.
+    const together = shared > 0 && whole <= time;
+    return { index, time, shared: together ? shared : 0, stretches: together ? [whole] : lengths };
+  });
+  const size = ({ stretches }: { stretches: readonly number[] }) => Math.max(...stretches);
+  order.sort((a, b) => b.time - a.time || size(b) - size(a) || a.index - b.index);
+  for (const item of order)
+    if (!open.some((batch) => place(batch, item, tokens))) {
+      const batch: OpenBatch = { time: item.time, free: [], items: [] };
+      place(batch, item, Number.POSITIVE_INFINITY);
+      open.push(batch);
+    }
+  return open;
+}
+
+interface Unplaced extends Omit<Placed, "stretches"> {
+  /** Length of rows that it may open. */
+  readonly time: number;
+  /** Lengths. */
+  readonly stretches: readonly number[];
+}
+
+/** Puts all of an item into a batch, or nothing. */
+function place(batch: OpenBatch, { index, time, shared, stretches }: Unplaced, tokens: number): boolean {
   const free = [...batch.free];
-  const places: { row: number; column: number }[] = [];
-  for (const { tokens } of item.sequences) {
-    let row = free.findIndex((left) => left >= tokens.length);
+  const placed: { row: number; column: number }[] = [];
+  for (const length of stretches) {
+    let row = free.findIndex((left) => left >= length);
     if (row < 0) {
-      if (batch.time !== limits.time || (free.length + 1) * batch.time > limits.tokens) return false;
+      if (batch.time !== time || (free.length + 1) * batch.time > tokens) return false;
       row = free.push(batch.time) - 1;
     }
-    places.push({ row, column: batch.time - free[row]! });
-    free[row]! -= tokens.length;
+    placed.push({ row, column: batch.time - free[row]! });
+    free[row]! -= length;
   }
   batch.free = free;
-  batch.items.push({ index, places });
+  batch.items.push({ index, shared, stretches: placed });
   return true;
+}
+
+/** A sequence's place: its tokens from `shared` on stand from `start` on, those before from `beginning` on. */
+interface PlacedSequence {
+  readonly sequence: Sequence;
+  readonly start: number;
+  readonly shared: number;
+  readonly beginning: number;
+}
+
+function placesOf({ index, shared, stretches }: Placed, items: readonly Item[], time: number): PlacedSequence[] {
+  const starts = stretches.map(({ row, column }) => row * time + column);
+  let next = starts[0]! + shared;
+  return items[index]!.sequences.map((sequence, k) => {
+    const start = shared > 0 ? next : starts[k]!;
+    next = start + sequence.tokens.length - shared;
+    return { sequence, start, shared, beginning: shared > 0 ? starts[0]! : start };
+  });
 }
 
 function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[], multiple: number): PackedBatch {
@@ -146,10 +235,9 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
   const rows = free.length;
   const tokens = new Int32Array(rows * time);
   const segments = new Int32Array(rows * time).fill(-1);
+  const beginnings = new Int32Array(rows * time).fill(-1);
   const positions = new Int32Array(rows * time);
-  const sequences = placed.flatMap(({ index, places }) =>
-    items[index]!.sequences.map((sequence, k) => ({ sequence, start: places[k]!.row * time + places[k]!.column })),
-  );
+  const sequences = placed.flatMap((item) => placesOf(item, items, time));
   const lengths = sequences.map(({ sequence }) => sequence.chosen.length);
   const count = lengths.reduce((a, b) => a + b, 0);
   const padded = Math.max(1, Math.ceil(count / multiple)) * multiple;
@@ -157,14 +245,16 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
   const mask = new Float32Array(padded).fill(1, 0, count);
   const values: Record<string, Float32Array> = {};
   let at = 0;
-  let tokenCount = 0;
-  sequences.forEach(({ sequence, start }, owner) => {
+  sequences.forEach(({ sequence, start, shared, beginning }, owner) => {
     const { length } = sequence.tokens;
-    tokenCount += length;
+    const placeOf = (position: number) => (position < shared ? beginning + position : start + position - shared);
     for (let i = 0; i < length; i++) {
-      tokens[start + i] = sequence.tokens[i]!;
-      segments[start + i] = owner;
-      positions[start + i] = i;
+      const place = placeOf(i);
+      tokens[place] = sequence.tokens[i]!;
+      positions[place] = i;
+      // A shared beginning is a segment by the name of where it stands, below that of any sequence.
+      beginnings[place] = shared > 0 ? -2 - beginning : owner;
+      segments[place] = i < shared ? beginnings[place] : owner;
     }
     for (const [name, numbers] of Object.entries(sequence.values ?? {})) {
       if (numbers.length !== sequence.chosen.length)
@@ -178,7 +268,7 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
       const position = sequence.chosen[i]!;
       if (!(position >= 0 && position < length))
         throw new PackingError(`position ${position} is chosen in a sequence of ${length} tokens`);
-      chosen[at] = start + position;
+      chosen[at] = placeOf(position);
       targets[at] = position + 1 < length ? sequence.tokens[position + 1]! : 0;
       owners[at] = owner;
     }
@@ -191,8 +281,9 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
     }
   });
   const indices = placed.map(({ index }) => index);
+  const tokenCount = segments.reduce((sum, segment) => sum + (segment === -1 ? 0 : 1), 0);
   return {
-    ...{ rows, time, tokens, segments, positions, chosen, targets, owners, mask, values, itemValues },
+    ...{ rows, time, tokens, segments, beginnings, positions, chosen, targets, owners, mask, values, itemValues },
     ...{ items: indices, lengths, tokenCount },
   };
 }

@@ -71,7 +71,7 @@ async function assess(adapter: string, seed: number): Promise<{ mean: number; kl
   const samples = await sample(adapter, 16, seed + 1000);
   const rewarded = await reward.score(samples.map(rewardRequest));
   const settings = rlooSettingsSchema.parse({ algorithm: "rloo" });
-  const options = await trainerOptions({ model, from: adapter, seed }, settings, { updates: 1, longest: 64 });
+  const options = await trainerOptions({ model, from: adapter, seed }, settings, { updates: 1 });
   const trainer = await openTrainer({ ...options, ...cpu });
   const base = copyOf(trainer.parameters);
   for (const { name } of base.ranges) if (name.endsWith("lora_B.weight")) base.view(name).fill(0);

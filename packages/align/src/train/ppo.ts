@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
+import { type Actor, type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
 import { gae, moments, tokenRewards, whiten } from "./advantages.ts";
 import { adapterDigest } from "./checkpoint.ts";
 import type { BatchGraph } from "./graph.ts";
@@ -76,7 +76,7 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   const { iterations, epochs, minibatches, clip, targetKl, kl } = settings;
   const updates = iterations * epochs * minibatches;
   const actor = await openActor(options, settings, updates);
-  const critic = await openCritic(options, settings, { updates, longest: actor.longest });
+  const critic = await openCritic(options, settings, { updates, expected: actor.expected });
   // Values are on the scale of the preference model's scores: a constant between them would fall on every last token.
   const { mean, deviation } =
     options.valueFrom === undefined ? { mean: 0, deviation: 1 } : await readNormalisation(options.valueFrom);
@@ -161,7 +161,7 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
 async function openCritic(
   options: PpoOptions,
   settings: PpoSettings,
-  size: { readonly updates: number; readonly longest: number },
+  size: { readonly updates: number; readonly expected: Actor["expected"] },
 ): Promise<Trainer> {
   const from = options.valueFrom ?? options.from;
   const own = { ...settings, learningRate: settings.value.learningRate };

@@ -66,7 +66,7 @@ export async function openPreferenceModel(
     throw new PreferenceModelError(`${folder} is an adapter without a scalar head: expected a preference model`);
   const { mean, deviation } = await readNormalisation(folder);
   const longest = model.config.max_position_embeddings;
-  const layout = new Layout({ model, tuning: { lora, head: true }, times: scoringTimes(longest), ...options });
+  const layout = new Layout({ model, tuning: { lora, head: true }, ...options });
   const forward = forwardPass(layout, parameters, (graph) => ({ scores: graph.scores() }));
   return {
     scale: deviation,
@@ -129,11 +129,4 @@ export async function readNormalisation(folder: string): Promise<Normalisation> 
       { cause },
     );
   }
-}
-
-/** Short rows, as most replies are short and a row's length is what each of its tokens may attend to. */
-function scoringTimes(longest: number): number[] {
-  const times = [256];
-  while (times.at(-1)! < longest) times.push(2 * times.at(-1)!);
-  return times;
 }

@@ -9,7 +9,7 @@ import { NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
-import { type Item, rowTimes } from "./packing.ts";
+import type { Item } from "./packing.ts";
 import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
 import { rawScores, saveNormalisation } from "./preference-model.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
@@ -215,7 +215,7 @@ async function openPhase({ options, settings, pairs, plan, folder, from, rate, b
     optimizer: optimizerOptions(settings, rate, plan.length),
     seed,
     from,
-    times: rowTimes(Math.max(...pairs.flatMap(({ item }) => item.sequences.map((one) => one.tokens.length)))),
+    expected: [...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
     sequencesPerItem: 2,
     ...memoryOptions(settings),
     ...(device === undefined ? {} : { device }),

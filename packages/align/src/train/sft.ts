@@ -11,7 +11,7 @@ import { NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
-import { completionSequence, type Item, rowTimes } from "./packing.ts";
+import { completionSequence, type Item } from "./packing.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
 
@@ -163,7 +163,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
     optimizer: optimizerOptions(settings, learningRate, plan.length),
     seed,
     from,
-    times: rowTimes(Math.max(...[...train, ...validation].map(({ tokens }) => tokens))),
+    expected: [...plan.map(({ examples }) => examples.map((i) => train[i]!.item)), validation.map(({ item }) => item)],
     ...memoryOptions(settings),
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LocalModel, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
-import { ParameterSet } from "@tenet/tensor";
+import { decodeAdamW, ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { completionSequence, type Item } from "./packing.ts";
@@ -97,6 +97,40 @@ describe("Trainer", () => {
       expect(loss).toBeCloseTo(results[0]!.loss, 4);
       expect(Math.abs(gradNorm / results[0]!.gradNorm - 1)).toBeLessThan(1e-4);
     }
+  });
+
+  it("computes the same for pairs whether what they begin with is laid out once or for each", async () => {
+    const prompt = encode("What does the question ask for, at some length?");
+    const values = (answer: string) => ({ weight: Array.from(answer, (_, i) => 0.02 * (i + 1)) });
+    const pairs = [
+      ["yes", "no, it does not"],
+      ["yes, and no", "yes, or no"],
+      ["a", "b"],
+    ].map((answers): Item => {
+      return { sequences: answers.map((answer) => completionSequence(prompt, encode(answer), values(answer))) };
+    });
+    // Apart: what is not alike from its first token on shares nothing.
+    const single = pairs.flatMap(({ sequences }) => sequences.map((sequence): Item => ({ sequences: [sequence] })));
+    const results: { places: number; loss: number; logprobs: number[]; gradient: Float32Array }[] = [];
+    for (const [items, sequencesPerItem] of [[pairs, 2], [single, 1]] as const)
+      await withTrainer(
+        async (trainer) => {
+          stir(trainer.parameters);
+          const { loss } = await trainer.objective(nll).accumulate(items);
+          const { logprobs } = await trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs })).run(items);
+          trainer.update();
+          // AdamW's first step shows signs alone; its first moment holds the gradient.
+          const gradient = decodeAdamW(trainer.state().optimizer).firstMoment.map((moment) => 10 * moment);
+          const places = trainer.pack(items).reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+          results.push({ places, loss, logprobs: logprobs!.flat().flatMap((row) => [...row]), gradient });
+        },
+        { sequencesPerItem, times: [128] },
+      );
+    const [together, apart] = results;
+    expect(apart!.places - together!.places).toBe(pairs.length * prompt.length + "yes, ".length);
+    expect(together!.loss).toBeCloseTo(apart!.loss, 5);
+    expectClose(together!.logprobs, apart!.logprobs, 1e-5);
+    expectClose(together!.gradient, apart!.gradient, 1e-5);
   });
 
   it("no example sees another: its log-probabilities do not change with its neighbours", async () => {

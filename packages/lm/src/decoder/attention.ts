@@ -9,6 +9,9 @@ import {
   less,
   lessEqual,
   matmul,
+  max,
+  maximum,
+  or,
   pad,
   reshape,
   slice,
@@ -22,6 +25,8 @@ export interface AttentionOptions {
   readonly scale: number;
   /** Packed rows: which sequence each position belongs to, int32 [batch, time]; positions see their own alone. */
   readonly segments?: Tensor | undefined;
+  /** Beside segments: another segment that each position sees, where sequences go on from a shared beginning, int32 [batch, time]. */
+  readonly beginnings?: Tensor | undefined;
   /** How many positions a query looks back, its own included; all where null. */
   readonly window?: number | null | undefined;
   /** Query positions handled at once; keys after a block are never touched, so short blocks skip more of the upper half. */
@@ -50,7 +55,7 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, options: Attent
       const { start, end, from } = block;
       const scores = matmul(rows(grouped(q), block), slice(k, 2, from, end), { transB: true, alpha: scale });
       const perHead = reshape(scores, [batch, kvHeads, group, end - start, end - from]);
-      return reshape(softmax(perHead.add(causalBias(block, options))), scores.shape);
+      return reshape(maskedSoftmax(perHead, causalMask(block, options)), scores.shape);
     });
     const parts = probabilities.map((p, i) => {
       const { start, end, from } = blocks[i]!;
@@ -103,9 +108,23 @@ export function sees(query: Tensor, key: Tensor, window: number | null = null): 
   return window === null ? before : and(before, less(query.sub(key), window));
 }
 
+/**
+ * Softmax over the last axis where `mask` is 1, and 0 where it is 0; mask broadcasts against scores. The runtime's softmax leaves
+ * e⁻⁸⁸ where a bias wants nothing, a denormal number, over which processors take ten times as long.
+ */
+function maskedSoftmax(scores: Tensor, mask: Tensor): Tensor {
+  const biased = scores.add(biasOf(mask));
+  const highest = max(biased, -1, { keepDims: true });
+  return softmax(maximum(biased, highest.sub(60))).mul(mask);
+}
+
 /** 0 where a query may look, else so negative that no probability is left. */
 export function attentionBias(visible: Tensor): Tensor {
-  return sub(cast(visible, "float32"), 1).mul(1e9);
+  return biasOf(cast(visible, "float32"));
+}
+
+function biasOf(mask: Tensor): Tensor {
+  return sub(mask, 1).mul(1e9);
 }
 
 /** Queries start … end − 1 and the keys they look at, from … end − 1. */
@@ -124,8 +143,9 @@ function queryBlocks(time: number, options: AttentionOptions): QueryBlock[] {
   return blocks;
 }
 
-/** Of a block's scores: [queries, keys], with segments [batch, 1, 1, queries, keys]. */
-function causalBias({ start, end, from }: QueryBlock, { segments, window }: AttentionOptions): Tensor {
+/** 1 where a block's queries see a key, else 0: [queries, keys], with segments [batch, 1, 1, queries, keys]. */
+function causalMask({ start, end, from }: QueryBlock, options: AttentionOptions): Tensor {
+  const { segments, beginnings, window } = options;
   const positions = iota(end);
   const limit = window && window < end ? window : null;
   let visible = sees(
@@ -135,8 +155,9 @@ function causalBias({ start, end, from }: QueryBlock, { segments, window }: Atte
   );
   if (segments) {
     const [batch] = segments.shape;
-    const own = reshape(slice(segments, 1, start, end), [batch!, 1, 1, end - start, 1]);
-    visible = and(visible, equal(own, reshape(slice(segments, 1, from, end), [batch!, 1, 1, 1, end - from])));
+    const keys = reshape(slice(segments, 1, from, end), [batch!, 1, 1, 1, end - from]);
+    const within = (x: Tensor) => equal(reshape(slice(x, 1, start, end), [batch!, 1, 1, end - start, 1]), keys);
+    visible = and(visible, beginnings ? or(within(segments), within(beginnings)) : within(segments));
   }
-  return attentionBias(visible);
+  return cast(visible, "float32");
 }

@@ -13,6 +13,8 @@ export interface DecoderOptions {
   readonly lora?: Lora | undefined;
   /** Packed rows: which sequence each token belongs to, int32 [batch, time]. */
   readonly segments?: Tensor | undefined;
+  /** The segment that each token's own goes on from, or its own, int32 [batch, time]: tokens see both. */
+  readonly beginnings?: Tensor | undefined;
   /** Position of each token in its sequence, int32 [batch, time]; 0, 1, … when not given. Must be below `maxPositions`. */
   readonly positions?: Tensor | undefined;
   /** Length of the position table when positions are given. */
@@ -26,7 +28,7 @@ export interface DecoderOptions {
  * Logits are those times the output head, the weight called `headName(config)`.
  */
 export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
-  const { config, weight, lora, segments, positions } = options;
+  const { config, weight, lora, segments, beginnings, positions } = options;
   const [batch, time] = tokens.shape as [number, number];
   const tables = rotaryTables(config, options.maxPositions ?? time);
   const place = (table: Tensor) => (positions ? gather(table, positions) : expandDims(slice(table, 0, 0, time), 0));
@@ -38,7 +40,7 @@ export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
     const build = () => {
       const { q, k, v } = queryKeyValue(x, layer, batch, time, context);
       const window = attentionWindow(config, layer);
-      const attended = causalAttention(q, k, v, { scale: tables.scale, segments, window });
+      const attended = causalAttention(q, k, v, { scale: tables.scale, segments, beginnings, window });
       return feedForward(attentionOutput(x, attended, layer, context), layer, context);
     };
     x = options.checkpointing ? checkpoint(build) : build();
