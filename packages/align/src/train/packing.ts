@@ -78,10 +78,11 @@ export class PackingError extends Error {
   override readonly name = "PackingError";
 }
 
-/** Longer rows are halved and doubled only, and hold what does not fit shorter ones. */
+/** Rows up to here are of any length; longer ones are of powers of two. */
 const longRow = 512;
-/** Batches that stand for all of them when row lengths are chosen. */
-const sampledBatches = 64;
+const shortestRow = 64;
+/** Batches, and items of each, that stand for all when row lengths are chosen. */
+const sampled = { batches: 64, items: 256 };
 
 export interface RowOptions {
   /** Places of a micro-batch, at most. */
@@ -95,20 +96,20 @@ export interface RowOptions {
  * least: short rows are half empty where sequences just miss fitting in twos, long ones where a batch has too few to fill the
  * last. Beyond, every power of two from 512 up, so that a few long texts do not make the attention of all others long.
  * @example
- * rowTimes([[{ lengths: [130], shared: 0 }, { lengths: [140], shared: 0 }]], { tokens: 1024 }); // [272]
+ * rowTimes([[{ lengths: [130], shared: 0 }, { lengths: [140], shared: 0 }]], { tokens: 1024 }); // [144]
  */
 export function rowTimes(batches: readonly (readonly Extent[])[], { tokens, step = 16 }: RowOptions): number[] {
-  const longest = Math.max(1, ...batches.flat().flatMap(({ lengths }) => lengths));
+  const longest = batches.flat().reduce((most, { lengths }) => Math.max(most, ...lengths), 1);
   if (longest > longRow) {
     const times = [longRow];
     while (times.at(-1)! < longest) times.push(2 * times.at(-1)!);
     return times;
   }
-  const shortest = Math.max(4, Math.ceil(longest / step)) * step;
-  const every = Math.ceil(batches.length / sampledBatches);
-  const sample = batches.filter((_, i) => i % every === 0);
+  const shortest = Math.max(shortestRow, Math.ceil(longest / step) * step);
+  const every = Math.ceil(batches.length / sampled.batches);
+  const sample = batches.filter((_, i) => i % every === 0).map((extents) => extents.slice(0, sampled.items));
   let [best, least] = [shortest, Number.POSITIVE_INFINITY];
-  for (let time = shortest; time <= Math.max(shortest, longRow); time += step) {
+  for (let time = shortest; time <= longRow; time += step) {
     const cost = sample.reduce((sum, extents) => sum + costOf(arrange(extents, { times: [time], tokens })), 0);
     if (cost < least) [best, least] = [time, cost];
   }
@@ -135,7 +136,10 @@ export function pack(items: readonly Item[], options: PackOptions): PackedBatch[
 }
 
 /** What an item needs of rows. */
-export function extentOf({ sequences }: Item, { shareBeginnings = false }: Pick<PackOptions, "shareBeginnings">): Extent {
+export function extentOf(
+  { sequences }: Item,
+  { shareBeginnings = false }: Pick<PackOptions, "shareBeginnings">,
+): Extent {
   const lengths = sequences.map(({ tokens }) => tokens.length);
   const [first, ...others] = sequences.map(({ tokens }) => tokens);
   let shared = 0;

@@ -112,7 +112,10 @@ describe("Trainer", () => {
     // Apart: what is not alike from its first token on shares nothing.
     const single = pairs.flatMap(({ sequences }) => sequences.map((sequence): Item => ({ sequences: [sequence] })));
     const results: { places: number; loss: number; logprobs: number[]; gradient: Float32Array }[] = [];
-    for (const [items, sequencesPerItem] of [[pairs, 2], [single, 1]] as const)
+    for (const [items, sequencesPerItem] of [
+      [pairs, 2],
+      [single, 1],
+    ] as const)
       await withTrainer(
         async (trainer) => {
           stir(trainer.parameters);
