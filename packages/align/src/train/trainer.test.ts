@@ -99,7 +99,12 @@ describe("Trainer", () => {
     }
   });
 
-  it("computes the same for pairs whether what they begin with is laid out once or for each", async () => {
+  it.each([
+    ["laid out once or for each", null],
+    ["of one item or of two, and apart where layers look back over a window", 16],
+  ])("computes the same for pairs whether what they begin with is %s", async (_, window) => {
+    const config = { ...model.config, sliding_window: window };
+    const windowed = { config, weight: (name: string) => model.weight(name) } as LocalModel;
     const prompt = encode("What does the question ask for, at some length?");
     const values = (answer: string) => ({ weight: Array.from(answer, (_, i) => 0.02 * (i + 1)) });
     const pairs = [
@@ -127,10 +132,11 @@ describe("Trainer", () => {
           const places = trainer.pack(items).reduce((sum, { tokenCount }) => sum + tokenCount, 0);
           results.push({ places, loss, logprobs: logprobs!.flat().flatMap((row) => [...row]), gradient });
         },
-        { sequencesPerItem, times: [128] },
+        { model: windowed, sequencesPerItem, times: [128] },
       );
     const [together, apart] = results;
-    expect(apart!.places - together!.places).toBe(pairs.length * prompt.length + "yes, ".length);
+    const once = pairs.length * prompt.length + "yes, ".length;
+    expect(apart!.places - together!.places).toBe(window === null ? once : 0);
     expect(together!.loss).toBeCloseTo(apart!.loss, 5);
     expectClose(together!.logprobs, apart!.logprobs, 1e-5);
     expectClose(together!.gradient, apart!.gradient, 1e-5);

@@ -110,7 +110,8 @@ export function sees(query: Tensor, key: Tensor, window: number | null = null): 
 
 /**
  * Softmax over the last axis where `mask` is 1, and 0 where it is 0; mask broadcasts against scores. The runtime's softmax leaves
- * e⁻⁸⁸ where a bias wants nothing, a denormal number, over which processors take ten times as long.
+ * e⁻⁸⁸ where a bias wants nothing, a denormal number, over which processors take ten times as long; e⁻⁶⁰ is none, but must not stay
+ * either, or the gradients it reaches become some.
  */
 function maskedSoftmax(scores: Tensor, mask: Tensor): Tensor {
   const biased = scores.add(biasOf(mask));
