@@ -3,7 +3,7 @@ import { ParameterSet } from "@tenet/tensor";
 import type { PromptRow } from "../data/index.ts";
 import type { Rewarded } from "../reward/index.ts";
 import { klEstimate } from "./kl.ts";
-import type { Sampling } from "./loop.ts";
+import { batches, type Sampling, shuffled } from "./loop.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
@@ -141,15 +141,16 @@ function selectPrompts(
   return { kept, aside, lengths };
 }
 
-/** Minibatches of prompts in their order, each response of `maxTokens`. */
+/** Minibatches of all prompts in random order, again and again for at least 32, each response of `maxTokens`. */
 function expectedBatches({ lengths }: PromptSelection, settings: OnlineSettings): Item[][] {
   const { promptsPerIteration, samplesPerPrompt, minibatches, maxTokens } = settings;
   const size = Math.ceil((promptsPerIteration * samplesPerPrompt) / minibatches);
-  const item = (length: number): Item => ({ sequences: [{ tokens: { length: length + maxTokens }, chosen: [] }] });
-  // Fewer prompts than a minibatch are gone through again.
-  const count = Math.ceil(lengths.length / size);
-  return Array.from({ length: count }, (_, batch) =>
-    Array.from({ length: size }, (_, i) => item(lengths[(batch * size + i) % lengths.length]!)),
+  const passes = Math.ceil((32 * size) / lengths.length);
+  const order = Array.from({ length: passes }, (_, epoch) =>
+    shuffled(lengths.length, { seed: 0, stage: "expected", epoch }),
+  ).flat();
+  return batches(order, () => 1, { size }).map((some) =>
+    some.map((i) => ({ sequences: [{ tokens: { length: lengths[i]! + maxTokens }, chosen: [] }] })),
   );
 }
 
