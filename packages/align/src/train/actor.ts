@@ -45,7 +45,7 @@ export class Actor {
     this.trainer = trainer;
     this.prompts = prompts.kept;
     this.aside = prompts.aside;
-    this.expected = expectedBatches(prompts, settings);
+    this.expected = prompts.expected;
     this.#reference = copyOf(trainer.parameters);
     this.#scoring = trainer.forward((graph) => {
       const { logprobs, entropy } = graph.tokens({ entropy: true });
@@ -89,8 +89,7 @@ export class Actor {
 /** Opens the policy of a training. @param updates optimizer steps of all of it */
 export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
-  const expected = expectedBatches(prompts, settings);
-  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected }));
+  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected: prompts.expected }));
   return new Actor(options, settings, trainer, prompts);
 }
 
@@ -116,15 +115,12 @@ export async function trainerOptions(
 interface PromptSelection {
   readonly kept: readonly PromptRow[];
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
-  /** Tokens of those kept. */
-  readonly lengths: readonly number[];
+  readonly expected: Actor["expected"];
 }
 
 /** Sets prompts aside that leave no room for a response. @throws RangeError when none is left */
-function selectPrompts(
-  { model, prompts }: OnlineOptions,
-  { maxPromptTokens, maxTokens }: OnlineSettings,
-): PromptSelection {
+function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettings): PromptSelection {
+  const { maxPromptTokens, maxTokens } = settings;
   const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);
   const aside: { id: string; reason: string }[] = [];
   const lengths: number[] = [];
@@ -138,11 +134,11 @@ function selectPrompts(
     throw new RangeError(
       `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens. Give more prompts, or raise maxPromptTokens.`,
     );
-  return { kept, aside, lengths };
+  return { kept, aside, expected: expectedBatches(lengths, settings) };
 }
 
 /** Minibatches of all prompts in random order, again and again for at least 32, each response of `maxTokens`. */
-function expectedBatches({ lengths }: PromptSelection, settings: OnlineSettings): Item[][] {
+function expectedBatches(lengths: readonly number[], settings: OnlineSettings): Item[][] {
   const { promptsPerIteration, samplesPerPrompt, minibatches, maxTokens } = settings;
   const size = Math.ceil((promptsPerIteration * samplesPerPrompt) / minibatches);
   const passes = Math.ceil((32 * size) / lengths.length);
