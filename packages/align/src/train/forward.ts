@@ -13,7 +13,7 @@ export interface LayoutOptions {
   readonly model: LocalModel;
   /** What is trained. */
   readonly tuning: Tuning;
-  /** Lengths that rows may have; those that `rowTimes` chooses for `expected` when not given. */
+  /** Lengths that rows may have; chosen for `expected` when not given. */
   readonly times?: readonly number[] | undefined;
   /**
    * Batches to come, each packed on its own, as far as their sequences' lengths are known; longer ones than these do not fit.

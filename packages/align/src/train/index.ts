@@ -23,7 +23,6 @@ export {
   PackingError,
   type PackOptions,
   pack,
-  rowTimes,
   type Sequence,
 } from "./packing.ts";
 export type { PreferenceEvaluation } from "./pairs.ts";
