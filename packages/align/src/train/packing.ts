@@ -95,8 +95,6 @@ export interface RowOptions {
  * Lengths of rows for batches that are packed each on its own. Where no sequence is longer than 512, the one length that costs
  * least: short rows are half empty where sequences just miss fitting in twos, long ones where a batch has too few to fill the
  * last. Beyond, every power of two from 512 up, so that a few long texts do not make the attention of all others long.
- * @example
- * rowTimes([[{ lengths: [130], shared: 0 }, { lengths: [140], shared: 0 }]], { tokens: 1024 }); // [144]
  */
 export function rowTimes(batches: readonly (readonly Extent[])[], { tokens, step = 16 }: RowOptions): number[] {
   const longest = batches.flat().reduce((most, { lengths }) => Math.max(most, ...lengths), 1);
