@@ -1,7 +1,7 @@
 import { attentionWindow, type LocalModel } from "@tenet/lm";
 import type { DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
 import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
-import { extentOf, type Item, type PackedBatch, pack, rowTimes } from "./packing.ts";
+import { extentOf, type Item, type PackedBatch, type PackOptions, pack, rowTimes } from "./packing.ts";
 import { Programs } from "./programs.ts";
 
 /** Places of a micro-batch where nothing else is said: about 4 GB at the size of SmolLM2-135M. */
@@ -55,45 +55,40 @@ function sharesBeginnings({ model: { config }, sequencesPerItem = 1 }: LayoutOpt
 /** Packs items into micro-batches and feeds them to programs. */
 export class Layout {
   readonly options: LayoutOptions;
-  readonly #tokens: number;
-  /** Parts of the output head: about 256 places each. */
-  readonly #chunks: number;
-  readonly #shareBeginnings: boolean;
+  readonly #packing: Omit<PackOptions, "times">;
   readonly #times: readonly number[] | undefined;
 
   constructor(options: LayoutOptions) {
     this.options = options;
-    this.#tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
-    this.#chunks = Math.max(1, Math.ceil(this.#tokens / 256));
-    this.#shareBeginnings = sharesBeginnings(options);
+    const tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
+    // Parts of the output head: about 256 places each.
+    const multiple = Math.max(1, Math.ceil(tokens / 256));
+    this.#packing = { tokens, multiple, shareBeginnings: sharesBeginnings(options) };
     const { expected, times = expected && this.#timesFor(expected) } = options;
     this.#times = times;
   }
 
   pack(items: readonly Item[]): PackedBatch[] {
-    const [tokens, shareBeginnings] = [this.#tokens, this.#shareBeginnings];
-    const times = this.#times ?? this.#timesFor([items], 64);
-    return pack(items, { times, tokens, multiple: this.#chunks, shareBeginnings });
+    return pack(items, { ...this.#packing, times: this.#times ?? this.#timesFor([items], 64) });
   }
 
   graph(time: number, parameters: ParameterSet, mode: { gradient: boolean; checkpointing?: boolean | undefined }) {
     const { model, tuning, sequencesPerItem = 1 } = this.options;
     const { tensors } = parameters;
-    const [chunks, shareBeginnings] = [this.#chunks, this.#shareBeginnings];
+    const { multiple: chunks, shareBeginnings } = this.#packing;
     return batchGraph({
       ...{ model, tuning, parameters: tensors, time, chunks, sequencesPerItem, shareBeginnings, ...mode },
     });
   }
 
   #timesFor(batches: readonly (readonly Item[])[], step?: number): number[] {
-    const [tokens, shareBeginnings] = [this.#tokens, this.#shareBeginnings];
-    const extents = batches.map((items) => items.map((item) => extentOf(item, { shareBeginnings })));
-    return rowTimes(extents, { tokens, step });
+    const extents = batches.map((items) => items.map((item) => extentOf(item, this.#packing)));
+    return rowTimes(extents, { tokens: this.#packing.tokens, step });
   }
 
   /** What a program takes of a batch and of the parameters: a loss need not use all of them. */
   feeds(program: Pick<Program<Outputs>, "inputs">, batch: PackedBatch, parameters: ParameterSet): Feeds {
-    const all: Feeds = { ...batchFeeds(batch, this.#chunks), ...parameters.feeds() };
+    const all: Feeds = { ...batchFeeds(batch, this.#packing.multiple), ...parameters.feeds() };
     return Object.fromEntries(program.inputs.flatMap(({ name }) => (all[name] ? [[name, all[name]]] : [])));
   }
 }

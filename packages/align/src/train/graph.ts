@@ -75,7 +75,7 @@ export interface GraphOptions {
   readonly chunks: number;
   readonly sequencesPerItem: number;
   /** Whether sequences of an item may stand behind a beginning laid out once. */
-  readonly shareBeginnings: boolean;
+  readonly shareBeginnings?: boolean | undefined;
   /** Whether the loss is differentiated: without it no gradient is prepared in the forward pass. */
   readonly gradient: boolean;
   /** Recompute each layer in the backward pass instead of keeping its activations. */

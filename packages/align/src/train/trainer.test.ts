@@ -114,7 +114,7 @@ describe("Trainer", () => {
     ].map((answers): Item => {
       return { sequences: answers.map((answer) => completionSequence(prompt, encode(answer), values(answer))) };
     });
-    // Apart: what is not alike from its first token on shares nothing.
+    // An item of one sequence has nothing to share a beginning with.
     const single = pairs.flatMap(({ sequences }) => sequences.map((sequence): Item => ({ sequences: [sequence] })));
     const results: { places: number; loss: number; logprobs: number[]; gradient: Float32Array }[] = [];
     for (const [items, sequencesPerItem] of [
