@@ -7,7 +7,7 @@ import { build } from "tsdown";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = readdirSync(join(root, "packages"))
   .map((name) => join(root, "packages", name))
-  .filter((folder) => existsSync(join(folder, "package.json")));
+  .filter((folder) => existsSync(join(folder, "package.json")) && !manifestOf(folder).private);
 
 for (const folder of folders) {
   await build({
@@ -28,7 +28,7 @@ for (const folder of folders) {
   });
   for (const file of ["LICENSE", "NOTICE"]) copyFileSync(join(root, file), join(folder, file));
   // What `tenet init` makes projects of.
-  if (!JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).files.includes("presets")) continue;
+  if (!manifestOf(folder).files.includes("presets")) continue;
   rmSync(join(folder, "presets"), { recursive: true, force: true });
   for (const name of ["constitutions", "demonstrations", "prompts", "recipes"])
     cpSync(join(root, name), join(folder, "presets", name), { recursive: true });
@@ -36,8 +36,12 @@ for (const folder of folders) {
 
 // This process may run with the condition "source"; dist is imported by its path, as a package's default export points to it.
 for (const folder of folders) {
-  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const manifest = manifestOf(folder);
   await import(pathToFileURL(join(folder, manifest.exports["."].default)).href);
   if (!existsSync(join(folder, manifest.exports["."].types))) throw new Error(`${manifest.name}: no type declarations`);
   console.log(`built ${manifest.name}`);
+}
+
+function manifestOf(folder: string) {
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 }

@@ -197,3 +197,30 @@ test("imports are read from the syntax, not from text that looks like them", () 
     { imported: "meta", line: 7 },
   ]);
 });
+
+test("what serves tests is imported by tests alone", () => {
+  const fixtures = {
+    "packages/fixtures/package.json": manifest("@tenet/fixtures"),
+    "packages/fixtures/src/index.ts": "",
+    "packages/lm/package.json": manifest(
+      "@tenet/lm",
+      { "@tenet/tensor": "0.0.0" },
+      { devDependencies: { "@tenet/fixtures": "0.0.0" } },
+    ),
+    "packages/lm/src/index.test.ts": 'import "@tenet/fixtures";',
+  };
+  expect(check(fixtures)).toEqual([]);
+  expect(check({ ...fixtures, "packages/lm/src/more.ts": 'import "@tenet/fixtures";' })).toEqual([
+    expect.stringMatching(/^packages\/lm\/src\/more\.ts:1 @tenet\/fixtures: imports only go downwards/),
+  ]);
+});
+
+test("files that import each other in a circle are named once", () => {
+  const circle = {
+    "packages/lm/src/one.ts": 'import "./two.ts";',
+    "packages/lm/src/two.ts": 'import type { Three } from "./three.ts";',
+    "packages/lm/src/three.ts": 'import "./one.ts";',
+  };
+  expect(check(circle)).toHaveLength(1);
+  expect(check(circle)[0]).toContain("a circle of files");
+});

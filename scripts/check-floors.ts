@@ -8,12 +8,21 @@ import ts from "typescript";
 /** What each package may import, by folder name; every folder of apps/ counts as "app". */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   tensor: [],
-  lm: ["tensor"],
   runs: [],
-  align: ["tensor", "lm", "runs"],
-  cli: ["tensor", "lm", "runs", "align"],
-  app: ["tensor", "lm", "runs", "align"],
+  data: [],
+  lm: ["tensor", "data"],
+  train: ["tensor", "data", "lm"],
+  align: ["tensor", "runs", "data", "lm", "train"],
+  cli: ["tensor", "runs", "data", "lm", "train", "align"],
+  app: ["tensor", "runs", "data", "lm", "train", "align"],
+  fixtures: [],
 };
+
+/** Packages that serve tests: only those import them, on any floor. */
+const forTests: ReadonlySet<string> = new Set(["fixtures"]);
+
+/** Packages whose files may import each other in circles: an operation is a method of the tensors that it is applied to. */
+const mayCircle: ReadonlySet<string> = new Set(["tensor"]);
 
 /** Folders outside the floors: they may import every package, through its face like everyone else, and its helpers for tests. */
 const outside = ["bench", "tests", "scripts"];
@@ -49,9 +58,9 @@ export function checkFloors(root: string): Violation[] {
 
   for (const one of packages) {
     violations.push(...checkManifest(one, byName));
-    for (const file of sourcesIn(root, one.folder)) {
-      violations.push(...checkFile(root, file, one, rootPackage, packages, byName));
-    }
+    const files = sourcesIn(root, one.folder);
+    for (const file of files) violations.push(...checkFile(root, file, one, rootPackage, packages, byName));
+    if (!mayCircle.has(one.kind)) violations.push(...circles(root, files));
   }
   const loose = readdirSync(root).filter(isSource);
   for (const file of [...outside.flatMap((folder) => sourcesIn(root, folder)), ...loose]) {
@@ -70,7 +79,8 @@ function checkManifest(one: Package, byName: Map<string, Package>): Violation[] 
   return fields.flatMap((field) =>
     Object.keys(one.manifest[field] ?? {}).flatMap((imported) => {
       const target = byName.get(imported);
-      const why = target && upwards(one, target);
+      const served = target && field === "devDependencies" && forTests.has(target.kind);
+      const why = target && !served ? upwards(one, target) : undefined;
       return why ? [{ file, line: lineOfDependency(one.manifestText, field, imported), imported, why }] : [];
     }),
   );
@@ -108,7 +118,8 @@ function checkFile(
       .join("/");
     const target = byName.get(name);
     if (target) {
-      const wrongWay = from.folder ? upwards(from, target) : undefined;
+      const served = test && forTests.has(target.kind);
+      const wrongWay = from.folder && !served ? upwards(from, target) : undefined;
       if (wrongWay) return wrongWay;
       if (name !== imported) return `reaches inside a package: import "${name}", its only face`;
       if (!from.folder || target === from) return undefined;
@@ -125,6 +136,35 @@ function checkFile(
     }
     return `not declared: add "${name}" to ${manifest}`;
   }
+}
+
+/** Files that import each other, directly or through others: an import that leads back to its own file, once a circle. */
+function circles(root: string, files: readonly string[]): Violation[] {
+  const imports = new Map(
+    files.map((file) => {
+      const found = importsOf(file, readFileSync(join(root, file), "utf8")).filter(({ imported }) =>
+        imported.startsWith("."),
+      );
+      const inside = found.map(({ imported, line }) => {
+        return { imported, line, to: slashes(relative(root, resolve(root, dirname(file), imported))) };
+      });
+      return [file, inside.filter(({ to }) => to !== file && files.includes(to))] as const;
+    }),
+  );
+  const violations: Violation[] = [];
+  const done = new Set<string>();
+  const walk = (file: string, way: readonly string[]): void => {
+    for (const { to, imported, line } of imports.get(file) ?? []) {
+      const start = [...way, file].indexOf(to);
+      if (start >= 0) {
+        const circle = [...[...way, file].slice(start), to].map((name) => name.split("/").at(-1)).join(" → ");
+        violations.push({ file, line, imported, why: `a circle of files: ${circle}` });
+      } else if (!done.has(to)) walk(to, [...way, file]);
+    }
+    done.add(file);
+  };
+  for (const file of files) if (!done.has(file)) walk(file, []);
+  return violations;
 }
 
 /** Why `from` may not import `target`, or undefined if it may. */

@@ -2,11 +2,11 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { writeTalkingModel } from "@tenet/fixtures";
 import * as lm from "@tenet/lm";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import * as align from "../src/index.ts";
-import { writeTalkingModel } from "./talking-model.ts";
 
 /*
  * The examples of pages that train: run as they stand, but for the model, which is a small random one whatever its name.

@@ -1,11 +1,33 @@
 import type { StoredCheckpoint } from "@tenet/align";
-import type { LanguageModel, LocalOptions } from "@tenet/lm";
-import type { ChatOptions, OpenModel } from "./chat.ts";
+import type { LanguageModel, LocalOptions, SamplingInput } from "@tenet/lm";
 import { CommandUsageError, EXIT, Interrupted, nearest } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { checkName } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
 import { findRun, withStore } from "./store.ts";
+
+export interface ChatOptions {
+  /** A run whose checkpoints are talked to, instead of a model. */
+  run?: string;
+  checkpoint?: string;
+  /** Ids of checkpoints, with commas between. */
+  compare?: string;
+  store?: string;
+  adapter?: string;
+  system?: string;
+  endpoint?: string;
+  apiKeyVariable?: string;
+  device?: NonNullable<LocalOptions["device"]>;
+  weights?: NonNullable<LocalOptions["weights"]>;
+  threads?: number;
+  memoryBudget?: number;
+  json?: boolean;
+  debug?: boolean;
+  sampling: SamplingInput;
+}
+
+/** Opens the model that a chat is held with; tests put their own in its place. */
+export type OpenModel = (model: string | undefined, options: ChatOptions, io: Io) => Promise<LanguageModel>;
 
 /** A model that is talked to; of several, each has its name. */
 export interface Speaker {

@@ -1,33 +1,10 @@
 import { createInterface } from "node:readline";
 import { text as readAll } from "node:stream/consumers";
-import type { Completion, LanguageModel, LocalOptions, Message, SamplingInput } from "@tenet/lm";
-import { openSpeakers, type Speakers } from "./chat-models.ts";
+import type { Completion, LanguageModel, Message } from "@tenet/lm";
+import { type ChatOptions, type OpenModel, openSpeakers, type Speakers } from "./chat-models.ts";
 import { CommandUsageError, EXIT, Interrupted } from "./errors.ts";
 import { printable } from "./format.ts";
 import type { Io } from "./io.ts";
-
-export interface ChatOptions {
-  /** A run whose checkpoints are talked to, instead of a model. */
-  run?: string;
-  checkpoint?: string;
-  /** Ids of checkpoints, with commas between. */
-  compare?: string;
-  store?: string;
-  adapter?: string;
-  system?: string;
-  endpoint?: string;
-  apiKeyVariable?: string;
-  device?: NonNullable<LocalOptions["device"]>;
-  weights?: NonNullable<LocalOptions["weights"]>;
-  threads?: number;
-  memoryBudget?: number;
-  json?: boolean;
-  debug?: boolean;
-  sampling: SamplingInput;
-}
-
-/** Opens the model that a chat is held with; tests put their own in its place. */
-export type OpenModel = (model: string | undefined, options: ChatOptions, io: Io) => Promise<LanguageModel>;
 
 /**
  * A conversation with a model, or with several checkpoints of a run at once: one reply of each to `words` or to what stdin

@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { deviceOption, number, size, whole } from "./arguments.ts";
-import type { ChatOptions, OpenModel } from "./chat.ts";
+import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { commandName, type Io, processIo } from "./io.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { scriptedModel } from "@tenet/lm";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { surroundings as bareSurroundings } from "../test/project.ts";
-import type { OpenModel } from "./chat.ts";
+import type { OpenModel } from "./chat-models.ts";
 import { type DoctorReport, run } from "./index.ts";
 
 const cache = mkdtempSync(join(tmpdir(), "tenet-cli-"));

@@ -1,5 +1,5 @@
+import { DocumentError, type ProblemFacts, parseDocument } from "@tenet/data";
 import { z } from "zod";
-import { DocumentError, type ProblemFacts, parseDocument } from "../document/index.ts";
 import { ConstitutionError } from "./errors.ts";
 import { type Constitution, constitutionSchema, withRequests } from "./schema.ts";
 

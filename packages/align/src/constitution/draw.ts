@@ -1,4 +1,4 @@
-import { randomStream } from "@tenet/lm";
+import { randomStream } from "@tenet/data";
 import { ConstitutionError } from "./errors.ts";
 import type { Constitution, Principle } from "./schema.ts";
 

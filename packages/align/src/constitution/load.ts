@@ -2,14 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, realpath } from "node:fs/promises";
 import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import {
-  checkDocument,
-  DocumentError,
-  type ParsedDocument,
-  type Path,
-  parseDocument,
-  readText,
-} from "../document/index.ts";
+import { checkDocument, DocumentError, type ParsedDocument, type Path, parseDocument, readText } from "@tenet/data";
 import { readMarkdown } from "./markdown.ts";
 import { type CheckFunction, type Constitution, constitutionSchema, type Rule, withRequests } from "./schema.ts";
 

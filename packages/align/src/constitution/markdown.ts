@@ -1,12 +1,4 @@
-import {
-  DocumentError,
-  makeProblem,
-  nearest,
-  type Path,
-  type Problem,
-  readYaml,
-  type Source,
-} from "../document/index.ts";
+import { DocumentError, makeProblem, nearest, type Path, type Problem, readYaml, type Source } from "@tenet/data";
 
 /** Text fields that a section may give under a heading of their own. */
 const headings: Record<string, string> = {

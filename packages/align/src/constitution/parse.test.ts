@@ -1,5 +1,5 @@
+import { DocumentError } from "@tenet/data";
 import { describe, expect, it } from "vitest";
-import { DocumentError } from "../document/index.ts";
 import { constitutionHash, parseConstitution } from "./index.ts";
 
 function messages(text: string, file = "c.yaml"): string[] {

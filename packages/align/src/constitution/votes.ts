@@ -1,4 +1,4 @@
-import { nearest } from "../document/index.ts";
+import { nearest } from "@tenet/data";
 import { ConstitutionError } from "./errors.ts";
 import { type Constitution, type ConstitutionInput, constitutionSchema, withRequests } from "./schema.ts";
 

@@ -1,5 +1,5 @@
-import type { ResponseRow } from "../data/index.ts";
-import { type Estimate, groupBy, type Observation, rate } from "../statistics/statistics.ts";
+import type { ResponseRow } from "@tenet/data";
+import { type Estimate, groupBy, type Observation, rate } from "@tenet/data";
 import { promptKey } from "./refusal.ts";
 
 /** What one check (a `CheckResult`) or critic says of one response. */

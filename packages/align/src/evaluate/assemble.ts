@@ -1,7 +1,6 @@
-import { randomStream } from "@tenet/lm";
+import type { ChainRow } from "@tenet/data";
+import { groupBy, mean, randomStream } from "@tenet/data";
 import { type Constitution, constitutionHash } from "../constitution/index.ts";
-import type { ChainRow } from "../data/index.ts";
-import { groupBy, mean } from "../statistics/statistics.ts";
 import { adherence, type JudgedResponse } from "./adherence.ts";
 import { divergence } from "./divergence.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";

@@ -1,9 +1,8 @@
+import { bootstrapEach, type Estimate, type Outcome, originSchema, type ResponseRow, rowId } from "@tenet/data";
 import type { CallOptions, LanguageModel } from "@tenet/lm";
+import { klEstimate } from "@tenet/train";
 import { z } from "zod";
 import { scoreEach } from "../ask.ts";
-import { type Outcome, originSchema, type ResponseRow, rowId } from "../data/index.ts";
-import { bootstrapEach, type Estimate } from "../statistics/statistics.ts";
-import { klEstimate } from "../train/kl.ts";
 import { promptKey } from "./refusal.ts";
 
 export const sampleLogprobsSchema = z.strictObject({

@@ -1,6 +1,6 @@
-import { randomStream } from "@tenet/lm";
+import type { ChainRow, ResponseRow } from "@tenet/data";
+import { randomStream } from "@tenet/data";
 import { parseConstitution } from "../constitution/index.ts";
-import type { ChainRow, ResponseRow } from "../data/index.ts";
 import type { ScorecardEvidence } from "./assemble.ts";
 import type { CheckpointEvidence } from "./measures.ts";
 import { promptKey } from "./refusal.ts";

@@ -1,4 +1,4 @@
-import { bootstrap, type Estimate, groupBy, mean, rate, rateDifference } from "../statistics/statistics.ts";
+import { bootstrap, type Estimate, groupBy, mean, rate, rateDifference } from "@tenet/data";
 import { type JudgedResponse, violates } from "./adherence.ts";
 import { divergence, type SampleLogprobs } from "./divergence.ts";
 import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";

@@ -1,8 +1,7 @@
+import { type Estimate, messageSchema, type Outcome, originSchema, rate, rowId } from "@tenet/data";
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { scoreEach } from "../ask.ts";
-import { messageSchema, type Outcome, originSchema, rowId } from "../data/index.ts";
-import { type Estimate, rate } from "../statistics/statistics.ts";
 
 export const choiceItemSchema = z.strictObject({
   id: z.string().min(1),

@@ -1,4 +1,4 @@
-import { bootstrap, type Estimate, mean } from "../statistics/statistics.ts";
+import { bootstrap, type Estimate, mean } from "@tenet/data";
 
 /** One stage of training seen from outside: how far it went, and two opinions of what it writes. */
 export interface OptimisationPoint {

@@ -1,8 +1,7 @@
+import { bootstrap, type Estimate, type Outcome, originSchema, rowId } from "@tenet/data";
 import type { CallOptions, LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { scoreEach } from "../ask.ts";
-import { type Outcome, originSchema, rowId } from "../data/index.ts";
-import { bootstrap, type Estimate } from "../statistics/statistics.ts";
 
 /** A text that has nothing to do with the constitution: what a model thinks of it shows what alignment cost. */
 export const neutralTextSchema = z.strictObject({ id: z.string().min(1), text: z.string().min(1) });

@@ -1,5 +1,5 @@
-import type { ResponseRow } from "../data/index.ts";
-import { type Estimate, rate } from "../statistics/statistics.ts";
+import type { ResponseRow } from "@tenet/data";
+import { type Estimate, rate } from "@tenet/data";
 
 /*
  * Whether a reply answers. Read off the words alone, in English, by the stated patterns: cheap and the same for everybody; what

@@ -1,6 +1,6 @@
+import type { Estimate } from "@tenet/data";
+import { chainRowSchema, messageSchema } from "@tenet/data";
 import { z } from "zod";
-import { chainRowSchema, messageSchema } from "../data/index.ts";
-import type { Estimate } from "../statistics/statistics.ts";
 
 /*
  * The scorecard: one JSON document that holds everything the terminal table and the page show, so that both are readers of it and

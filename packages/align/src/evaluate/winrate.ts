@@ -1,10 +1,19 @@
+import {
+  bootstrap,
+  bootstrapEach,
+  type Estimate,
+  elo,
+  groupBy,
+  type Outcome,
+  originSchema,
+  type PairRow,
+  type ResponseRow,
+  rowId,
+} from "@tenet/data";
 import type { CallOptions, LanguageModel, Message } from "@tenet/lm";
+import type { PreferenceScorer } from "@tenet/train";
 import { z } from "zod";
 import { scoreEach } from "../ask.ts";
-import { type Outcome, originSchema, type PairRow, type ResponseRow, rowId } from "../data/index.ts";
-import type { PreferenceScorer } from "../reward/reward.ts";
-import { elo } from "../statistics/rating.ts";
-import { bootstrap, bootstrapEach, type Estimate, groupBy } from "../statistics/statistics.ts";
 import { promptKey } from "./refusal.ts";
 
 export const comparisonSchema = z.strictObject({

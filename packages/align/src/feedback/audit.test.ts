@@ -1,5 +1,5 @@
+import type { PreferenceRow } from "@tenet/data";
 import { expect, it } from "vitest";
-import type { PreferenceRow } from "../data/index.ts";
 import { auditLabels } from "./audit.ts";
 
 function row(question: number, a: string, b: string, p: number): PreferenceRow {

@@ -1,7 +1,3 @@
-import { randomStream } from "@tenet/lm";
-import { z } from "zod";
-import { type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
-import { countWords } from "../evaluate/refusal.ts";
 import {
   bootstrap,
   type Calibration,
@@ -10,9 +6,15 @@ import {
   type Forecast,
   groupBy,
   mean,
+  type PairRow,
+  type PreferenceRow,
   pearson,
+  randomStream,
+  rowId,
   wilson,
-} from "../statistics/statistics.ts";
+} from "@tenet/data";
+import { z } from "zod";
+import { countWords } from "../evaluate/refusal.ts";
 import { type Reading, readingSchema } from "./label.ts";
 import { pairKey } from "./pair-key.ts";
 

@@ -1,3 +1,5 @@
+import type { ChainRow, ResponseRow } from "@tenet/data";
+import { mean } from "@tenet/data";
 import type { Completion } from "@tenet/lm";
 import type { Answer } from "../ask.ts";
 import {
@@ -8,9 +10,7 @@ import {
   runChecks,
   violations,
 } from "../constitution/index.ts";
-import type { ChainRow, ResponseRow } from "../data/index.ts";
-import { mean } from "../statistics/statistics.ts";
-import type { CritiqueSettings } from "./critique.ts";
+import type { CritiqueSettings } from "./critique-settings.ts";
 import { cleanRevision, revisionFault } from "./revision.ts";
 
 /** A critique–revision chain while it grows: what each answer of critic and reviser does to it. */

@@ -1,8 +1,8 @@
+import type { PairRow } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { type StageCall, scoreEach } from "../ask.ts";
 import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
-import type { PairRow } from "../data/index.ts";
-import type { LabelSettings } from "./label.ts";
+import type { LabelSettings } from "./label-settings.ts";
 import { askingWay, choicePrompt, letters } from "./question.ts";
 
 /** Who violates the constitution, before anybody is asked what is better. METHODS §3, constitution first. */

@@ -1,7 +1,14 @@
+import {
+  type ChainRow,
+  type ExampleRow,
+  type JsonValue,
+  type Outcome,
+  plainJson,
+  type ResponseRow,
+  rowId,
+} from "@tenet/data";
 import { z } from "zod";
 import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
-import { type ChainRow, type ExampleRow, type Outcome, type ResponseRow, rowId } from "../data/index.ts";
-import { type JsonValue, plainJson } from "../data/json.ts";
 import { degenerate, wholeSentences } from "./revision.ts";
 
 /** What of a chain is learnt. The defaults are written here only. */

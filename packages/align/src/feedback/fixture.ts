@@ -1,5 +1,5 @@
+import { type Outcome, type PairRow, type PromptRow, type ResponseRow, rowId } from "@tenet/data";
 import { type Constitution, parseConstitution } from "../constitution/index.ts";
-import { type Outcome, type PairRow, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
 
 /** Rows and constitutions for the tests of this folder. */
 

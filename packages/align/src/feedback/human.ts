@@ -1,4 +1,4 @@
-import { type PreferenceRow, rowId } from "../data/index.ts";
+import { type PreferenceRow, rowId } from "@tenet/data";
 import { pairKey } from "./pair-key.ts";
 
 export interface HumanLabels {

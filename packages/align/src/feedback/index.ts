@@ -3,11 +3,10 @@ export { findsNothing } from "./chain.ts";
 export { humanLabelUsd, type LabelCost, type LabelCosts, labelCosts, type RoleUsage, usageSince } from "./cost.ts";
 export {
   type CritiqueOptions,
-  type CritiqueSettings,
   critiqueAndRevise,
   critiqueDependsOn,
-  critiqueSettingsSchema,
 } from "./critique.ts";
+export { type CritiqueSettings, critiqueSettingsSchema } from "./critique-settings.ts";
 export { type Layout, layouts } from "./demonstrations.ts";
 export {
   type ExamplesOptions,
@@ -20,13 +19,12 @@ export {
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
 export {
   type LabelOptions,
-  type LabelSettings,
   labelDependsOn,
   labelPairs,
-  labelSettingsSchema,
   type Reading,
   readingSchema,
 } from "./label.ts";
+export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
 export { type LabelDemonstration, labelDemonstrationSchema } from "./question.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";

@@ -1,8 +1,15 @@
-import { type LanguageModel, randomStream } from "@tenet/lm";
+import {
+  type JsonValue,
+  type Outcome,
+  type PairRow,
+  type PromptRow,
+  plainJson,
+  randomStream,
+  rowId,
+} from "@tenet/data";
+import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Outcome, type PairRow, type PromptRow, rowId } from "../data/index.ts";
-import { type JsonValue, plainJson } from "../data/json.ts";
 import { withSystem } from "./respond.ts";
 import { samplingFields } from "./sampling.ts";
 

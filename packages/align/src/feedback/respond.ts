@@ -1,7 +1,6 @@
+import { type JsonValue, type Outcome, type PromptRow, plainJson, type ResponseRow, rowId } from "@tenet/data";
 import type { LanguageModel, Message, SamplingInput } from "@tenet/lm";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Outcome, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
-import { type JsonValue, plainJson } from "../data/json.ts";
 
 export interface RespondOptions {
   readonly generator: LanguageModel;

@@ -1,10 +1,10 @@
 import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ChainRow, PreferenceRow } from "@tenet/data";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { callsOf, type Ran, reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
-import type { ChainRow, PreferenceRow } from "../data/index.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });

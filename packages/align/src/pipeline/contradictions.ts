@@ -1,7 +1,7 @@
 import { normalize } from "node:path";
+import type { ParsedDocument, Path, Problem } from "@tenet/data";
 import { isUncounted } from "@tenet/lm";
 import type { Constitution, Principle } from "../constitution/index.ts";
-import type { ParsedDocument, Path, Problem } from "../document/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 

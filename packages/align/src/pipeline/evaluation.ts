@@ -1,7 +1,15 @@
+import {
+  type ChainRow,
+  type Origin,
+  type PairRow,
+  type PromptRow,
+  type ResponseRow,
+  readDocument,
+  rowId,
+} from "@tenet/data";
 import { hashOf } from "@tenet/runs";
+import { openPreferenceModel } from "@tenet/train";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
-import { type ChainRow, type Origin, type PairRow, type PromptRow, type ResponseRow, rowId } from "../data/index.ts";
-import { readDocument } from "../document/index.ts";
 import {
   assembleScorecard,
   type CheckpointEvidence,
@@ -16,7 +24,6 @@ import {
   scoreTexts,
   type TextScore,
 } from "../evaluate/index.ts";
-import { openPreferenceModel } from "../train/preference-model.ts";
 import { chartsOf } from "./charts.ts";
 import type { AuditReport } from "./labels.ts";
 import { deviceOf, type PartContext, preferenceSource, responsesStage } from "./parts.ts";

@@ -1,5 +1,5 @@
+import type { JsonValue } from "@tenet/data";
 import type { RunStatus } from "@tenet/runs";
-import type { JsonValue } from "../data/json.ts";
 
 /**
  * What a run tells while it works. One stream for everybody: the terminal, `--json`, the store's record. Stages are named as

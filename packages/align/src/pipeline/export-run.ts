@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, cp, mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { type ExampleRow, ExportError, exportDataset, type PreferenceRow } from "@tenet/data";
 import {
   catalogue,
   loadAdapter,
@@ -11,7 +12,6 @@ import {
   resolveModel,
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
-import { type ExampleRow, ExportError, exportDataset, type PreferenceRow } from "../data/index.ts";
 import { type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";

@@ -1,11 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type PairRow, type PreferenceRow, rowId } from "@tenet/data";
 import { type Label, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
-import { type PairRow, type PreferenceRow, rowId } from "../data/index.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });

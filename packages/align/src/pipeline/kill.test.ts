@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { randomStream } from "@tenet/lm";
+import { randomStream } from "@tenet/data";
 import { openStore } from "@tenet/runs";
 import { afterAll, expect, test } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";

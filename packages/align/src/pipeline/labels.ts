@@ -1,5 +1,5 @@
+import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "@tenet/data";
 import type { Label } from "@tenet/runs";
-import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "../data/index.ts";
 import type { LabelHealth } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import {

@@ -1,7 +1,7 @@
+import { cell, table } from "@tenet/data";
 import { catalogue } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
 import { stringify } from "yaml";
-import { cell, table } from "../data/dataset-card.ts";
 import { formatInterval, formatValue } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";

@@ -10,7 +10,7 @@ import {
   openLocalModel,
   resolveModel,
 } from "@tenet/lm";
-import { contentsFingerprint } from "../train/fingerprint.ts";
+import { contentsFingerprint } from "@tenet/train";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
 export interface PoolOptions

@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { DocumentError } from "@tenet/data";
+import { writeTinyModel } from "@tenet/fixtures";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { writeTinyModel } from "../../test/tiny-model.ts";
-import { DocumentError } from "../document/index.ts";
 import { openRecipe } from "./open.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tenet-open-"));

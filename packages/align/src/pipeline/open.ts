@@ -1,4 +1,5 @@
 import { basename, dirname, extname, resolve } from "node:path";
+import { DocumentError, type Problem, readDocument, readText } from "@tenet/data";
 import {
   type Constitution,
   type Demonstration,
@@ -6,7 +7,6 @@ import {
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
-import { DocumentError, type Problem, readDocument, readText } from "../document/index.ts";
 import { type LabelDemonstration, labelDemonstrationsSchema } from "../feedback/question.ts";
 import { contradictions, unmet } from "./contradictions.ts";
 import { find, placesOf } from "./places.ts";

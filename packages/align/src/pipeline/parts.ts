@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { checkReward, constitutionHash, runChecks } from "../constitution/index.ts";
 import {
   type ChainRow,
   type ExampleRow,
@@ -10,7 +9,20 @@ import {
   type PreferenceRow,
   type PromptRow,
   type ResponseRow,
-} from "../data/index.ts";
+} from "@tenet/data";
+import {
+  constitutionalReward,
+  openPreferenceModel,
+  policySettingsSchema,
+  preferenceReward,
+  preferenceSettingsSchema,
+  rewardFrom,
+  sftSettingsSchema,
+  trainPolicy,
+  trainPreference,
+  trainSft,
+} from "@tenet/train";
+import { checkReward, constitutionHash, runChecks } from "../constitution/index.ts";
 import {
   critiqueAndRevise,
   critiqueDependsOn,
@@ -20,11 +32,6 @@ import {
   respond,
   respondDependsOn,
 } from "../feedback/index.ts";
-import { constitutionalReward, preferenceReward, rewardFrom } from "../reward/index.ts";
-import { policySettingsSchema, trainPolicy } from "../train/policy.ts";
-import { preferenceSettingsSchema, trainPreference } from "../train/preference.ts";
-import { openPreferenceModel } from "../train/preference-model.ts";
-import { sftSettingsSchema, trainSft } from "../train/sft.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { type DatasetReference, type RoleReference, rewardsPreference } from "./recipe.ts";

@@ -1,16 +1,18 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
-import { DatasetError, type DatasetFormat, openDataset } from "../data/index.ts";
 import {
+  DatasetError,
+  type DatasetFormat,
   DocumentError,
   nearest,
   nearestFile,
+  openDataset,
   type Path,
   type ProblemFacts,
   quote,
   readDocument,
-} from "../document/index.ts";
+} from "@tenet/data";
+import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
 import { neutralTextsSchema, type Recipe } from "./recipe.ts";
 
 /** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */

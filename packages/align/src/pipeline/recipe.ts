@@ -1,4 +1,5 @@
 import { endpointSettingsSchema } from "@tenet/lm";
+import { policySettingsSchema, preferenceSettingsSchema, sftSettingsSchema } from "@tenet/train";
 import { z } from "zod";
 import {
   auditSettingsSchema,
@@ -8,9 +9,6 @@ import {
   pairSettingsSchema,
 } from "../feedback/index.ts";
 import { samplingFields } from "../feedback/sampling.ts";
-import { policySettingsSchema } from "../train/policy.ts";
-import { preferenceSettingsSchema } from "../train/preference.ts";
-import { sftSettingsSchema } from "../train/sft.ts";
 
 /*
  * What a recipe can say. Types, checks, docs/recipe.md and the JSON Schema all come from here; a default is written here or

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
+import { nearest } from "@tenet/data";
 import { openStore, type RunStatus, type RunWriter, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
-import { nearest } from "../document/index.ts";
 import { evaluationOnly } from "./evaluation-only.ts";
 import type { RunEvent } from "./events.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";

@@ -1,4 +1,4 @@
-import type { PromptRow } from "../data/index.ts";
+import type { PromptRow } from "@tenet/data";
 import { checkpointNames } from "./checkpoints.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { auditStage, humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";

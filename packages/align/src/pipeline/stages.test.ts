@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Origin, rowId } from "@tenet/data";
 import { noUsage, type UsageTotals } from "@tenet/lm";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { type Origin, rowId } from "../data/index.ts";
 import type { RunEvent } from "./events.ts";
 import type { ModelPool } from "./models.ts";
 import { fileStage } from "./parts.ts";

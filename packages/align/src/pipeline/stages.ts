@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Outcome } from "@tenet/data";
+import { plainJson } from "@tenet/data";
 import { endpointSettingsSchema, type LanguageModel, parseReference } from "@tenet/lm";
 import {
   hashOf,
@@ -13,8 +15,6 @@ import {
   storeError,
   type Usage,
 } from "@tenet/runs";
-import type { Outcome } from "../data/index.ts";
-import { plainJson } from "../data/json.ts";
 import type { RunEvent } from "./events.ts";
 import { metered } from "./meter.ts";
 import type { ModelPool } from "./models.ts";

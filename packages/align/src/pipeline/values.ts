@@ -1,6 +1,6 @@
 import { basename } from "node:path";
+import { rowId } from "@tenet/data";
 import { parseReference } from "@tenet/lm";
-import { rowId } from "../data/index.ts";
 
 /*
  * What flows along the edges between stages. Each value has a hash of its content, from which the identities of the stages

@@ -1,7 +1,6 @@
+import type { Message } from "@tenet/data";
+import { openDataset, type PromptRow, readDocument } from "@tenet/data";
 import { z } from "zod";
-import { openDataset, type PromptRow } from "../data/index.ts";
-import type { Message } from "../data/messages.ts";
-import { readDocument } from "../document/index.ts";
 import { judgeQuestion } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import type { OpenRecipe } from "./open.ts";

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeTalkingModel } from "../talking-model.ts";
+import { writeTalkingModel } from "@tenet/fixtures";
 
 /** A constitution of three principles, two of them with checks that about half of random text breaks. */
 export const constitutionText = `name: letters

@@ -1,5 +1,5 @@
+import { type RandomStream, randomStream } from "@tenet/data";
 import type { ParameterSet } from "@tenet/tensor";
-import { type RandomStream, randomStream } from "../language-model/rng.ts";
 
 /**
  * Sets an adapter's parameters to where training starts, as PEFT and transformers do: A uniform within ±1/√in (He's

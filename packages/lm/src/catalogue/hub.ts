@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { download, type ExpectedFile, sizeOf } from "./download.ts";
 import { DownloadError, ModelReferenceError } from "./errors.ts";
+import type { Fetching } from "./fetching.ts";
 import { checkMember, type ModelReference } from "./reference.ts";
-import type { Fetching } from "./resolve.ts";
 
 type HubReference = Extract<ModelReference, { kind: "hf" }>;
 

@@ -8,6 +8,7 @@ export {
   type ModelSource,
 } from "./catalogue.ts";
 export { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
+export type { DownloadProgress } from "./fetching.ts";
 export { type ModelReference, parseReference } from "./reference.ts";
-export { type DownloadProgress, type ResolveOptions, resolveModel } from "./resolve.ts";
+export { type ResolveOptions, resolveModel } from "./resolve.ts";
 export { findPython } from "./wheel.ts";

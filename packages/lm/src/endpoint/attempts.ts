@@ -1,11 +1,12 @@
 import PQueue from "p-queue";
 import { EndpointError } from "../language-model/errors.ts";
-import type { Usage } from "../language-model/types.ts";
+import type { Prompt, Usage } from "../language-model/types.ts";
 import { sleep, untilAborted } from "../language-model/work.ts";
 import { backOff, type Failure, understand } from "./failures.ts";
 import type { Ledger } from "./ledger.ts";
 import { slidingWindow } from "./limits.ts";
 import type { EndpointSettings } from "./settings.ts";
+import type { Reply } from "./wire.ts";
 
 /** What a call brought: its value, and the usage to book where it used any. */
 export interface Outcome<T> {
@@ -100,3 +101,10 @@ export function createAttempts(settings: EndpointSettings, ledger: Ledger, redac
     }
   };
 }
+
+/** One call: a prompt's kind, its body, and how the reply is to be booked. */
+export type Ask = (
+  prompt: Prompt,
+  body: Record<string, unknown>,
+  context: Omit<CallContext, "expectedTokens"> & { onText?: (text: string) => void; onStart?: () => void },
+) => Promise<Reply>;

@@ -1,8 +1,8 @@
+import { randomStream } from "@tenet/data";
 import OpenAI from "openai";
 import { z } from "zod";
 import { CapabilityError, EndpointError, UsageError } from "../language-model/errors.ts";
 import { checkPrompt, randomnessKey, resolveSampling } from "../language-model/request.ts";
-import { randomStream } from "../language-model/rng.ts";
 import { stopDetector } from "../language-model/stop.ts";
 import type {
   CallOptions,
@@ -19,7 +19,7 @@ import type {
   ScoreResult,
 } from "../language-model/types.ts";
 import { inOrderOfCompletion, untilAborted } from "../language-model/work.ts";
-import { type CallContext, createAttempts } from "./attempts.ts";
+import { type Ask, createAttempts } from "./attempts.ts";
 import { MalformedReply } from "./failures.ts";
 import { createLedger } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
@@ -46,13 +46,6 @@ export interface EndpointDependencies {
   /** Renders a conversation, with the opening of the assistant's turn: lets conversations be scored as raw text. */
   chatFormat?: (messages: Message[]) => string;
 }
-
-/** One call: a prompt's kind, its body, and how the reply is to be booked. */
-export type Ask = (
-  prompt: Prompt,
-  body: Record<string, unknown>,
-  context: Omit<CallContext, "expectedTokens"> & { onText?: (text: string) => void; onStart?: () => void },
-) => Promise<Reply>;
 
 /**
  * A model behind an OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted services.

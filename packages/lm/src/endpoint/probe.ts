@@ -1,6 +1,6 @@
 import { EndpointError } from "../language-model/errors.ts";
 import type { Capabilities } from "../language-model/types.ts";
-import type { Ask } from "./endpoint.ts";
+import type { Ask } from "./attempts.ts";
 import { scoreFromEcho } from "./score.ts";
 import type { Reply } from "./wire.ts";
 

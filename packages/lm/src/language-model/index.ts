@@ -1,6 +1,5 @@
 export * from "./errors.ts";
 export { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
-export { type RandomStream, randomStream, type StreamKey } from "./rng.ts";
 export { type FilterOptions, logSoftmax, type Sampled, sampleToken, samplingDistribution } from "./sampling.ts";
 export {
   promptText,

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
+import { randomStream } from "@tenet/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "./errors.ts";
-import { randomStream } from "./rng.ts";
 import { type FilterOptions, largest, logSoftmax, sampleToken, samplingDistribution } from "./sampling.ts";
 
 const plain: FilterOptions = { temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 };

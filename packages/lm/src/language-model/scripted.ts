@@ -1,6 +1,6 @@
+import { randomStream } from "@tenet/data";
 import { CapabilityError, UsageError } from "./errors.ts";
 import { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
-import { randomStream } from "./rng.ts";
 import { stopDetector } from "./stop.ts";
 import type {
   CallOptions,

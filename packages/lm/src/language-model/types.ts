@@ -1,10 +1,7 @@
+import type { Message } from "@tenet/data";
 import { z } from "zod";
 
-/** One turn of a conversation. */
-export interface Message {
-  role: "system" | "user" | "assistant";
-  content: string;
-}
+export type { Message } from "@tenet/data";
 
 /**
  * What a model is given: raw text, continued as it stands, or a conversation, rendered by the model's own chat format.

@@ -1,3 +1,4 @@
+import { type RandomStream, randomStream } from "@tenet/data";
 import {
   type CallOptions,
   type Completion,
@@ -6,9 +7,7 @@ import {
   type GenerateRequest,
   type GenerateResult,
   logSoftmax,
-  type RandomStream,
   randomnessKey,
-  randomStream,
   type Sampled,
   type SamplingOptions,
   type StopDetector,

@@ -1,6 +1,7 @@
+import { randomStream } from "@tenet/data";
 import { compile, input } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { logSoftmax, randomStream, sampleToken, UsageError } from "../language-model/index.ts";
+import { logSoftmax, sampleToken, UsageError } from "../language-model/index.ts";
 import { type Answer, answers, blocksOf, type Question, readout, readoutFeeds } from "./readout.ts";
 
 // The residual stream is the logits themselves: norm and head leave rows as they are.

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { randomStream } from "../../src/language-model/rng.ts";
+import { randomStream } from "@tenet/data";
 
 /** What can go wrong with one call. The last three happen after the server has done its work. */
 export type Fault = "429" | "429-date" | "500" | "503-html" | "refused" | "malformed" | "cut" | "slow";

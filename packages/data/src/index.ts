@@ -1,0 +1,17 @@
+export type { ExampleForm } from "./columns.ts";
+export { cell, type ExportedSplit, table } from "./dataset-card.ts";
+export * from "./document/index.ts";
+export { DatasetError, ExportError, MixtureError } from "./errors.ts";
+export { type ExportOptions, exportDataset } from "./export.ts";
+export { htmlToText } from "./html.ts";
+export { type JsonValue, plainJson } from "./json.ts";
+export type { Message } from "./message.ts";
+export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
+export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } from "./open.ts";
+export { type RandomStream, randomStream, type StreamKey } from "./random.ts";
+export { type Aside, type Collected, collect, type Read, rowsOf } from "./read.ts";
+export type { Kinds as DatasetKinds } from "./records.ts";
+export * from "./rows.ts";
+export { type SplitOptions, sideOf, splitRows } from "./split.ts";
+export { answerScore, type StackExchangeOptions } from "./stackexchange.ts";
+export * from "./statistics/index.ts";

@@ -1,0 +1,5 @@
+/** One turn of a conversation. A type, not an interface, so that it is JSON to the compiler too. */
+export type Message = {
+  role: "system" | "user" | "assistant";
+  content: string;
+};

@@ -1,0 +1,20 @@
+export { bradleyTerry, elo, type Game, type RatingOptions } from "./rating.ts";
+export {
+  type BootstrapOptions,
+  bootstrap,
+  bootstrapEach,
+  type Calibration,
+  calibration,
+  type Estimate,
+  type Forecast,
+  groupBy,
+  type Interval,
+  mean,
+  type Observation,
+  type PairedObservation,
+  pearson,
+  rate,
+  rateDifference,
+  spearman,
+  wilson,
+} from "./statistics.ts";

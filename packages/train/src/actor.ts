@@ -1,0 +1,200 @@
+import type { PromptRow } from "@tenet/data";
+import { loadAdapter } from "@tenet/lm";
+import { ParameterSet } from "@tenet/tensor";
+import { klEstimate } from "./kl.ts";
+import { batches, type Sampling, shuffled } from "./loop.ts";
+import { completionSequence, type Item } from "./packing.ts";
+import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
+import type { Rewarded } from "./reward/index.ts";
+import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
+import { loraConfig, memoryOptions } from "./settings.ts";
+import { type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
+
+/** A batch of responses with all that is known of them before learning begins. */
+export interface Experience {
+  readonly samples: readonly Sample[];
+  /** log π(yₜ) of each response's tokens, by the training graph. */
+  readonly logprobs: readonly Float32Array[];
+  /** The same under the reference. */
+  readonly referenceLogprobs: readonly Float32Array[];
+  readonly rewarded: readonly Rewarded[];
+  /** Σₜ log π(yₜ) − log π_ref(yₜ) of each response: k1 estimates of KL(π‖π_ref), in nats. */
+  readonly kl: readonly number[];
+  readonly sampling: Sampling;
+  /** What can be said of the batch without an algorithm. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** The policy: an adapter in training, a frozen copy of where it started, and what both are asked with. */
+export class Actor {
+  readonly trainer: Trainer;
+  /** Prompts short enough to be used. */
+  readonly prompts: readonly PromptRow[];
+  readonly aside: readonly { readonly id: string; readonly reason: string }[];
+  /** Batches of learning, were every response as long as may be. */
+  readonly expected: readonly (readonly Item[])[];
+  readonly #options: OnlineOptions;
+  readonly #settings: OnlineSettings;
+  /** The parameters at the start of training: what the policy is held to. */
+  readonly #reference: ParameterSet;
+  readonly #scoring: Forward;
+
+  constructor(options: OnlineOptions, settings: OnlineSettings, trainer: Trainer, prompts: PromptSelection) {
+    this.#options = options;
+    this.#settings = settings;
+    this.trainer = trainer;
+    this.prompts = prompts.kept;
+    this.aside = prompts.aside;
+    this.expected = prompts.expected;
+    this.#reference = copyOf(trainer.parameters);
+    this.#scoring = trainer.forward((graph) => {
+      const { logprobs, entropy } = graph.tokens({ entropy: true });
+      return { logprobs, entropy: entropy! };
+    });
+  }
+
+  /**
+   * Samples one iteration's responses, scores them under policy and reference, and has them judged.
+   *
+   * Old log-probabilities are the training graph's, never the generation engine's: the ratio of the first update is then 1
+   * up to rounding, whatever the engine does to be fast. How far the two are apart is the metric `val/engine_gap`.
+   */
+  async experience(iteration: number): Promise<Experience> {
+    const { model, seed, reward, signal } = this.#options;
+    const { promptsPerIteration: count, samplesPerPrompt, maxTokens } = this.#settings;
+    const prompts = promptsOf(this.prompts, { seed, iteration, count });
+    const { samples, sampling } = await rolloutUnder(model, this.trainer.adapter(`iteration-${iteration}`), prompts, {
+      ...{ seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal },
+    });
+    signal?.throwIfAborted();
+    const items = samples.map((sample) => sampleItem(sample));
+    const policy = await this.#scoring.run(items);
+    // At the start they are one: what the reference would say is known to the last bit.
+    const moved = this.trainer.step > 0;
+    const reference = moved ? await this.#scoring.run(items, this.#reference) : policy;
+    signal?.throwIfAborted();
+    const rewarded = await reward.score(samples.map(rewardRequest), { signal });
+    const [logprobs, referenceLogprobs] = [policy, reference].map((found) => found.logprobs!.map(([only]) => only!));
+    const kl = logprobs!.map((row, i) => sumOf(row, (logprob, t) => logprob - referenceLogprobs![i]![t]!));
+    const experience = { samples, sampling, logprobs: logprobs!, referenceLogprobs: referenceLogprobs!, rewarded, kl };
+    const entropies = policy.entropy!.map(([only]) => only!);
+    return { ...experience, metrics: describeExperience(experience, entropies) };
+  }
+
+  close(): Promise<void> {
+    return this.trainer.close();
+  }
+}
+
+/** Opens the policy of a training. @param updates optimizer steps of all of it */
+export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
+  const prompts = selectPrompts(options, settings);
+  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected: prompts.expected }));
+  return new Actor(options, settings, trainer, prompts);
+}
+
+/** A trainer's options for a policy: from the adapter it starts from, with that adapter's shape, or from the base. */
+export async function trainerOptions(
+  { model, from, seed, device, threads }: Omit<PolicyOptions, "folder">,
+  settings: PolicySettings,
+  { updates, ...layout }: { readonly updates: number } & Pick<TrainerOptions, "expected" | "sequencesPerItem">,
+): Promise<TrainerOptions> {
+  const { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
+  const lora = from === undefined ? loraConfig(settings.lora) : (await loadAdapter(from, model.config)).lora;
+  return {
+    ...{ model, from, seed },
+    ...memoryOptions(settings),
+    tuning: { lora },
+    optimizer: { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm, steps: updates },
+    ...layout,
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+  };
+}
+
+interface PromptSelection {
+  readonly kept: readonly PromptRow[];
+  readonly aside: readonly { readonly id: string; readonly reason: string }[];
+  readonly expected: Actor["expected"];
+}
+
+/** Sets prompts aside that leave no room for a response. @throws RangeError when none is left */
+function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettings): PromptSelection {
+  const { maxPromptTokens, maxTokens } = settings;
+  const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);
+  const aside: { id: string; reason: string }[] = [];
+  const lengths: number[] = [];
+  const kept = prompts.filter(({ id, prompt }) => {
+    const { length } = model.text.encodePrompt(prompt);
+    if (length <= limit) lengths.push(length);
+    else aside.push({ id, reason: `the prompt has ${length} tokens; at most ${limit} leave room for a response` });
+    return length <= limit;
+  });
+  if (kept.length === 0)
+    throw new RangeError(
+      `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens. Give more prompts, or raise maxPromptTokens.`,
+    );
+  return { kept, aside, expected: expectedBatches(lengths, settings) };
+}
+
+/** Minibatches of all prompts in random order, again and again for at least 32, each response of `maxTokens`. */
+function expectedBatches(lengths: readonly number[], settings: OnlineSettings): Item[][] {
+  const { promptsPerIteration, samplesPerPrompt, minibatches, maxTokens } = settings;
+  const size = Math.ceil((promptsPerIteration * samplesPerPrompt) / minibatches);
+  const passes = Math.ceil((32 * size) / lengths.length);
+  const order = Array.from({ length: passes }, (_, epoch) =>
+    shuffled(lengths.length, { seed: 0, stage: "expected", epoch }),
+  ).flat();
+  return batches(order, () => 1, { size }).map((some) =>
+    some.map((i) => ({ sequences: [{ tokens: { length: lengths[i]! + maxTokens }, chosen: [] }] })),
+  );
+}
+
+/** A sample as the trainer takes it. @param values numbers beside each token of the response */
+export function sampleItem(sample: Sample, values?: Readonly<Record<string, ArrayLike<number>>>): Item {
+  return { sequences: [completionSequence(sample.promptTokens, sample.tokens, values)] };
+}
+
+/** Its values now, in a set that nothing trains. */
+export function copyOf(parameters: ParameterSet): ParameterSet {
+  const copy = new ParameterSet(Object.fromEntries(parameters.ranges.map(({ name, shape }) => [name, shape])));
+  copy.data.set(parameters.data);
+  return copy;
+}
+
+function describeExperience(
+  { samples, logprobs, referenceLogprobs, rewarded, kl }: Omit<Experience, "metrics" | "sampling">,
+  entropies: readonly Float32Array[],
+): Record<string, number> {
+  const count = samples.length;
+  const tokens = sumOf(samples, ({ tokens }) => tokens.length);
+  const perSample = (of: (i: number) => number) => sumOf(samples, (_, i) => of(i)) / count;
+  const k3 = (i: number) => sumOf(logprobs[i]!, (x, t) => klEstimate(x - referenceLogprobs[i]![t]!, "k3"));
+  const drawn = sumOf(samples, ({ sampledLogprobs }) => sampledLogprobs.length);
+  const gap = sumOf(samples, ({ sampledLogprobs }, i) =>
+    sumOf(sampledLogprobs, (logprob, t) => Math.abs(logprob - logprobs[i]![t]!)),
+  );
+  const scores = rewarded.map(({ reward }) => reward);
+  const mean = perSample((i) => scores[i]!);
+  const metrics: Record<string, number> = {
+    "objective/kl": perSample((i) => kl[i]!),
+    "objective/kl_k3": perSample(k3),
+    "objective/entropy": perSample((i) => -sumOf(logprobs[i]!, (x) => x)),
+    "objective/scores": mean,
+    "objective/scores_std": Math.sqrt(perSample((i) => (scores[i]! - mean) ** 2)),
+    "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
+    "val/num_eos_tokens": sumOf(samples, ({ finished }) => (finished ? 1 : 0)),
+    "val/response_length": tokens / count,
+    "val/engine_gap": drawn === 0 ? 0 : gap / drawn,
+  };
+  for (const name of Object.keys(rewarded[0]!.parts))
+    metrics[`reward/${name}`] = perSample((i) => rewarded[i]!.parts[name]!);
+  return metrics;
+}
+
+/** Σ of a function over a list, in float64. */
+export function sumOf<T>(values: ArrayLike<T>, of: (value: T, index: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += of(values[i]!, i);
+  return sum;
+}

@@ -1,0 +1,80 @@
+export { gae, groupAdvantages, leaveOneOut, tokenRewards, whiten } from "./advantages.ts";
+export {
+  type BestOfNOptions,
+  type BestOfNResult,
+  type BestOfNSettings,
+  bestOfN,
+  bestOfNSettingsSchema,
+  trainBestOfN,
+} from "./best-of-n.ts";
+export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
+export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
+export { type EncodedReply, encodeReply, TemplateError } from "./encode.ts";
+export { NoExamplesError } from "./errors.ts";
+export { baseIdentity, contentsFingerprint } from "./fingerprint.ts";
+export type { BatchGraph, TokenOptions, TokenTerms, Tuning } from "./graph.ts";
+export { type GrpoOptions, type GrpoSettings, grpoSettingsSchema, trainGrpo } from "./grpo.ts";
+export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
+export type { MetricEvent } from "./loop.ts";
+export { type DpoTerms, dpoLoss, klLoss, type PolicyTerms, policyLoss, type ValueTerms, valueLoss } from "./losses.ts";
+export {
+  completionSequence,
+  type Item,
+  type PackedBatch,
+  PackingError,
+  type PackOptions,
+  pack,
+  type Sequence,
+} from "./packing.ts";
+export type { PreferenceEvaluation } from "./pairs.ts";
+export {
+  type PolicyTrainingSettings,
+  policySettingsSchema,
+  type TrainPolicyOptions,
+  trainPolicy,
+} from "./policy.ts";
+export type { OnlineOptions, PolicyOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
+export { type PpoOptions, type PpoSettings, ppoSettingsSchema, trainPpo } from "./ppo.ts";
+export {
+  type PreferenceOptions,
+  type PreferenceReport,
+  type PreferenceResult,
+  type PreferenceSettings,
+  preferenceLoss,
+  preferenceSettingsSchema,
+  trainPreference,
+} from "./preference.ts";
+export {
+  openPreferenceModel,
+  type PreferenceModel,
+  PreferenceModelError,
+  type PreferenceModelOptions,
+  type ScoreRow,
+} from "./preference-model.ts";
+export * from "./reward/index.ts";
+export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
+export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
+export { type LoraSettings, loraSettingsSchema, type TrainingSettings, trainingFields } from "./settings.ts";
+export {
+  type SftOptions,
+  type SftReport,
+  type SftResult,
+  type SftSettings,
+  sftLoss,
+  sftSettingsSchema,
+  trainSft,
+} from "./sft.ts";
+export {
+  type BuildForward,
+  type BuildLoss,
+  type Forward,
+  type Objective,
+  type OptimizerOptions,
+  openTrainer,
+  type PlaceValues,
+  type Sums,
+  type Trainer,
+  TrainerError,
+  type TrainerOptions,
+  type Update,
+} from "./trainer.ts";

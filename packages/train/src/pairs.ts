@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import type { PreferenceRow } from "@tenet/data";
+import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, wilson } from "@tenet/data";
+import type { LocalModel } from "@tenet/lm";
+import type { Item } from "./packing.ts";
+import { replySequence } from "./preference-model.ts";
+
+/** A pair as the trainer takes it. */
+export interface Pair {
+  readonly item: Item;
+  readonly tokens: number;
+  /** Tokens of both replies. */
+  readonly lengths: readonly [number, number];
+  /** The label's probability that A is preferred. */
+  readonly p: number;
+  /** Its form that is learnt. */
+  readonly target: number;
+  readonly weight: number;
+  readonly source: string;
+}
+
+/** What of a preference model's settings says how pairs are used. */
+export interface PairSettings {
+  readonly maxLength: number;
+  readonly targets: "soft" | "hard";
+  readonly sourceWeights: Readonly<Record<string, number>>;
+}
+
+/** Encodes pairs; those that cannot be used go to `aside` with the reason. */
+export function preparePairs(
+  rows: readonly PreferenceRow[],
+  model: LocalModel,
+  settings: PairSettings,
+  aside: { id: string; reason: string }[],
+): Pair[] {
+  const longest = Math.min(settings.maxLength, model.config.max_position_embeddings);
+  return rows.flatMap((row): Pair[] => {
+    const reject = (reason: string) => {
+      aside.push({ id: row.id, reason });
+      return [];
+    };
+    const source = sourceOf(row);
+    const factor = settings.sourceWeights[source] ?? settings.sourceWeights[row.label] ?? 1;
+    const weight = row.weight * factor;
+    if (weight === 0) return reject("its weight is 0");
+    if (row.a === row.b) return reject("both replies are the same");
+    const hard = settings.targets === "hard";
+    if (hard && row.p === 0.5) return reject("its label prefers neither, and targets are hard");
+    const sequences = [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply));
+    const [a, b] = sequences.map(({ tokens }) => tokens.length) as [number, number];
+    if (Math.max(a, b) > longest)
+      return reject(`its replies have ${a} and ${b} tokens with the prompt, more than ${longest}`);
+    const before = model.text.encodePrompt([...row.prompt]).length;
+    const target = hard ? Math.round(row.p) : row.p;
+    return [
+      { item: { sequences }, tokens: a + b, lengths: [a - before, b - before], p: row.p, target, weight, source },
+    ];
+  });
+}
+
+/** SHA-256 of what pairs are to training. */
+export function digestOf(pairs: readonly Pair[]): string {
+  const digest = createHash("sha256");
+  for (const { item, p, target, weight } of pairs)
+    digest.update(JSON.stringify([item.sequences.map(({ tokens }) => tokens), p, target, weight]));
+  return digest.digest("hex");
+}
+
+/** The file or dataset that a pair comes from, without its place there; else the kind of its label. */
+function sourceOf({ origin, label }: PreferenceRow): string {
+  return origin.source?.replace(/:\d+$|#[\d,]+$/, "") ?? label;
+}
+
+/** How a preference model does on held-out pairs. */
+export interface PreferenceEvaluation {
+  /** Share of pairs whose preferred reply has the higher score, with a 95 % interval; pairs at p = ½ are left out. */
+  readonly accuracy: Estimate;
+  readonly bySource: Readonly<Record<string, Estimate>>;
+  /** Stated probabilities σ(Δ) against the labels' p, each pair in both orders. */
+  readonly calibration: Calibration;
+  /** Mean loss, nats. */
+  readonly loss: number;
+  /** Pearson's correlation of score with length of the reply in tokens: what the model may pay for length alone. */
+  readonly lengthCorrelation: number;
+}
+
+/** How raw scores [pairs][A, B] fit the labels. */
+export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly number[])[]): PreferenceEvaluation {
+  const judged = pairs.map((pair, i) => {
+    const difference = scores[i]![0]! - scores[i]![1]!;
+    const right = difference === 0 ? 0.5 : Number(difference > 0 === pair.p > 0.5);
+    return { ...pair, difference, right };
+  });
+  const accuracyOf = (some: typeof judged) => {
+    const decided = some.filter(({ p }) => p !== 0.5);
+    return wilson(
+      decided.reduce((sum, { right }) => sum + right, 0),
+      decided.length,
+    );
+  };
+  const sources = [...groupBy(judged, ({ source }) => source)].map(([source, some]) => [source, accuracyOf(some)]);
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+  // ln(1 + e^x), stable on both sides.
+  const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+  return {
+    accuracy: accuracyOf(judged),
+    bySource: Object.fromEntries(sources),
+    // Which reply of a pair is A says nothing; in many files it is always the preferred one.
+    calibration: calibration(
+      judged.flatMap(({ difference, p }) => [
+        { p: sigmoid(difference), outcome: p },
+        { p: sigmoid(-difference), outcome: 1 - p },
+      ]),
+    ),
+    loss: mean(judged.map(({ difference, p }) => p * softplus(-difference) + (1 - p) * softplus(difference))),
+    lengthCorrelation: pearson(
+      scores.flat(),
+      pairs.flatMap(({ lengths }) => [...lengths]),
+    ),
+  };
+}

@@ -1,0 +1,97 @@
+import type { PromptRow } from "@tenet/data";
+import type { LocalModel } from "@tenet/lm";
+import type { DeviceName } from "@tenet/tensor";
+import { z } from "zod";
+import { type Reward, rewardSettingsSchema } from "./reward/index.ts";
+import { loraSettingsSchema, trainingFields } from "./settings.ts";
+
+/** What every training of a policy is given. */
+export interface PolicyOptions {
+  /** The frozen base. It is in memory once, under every adapter of the training. */
+  readonly model: LocalModel;
+  /** Folder of the adapter that the policy starts from and is held to as its reference; without it, the base itself. */
+  readonly from?: string | undefined;
+  /** Receives `adapter` and `checkpoints`; a folder with checkpoints of the same training is continued. */
+  readonly folder: string;
+  readonly seed: number;
+  /** Stops between calls of the model; the last checkpoint stays. */
+  readonly signal?: AbortSignal | undefined;
+  readonly device?: DeviceName | "auto";
+  readonly threads?: number;
+}
+
+/** What an algorithm that samples while it learns is given besides. */
+export interface OnlineOptions extends PolicyOptions {
+  readonly prompts: readonly PromptRow[];
+  readonly reward: Reward;
+}
+
+export interface PolicyReport {
+  readonly algorithm: string;
+  readonly steps: number;
+  /** Rows that were not used, and why. */
+  readonly aside: readonly { readonly id: string; readonly reason: string }[];
+  /** Metrics of every step, those before a restart too. */
+  readonly history: readonly Readonly<Record<string, number>>[];
+}
+
+export interface PolicyResult {
+  readonly kind: "adapter";
+  /** Folder of the trained adapter in PEFT's format. */
+  readonly path: string;
+  readonly report: PolicyReport;
+}
+
+const { maxLength: _, checkpointEvery: __, ...optimizerFields } = trainingFields;
+
+/** Settings that all algorithms of policy training share. */
+export const policyFields = {
+  ...optimizerFields,
+  learningRate: z
+    .number()
+    .positive()
+    .default(5e-5)
+    .describe("AdamW's learning rate; full weights would take 3e-6, LoRA takes 10 to 30 × that."),
+  lora: loraSettingsSchema
+    .prefault({})
+    .describe("Factors of a policy that starts from the base; one that starts from an adapter keeps that one's."),
+};
+
+/** Settings of the algorithms that sample while they learn, but for those whose defaults are an algorithm's own. */
+export const onlineFields = {
+  ...policyFields,
+  reward: rewardSettingsSchema.prefault({}).describe("What a response is worth."),
+  iterations: z.int().min(1).default(50).describe("Rounds of sampling and learning."),
+  maxTokens: z.int().min(1).default(128).describe("Tokens of a response, at most."),
+  maxPromptTokens: z.int().min(1).default(512).describe("Longer prompts are set aside."),
+  clip: z.number().gt(0).default(0.2).describe("ε: how far a probability ratio may move before its gain is cut off."),
+  targetKl: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Passes over an iteration's responses end early once ½(log ρ)² exceeds this on average over one."),
+};
+
+/** How many responses an iteration has, and how often it goes through them. */
+export function batchFields(defaults: { prompts: number; samples: number; epochs: number; minibatches: number }) {
+  const count = z.int().min(1);
+  return {
+    promptsPerIteration: count.default(defaults.prompts).describe("Prompts of an iteration."),
+    samplesPerPrompt: z
+      .int()
+      .min(defaults.samples > 1 ? 2 : 1)
+      .default(defaults.samples)
+      .describe("Responses to each prompt."),
+    epochs: count.default(defaults.epochs).describe("Passes over an iteration's responses."),
+    minibatches: count.default(defaults.minibatches).describe("Updates per pass."),
+  };
+}
+
+const policySettings = z.strictObject(policyFields);
+export type PolicySettings = z.output<typeof policySettings>;
+
+const onlineSettings = z.strictObject({
+  ...onlineFields,
+  ...batchFields({ prompts: 1, samples: 1, epochs: 1, minibatches: 1 }),
+});
+export type OnlineSettings = z.output<typeof onlineSettings>;

@@ -1,0 +1,321 @@
+import { join } from "node:path";
+import type { PreferenceRow } from "@tenet/data";
+import type { LocalModel } from "@tenet/lm";
+import { type DeviceName, greater, logSigmoid, type Tensor } from "@tenet/tensor";
+import { z } from "zod";
+import { moments } from "./advantages.ts";
+import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { NoExamplesError } from "./errors.ts";
+import { baseIdentity } from "./fingerprint.ts";
+import type { BatchGraph } from "./graph.ts";
+import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
+import type { Item } from "./packing.ts";
+import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
+import { rawScores, saveNormalisation } from "./preference-model.ts";
+import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
+import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
+
+/** Settings of the preference model. METHODS §4. */
+export const preferenceSettingsSchema = z
+  .strictObject({
+    lora: loraSettingsSchema.prefault({}).describe("The adapter that is trained with the scalar head."),
+    epochs: z.int().min(1).default(1).describe("Passes over the pairs."),
+    batchSize: z.int().min(1).default(16).describe("Pairs of an update."),
+    learningRate: z.number().positive().default(1e-4).describe("At its highest, for fine-tuning."),
+    ...trainingFields,
+    targets: z
+      .enum(["soft", "hard"])
+      .default("soft")
+      .describe(
+        "What is learnt: each label's probability itself, or the reply it prefers (pairs at ½ say nothing then).",
+      ),
+    sourceWeights: z
+      .record(z.string(), z.number().min(0))
+      .default({})
+      .describe(
+        "Factors of pairs' weights by source (a file's name), or by kind of label (ai, human, ranking, check); 1 where none is given.",
+      ),
+    pretraining: z
+      .strictObject({
+        epochs: z.int().min(1).default(1).describe("Passes over the ranked pairs."),
+        learningRateFactor: z
+          .number()
+          .positive()
+          .default(10)
+          .describe(
+            "Learning rate of pre-training over that of fine-tuning (HH-RLHF: 0.1 × and 0.01 × of the model's own).",
+          ),
+      })
+      .prefault({})
+      .describe("Preference model pre-training on public rankings, where such pairs are given."),
+    validationShare: z
+      .number()
+      .min(0)
+      .max(0.5)
+      .default(0.1)
+      .describe("Share of the pairs held out for the report, where no validation pairs are given."),
+    normalise: z
+      .boolean()
+      .default(true)
+      .describe("Shift and scale scores to mean 0 and deviation 1 over replies of the training pairs."),
+  })
+  .describe("The preference model: a scalar head and an adapter on the base.");
+export type PreferenceSettings = z.output<typeof preferenceSettingsSchema>;
+
+export interface PreferenceOptions {
+  readonly model: LocalModel;
+  /** Pairs to fine-tune on; a mixture comes as its rows. */
+  readonly rows: readonly PreferenceRow[];
+  /** Pairs of public rankings to learn from first. */
+  readonly pretraining?: readonly PreferenceRow[];
+  readonly validation?: readonly PreferenceRow[];
+  readonly settings: z.input<typeof preferenceSettingsSchema>;
+  readonly seed: number;
+  /** Receives `adapter`, `pretraining` and `checkpoints`; a folder with checkpoints of the same training is continued. */
+  readonly folder: string;
+  /** Adapter of an earlier stage to begin from. */
+  readonly from?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly device?: DeviceName | "auto";
+  readonly threads?: number;
+}
+
+export interface PreferenceReport {
+  readonly pairs: number;
+  readonly pretrainingPairs: number;
+  /** Rows that were not used, and why. */
+  readonly aside: readonly { readonly id: string; readonly reason: string }[];
+  readonly steps: number;
+  readonly tokens: number;
+  /** Mean and deviation of raw scores over replies of the training pairs. */
+  readonly scores: { readonly mean: number; readonly deviation: number };
+  /** Absent where nothing was held out. */
+  readonly evaluation?: PreferenceEvaluation;
+}
+
+export interface PreferenceResult {
+  /** Folder of the adapter with its scalar head: what `openPreferenceModel` opens. */
+  readonly path: string;
+  readonly report: PreferenceReport;
+}
+
+/**
+ * L = −Σ w·[p·ln σ(Δ) + (1 − p)·ln σ(−Δ)], Δ = r(x, y_A) − r(x, y_B): cross-entropy of the probability p that A is preferred
+ * under Bradley and Terry's model. p ∈ {0, 1} is the loss of HH-RLHF (2204.05862) and, with ranked pairs, log(1 + exp(r_bad −
+ * r_good)). Source: METHODS §4; CAI (2212.08073), §4.1. difference, p, weights [pairs] → scalar, nats.
+ */
+export function preferenceLoss(difference: Tensor, p: Tensor, weights: Tensor): Tensor {
+  const likelihood = p.mul(logSigmoid(difference)).add(p.neg().add(1).mul(logSigmoid(difference.neg())));
+  return likelihood.mul(weights).sum().neg();
+}
+
+/**
+ * Trains a preference model: first on rankings where there are any, then on the pairs. An async generator of metric events that
+ * returns where it is and how it does on held-out pairs.
+ *
+ * Events: `loss` (weighted mean over the update's pairs, nats), `accuracy` (of pairs with p ≠ ½), `margin` (mean of Δ towards
+ * the preferred reply), `mean_reward`, `grad_norm`, `learning_rate`, `num_tokens`, `epoch`; steps of pre-training come first and are
+ * counted in. A killed run continues from its last checkpoint and ends with the same bytes.
+ * Errors: NoExamplesError, CheckpointMismatchError, those of `encodeReply`.
+ */
+export async function* trainPreference(options: PreferenceOptions): AsyncGenerator<MetricEvent, PreferenceResult> {
+  const { seed, folder, from } = options;
+  const settings = preferenceSettingsSchema.parse(options.settings);
+  const aside: { id: string; reason: string }[] = [];
+  const prepare = (rows: readonly PreferenceRow[]) => preparePairs(rows, options.model, settings, aside);
+  const ranked = prepare(options.pretraining ?? []);
+  const { train: trainRows, validation: validationRows } = splitRows(options, settings);
+  const [train, validation] = [prepare(trainRows), prepare(validationRows)];
+  if (train.length === 0)
+    throw new NoExamplesError(
+      `none of the ${options.rows.length} pairs can be trained on: ${aside[0]?.reason ?? "there are none"}`,
+    );
+  const { pretraining, learningRate } = settings;
+  const first = planSteps(ranked, { seed, stage: "preference-pretraining", ...settings, epochs: pretraining.epochs });
+  const second = planSteps(train, { seed, stage: "preference", ...settings });
+  const of = first.length + second.length;
+  const phase = { options, settings, of };
+
+  let start = from;
+  let tokens = 0;
+  if (ranked.length > 0) {
+    const rate = learningRate * pretraining.learningRateFactor;
+    const into = join(folder, "pretraining");
+    const opened = await openPhase({ ...phase, pairs: ranked, plan: first, folder: into, from, rate, before: 0 });
+    try {
+      tokens += (yield* opened.run()).tokens;
+      start = join(into, "adapter");
+      await opened.trainer.save(start);
+    } finally {
+      await opened.trainer.close();
+    }
+  }
+  const all = [...train, ...validation];
+  const opened = await openPhase({
+    ...{ ...phase, pairs: all, plan: second, folder, from: start, rate: learningRate, before: first.length },
+  });
+  try {
+    tokens += (yield* opened.run()).tokens;
+    const path = join(folder, "adapter");
+    await opened.trainer.save(path);
+    const forward = opened.trainer.forward((graph) => ({ scores: graph.scores() }));
+    const sample = await rawScores(
+      forward,
+      sampleOf(train, seed).map(({ item }) => item),
+    );
+    const { mean, variance } = moments(sample.flat());
+    // Scores that are all the same can be shifted, not scaled.
+    const scores = { mean, deviation: Math.sqrt(variance) || 1 };
+    await saveNormalisation(path, settings.normalise ? scores : { mean: 0, deviation: 1 });
+    const evaluation =
+      validation.length > 0
+        ? evaluationOf(
+            validation,
+            await rawScores(
+              forward,
+              validation.map(({ item }) => item),
+            ),
+          )
+        : undefined;
+    const counts = { pairs: train.length, pretrainingPairs: ranked.length, aside, steps: of, tokens };
+    return { path, report: { ...counts, scores, ...(evaluation ? { evaluation } : {}) } };
+  } finally {
+    await opened.trainer.close();
+  }
+}
+
+type Plan = readonly { readonly pairs: readonly number[]; readonly epoch: number }[];
+
+interface PhaseOptions {
+  readonly options: PreferenceOptions;
+  readonly settings: PreferenceSettings;
+  /** What `plan` counts through, and further pairs that will be scored. */
+  readonly pairs: readonly Pair[];
+  readonly plan: Plan;
+  readonly folder: string;
+  readonly from: string | undefined;
+  readonly rate: number;
+  /** Steps of earlier phases, and of all phases. */
+  readonly before: number;
+  readonly of: number;
+}
+
+interface Progress {
+  tokens: number;
+  [key: string]: z.core.util.JSONType;
+}
+
+/** Pre-training or fine-tuning: its own optimizer, schedule and checkpoints. */
+async function openPhase({ options, settings, pairs, plan, folder, from, rate, before, of }: PhaseOptions) {
+  const { model, seed, signal, device, threads } = options;
+  const { checkpointEvery, ...outcome } = settings;
+  const trainer: Trainer = await openTrainer({
+    model,
+    tuning: { lora: loraConfig(settings.lora), head: true },
+    optimizer: optimizerOptions(settings, rate, plan.length),
+    seed,
+    from,
+    expected: [...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
+    sequencesPerItem: 2,
+    ...memoryOptions(settings),
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+  const objective = trainer.objective(preferenceObjective);
+  const start = from && (await adapterDigest(from));
+  const base = await baseIdentity(model);
+  async function* run(): AsyncGenerator<MetricEvent, Progress> {
+    const events = trainingLoop<Progress>({
+      trainer,
+      checkpoints: new Checkpoints(join(folder, "checkpoints"), {
+        ...{ settings: outcome, learningRate: rate, seed, model: base, from: start, data: digestOf(pairs) },
+      }),
+      steps: plan.length,
+      checkpointEvery,
+      signal,
+      progress: { tokens: 0 },
+      take: async (step, progress) => {
+        const batch = plan[step]!.pairs.map((index) => pairs[index]!);
+        const measured = await measure(objective.accumulate, batch);
+        const { gradNorm, learningRate } = trainer.update();
+        progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
+        return {
+          ...measured,
+          grad_norm: gradNorm,
+          learning_rate: learningRate,
+          num_tokens: progress.tokens,
+          epoch: plan[step]!.epoch,
+        };
+      },
+    });
+    for (let next = await events.next(); ; next = await events.next()) {
+      if (next.done) return next.value;
+      yield { step: before + next.value.step, of, metrics: next.value.metrics };
+    }
+  }
+  return { trainer, run };
+}
+
+/** The loss of a micro-batch of pairs, and sums to report. */
+function preferenceObjective(graph: BatchGraph) {
+  const scores = graph.perSequence(graph.scores()); // [pairs, 2]
+  const [a, b] = [0, 1].map((k) => scores.slice(1, k, k + 1).reshape(["items"])) as [Tensor, Tensor];
+  const difference = a.sub(b);
+  // 1 and −1 where A or B is the label's choice, 0 at ½.
+  const side = graph.item("side");
+  const towards = difference.mul(side);
+  return {
+    loss: preferenceLoss(difference, graph.item("target"), graph.item("weight")),
+    metrics: {
+      right: greater(towards, 0).cast("float32").sum(),
+      margin: towards.sum(),
+      reward: scores.sum(),
+    },
+  };
+}
+
+/** Runs the objective on some pairs as one batch. */
+async function measure(run: (items: readonly Item[]) => Promise<Sums>, pairs: readonly Pair[]) {
+  const total = pairs.reduce((sum, { weight }) => sum + weight, 0);
+  const decided = pairs.filter(({ p }) => p !== 0.5).length;
+  const items = pairs.map(({ item, p, target, weight }): Item => {
+    return { ...item, values: { target, weight: weight / total, side: Math.sign(p - 0.5) } };
+  });
+  const { loss, right, margin, reward } = (await run(items)) as Record<string, number>;
+  return {
+    loss: loss!,
+    accuracy: decided > 0 ? right! / decided : 0.5,
+    margin: decided > 0 ? margin! / decided : 0,
+    mean_reward: reward! / (2 * pairs.length),
+  };
+}
+
+function splitRows({ rows, validation, seed }: PreferenceOptions, { validationShare }: PreferenceSettings) {
+  if (validation) return { train: rows, validation };
+  const order = shuffled(rows.length, { seed, stage: "preference-validation", epoch: 0 });
+  const held = new Set(order.slice(0, Math.round(validationShare * rows.length)));
+  return { train: rows.filter((_, i) => !held.has(i)), validation: rows.filter((_, i) => held.has(i)) };
+}
+
+interface PlanOptions {
+  readonly seed: number;
+  readonly stage: string;
+  readonly epochs: number;
+  readonly batchSize: number;
+}
+
+function planSteps(pairs: readonly Pair[], { seed, stage, epochs, batchSize: size }: PlanOptions): Plan {
+  return Array.from({ length: epochs }, (_, epoch) => {
+    const order = shuffled(pairs.length, { seed, stage, epoch });
+    const steps = batches(order, (index) => pairs[index]!.tokens, { size });
+    return steps.map((taken, i) => ({ pairs: taken, epoch: epoch + (i + 1) / steps.length }));
+  }).flat();
+}
+
+/** Of the training set, drawn by the seed: enough for a deviation known to a twentieth. */
+const normalisationPairs = 128;
+
+function sampleOf(train: readonly Pair[], seed: number): Pair[] {
+  const order = shuffled(train.length, { seed, stage: "preference-normalisation", epoch: 0 });
+  return order.slice(0, normalisationPairs).map((index) => train[index]!);
+}

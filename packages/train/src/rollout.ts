@@ -1,0 +1,128 @@
+import { createHash } from "node:crypto";
+import type { PromptRow } from "@tenet/data";
+import type { CompletionToken, LanguageModel, LocalAdapter, LocalModel, Message, TextCodec } from "@tenet/lm";
+import { encodeReply } from "./encode.ts";
+import { type Sampling, shuffled } from "./loop.ts";
+import type { RewardRequest } from "./reward/index.ts";
+
+/** One response of the policy, token by token. */
+export interface Sample {
+  readonly prompt: PromptRow;
+  /** Which of the prompt's samples this is, from 0. */
+  readonly index: number;
+  readonly promptTokens: readonly number[];
+  /** The response's tokens; where it ended by itself, the end token last. Never empty. */
+  readonly tokens: readonly number[];
+  readonly response: string;
+  readonly finished: boolean;
+  /** The engine's log-probabilities of the tokens it reported: all but the end token. */
+  readonly sampledLogprobs: readonly number[];
+}
+
+export interface RolloutOptions {
+  readonly text: TextCodec;
+  readonly seed: number;
+  /** Names the round in the randomness: the same prompt gets other samples in another iteration. */
+  readonly iteration: number;
+  readonly samplesPerPrompt: number;
+  readonly maxTokens: number;
+  /** 1 for on-policy learning: the samples are then the very distribution whose log-probabilities are learned. */
+  readonly temperature: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Samples responses, in the order of prompts and samples. All randomness is a function of (seed, iteration, prompt id, which
+ * of its turns in this batch, sample).
+ *
+ * The engine does not tell which end token it drew; the one that this model's replies are trained to end with stands for all.
+ * Errors: those of the model.
+ */
+export async function rollout(
+  model: LanguageModel,
+  prompts: readonly PromptRow[],
+  options: RolloutOptions,
+): Promise<Sample[]> {
+  const { text, seed, iteration, samplesPerPrompt: n, maxTokens, temperature, signal } = options;
+  const seen = new Map<string, number>();
+  const requests = prompts.map(({ id, prompt }) => {
+    const turn = seen.get(id) ?? 0;
+    seen.set(id, turn + 1);
+    const sampling = { temperature, maxTokens, seed, n, logprobs: 0 };
+    return { prompt: prompt as Message[], key: JSON.stringify(["rollout", iteration, id, turn]), sampling };
+  });
+  const end = endToken(text);
+  const samples: Sample[] = [];
+  for await (const { request, completion } of model.generate(requests, signal ? { signal } : {})) {
+    const prompt = prompts[request]!;
+    const finished = completion.finishReason === "stop";
+    const drawn = completion.tokens as readonly (CompletionToken & { id: number })[];
+    const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
+    samples[request * n + completion.index] = {
+      ...{ prompt, index: completion.index, promptTokens, response: completion.text, finished },
+      tokens: [...drawn.map(({ id }) => id), ...(finished ? [end] : [])],
+      sampledLogprobs: drawn.map(({ logprob }) => logprob),
+    };
+  }
+  return samples;
+}
+
+/**
+ * Samples of a base under an adapter as it is now, and what they took. The view is one of its own: the beginnings that a view
+ * remembers belong to the factors of their time.
+ */
+export async function rolloutUnder(
+  base: LocalModel,
+  adapter: LocalAdapter | undefined,
+  prompts: readonly PromptRow[],
+  options: Omit<RolloutOptions, "text">,
+): Promise<{ readonly samples: Sample[]; readonly generator: string; readonly sampling: Sampling }> {
+  const began = performance.now();
+  const speaker = await base.withAdapter(adapter);
+  try {
+    const samples = await rollout(speaker, prompts, { ...options, text: base.text });
+    const { promptTokens, completionTokens, completions: calls } = speaker.usage();
+    const seconds = (performance.now() - began) / 1000;
+    return { samples, generator: speaker.id, sampling: { promptTokens, completionTokens, calls, seconds } };
+  } finally {
+    await speaker.close();
+  }
+}
+
+/** What a reward is told of a sample. */
+export function rewardRequest({ prompt, response, finished, tokens }: Sample): RewardRequest {
+  return { id: prompt.id, prompt: prompt.prompt, response, finished, length: tokens.length };
+}
+
+/**
+ * The prompts of one iteration: the list is gone through again and again, each time in a new order, `count` at a time.
+ * A function of (seed, iteration), so that a resumed run draws the same.
+ */
+export function promptsOf(
+  prompts: readonly PromptRow[],
+  { seed, iteration, count }: { readonly seed: number; readonly iteration: number; readonly count: number },
+): PromptRow[] {
+  const orders = new Map<number, number[]>();
+  return Array.from({ length: count }, (_, i) => {
+    const at = iteration * count + i;
+    const pass = Math.floor(at / prompts.length);
+    let order = orders.get(pass);
+    if (!order) {
+      order = shuffled(prompts.length, { seed, stage: "prompts", epoch: pass });
+      orders.set(pass, order);
+    }
+    return prompts[order[at % prompts.length]!]!;
+  });
+}
+
+/** SHA-256 of what is sampled from, in order: a training with other prompts is another training. */
+export function promptsDigest(prompts: readonly PromptRow[]): string {
+  const digest = createHash("sha256");
+  for (const { id, prompt } of prompts) digest.update(JSON.stringify([id, prompt]));
+  return digest.digest("hex");
+}
+
+/** The token that ends a reply, as supervised training teaches it. Errors: those of `encodeReply`. */
+function endToken(text: TextCodec): number {
+  return encodeReply(text, [{ role: "user", content: "Hello" }], "").completion.at(-1)!;
+}
