@@ -96,7 +96,7 @@ export class Program<O extends Outputs> {
     this.inputs = graph.fed.filter((declared) => !declared.source);
     for (const { name, dtype, shape, source } of graph.fed)
       if (source && "data" in source)
-        this.#weights[name] = new ort.Tensor(dtype, source.data as Float32Array, shape as number[]);
+        this.#weights[name] = runtimeTensor(dtype, { data: source.data, shape: shape as readonly number[] });
   }
 
   /**
@@ -243,6 +243,9 @@ async function createSession(
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
       extra: {
         session: {
+          // Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which overflow. There,
+          // and only there, this makes signed weights in the graph unsigned ones, whose products are added in 32 bits.
+          x64quantprecision: "1",
           ...(graph.folder === undefined ? {} : { model_external_initializers_file_folder_path: graph.folder }),
           ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
         },
@@ -282,7 +285,7 @@ function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, 
       throw new FeedError(
         `"${name}" of shape ${formatShape(value.shape)} needs ${count} values, got ${value.data.length}`,
       );
-    bound[name] = new ort.Tensor(dtype, value.data as Float32Array, value.shape as number[]);
+    bound[name] = runtimeTensor(dtype, value);
   }
   const declared = new Set(inputs.map((spec) => spec.name));
   for (const name of Object.keys(feeds))
@@ -302,7 +305,20 @@ function tensorData(feed: Feed, name: string, dtype: DType, shape: InputAttrs["s
   return { shape: shape.map((dim) => dimValue(dim, new Map())), data: feed };
 }
 
+/** Values as the runtime takes them, not copied. */
+function runtimeTensor(dtype: DType, { data, shape }: TensorData): ort.Tensor {
+  const tensor = new ort.Tensor(dtype, data as Float32Array, shape as number[]);
+  // Where there is a Float16Array (Node 24 on) the constructor makes one of the patterns, which the runtime cannot read.
+  if (dtype === "float16") Object.defineProperty(tensor, "data", { value: data });
+  return tensor;
+}
+
 function dataOf(fetched: ort.InferenceSession.ReturnType, graph: LoweredGraph, t: Tensor): TensorData {
-  const value = fetched[graph.names.get(t)!]!;
-  return { shape: value.dims, data: value.data as TypedData };
+  const { data, dims } = fetched[graph.names.get(t)!]!;
+  // A Uint16Array or, where there is one, a Float16Array, which is handed out as its patterns.
+  if (t.dtype === "float16" && !(data instanceof Uint16Array)) {
+    const { buffer, byteOffset, length } = data as unknown as Uint16Array<ArrayBuffer>;
+    return { shape: dims, data: new Uint16Array(buffer, byteOffset, length) };
+  }
+  return { shape: dims, data: data as TypedData };
 }

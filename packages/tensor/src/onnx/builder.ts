@@ -146,6 +146,11 @@ export class GraphBuilder {
     );
   }
 
+  /** Whether a value is part of the graph, and not fed or computed. */
+  isConstant(value: Value): boolean {
+    return this.initializers.some(({ name }) => name === value);
+  }
+
   /** Declares a graph input or weight, once. @throws TensorError when a name stands for two things */
   declareInput(attrs: InputAttrs): Value {
     const { name, shape, source } = attrs;

@@ -44,8 +44,15 @@ const eightBits = op<undefined, "int8Matmul">("int8Matmul", {
     const [count, inner] = node.inputs[0]!.shape as [Dim, number];
     const zeros = g.expand(middle, "uint8", [count, 1]);
     const rows = g.call("QuantizeLinear", [x!, steps, zeros], { axis: 1, block_size: inner });
-    const y = g.call("com.microsoft.MatMulIntegerToFloat", [rows, w!, g.scalar("float32", 1), scales!, middle]);
-    return g.call("Mul", [y, steps]);
+    const operands = [rows, w!, g.scalar("float32", 1), scales!, middle];
+    // On processors without VNNI that kernel's sums overflow. `compile` has the runtime mend it for weights in the graph;
+    // others are made unsigned here, shifted by 128 too.
+    if (!g.isConstant(w!)) {
+      const shifted = g.call("Add", [g.call("Cast", [w!], { to: g.elementType("int32") }), g.scalar("int32", 128)]);
+      operands[1] = g.call("Cast", [shifted], { to: g.elementType("uint8") });
+      operands.push(middle);
+    }
+    return g.call("Mul", [g.call("com.microsoft.MatMulIntegerToFloat", operands), steps]);
   },
   // As of the product with the weights as they stand for: rounding of rows is passed over ("straight through").
   grad({ dy, x: [, w, scales], needs }) {
