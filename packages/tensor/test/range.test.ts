@@ -25,6 +25,7 @@ import {
   type Tensor,
   tanh,
   toHalf,
+  weight,
   where,
 } from "../src/index.ts";
 import { evaluate } from "./reference.ts";
@@ -113,12 +114,25 @@ describe("float16 by way of the CPU's own kernels or of casts around them", () =
       check(await errors({ y, ...gradients }, { x: a }, shape), 4e-3, 4e-3);
     });
 
-  it("is fed and fetched as bit patterns", async () => {
-    const h = input("h", "float16" satisfies DType, [3]);
-    const program = await compile(() => ({ y: h.mul(2) }));
-    const { y } = await program.run({ h: Uint16Array.from([1, -0.5, 1024], toHalf) });
-    expect(y.data).toBeInstanceOf(Uint16Array);
+  // Also where JavaScript has a Float16Array, which the runtime takes for something else.
+  it("is fed, held and fetched as bit patterns", async () => {
+    // A view with something before and after it.
+    const patterns = (values: number[]) => Uint16Array.from([9, ...values, 9], toHalf).subarray(1, -1);
+    const h = input("h", "float16" satisfies DType, ["n"]);
+    const held = weight("held", [3], { data: patterns([1, 2, 3]) }, "float16");
+    const inGraph = constant(patterns([0.5, 0.25, 0.125]), [3]);
+    const program = await compile(() => ({
+      y: h.mul(2),
+      sums: [inGraph.add(1), held.add(1)],
+      empty: h.slice(0, 0, 0),
+    }));
+    const { y, sums, empty } = await program.run({ h: { data: patterns([1, -0.5, 1024]), shape: [3] } });
+    const [fromGraph, fromMemory] = sums;
+    for (const { data } of [y, fromGraph!, fromMemory!, empty]) expect(data).toBeInstanceOf(Uint16Array);
     expect(Array.from(y.data, fromHalf)).toEqual([2, -1, 2048]);
+    expect(Array.from(fromGraph!.data, fromHalf)).toEqual([1.5, 1.25, 1.125]);
+    expect(Array.from(fromMemory!.data, fromHalf)).toEqual([2, 3, 4]);
+    expect(empty.data).toHaveLength(0);
     await expect(program.run({ h: 1 })).rejects.toThrow(/float16; feed its 16-bit pattern/);
     await program.dispose();
   });
