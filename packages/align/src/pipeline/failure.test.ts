@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EndpointError } from "@tenet/lm";
 import { RunBusyError } from "@tenet/runs";
@@ -21,8 +22,8 @@ const server = new ChatServer();
 afterEach(() => server.stop());
 afterAll(() => rm(folder, { recursive: true }));
 
-function endpointRecipe(): string {
-  const endpoint = `{ endpoint: "${server.url}", model: m, dialect: openai, concurrency: 4, retries: { perRequest: 1, baseSeconds: 0 } }`;
+function endpointRecipe(more = "concurrency: 4"): string {
+  const endpoint = `{ endpoint: "${server.url}", model: m, dialect: openai, ${more}, retries: { perRequest: 1, baseSeconds: 0 } }`;
   return `${supervisedRecipe.replace("revisions: 2", "revisions: 1").replace("epochs: 2", "epochs: 1")}roles: { generator: ${endpoint}, critic: ${endpoint}, reviser: ${endpoint} }\n`;
 }
 
@@ -66,6 +67,51 @@ test("an endpoint that dies among chains costs at most the chains that were unde
   const { id } = await runWhole(recipe, store);
   expect(server.answered.length - before).toBe(prompts + 2 * 64 + 5 + 2 * 16);
   reading(store, (reader) => expect(reader.stage(id, "chains")).toMatchObject({ status: "done", rows: prompts }));
+});
+
+test("killed at any time, a run has counted every reply that it stored; a budget holds over all its starts", async () => {
+  await server.start();
+  const before = server.answered.length;
+  // Each call costs 15 tokens.
+  const budget = (calls: number) => endpointRecipe(`concurrency: 1, budget: { tokens: ${15 * calls} }`);
+  const recipe = await writeRecipe(join(folder, "budget"), { recipe: budget(20) });
+  const store = join(folder, "budget", "store");
+  const child = new RunProcess(recipe, store);
+  while (server.answered.length - before < 4) await sleep(2);
+  await child.kill();
+  const { id } = reading(store, (reader) => reader.runs()[0]!);
+  reading(store, (reader) => {
+    const { items } = reader.stage(id, "responses")!;
+    expect(items).toBeGreaterThan(0);
+    expect(reader.usage(id)[0]).toMatchObject({ role: "generator", calls: items, promptTokens: 10 * items });
+  });
+  // Beside what is answered, a server is asked for single tokens that tell what it can do.
+  const tokens = () =>
+    reading(store, (reader) => reader.usage(id)).reduce((sum, one) => sum + one.promptTokens + one.completionTokens, 0);
+  const answered: number[] = [];
+  for (const _ of ["again", "and again"]) {
+    const stopped = await run(recipe, store);
+    expect(stopped.id).toBe(id);
+    expect(stopped.error).toMatchObject({
+      name: "BudgetError",
+      message: expect.stringContaining("300 tokens is spent"),
+    });
+    expect(tokens()).toBe(15 * 20);
+    answered.push(server.answered.length);
+  }
+  expect(answered[1]).toBe(answered[0]);
+  await writeRecipe(join(folder, "budget"), { recipe: budget(1000) });
+  const { id: same } = await runWhole(recipe, store);
+  expect(same).toBe(id);
+  // One server plays three roles: what each asked is counted once, and as its own.
+  const { rows } = reading(store, (reader) => reader.stage(id, "prompts")!);
+  const spent = reading(store, (reader) => reader.usage(id)).filter(({ role }) =>
+    /generator|critic|reviser/.test(role),
+  );
+  const calls = spent.filter(({ stage }) => /^(responses|chains)$/.test(stage)).map((one) => one.calls);
+  expect(calls).toEqual([rows, expect.any(Number), rows]);
+  expect(server.answered.length - before - calls.reduce((sum, one) => sum + one)).toBeLessThanOrEqual(2);
+  expect(server.answered.length - before).toBeGreaterThanOrEqual(calls.reduce((sum, one) => sum + one));
 });
 
 test("a second run of the same in another process is refused, naming who writes it", async () => {

@@ -10,9 +10,18 @@ export interface Metered {
   dollars?: number;
 }
 
-/** The same model under the name that rows are to have, and what passes through it: tokens, replies and scorings, and the time that calls took. */
-export function metered(model: LanguageModel, id: string): { model: LanguageModel; spent: () => Metered } {
-  const before = model.usage();
+/** A model, and what has passed through it since that was last written down. */
+export interface Meter {
+  readonly model: LanguageModel;
+  /** Tokens, replies and scorings, and the time that calls took. */
+  spent(): Metered;
+  /** What `spent` gave is written down: it counts anew from there. Called before anything else passes through. */
+  written(): void;
+}
+
+/** The same model under the name that rows are to have, with a meter. */
+export function metered(model: LanguageModel, id: string): Meter {
+  let before = model.usage();
   let under = 0;
   let began = 0;
   let seconds = 0;
@@ -33,13 +42,19 @@ export function metered(model: LanguageModel, id: string): { model: LanguageMode
       usage: () => model.usage(),
       close: () => model.close(),
     },
+    written() {
+      before = model.usage();
+      began = performance.now();
+      seconds = 0;
+    },
     spent() {
       const now = model.usage();
+      const running = under > 0 ? (performance.now() - began) / 1000 : 0;
       return {
         promptTokens: now.promptTokens - before.promptTokens,
         completionTokens: now.completionTokens - before.completionTokens,
         calls: now.completions + now.scored - before.completions - before.scored,
-        seconds,
+        seconds: seconds + running,
         ...(now.costUsd === undefined ? {} : { dollars: now.costUsd - (before.costUsd ?? 0) }),
       };
     },

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   adapterFactors,
+  type EndpointModel,
   endpoint,
   type LanguageModel,
   type LocalAdapter,
@@ -10,6 +11,7 @@ import {
   openLocalModel,
   resolveModel,
 } from "@tenet/lm";
+import type { Usage } from "@tenet/runs";
 import { contentsFingerprint } from "@tenet/train";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
@@ -28,7 +30,9 @@ export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter">;
 export class ModelPool {
   readonly #options: SpeakerOptions;
   readonly #bases = new Map<string, Promise<LocalModel>>();
-  readonly #endpoints = new Map<string, LanguageModel>();
+  readonly #endpoints = new Map<string, EndpointModel>();
+  /** By the settings of endpoints, which may never be asked again. */
+  readonly #earlier = new Map<string, Parameters<EndpointModel["charge"]>[0][]>();
 
   constructor(options: SpeakerOptions = {}) {
     this.#options = options;
@@ -50,11 +54,17 @@ export class ModelPool {
    */
   async speaker(model: ModelValue): Promise<LanguageModel> {
     const { source } = model;
-    if (source.type === "endpoint") return this.#endpoint(source);
+    if (source.type === "endpoint") return this.#endpoint(source).speaker();
     const base = await this.base(source.reference);
     return base.withAdapter(
       source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model),
     );
+  }
+
+  /** Counts towards an endpoint's budget what earlier processes of the run spent there; before it is first asked. */
+  charge(source: EndpointSource, { promptTokens = 0, completionTokens = 0, dollars }: Usage): void {
+    const key = JSON.stringify(source.settings);
+    this.#earlier.set(key, [...(this.#earlier.get(key) ?? []), { promptTokens, completionTokens, dollars }]);
   }
 
   async close(): Promise<void> {
@@ -65,12 +75,13 @@ export class ModelPool {
     this.#endpoints.clear();
   }
 
-  #endpoint({ settings }: EndpointSource): LanguageModel {
+  #endpoint({ settings }: EndpointSource): EndpointModel {
     const key = JSON.stringify(settings);
     let model = this.#endpoints.get(key);
     if (!model) {
       const { environment } = this.#options;
       model = endpoint(settings, environment ? { environment: { ...environment } } : {});
+      for (const spent of this.#earlier.get(key) ?? []) model.charge(spent);
       this.#endpoints.set(key, model);
     }
     return model;
@@ -86,7 +97,11 @@ export async function modelFingerprint(
   source: LocalSource | EndpointSource,
   options: PoolOptions = {},
 ): Promise<string> {
-  if (source.type === "endpoint") return createHash("sha256").update(JSON.stringify(source.settings)).digest("hex");
+  if (source.type === "endpoint") {
+    // What may be spent changes no reply: a run whose budget is raised goes on behind what it has.
+    const { budget: _, ...settings } = source.settings;
+    return createHash("sha256").update(JSON.stringify(settings)).digest("hex");
+  }
   const path = await resolveModel(source.reference, options);
   return contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
 }

@@ -85,10 +85,9 @@ async function fileHash(path: string): Promise<string> {
 
 /** A model that the recipe names. */
 export function roleStage(name: string, reference: RoleReference, options: PoolOptions): Stage<ModelValue> {
-  return modelStage(name, `the ${name}`, async () => {
-    const source = roleSource(reference);
-    return modelValue(source, await modelFingerprint(source, options));
-  });
+  const source = roleSource(reference);
+  const open = async () => modelValue(source, await modelFingerprint(source, options));
+  return modelStage(name, `the ${name}`, open, source.type === "endpoint" ? source : undefined);
 }
 
 function roleSource(reference: RoleReference): ModelValue["source"] {

@@ -8,7 +8,7 @@ import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import { sequential } from "./sequential.ts";
-import { execute, GateError, inOrder, type Stage } from "./stages.ts";
+import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages.ts";
 
 export interface RunOptions extends PoolOptions {
   /** Folder of the run store. Default "runs". */
@@ -77,10 +77,21 @@ export function runSpec(
   versions: RunOptions["versions"] = {},
   evaluate?: RunOptions["evaluate"],
 ) {
-  const recipe = { ...written, constitutionHash: constitutionHash(constitution) };
+  const recipe = {
+    ...written,
+    roles: Object.fromEntries(Object.entries(written.roles).map(([name, role]) => [name, withoutBudget(role)])),
+    constitutionHash: constitutionHash(constitution),
+  };
   const shared = { versions: { ...versions } };
   if (evaluate === undefined) return { name, recipe, ...shared };
   return { name: `${name.slice(0, 75)}.eval`, recipe: { ...recipe, adapters: Object.keys(evaluate) }, ...shared };
+}
+
+/** What may be spent makes no other run: with more of it the same one goes on. */
+function withoutBudget(role: unknown): unknown {
+  if (typeof role !== "object" || role === null || !("budget" in role)) return role;
+  const { budget: _, ...rest } = role;
+  return rest;
 }
 
 /** What the id does not hold, and somebody who comes back to the run needs: where its model lies, and its principles. */
@@ -120,6 +131,7 @@ async function work(
   let end: { status: Exclude<RunStatus, "running">; message?: string; error?: unknown } = { status: "done" };
   try {
     emit({ type: "run", run: run.id, status: "running" });
+    chargeEarlier(targets, { store, run, models });
     await execute(last, { store, run, models, seed: open.recipe.seed, signal, emit });
     // Models that are given are no stages of the store.
     const left = targets.filter(

@@ -180,6 +180,33 @@ describe("rows, each by itself", () => {
     expect(textsOf(value)).toEqual(["A", "B", "C", "D"]);
   });
 
+  it("are stored with what they cost: a process killed between two outcomes of an endpoint has lost neither", async () => {
+    const seen: unknown[] = [];
+    const number = runs;
+    const stage = itemStage<TextRow, TextRow>({
+      ...{ name: "watched", title: "watched", kind: "watched", version: 1 },
+      over: source(["a", "b", "c"]),
+      models: { speaker: model("one", endpoint) },
+      dependsOn: () => null,
+      async *run(rows) {
+        for (const { id, text } of rows) {
+          const { id: run } = store.runs().find(({ recipe }) => (recipe as { number: number }).number === number)!;
+          const [usage] = store.usage(run);
+          seen.push([store.stage(run, "watched")!.items, usage?.calls ?? 0, usage?.completionTokens ?? 0]);
+          speaking.ask(text);
+          yield { input: id, rows: [{ id: rowId("said", text), text, origin: { parents: [id] } }] };
+        }
+      },
+    });
+    const { usage } = await executed(stage);
+    expect(seen).toEqual([
+      [0, 0, 0],
+      [1, 1, 1],
+      [2, 2, 2],
+    ]);
+    expect(usage).toEqual([["watched", "speaker", 3, 3]]);
+  });
+
   it("are stored in whole groups from a local model, whose results depend on what is computed beside them", async () => {
     const texts = Array.from({ length: 70 }, (_, i) => `text ${i}`);
     const stopped = await executed(louder(source(texts), { failing: "text 66" }));

@@ -16,9 +16,17 @@ import {
   type Usage,
 } from "@tenet/runs";
 import type { RunEvent } from "./events.ts";
-import { metered } from "./meter.ts";
+import { type Meter, metered } from "./meter.ts";
 import type { ModelPool } from "./models.ts";
-import { type LocalSource, localName, type ModelValue, type Report, type StoredRows, type Value } from "./values.ts";
+import {
+  type EndpointSource,
+  type LocalSource,
+  localName,
+  type ModelValue,
+  type Report,
+  type StoredRows,
+  type Value,
+} from "./values.ts";
 
 /*
  * A run is a graph of stages joined by typed values. The makers below are all the kinds there are; what an arrangement does
@@ -42,6 +50,10 @@ export interface Stage<V extends Value = Value> {
   /** What it does, in a few words, for people. */
   readonly title: string;
   readonly inputs: readonly Stage[];
+  /** The models that it asks, by role. */
+  readonly asks?: Readonly<Record<string, Stage<ModelValue>>>;
+  /** Of a model behind a server: known before it is executed. */
+  readonly endpoint?: EndpointSource | undefined;
   execute(context: StageContext): Promise<V>;
 }
 
@@ -98,6 +110,7 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
   const { name, kind, version, over, models: roles = {}, behind = [] } = options;
   return {
     ...described(options, [over, ...Object.values(roles), ...behind]),
+    asks: roles,
     async execute(context) {
       const values = mapValues(roles, (stage) => context.value(stage));
       const hashes = mapValues(values, ({ hash }) => hash);
@@ -119,7 +132,7 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
         const group = async (members: readonly Place<In>[]) => {
           context.signal?.throwIfAborted();
           const places = new Map(members.map((place) => [place.row.id, place]));
-          const meters: Record<string, ReturnType<typeof metered>> = {};
+          const meters: Record<string, Meter> = {};
           for (const [role, value] of Object.entries(values)) {
             const model = await context.models.speaker(value);
             meters[role] = metered(
@@ -130,16 +143,21 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
           const models = mapValues(meters, ({ model }) => model);
           const rows = members.map(({ row }) => row);
           const outcomes: Item[] = [];
+          // What was asked and what came of it are written together: a killed process loses neither without the other.
+          const store = (items: readonly Item[]) => {
+            stage.append(items, { usage: mapValues(meters, (meter) => meter.spent()) });
+            for (const meter of Object.values(meters)) meter.written();
+          };
           try {
             for await (const outcome of options.run(rows, models, callOf(context))) {
               const { key, ordinal } = places.get(outcome.input)!;
               const item: Item = { ...outcome, key, ordinal };
               if (local) outcomes.push(item);
-              else stage.append([item]);
+              else store([item]);
               done++;
               progress();
             }
-            stage.append(outcomes);
+            if (local) store(outcomes);
           } finally {
             for (const [role, meter] of Object.entries(meters)) stage.usage(role, meter.spent());
           }
@@ -346,8 +364,25 @@ export function reportStage<I extends Inputs, Result>(options: ReportStageOption
 }
 
 /** A model that is given, not made. */
-export function modelStage(name: string, title: string, open: () => Promise<ModelValue>): Stage<ModelValue> {
-  return { name, title, inputs: [], execute: open };
+export function modelStage(
+  name: string,
+  title: string,
+  open: () => Promise<ModelValue>,
+  endpoint?: EndpointSource,
+): Stage<ModelValue> {
+  return { name, title, inputs: [], endpoint, execute: open };
+}
+
+/** Counts towards the budgets of endpoints what earlier processes of the run have spent there. */
+export function chargeEarlier(
+  targets: readonly Stage[],
+  { store, run, models }: Pick<StageContext, "store" | "run" | "models">,
+): void {
+  const usage = store.usage(run.id);
+  for (const { name, asks = {} } of inOrder(targets))
+    for (const [role, { endpoint }] of Object.entries(asks))
+      for (const spent of endpoint ? usage.filter((one) => one.stage === name && one.role === role) : [])
+        models.charge(endpoint!, spent);
 }
 
 /** A gate refused to go on: exit code 3. */

@@ -16,6 +16,8 @@ export interface Outcome<T> {
 
 export interface CallContext {
   signal?: AbortSignal | undefined;
+  /** Where the call is booked; in the client's own accounts where absent. */
+  account?: Ledger | undefined;
   /** Position in the caller's batch, for errors. */
   request?: number | undefined;
   /** Tokens the call may use, for the limit per minute. */
@@ -44,7 +46,7 @@ export function createAttempts(settings: EndpointSettings, ledger: Ledger, redac
 
   const attempt = async <T>(
     work: (signal: AbortSignal) => Promise<Outcome<T>>,
-    { signal, expectedTokens }: CallContext,
+    { signal, expectedTokens, account = ledger }: CallContext,
   ): Promise<{ value: T } | { failure: Failure }> => {
     while (silentUntil > Date.now()) await sleep(silentUntil - Date.now(), signal);
     ledger.admit();
@@ -55,13 +57,13 @@ export function createAttempts(settings: EndpointSettings, ledger: Ledger, redac
     try {
       const outcome = await work(signal ? AbortSignal.any([signal, timeout]) : timeout);
       if (outcome.usage) {
-        ledger.book(outcome.usage);
+        account.book(outcome.usage);
         booking?.settle(outcome.usage.promptTokens + outcome.usage.completionTokens);
       }
       return { value: outcome.value };
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      ledger.totals.failedAttempts++;
+      account.totals.failedAttempts++;
       return { failure: understand(error, timeout.aborted) };
     }
   };

@@ -21,7 +21,7 @@ import type {
 import { inOrderOfCompletion, untilAborted } from "../language-model/work.ts";
 import { type Ask, createAttempts } from "./attempts.ts";
 import { MalformedReply } from "./failures.ts";
-import { createLedger } from "./ledger.ts";
+import { createLedger, type Ledger, type Spent } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
 import { type Dialect, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
@@ -47,6 +47,14 @@ export interface EndpointDependencies {
   chatFormat?: (messages: Message[]) => string;
 }
 
+/** A model behind a server, or one of several speakers that share its client, its limits and its budget. */
+export interface EndpointModel extends LanguageModel {
+  /** The same model with `usage()` of its own. Closing one closes all. */
+  speaker(): EndpointModel;
+  /** Counts towards the budget what was spent before: by an earlier process of the same run. */
+  charge(spent: Spent): void;
+}
+
 /**
  * A model behind an OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted services.
  *
@@ -59,7 +67,7 @@ export interface EndpointDependencies {
  * @example
  * const model = endpoint({ baseUrl: "http://localhost:8000/v1", concurrency: 16 });
  */
-export function endpoint(input: EndpointInput, dependencies: EndpointDependencies = {}): LanguageModel {
+export function endpoint(input: EndpointInput, dependencies: EndpointDependencies = {}): EndpointModel {
   const parsed = endpointSettingsSchema.safeParse(input);
   if (!parsed.success) throw new UsageError(`endpoint settings: ${z.prettifyError(parsed.error)}`);
   const settings = parsed.data;
@@ -147,8 +155,10 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     });
     return untilAborted(served, signal);
   };
-  const rememberedAbilities = (signal: AbortSignal | undefined) => {
-    abilities ??= probe(ask, settings.maxTokensField, closing.signal).catch((error) => {
+  const rememberedAbilities = (signal: AbortSignal | undefined, account: Ledger) => {
+    // Booked to who asks first.
+    const asks: Ask = (prompt, body, context) => ask(prompt, body, { ...context, account });
+    abilities ??= probe(asks, settings.maxTokensField, closing.signal).catch((error) => {
       abilities = undefined;
       throw error;
     });
@@ -158,6 +168,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
   const generateCall = async (
     { request, sampling, position, indices }: Sample,
     { signal, onEvent, stream }: CallOptions,
+    account: Ledger,
   ): Promise<GenerateResult[]> => {
     const { dialect } = await remembered(signal);
     const body = {
@@ -178,6 +189,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     try {
       const reply = await ask(request.prompt, body, {
         signal,
+        account,
         request: position,
         ...(onEvent && { onRetry: (retry) => onEvent({ type: "retry", request: position, ...retry }) }),
         ...(streaming && {
@@ -196,7 +208,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
           `asked for ${indices.length} samples, the endpoint gave ${reply.choices.length}: set samplesPerCall to 'one'`,
         );
       const { promptTokens, completionTokens } = usageOf(reply, request.prompt);
-      ledger.totals.completions += indices.length;
+      account.totals.completions += indices.length;
       return indices.map((one, i) => {
         // A call's counts are its own; of several samples' the last takes what does not divide.
         const share = (count: number) =>
@@ -208,8 +220,8 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     } catch (error) {
       if (!signal?.aborted || !said) throw error;
       const usage = { promptTokens: estimateTokens(request.prompt), completionTokens: Math.ceil(said.length / 4) };
-      ledger.book({ ...usage, estimated: true });
-      ledger.totals.completions++;
+      account.book({ ...usage, estimated: true });
+      account.totals.completions++;
       return [{ request: position, completion: { text: said, finishReason: "cancelled", usage, index } }];
     }
   };
@@ -218,13 +230,15 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     { prompt, continuations }: ScoreRequest,
     position: number,
     { signal, onEvent }: CallOptions,
+    account: Ledger,
   ): Promise<ScoreResult> => {
     const context = {
       signal,
+      account,
       request: position,
       ...(onEvent && { onRetry: (retry: object) => onEvent({ type: "retry", request: position, ...retry } as never) }),
     };
-    const can = await rememberedAbilities(signal);
+    const can = await rememberedAbilities(signal, account);
     const { dialect } = await remembered(signal);
     const text = typeof prompt === "string" ? prompt : dependencies.chatFormat?.(prompt);
     const kind = text === undefined ? "chat" : "raw";
@@ -259,7 +273,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         top = (await ask(asked, { ...body, seed }, context)).choices[0]!.tokens?.[0]?.top;
       scores = scoreFromTop(top ?? [], continuations);
     }
-    ledger.totals.scored++;
+    account.totals.scored++;
     return { request: position, scores };
   };
 
@@ -270,11 +284,11 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
       yield* results;
   };
 
-  return {
+  const speaker = (account: Ledger): EndpointModel => ({
     id: `${settings.model ?? "default"}@${new URL(settings.baseUrl).host}`,
     async capabilities({ signal } = {}): Promise<Capabilities> {
       const { dialect } = await remembered(signal);
-      const can = await rememberedAbilities(signal);
+      const can = await rememberedAbilities(signal, account);
       const extended = dialect !== "openai";
       const tops = [can.top.chat, can.top.raw].filter((top) => top !== null);
       return {
@@ -300,7 +314,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         return groups.map((group) => ({ request, sampling, position, indices: group }));
       });
       yield* batch(
-        samples.map((sample) => (signal: AbortSignal) => generateCall(sample, { ...options, signal })),
+        samples.map((sample) => (signal: AbortSignal) => generateCall(sample, { ...options, signal }, account)),
         options.signal,
       );
     },
@@ -308,14 +322,17 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
       for (const request of requests) checkPrompt(request.prompt);
       yield* batch(
         requests.map((request, position) => async (signal: AbortSignal) => [
-          await scoreOne(request, position, { ...options, signal }),
+          await scoreOne(request, position, { ...options, signal }, account),
         ]),
         options.signal,
       );
     },
-    usage: () => ({ ...ledger.totals }),
+    usage: () => ({ ...account.totals }),
     close: async () => closing.abort(new UsageError("the model is closed")),
-  };
+    speaker: () => speaker(account.part()),
+    charge: (spent) => ledger.charge(spent),
+  });
+  return speaker(ledger);
 }
 
 /** One call's worth of a request: the samples it is to bring. */

@@ -1,4 +1,4 @@
-export { type EndpointDependencies, endpoint } from "./endpoint.ts";
+export { type EndpointDependencies, type EndpointModel, endpoint } from "./endpoint.ts";
 export { recordingFetch, replayFetch } from "./replay.ts";
 export {
   type Dialect,

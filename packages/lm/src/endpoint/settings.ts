@@ -76,7 +76,9 @@ export const endpointSettingsSchema = z.strictObject({
       tokens: z.int().min(1).optional().describe("Tokens, read and written."),
     })
     .optional()
-    .describe("When spent, no further call is made; those under way are finished."),
+    .describe(
+      "Of a run, over all its starts. When spent, no further call is made; those under way are finished. Raised, the run goes on.",
+    ),
   headers: z.record(z.string(), z.string()).default({}).describe("Sent with every call; never put a secret here."),
   body: z.record(z.string(), z.unknown()).default({}).describe("Added to every body."),
 });
