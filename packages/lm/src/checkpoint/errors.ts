@@ -45,14 +45,17 @@ export class CheckpointError extends Error {
  * Names in a hostile file can be megabytes long or carry terminal control sequences.
  */
 export function quote(value: unknown): string {
-  const text = typeof value === "bigint" ? value.toString() : (JSON.stringify(shorten(value)) ?? String(value));
+  const text = typeof value === "bigint" ? value.toString() : (JSON.stringify(shorten(value, 2)) ?? String(value));
   return text.length > 100 ? `${text.slice(0, 90)}… (${text.length} characters)` : text;
 }
 
-function shorten(value: unknown): unknown {
+/** Long texts cut, long lists and what lies deeper than `depth` objects named by their kind. */
+function shorten(value: unknown, depth: number): unknown {
   if (typeof value === "string")
     return value.length > 80 ? `${value.slice(0, 80)}… (${value.length} characters)` : value;
-  if (Array.isArray(value)) return value.length > 8 ? `array of ${value.length}` : value.map(shorten);
-  if (value !== null && typeof value === "object") return "object";
-  return value;
+  if (Array.isArray(value)) return value.length > 8 ? `array of ${value.length}` : value.map((x) => shorten(x, depth));
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value);
+  if (depth === 0 || entries.length > 8) return `object of ${entries.length}`;
+  return Object.fromEntries(entries.map(([key, inner]) => [shorten(key, 0), shorten(inner, depth - 1)]));
 }

@@ -15,6 +15,8 @@ export function configFromGguf(header: GgufHeader, frequencyFactors?: Float32Arr
   const get = (key: string): GgufValue | undefined => metadata.get(`${architecture}.${key}`);
   const tokens = metadata.get("tokenizer.ggml.tokens");
   const vocabulary = tensors.get("token_embd.weight")?.shape[0] ?? get("vocab_size");
+  const headDim = get("attention.key_length") ?? get("rope.dimension_count");
+  const rotated = get("rope.dimension_count") ?? headDim;
   const ends = ["eos", "eot", "eom"].map((end) => metadata.get(`tokenizer.ggml.${end}_token_id`));
   return {
     model_type: architecture,
@@ -23,7 +25,8 @@ export function configFromGguf(header: GgufHeader, frequencyFactors?: Float32Arr
     num_hidden_layers: get("block_count"),
     num_attention_heads: get("attention.head_count"),
     num_key_value_heads: get("attention.head_count_kv"),
-    head_dim: get("attention.key_length") ?? get("rope.dimension_count"),
+    head_dim: headDim,
+    partial_rotary_factor: typeof rotated === "number" && typeof headDim === "number" ? rotated / headDim : undefined,
     vocab_size: vocabulary ?? (Array.isArray(tokens) ? tokens.length : undefined),
     max_position_embeddings: get("context_length"),
     // A float32 in the file: 1e-5 reads 0.000009999999747378752.
@@ -31,7 +34,8 @@ export function configFromGguf(header: GgufHeader, frequencyFactors?: Float32Arr
     rope_theta: get("rope.freq_base"),
     rope_scaling: ropeScaling(get, frequencyFactors),
     tie_word_embeddings: !tensors.has("output.weight"),
-    attention_bias: tensors.has("blk.0.attn_q.bias"),
+    // Qwen 2 always has them: a file without is not taken for a model without.
+    attention_bias: tensors.has("blk.0.attn_q.bias") || undefined,
     mlp_bias: tensors.has("blk.0.ffn_up.bias"),
     sliding_window: get("attention.sliding_window") ?? null,
     bos_token_id: metadata.get("tokenizer.ggml.bos_token_id"),

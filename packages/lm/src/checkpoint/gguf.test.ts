@@ -108,7 +108,8 @@ describe("rope scaling", () => {
   });
 
   it("comes from the factors' tensor, which is not listed", async () => {
-    const bytes = ggufBytes({ tensors: [{ name: "rope_freqs.weight", dimensions: [2] }] });
+    const metadata = { ...SMALL_MODEL, "llama.attention.key_length": as.u32(4) };
+    const bytes = ggufBytes({ metadata, tensors: [{ name: "rope_freqs.weight", dimensions: [2] }] });
     bytes.set(new Uint8Array(Float32Array.of(1, 8).buffer), bytes.length - 4096);
     const file = await opened({}, bytes);
     expect(file.config.rope_scaling).toEqual({ rope_type: "frequency_factors", factors: [1, 8] });

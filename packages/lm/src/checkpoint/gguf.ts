@@ -59,7 +59,26 @@ async function describe(file: RangeFile, header: GgufHeader): Promise<Gguf> {
       fix: "Join the parts with `llama-gguf-split --merge`.",
     });
   }
+  if (metadata.get("general.type") === "adapter") {
+    throw new CheckpointError({
+      file: file.path,
+      where: `metadata "general.type"`,
+      expected: "a model",
+      found: "an adapter",
+      fix: "Give the model's file here, and as its adapter the folder that PEFT saved.",
+    });
+  }
   const config = parseConfig(configFromGguf(header, await frequencyFactors(file, header)), file.path);
+  const factors = header.tensors.get(FREQUENCY_FACTORS)?.elements;
+  if (factors !== undefined && factors !== config.head_dim / 2) {
+    const expected = `${config.head_dim / 2} numbers, half of head_dim`;
+    throw new CheckpointError({
+      file: file.path,
+      where: `tensor "${FREQUENCY_FACTORS}"`,
+      expected,
+      found: `${factors}`,
+    });
+  }
   const tensors = new Map<string, GgufTensor>();
   const segments = new Map<string, Segment>();
   for (const [stored, { codec, elements, ...info }] of header.tensors) {

@@ -1,21 +1,19 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { failure, safetensorsBytes, withFolder } from "../../test/checkpoint/build.ts";
+import {
+  failure,
+  SMALL_CONFIG,
+  safetensorsBytes,
+  tensorsOf,
+  withFolder,
+  writeTensors,
+} from "../../test/checkpoint/build.ts";
 import golden from "../../test/checkpoint/gguf.golden.json" with { type: "json" };
-import { openCheckpoint, writeSafetensors } from "./index.ts";
+import { openCheckpoint } from "./index.ts";
 
-const config = {
-  model_type: "llama",
-  hidden_size: 4,
-  intermediate_size: 8,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  vocab_size: 10,
-  max_position_embeddings: 16,
-  rms_norm_eps: 1e-5,
-  eos_token_id: 2,
-};
+const config = SMALL_CONFIG;
+const tensors = { ...tensorsOf(config), "model.norm.weight": { shape: [4], dtype: "BF16" as const } };
 
 async function huggingFace(folder: string, files: Record<string, unknown> = {}): Promise<string> {
   const all = { "config.json": config, "tokenizer.json": { model: {} }, ...files };
@@ -23,10 +21,7 @@ async function huggingFace(folder: string, files: Record<string, unknown> = {}):
     if (content === undefined) continue;
     await writeFile(join(folder, name), typeof content === "string" ? content : JSON.stringify(content));
   }
-  const data = Float32Array.of(1, 2, 3, 4);
-  await writeSafetensors(join(folder, "model.safetensors"), [
-    { name: "model.norm.weight", dtype: "BF16", shape: [4], data },
-  ]);
+  await writeTensors(join(folder, "model.safetensors"), tensors);
   return folder;
 }
 
@@ -69,7 +64,8 @@ describe("openCheckpoint", () => {
     withFolder(async (folder) => {
       await huggingFace(folder);
       const index = join(folder, "model.safetensors.index.json");
-      await writeFile(index, JSON.stringify({ weight_map: { "model.norm.weight": "model.safetensors" } }));
+      const weight_map = Object.fromEntries(Object.keys(tensors).map((name) => [name, "model.safetensors"]));
+      await writeFile(index, JSON.stringify({ weight_map }));
       const checkpoint = await openCheckpoint(index);
       expect(await checkpoint.read("model.norm.weight")).toEqual(Float32Array.of(1, 2, 3, 4));
       await checkpoint.close();

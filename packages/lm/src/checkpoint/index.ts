@@ -3,8 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { type ModelConfig, parseConfig } from "./config.ts";
 import { CheckpointError, quote } from "./errors.ts";
 import { listFolder, openRanges, readJson, readText, statFile } from "./file.ts";
+import { fitWeights } from "./fit.ts";
 import { openGguf } from "./gguf.ts";
 import { type TokenizerFiles, tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { refusePackedConfig } from "./packed.ts";
 import { openSafetensors, openShardedSafetensors } from "./safetensors.ts";
 
 export { ARCHITECTURES, type Architecture, type ModelConfig, type RopeScaling } from "./config.ts";
@@ -40,7 +42,10 @@ export interface Checkpoint {
   /** The folder or file it was opened from. */
   readonly path: string;
   readonly config: ModelConfig;
-  /** By Hugging Face name (`model.layers.0.self_attn.q_proj.weight`); `lm_head.weight` is absent where it is tied. */
+  /**
+   * By Hugging Face name (`model.layers.0.self_attn.q_proj.weight`): exactly those that the config asks for, in the shapes it
+   * asks for; `lm_head.weight` is absent where it is tied.
+   */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** A tensor as float32, row-major; throws CheckpointError for an absent name. */
   read(name: string): Promise<Float32Array>;
@@ -61,7 +66,9 @@ export interface Checkpoint {
  * Opens a checkpoint: a Hugging Face folder (single or sharded safetensors), one of its files, or a GGUF file.
  *
  * Reads headers and settings only, whatever the size of the weights; each tensor is read when it is asked for, by ranges,
- * once. Throws CheckpointError for everything that is wrong with what is there, an unknown architecture included.
+ * once; where the config ties the output head and the file has one all the same, both are read and compared.
+ * Throws CheckpointError for everything that is wrong with what is there: an unknown architecture, packed weights, and
+ * tensors that are missing, left over or of other shapes than the config's.
  *
  * @example
  * const checkpoint = await openCheckpoint("models/SmolLM2-135M-Instruct.Q4_1.gguf");
@@ -99,17 +106,20 @@ async function openFolder(folder: string): Promise<Checkpoint> {
 /** `weights` is a `.safetensors` file or an index; config and tokenizer lie beside it. */
 async function openHuggingFace(folder: string, weights: string): Promise<Checkpoint> {
   const configPath = join(folder, "config.json");
-  const config = parseConfig(await readJson(configPath), configPath);
+  const raw = await readJson(configPath);
+  const config = parseConfig(raw, configPath);
+  refusePackedConfig(raw, configPath);
   config.eos_token_ids = await endsOfGeneration(folder, config.eos_token_ids);
   const names = new Set(await listFolder(folder));
   const chatTemplate = await readChatTemplate(folder, names);
   const safetensors = await (weights.endsWith(".json") ? openShardedSafetensors(weights) : openSafetensors(weights));
+  const tensors = await closingOnFailure(safetensors, () => fitting(safetensors, safetensors.tensors, config, weights));
   let tokenizer: Promise<TokenizerFiles> | undefined;
   return {
     format: "safetensors",
     path: folder,
     config,
-    tensors: safetensors.tensors,
+    tensors,
     read: safetensors.read,
     readInto: safetensors.readInto,
     tokenizer() {
@@ -124,10 +134,11 @@ async function openHuggingFace(folder: string, weights: string): Promise<Checkpo
 async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
   const gguf = await openGguf(path);
   const template = gguf.metadata.get("tokenizer.chat_template");
-  const tensors = new Map<string, TensorInfo>();
+  const all = new Map<string, TensorInfo>();
   for (const [name, { type, shape, offset, bytes }] of gguf.tensors) {
-    tensors.set(name, { dtype: type, shape, file: path, offset, bytes });
+    all.set(name, { dtype: type, shape, file: path, offset, bytes });
   }
+  const tensors = await closingOnFailure(gguf, () => fitting(gguf, all, gguf.config, path));
   let tokenizer: Promise<TokenizerFiles> | undefined;
   return {
     format: "gguf",
@@ -143,6 +154,41 @@ async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
     chatTemplate: typeof template === "string" ? template : undefined,
     close: gguf.close,
   };
+}
+
+interface Reader {
+  read(name: string): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+/** The tensors that the config asks for; a head that it ties to the embeddings must have their numbers, and is left out. */
+async function fitting(
+  reader: Reader,
+  all: ReadonlyMap<string, TensorInfo>,
+  config: ModelConfig,
+  file: string,
+): Promise<ReadonlyMap<string, TensorInfo>> {
+  const { tensors, copy } = fitWeights(all, config, file);
+  if (copy === undefined) return tensors;
+  const [head, embeddings] = [await reader.read(copy), await reader.read("model.embed_tokens.weight")];
+  const other = head.length === embeddings.length ? head.findIndex((value, i) => value !== embeddings[i]) : 0;
+  if (other < 0) return tensors;
+  throw new CheckpointError({
+    file,
+    where: `tensor ${quote(copy)}`,
+    expected: "a copy of the embeddings, as tie_word_embeddings in config.json says",
+    found: `other numbers (number ${other})`,
+    fix: "Set tie_word_embeddings to false if the head was trained apart; else take weights and config of one model.",
+  });
+}
+
+async function closingOnFailure<T>(reader: Reader, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
 }
 
 async function readTokenizer(folder: string, names: ReadonlySet<string>): Promise<TokenizerFiles> {

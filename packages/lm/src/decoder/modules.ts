@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../checkpoint/index.ts";
+import type { ModelConfig } from "../checkpoint/config.ts";
 
 /** Modules of a layer that are matrices, by their Hugging Face names. */
 export const projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;

@@ -1,7 +1,10 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseConfig } from "../../src/checkpoint/config.ts";
 import { CheckpointError } from "../../src/checkpoint/errors.ts";
+import { writeSafetensors } from "../../src/checkpoint/index.ts";
+import { weightShapes } from "../../src/decoder/modules.ts";
 
 /** Runs `use` with a fresh folder that is gone afterwards. */
 export async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
@@ -39,6 +42,42 @@ export function safetensorsBytes(header: unknown, data = new Uint8Array(), lengt
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(length ?? BigInt(text.length));
   return Buffer.concat([prefix, text, data]);
+}
+
+/** A model of one layer of width 4, as its `config.json`. */
+export const SMALL_CONFIG = {
+  model_type: "llama",
+  hidden_size: 4,
+  intermediate_size: 8,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  vocab_size: 10,
+  max_position_embeddings: 16,
+  rms_norm_eps: 1e-5,
+  eos_token_id: 2,
+};
+
+/** A tensor to write: its shape, and its numbers, 1, 2, 3 … when not given. */
+export interface TensorSpec {
+  shape: readonly number[];
+  dtype?: "F32" | "F16" | "BF16";
+  data?: Float32Array;
+}
+
+/** The tensors that a model of `config` has, by name. */
+export function tensorsOf(config: Record<string, unknown>): Record<string, TensorSpec> {
+  const shapes = weightShapes(parseConfig(config, "config.json"));
+  return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, { shape }]));
+}
+
+/** Writes tensors as a safetensors file. */
+export async function writeTensors(path: string, tensors: Record<string, TensorSpec>): Promise<void> {
+  const list = Object.entries(tensors).map(([name, { shape, dtype = "F32", data }]) => {
+    const size = shape.reduce((product, dimension) => product * dimension, 1);
+    return { name, dtype, shape, data: data ?? Float32Array.from({ length: size }, (_, i) => i + 1) };
+  });
+  await writeSafetensors(path, list);
 }
 
 const u32 = (value: number) => {
@@ -85,6 +124,22 @@ export const SMALL_MODEL: Record<string, Buffer> = {
   "llama.context_length": as.u32(16),
   "llama.attention.layer_norm_rms_epsilon": as.f32(1e-5),
   "llama.vocab_size": as.u32(10),
+};
+
+/** Its tensors: fastest dimension first, as in the file. */
+export const SMALL_TENSORS: Record<string, number[]> = {
+  "token_embd.weight": [4, 10],
+  "output.weight": [4, 10],
+  "output_norm.weight": [4],
+  "blk.0.attn_norm.weight": [4],
+  "blk.0.ffn_norm.weight": [4],
+  "blk.0.attn_q.weight": [4, 4],
+  "blk.0.attn_k.weight": [4, 2],
+  "blk.0.attn_v.weight": [4, 2],
+  "blk.0.attn_output.weight": [4, 4],
+  "blk.0.ffn_gate.weight": [4, 8],
+  "blk.0.ffn_up.weight": [4, 8],
+  "blk.0.ffn_down.weight": [8, 4],
 };
 
 /** A GGUF file with any contents, true or not; tensors are float32 and follow each other unless they say otherwise. */

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { CheckpointError, openCheckpoint } from "../../src/checkpoint/index.ts";
-import { as, ggufBytes, SMALL_MODEL, safetensorsBytes } from "./build.ts";
+import { as, ggufBytes, SMALL_MODEL, SMALL_TENSORS, safetensorsBytes, tensorsOf } from "./build.ts";
 import gguf from "./gguf.golden.json" with { type: "json" };
 import safetensors from "./safetensors.golden.json" with { type: "json" };
 
@@ -45,18 +45,18 @@ function seeds(): Seed[] {
     "tokenizer_config.json": json({ chat_template: [{ name: "default", template: "{{ messages }}" }] }),
     "tokenizer.json": json({ model: { type: "BPE", vocab: { a: 0 }, merges: [] } }),
   };
-  const shard = (name: string) =>
-    safetensorsBytes({ [name]: { dtype: "F32", shape: [1], data_offsets: [0, 4] } }, new Uint8Array(4));
-  const index = { metadata: { total_size: 8 }, weight_map: { a: "a.safetensors", b: "b.safetensors" } };
+  const model = Object.entries(tensorsOf(config));
+  const shards = { "a.safetensors": model.slice(0, 5), "b.safetensors": model.slice(5) };
+  const weight_map = Object.entries(shards).flatMap(([file, part]) => part.map(([name]) => [name, file]));
+  const index = { metadata: { total_size: 8 }, weight_map: Object.fromEntries(weight_map) };
   const rope = ggufBytes({
     metadata: { ...SMALL_MODEL, "tokenizer.ggml.tokens": as.strings(["a", "b"]), "general.alignment": as.u32(32) },
-    tensors: [
-      { name: "rope_freqs.weight", dimensions: [2] },
-      { name: "blk.0.attn_q.weight", dimensions: [4, 4] },
-      { name: "blk.0.attn_k.weight", dimensions: [4, 2], type: 1 },
-    ],
-    dataBytes: 256,
+    tensors: Object.entries({ ...SMALL_TENSORS, "rope_freqs.weight": [1] }).map(([name, dimensions]) => {
+      return { name, dimensions, ...(name.includes("attn_k") ? { type: 1 } : {}) };
+    }),
   });
+  // Factors of frequencies must not be zero.
+  rope.fill(Buffer.from(Float32Array.of(1).buffer), rope.length - 4096);
   const weights = "model.safetensors";
   return [
     { name: "gguf", files: { "m.gguf": base64(gguf.file) }, targets: ["m.gguf"], open: "m.gguf" },
@@ -68,19 +68,34 @@ function seeds(): Seed[] {
       open: weights,
     },
     { name: "mixed", files: { ...settings, [weights]: base64(safetensors.mixed) }, targets: [weights], open: weights },
-    { name: "settings", files: { ...settings, [weights]: shard("a") }, targets: Object.keys(settings), open: "" },
+    {
+      name: "settings",
+      files: { ...settings, [weights]: floats(model) },
+      targets: [...Object.keys(settings), weights],
+      open: "",
+    },
     {
       name: "shards",
       files: {
         ...settings,
         [`${weights}.index.json`]: json(index),
-        "a.safetensors": shard("a"),
-        "b.safetensors": shard("b"),
+        ...Object.fromEntries(Object.entries(shards).map(([file, part]) => [file, floats(part)])),
       },
       targets: [`${weights}.index.json`, "a.safetensors"],
       open: "",
     },
   ];
+}
+
+/** A safetensors file of such tensors, of every type that is read, all zero. */
+function floats(tensors: [name: string, { shape: readonly number[] }][]): Uint8Array {
+  let end = 0;
+  const entries = tensors.map(([name, { shape }], i) => {
+    const start = end;
+    end += (i % 3 ? 2 : 4) * shape.reduce((product, size) => product * size, 1);
+    return [name, { dtype: ["F32", "F16", "BF16"][i % 3], shape, data_offsets: [start, end] }];
+  });
+  return safetensorsBytes(Object.fromEntries(entries), new Uint8Array(end));
 }
 
 /** A small seeded generator (mulberry32); whole numbers below `n`. */
