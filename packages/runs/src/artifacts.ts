@@ -3,7 +3,9 @@ import { constants, createReadStream, existsSync, renameSync } from "node:fs";
 import { copyFile, lstat, mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Connection } from "./database.ts";
-import { NotInStoreError, StoreError, storeError } from "./errors.ts";
+import { ArtifactChangedError, NotInStoreError, StoreError, storeError } from "./errors.ts";
+import { makeFolder } from "./folder.ts";
+import { readSeal, writeSeal } from "./seal.ts";
 import { type ArtifactInfo, hashSchema } from "./types.ts";
 
 /** Begins the names of what is not, or no longer, an artifact: copies under way and what is being removed. */
@@ -24,9 +26,12 @@ export async function addArtifact(
 ): Promise<ArtifactInfo> {
   const temporary = join(db.folder, "artifacts", `${TEMPORARY}${process.pid}-${randomBytes(6).toString("hex")}`);
   try {
-    await mkdir(join(db.folder, "artifacts"), { recursive: true });
+    makeFolder(join(db.folder, "artifacts"));
     await copy(source, temporary);
     const { hash, bytes, files } = await measure(temporary);
+    const place = artifactPlace(db.folder, hash);
+    // One that was changed where it lies is no reason to throw the good one away.
+    if (existsSync(place) && !(await isIntact(db, hash))) await removeArtifact(db.folder, hash);
     db.transaction(() => {
       db.prepare("INSERT INTO artifact VALUES(?, ?, ?, ?) ON CONFLICT(hash) DO UPDATE SET added = excluded.added").run(
         hash,
@@ -37,10 +42,10 @@ export async function addArtifact(
       if (options.work !== undefined)
         db.prepare("INSERT INTO work_artifact VALUES(?, ?) ON CONFLICT DO NOTHING").run(options.work, hash);
       // Inside the transaction, so that no garbage collection runs between the entry and the folder.
-      const place = artifactPlace(db.folder, hash);
       if (!existsSync(place)) renameSync(temporary, place);
     });
     await flushFolder(join(db.folder, "artifacts"));
+    await sealArtifact(db, hash);
     return { hash, bytes };
   } catch (error) {
     throw storeError(error, db.folder);
@@ -57,9 +62,59 @@ export function artifactPlace(folder: string, hash: string): string {
   return join(folder, "artifacts", hash);
 }
 
-/** Whether an artifact's contents still have the hash that it is named by. */
-export async function isIntact(folder: string, hash: string): Promise<boolean> {
+/** Whether an artifact's contents, read whole, still have the hash that it is named by. */
+export async function hasItsHash(folder: string, hash: string): Promise<boolean> {
   return (await measure(artifactPlace(folder, hash))).hash === hash;
+}
+
+/**
+ * Whether an artifact is as it was made. Files whose size, place on the disk and times are those that were written down
+ * when they were last read whole are not read again: whoever writes to a file, or puts another in its place, changes one of
+ * them, `cp -p` and `rsync -t` too. What a failing disk changes by itself is found by `Store.verify` alone.
+ */
+export async function isIntact(db: Connection, hash: string): Promise<boolean> {
+  if (readSeal(db, sealName(hash)) === (await standing(artifactPlace(db.folder, hash)))) return true;
+  if (!(await hasItsHash(db.folder, hash))) return false;
+  await sealArtifact(db, hash);
+  return true;
+}
+
+/** The path of an artifact that is as it was made. @throws NotInStoreError, ArtifactChangedError */
+export async function intactArtifact(db: Connection, hash: string): Promise<string> {
+  const place = artifactPlace(db.folder, hash);
+  if (!existsSync(place)) throw new NotInStoreError(`${db.folder} holds no artifact ${hash}`);
+  let intact: boolean;
+  try {
+    intact = await isIntact(db, hash);
+  } catch (error) {
+    throw storeError(error, db.folder);
+  }
+  if (!intact) throw new ArtifactChangedError(place);
+  return place;
+}
+
+/** Removes an artifact's files; a reader that has one open keeps it. */
+export async function removeArtifact(folder: string, hash: string): Promise<void> {
+  const rubbish = join(folder, "artifacts", `${TEMPORARY}${process.pid}-${randomBytes(6).toString("hex")}`);
+  renameSync(artifactPlace(folder, hash), rubbish);
+  await rm(rubbish, { recursive: true, force: true });
+}
+
+async function sealArtifact(db: Connection, hash: string): Promise<void> {
+  writeSeal(db, sealName(hash), await standing(artifactPlace(db.folder, hash)));
+}
+
+const sealName = (hash: string) => `artifact ${hash}`;
+
+/** How the files of an artifact stand: what changes with whatever is done to one of them. */
+async function standing(path: string): Promise<string> {
+  const names = (await lstat(path)).isFile() ? [""] : await filesBelow(path);
+  const hash = createHash("sha256");
+  for (const name of names) {
+    const { size, ino, mtimeNs, ctimeNs } = await lstat(join(path, name), { bigint: true });
+    hash.update(`${size} ${ino} ${mtimeNs} ${ctimeNs}  ${name}\n`);
+  }
+  return hash.digest("hex");
 }
 
 /** Hash, bytes and number of files of a file or folder. */

@@ -91,6 +91,7 @@ function collectItems(db: Connection, dryRun: boolean, collected: Collected): vo
 function removeWork(db: Connection, id: number): boolean {
   const removed = db.transaction(() => {
     if (!db.prepare(`SELECT id FROM work WHERE id = ? AND NOT EXISTS (${NEEDED_WORK})`).get(id)) return false;
+    db.prepare("DELETE FROM seal WHERE name = 'output ' || (SELECT identity FROM work WHERE id = ?)").run(id);
     // Nobody finds it any more, also if this process dies before the members are gone.
     db.prepare("UPDATE work SET identity = 'removed ' || id WHERE id = ?").run(id);
     return true;
@@ -133,6 +134,7 @@ async function collectFolders(
         if (kind === "artifacts") {
           db.prepare("DELETE FROM artifact WHERE hash = ?").run(name);
           db.prepare("DELETE FROM work_artifact WHERE artifact = ?").run(name);
+          db.prepare("DELETE FROM seal WHERE name = ?").run(`artifact ${name}`);
         }
         renameSync(place, rubbish);
         return true;

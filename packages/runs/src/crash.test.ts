@@ -127,7 +127,7 @@ test("a reader sees whole batches in order while another process writes", async 
 test("a full disk is named, nothing is half written, and the run continues when there is room", () => {
   const folder = temporaryFolder();
   const db = new Connection(folder);
-  prepareSchema(db, { readOnly: false });
+  prepareSchema(db);
   const store = new Store(db, false);
   const writer = store.begin({ name: "full", recipe: {} });
   const stage = writer.stage({ name: "items", kind: "items", identity });
@@ -175,10 +175,10 @@ test.skipIf(!canMount)("a disk that is really full: the same (skipped where no s
 test("a run that cannot write down its end gives up its lock all the same", () => {
   const folder = temporaryFolder();
   const db = new Connection(folder);
-  prepareSchema(db, { readOnly: false });
+  prepareSchema(db);
   const writer = new Store(db, false).begin({ name: "full", recipe: {} });
   db.exec("PRAGMA query_only = ON");
-  expect(() => writer.end("done")).toThrow("cannot be read or written");
+  expect(() => writer.end("done")).toThrow("is read-only");
   db.close();
   const store = openStore(folder);
   expect(store.run(writer.id).status).toBe("interrupted");

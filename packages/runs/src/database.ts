@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import Libsql from "libsql";
+import { pathToFileURL } from "node:url";
+import { DatabaseSync } from "@photostructure/sqlite";
 import { storeError } from "./errors.ts";
 
-/** What a column holds. The binding ends the whole process when it is given anything else. */
+/** What a column holds. */
 export type Value = string | number | null | Uint8Array;
 
 export interface Statement<Row> {
@@ -21,32 +22,35 @@ const BUSY_MILLISECONDS = 30_000;
  */
 export class Connection {
   readonly folder: string;
-  readonly #libsql: Libsql.Database;
+  /** Nothing is written through it. */
+  readonly readOnly: boolean;
+  readonly #database: Database;
   readonly #statements = new Map<string, Statement<unknown>>();
   #inTransaction = false;
 
   /** Opens `store.db` in `folder`, and makes the file if there is none. */
-  constructor(folder: string) {
+  constructor(folder: string, { readOnly = false, access = "write" }: { readOnly?: boolean; access?: Access } = {}) {
     this.folder = folder;
-    this.#libsql = this.#guard(() => openDatabase(join(folder, "store.db"), BUSY_MILLISECONDS));
+    this.readOnly = readOnly;
+    this.#database = this.#guard(() => openDatabase(join(folder, "store.db"), BUSY_MILLISECONDS, access));
   }
 
   prepare<Row>(sql: string): Statement<Row> {
     const known = this.#statements.get(sql);
     if (known) return known as Statement<Row>;
-    const prepared = this.#guard(() => this.#libsql.prepare<unknown[]>(sql));
+    const prepared = this.#guard(() => this.#database.prepare(sql));
     const statement: Statement<Row> = {
-      all: (...values) => this.#guard(() => prepared.all(values.map(bound)) as Row[]),
-      get: (...values) => this.#guard(() => withoutMetadata(prepared.get(values.map(bound))) as Row | undefined),
+      all: (...values) => this.#guard(() => prepared.all(...values.map(bound)) as Row[]),
+      get: (...values) => this.#guard(() => prepared.get(...values.map(bound)) as Row | undefined),
       run: (...values) =>
-        this.#guard(() => prepared.run(values.map(bound)) as { changes: number; lastInsertRowid: number }),
+        this.#guard(() => prepared.run(...values.map(bound)) as { changes: number; lastInsertRowid: number }),
     };
     this.#statements.set(sql, statement as Statement<unknown>);
     return statement;
   }
 
   exec(sql: string): void {
-    this.#guard(() => this.#libsql.exec(sql));
+    this.#guard(() => this.#database.exec(sql));
   }
 
   /** Everything that `work` writes, or nothing of it. Within another transaction it is part of that one. */
@@ -60,7 +64,7 @@ export class Connection {
       return result;
     } catch (error) {
       try {
-        this.#libsql.exec("ROLLBACK");
+        this.#database.exec("ROLLBACK");
       } catch {
         // A full disk has SQLite roll back by itself. What went wrong first is what is to be told.
       }
@@ -72,32 +76,70 @@ export class Connection {
 
   close(): void {
     this.#statements.clear();
-    this.#libsql.close();
+    this.#database.close();
   }
 
   #guard<Result>(call: () => Result): Result {
     try {
       return call();
     } catch (error) {
-      throw storeError(error, this.folder);
+      throw storeError(withSqliteCode(error), this.folder);
     }
   }
 }
 
-/** A libsql database; its errors have SQLite's codes, also when the file cannot be opened. */
-export function openDatabase(path: string, busyMilliseconds: number): Libsql.Database {
+export type Database = InstanceType<typeof DatabaseSync>;
+
+/**
+ * `write`: the file is made where there is none. `read`: nothing is written, but others may write. `still`: nobody may
+ * write while it is read, and no lock is taken: what is left of files on a read-only file system.
+ */
+export type Access = "write" | "read" | "still";
+
+/** An SQLite database; its errors have SQLite's codes. */
+export function openDatabase(path: string, busyMilliseconds: number, access: Access = "write"): Database {
+  const place = access === "still" ? `${pathToFileURL(path).href}?immutable=1` : path;
   try {
-    return new Libsql(path, { timeout: busyMilliseconds });
+    return new DatabaseSync(place, { timeout: busyMilliseconds, readOnly: access !== "write" });
   } catch (error) {
-    // The constructor is the one place where the binding gives a text instead of a code.
-    throw Object.assign(new Error(error instanceof Error ? error.message : String(error)), { code: "SQLITE_CANTOPEN" });
+    throw withSqliteCode(error);
   }
 }
 
-/** The binding adds how long a query took to the one row it gives. */
-function withoutMetadata(row: unknown): unknown {
-  if (typeof row === "object" && row !== null) delete (row as { _metadata?: unknown })._metadata;
-  return row;
+/** SQLite's result codes that are told apart, as sqlite3.h numbers them, and what sqlite3_errstr says of them. */
+const codes: readonly (readonly [code: number, name: string, text?: string])[] = [
+  [3, "SQLITE_PERM", "access permission denied"],
+  [5, "SQLITE_BUSY", "database is locked"],
+  [6, "SQLITE_LOCKED", "database table is locked"],
+  [8, "SQLITE_READONLY", "attempt to write a readonly database"],
+  [10, "SQLITE_IOERR", "disk I/O error"],
+  [11, "SQLITE_CORRUPT", "database disk image is malformed"],
+  [13, "SQLITE_FULL", "database or disk is full"],
+  [14, "SQLITE_CANTOPEN", "unable to open database file"],
+  [22, "SQLITE_NOLFS", "large file support is disabled"],
+  [23, "SQLITE_AUTH", "authorization denied"],
+  [26, "SQLITE_NOTADB", "file is not a database"],
+  [10 + 256 * 19, "SQLITE_IOERR_SHMSIZE"],
+];
+
+/**
+ * The binding gives all errors one code, as Node does, with SQLite's as a number beside it; where reading of rows fails,
+ * only SQLite's text.
+ */
+export function withSqliteCode(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, sqliteExtendedCode, errcode } = error as {
+    code?: string;
+    sqliteExtendedCode?: number;
+    errcode?: number;
+  };
+  if (code !== "ERR_SQLITE_ERROR") return error;
+  const number = sqliteExtendedCode || errcode;
+  const known =
+    number === undefined
+      ? codes.find(([, , text]) => text === error.message)
+      : (codes.find(([one]) => one === number) ?? codes.find(([one]) => one === (number & 0xff)));
+  return Object.assign(error, { code: known?.[1] ?? `SQLITE_${number ?? "ERROR"}` });
 }
 
 /** The binding ends a text at its first NUL. */

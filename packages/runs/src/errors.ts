@@ -38,6 +38,18 @@ export class NotInStoreError extends StoreError {
   override name = "NotInStoreError";
 }
 
+/** An artifact is not what was put there: a file of it was changed, cut or damaged. */
+export class ArtifactChangedError extends StoreError {
+  override name = "ArtifactChangedError";
+
+  constructor(place: string) {
+    super(
+      `${place} was changed since it was made: its contents no longer have the hash that it is named by. Restore a copy; or ` +
+        "run the recipe again, which makes it anew",
+    );
+  }
+}
+
 /** Who writes a run. */
 export interface Writer {
   pid: number;
@@ -96,9 +108,16 @@ const rules: readonly { codes: RegExp; type: typeof StoreError; text: string }[]
       "finished is kept, the run continues behind it",
   },
   {
-    codes: /^(SQLITE_(READONLY|CANTOPEN|PERM|AUTH)\w*|EACCES|EPERM|EROFS)$/,
+    codes: /^(SQLITE_READONLY\w*|EROFS)$/,
     type: StoreAccessError,
-    text: "cannot be read or written by this user. Check the folder's permissions, or open the store read-only",
+    text:
+      "is read-only, so nothing can be written there. What only reads a store works (tenet ls, show, report, chat, export); " +
+      "to write, name another folder (--store), or make this one writable",
+  },
+  {
+    codes: /^(SQLITE_(CANTOPEN|PERM|AUTH)\w*|EACCES|EPERM)$/,
+    type: StoreAccessError,
+    text: "cannot be read or written by this user. Check who owns the folder and the files in it, and their permissions",
   },
   {
     codes: /^(SQLITE_(CORRUPT|NOTADB)\w*)$/,

@@ -3,6 +3,7 @@
  */
 export { canonicalJson, hashOf, NotJsonError } from "./canonical.ts";
 export {
+  ArtifactChangedError,
   NotInStoreError,
   RunBusyError,
   StageBusyError,
@@ -16,6 +17,7 @@ export {
   storeError,
   type Writer,
 } from "./errors.ts";
+export { makeFolder } from "./folder.ts";
 export { type RunWriter, runId } from "./run.ts";
 export type { StageWriter } from "./stage.ts";
 export { openStore, type Store } from "./store.ts";

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import type Libsql from "libsql";
-import { openDatabase } from "./database.ts";
+import { type Access, type Database, openDatabase, withSqliteCode } from "./database.ts";
 import { storeError } from "./errors.ts";
+import { makeFolder } from "./folder.ts";
 
 /** How long `acquire` waits: longer than a look by `isLocked` lasts. */
 const PATIENCE_MILLISECONDS = 250;
@@ -19,9 +19,9 @@ const held = new Set<string>();
  */
 export class Lock {
   readonly #path: string;
-  #database: Libsql.Database | undefined;
+  #database: Database | undefined;
 
-  private constructor(path: string, database: Libsql.Database) {
+  private constructor(path: string, database: Database) {
     this.#path = path;
     this.#database = database;
   }
@@ -31,7 +31,7 @@ export class Lock {
     const place = resolve(path);
     if (held.has(place)) return undefined;
     try {
-      mkdirSync(dirname(place), { recursive: true });
+      makeFolder(dirname(place));
       const database = begin(place, PATIENCE_MILLISECONDS);
       if (!database) return undefined;
       held.add(place);
@@ -55,29 +55,34 @@ export function isLocked(path: string): boolean {
   const place = resolve(path);
   if (held.has(place)) return true;
   if (!existsSync(place)) return false;
-  try {
-    const database = begin(place, 0);
-    if (database) end(database);
-    return database === undefined;
-  } catch {
-    return true;
+  // Where nothing can be written, on a read-only file system, reading finds a writer too: it lets nobody read.
+  for (const access of ["write", "read"] as const) {
+    try {
+      const database = begin(place, 0, access);
+      if (database) end(database);
+      return database === undefined;
+    } catch {
+      // Tried in the other way.
+    }
   }
+  return true;
 }
 
-/** A connection with an open write transaction, or undefined where another has one. */
-function begin(path: string, patience: number): Libsql.Database | undefined {
-  const database = openDatabase(path, patience);
+/** A connection with an open transaction that is alone, or undefined where another has one. With "read" others may read too. */
+function begin(path: string, patience: number, access: Access = "write"): Database | undefined {
+  const database = openDatabase(path, patience, access);
   try {
-    database.exec("BEGIN IMMEDIATE");
+    database.exec(access === "write" ? "BEGIN EXCLUSIVE" : "BEGIN; SELECT count(*) FROM sqlite_schema");
     return database;
   } catch (error) {
     database.close();
-    if ((error as { code?: string }).code === "SQLITE_BUSY") return undefined;
-    throw error;
+    const fault = withSqliteCode(error) as { code?: string };
+    if (fault.code === "SQLITE_BUSY") return undefined;
+    throw fault;
   }
 }
 
-function end(database: Libsql.Database): void {
+function end(database: Database): void {
   database.exec("ROLLBACK");
   database.close();
 }

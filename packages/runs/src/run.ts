@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { hostname } from "node:os";
-import { artifactPlace } from "./artifacts.ts";
+import { artifactPlace, isIntact, removeArtifact } from "./artifacts.ts";
 import { canonicalJson, hashOf } from "./canonical.ts";
 import type { Connection } from "./database.ts";
-import { RunBusyError, StoreError, type Writer } from "./errors.ts";
+import { RunBusyError, StoreError, storeError, type Writer } from "./errors.ts";
 import { Lock } from "./lock.ts";
 import { readRun, runLock } from "./read.ts";
 import { StageWriter } from "./stage.ts";
@@ -119,6 +119,32 @@ export class RunWriter {
     const writer = new StageWriter(this.#db, { ...stage, run: this.id, name, identity });
     this.#stages.push(writer);
     return writer;
+  }
+
+  /**
+   * Removes what a finished stage made and somebody has changed since, and gives the paths: the stage, begun behind this, is
+   * made again, as where an artifact was removed.
+   */
+  async removeChanged(identity: string): Promise<string[]> {
+    this.#mustBeOpen();
+    const { folder } = this.#db;
+    const made = this.#db
+      .prepare<{ artifact: string }>(`
+        SELECT artifact FROM work_artifact JOIN work ON work.id = work_artifact.work
+        WHERE identity = ? AND finished IS NOT NULL ORDER BY artifact`)
+      .all(identity);
+    const removed: string[] = [];
+    try {
+      for (const { artifact } of made) {
+        const place = artifactPlace(folder, artifact);
+        if (!existsSync(place) || (await isIntact(this.#db, artifact))) continue;
+        await removeArtifact(folder, artifact);
+        removed.push(place);
+      }
+    } catch (error) {
+      throw storeError(error, folder);
+    }
+    return removed;
   }
 
   /** Adds to the run's stream of events and gives the event's number. */

@@ -1,5 +1,6 @@
 import type { Connection } from "./database.ts";
-import { StoreVersionError } from "./errors.ts";
+import { NotInStoreError, StoreVersionError } from "./errors.ts";
+import { prepareSeals } from "./seal.ts";
 
 /** Version of the tables below, in the database's `user_version`. */
 export const SCHEMA_VERSION = 1;
@@ -59,10 +60,10 @@ const tables = `
 /**
  * Makes the tables of a new store, or checks those of an old one.
  *
- * @throws StoreVersionError for a database of a newer Tenet, or of another program.
+ * @throws StoreVersionError for a database of a newer Tenet, or of another program; NotInStoreError for an empty one that is only read.
  */
-export function prepareSchema(db: Connection, options: { readOnly: boolean }): void {
-  if (options.readOnly) {
+export function prepareSchema(db: Connection): void {
+  if (db.readOnly) {
     db.exec("PRAGMA query_only = ON");
   } else {
     // Only works before the first table; lets `collect` give room back without a second copy of the database.
@@ -75,16 +76,18 @@ export function prepareSchema(db: Connection, options: { readOnly: boolean }): v
   db.exec("PRAGMA cache_size = -65536");
   db.exec("PRAGMA wal_autocheckpoint = 16384");
 
-  if (version(db) === 0 && !options.readOnly) {
+  if (version(db) === 0 && !db.readOnly) {
     db.transaction(() => {
       if (version(db) !== 0) return; // another process was faster
-      if (db.prepare<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema").get()!.n > 0) throw notOurs(db);
+      if (!isEmpty(db)) throw notOurs(db);
       db.exec(tables);
       db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
       db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     });
   }
   const application = db.prepare<{ application_id: number }>("PRAGMA application_id").get()!.application_id;
+  if (application !== APPLICATION_ID && isEmpty(db))
+    throw new NotInStoreError(`${db.folder} holds no run yet: its store.db is empty. A run makes it a store`);
   if (application !== APPLICATION_ID) throw notOurs(db);
   const found = version(db);
   if (found > SCHEMA_VERSION)
@@ -92,6 +95,11 @@ export function prepareSchema(db: Connection, options: { readOnly: boolean }): v
       `${db.folder} was written by a newer Tenet (store version ${found}; this one knows ${SCHEMA_VERSION}). Update Tenet, ` +
         "or use another folder",
     );
+  if (!db.readOnly) prepareSeals(db);
+}
+
+function isEmpty(db: Connection): boolean {
+  return db.prepare<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema").get()!.n === 0;
 }
 
 function version(db: Connection): number {

@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { addArtifact } from "./artifacts.ts";
 import { canonicalJson } from "./canonical.ts";
 import type { Connection } from "./database.ts";
 import { rowsOf, summarise } from "./dataset.ts";
 import { NotInStoreError, StageBusyError, StoreError, storeError } from "./errors.ts";
+import { makeFolder } from "./folder.ts";
 import { Lock } from "./lock.ts";
 import { readStage } from "./read.ts";
 import {
@@ -16,6 +17,7 @@ import {
   type Usage,
   usageSchema,
 } from "./types.ts";
+import { sealOutput } from "./verify.ts";
 
 /** What `append` needs of an item that is in the store. */
 interface KnownItem {
@@ -145,7 +147,7 @@ export class StageWriter {
     if (!this.#scratchLock) throw new StageBusyError(this.identity, this.name);
     const folder = this.#scratchFolder();
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
     } catch (error) {
       throw storeError(error, folder);
     }
@@ -181,14 +183,11 @@ export class StageWriter {
             `stage ${this.name} of ${this.run}: another run adds to the same stage; finish it again`,
           );
         for (const hash of result.artifacts ?? []) this.#pin(hash);
+        const output = result.output === undefined ? null : canonicalJson(result.output);
         this.#db
           .prepare("UPDATE work SET finished = ?, hash = ?, output = ? WHERE id = ?")
-          .run(
-            new Date().toISOString(),
-            dataset.hash,
-            result.output === undefined ? null : canonicalJson(result.output),
-            this.#work,
-          );
+          .run(new Date().toISOString(), dataset.hash, output, this.#work);
+        if (output !== null) sealOutput(this.#db, this.identity, output);
       }
       this.#spendTime();
       this.#db

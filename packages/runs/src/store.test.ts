@@ -304,6 +304,39 @@ test("a damaged database is named, with what to do", async () => {
   expect(damaged).toThrow(StoreCorruptError);
 });
 
+test("verify names what was changed in the database: rows, outputs, recipes", async () => {
+  const store = openStore(temporaryFolder());
+  const run = store.begin({ name: "desk", recipe: { seed: 1 } });
+  const stage = run.stage(items);
+  stage.append(itemsUpTo(50));
+  stage.finish({ output: { loss: 2.5 } });
+  expect(await store.verify()).toEqual([]);
+  const db = new Connection(store.folder);
+  const changes: [string, string, string][] = [
+    ["item", "jsonl", `rows of stage ${run.id} items were changed`],
+    ["work", "output", `output of stage ${run.id} items was changed`],
+    ["run", "recipe", `recipe of run ${run.id} was changed`],
+  ];
+  for (const [table, column, problem] of changes) {
+    const { id, text } = db
+      .prepare<{ id: string; text: string }>(`SELECT id, ${column} AS text FROM ${table} WHERE ${column} <> '' LIMIT 1`)
+      .get()!;
+    const changed = text.replace(/\d(?=\D*$)/, (digit) => String((Number(digit) + 1) % 10));
+    expect(changed).not.toBe(text);
+    db.prepare(`UPDATE ${table} SET ${column} = ? WHERE id = ?`).run(changed, id);
+    expect(await store.verify()).toEqual([problem]);
+    db.prepare(`UPDATE ${table} SET ${column} = ? WHERE id = ?`).run(text, id);
+  }
+  // A store from before there were seals is read and written as ever.
+  db.exec("DROP TABLE seal");
+  expect(await store.verify()).toEqual([]);
+  db.close();
+  store.close();
+  const again = openStore(store.folder, { readOnly: true });
+  expect(await again.verify()).toEqual([]);
+  again.close();
+});
+
 test("verify finds nothing in a sound store", async () => {
   const store = openStore(temporaryFolder());
   store.begin({ name: "desk", recipe: {} }).stage(items).append(itemsUpTo(50));
@@ -311,8 +344,23 @@ test("verify finds nothing in a sound store", async () => {
   store.close();
 });
 
+test("an empty database is no other program's: there is no run in it yet", () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "store.db"), "");
+  expect(() => openStore(folder, { readOnly: true })).toThrow(NotInStoreError);
+  expect(() => openStore(folder, { readOnly: true })).toThrow("holds no run yet");
+});
+
 test("a folder that cannot be made is named", () => {
   const file = join(temporaryFolder(), "file");
   writeFileSync(file, "");
-  expect(() => openStore(join(file, "store"))).toThrow(/file/);
+  expect(() => openStore(join(file, "store"))).toThrow(StoreAccessError);
+  expect(() => openStore(join(file, "store"))).toThrow(/file.*Name another folder/s);
 });
+
+test.skipIf(!existsSync("/proc/self"))(
+  "a folder that no file system makes is an error at once (where there is /proc)",
+  () => {
+    expect(() => openStore("/proc/tenet/store")).toThrow(/no run store can be made in \/proc\/tenet\/store: ENOENT/);
+  },
+);

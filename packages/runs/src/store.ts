@@ -1,11 +1,12 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { addArtifact, artifactPlace, isIntact } from "./artifacts.ts";
+import { addArtifact, artifactPlace, hasItsHash, intactArtifact } from "./artifacts.ts";
 import { collect, removeRun } from "./collect.ts";
 import { Connection } from "./database.ts";
 import { reasonsOf, rowsOf, setAsideOf } from "./dataset.ts";
-import { NotInStoreError, StoreAccessError, storeError } from "./errors.ts";
+import { NotInStoreError, StoreAccessError, StoreError, storeError } from "./errors.ts";
 import { readEvents } from "./events.ts";
+import { makeFolder } from "./folder.ts";
 import { readLineage, readMetrics, readRun, readRuns, readStage, readStages, readUsage, workOf } from "./read.ts";
 import { RunWriter } from "./run.ts";
 import { prepareSchema } from "./schema.ts";
@@ -26,6 +27,7 @@ import {
   type StoredRow,
   type UsageTotal,
 } from "./types.ts";
+import { findDamage } from "./verify.ts";
 
 /**
  * Opens the run store in a folder, and makes it where there is none. With `readOnly` nothing is made and nothing changed:
@@ -38,19 +40,47 @@ export function openStore(folder: string, options: { readOnly?: boolean } = {}):
   const readOnly = options.readOnly ?? false;
   if (readOnly && !existsSync(join(place, "store.db")))
     throw new NotInStoreError(`${place} holds no run store; a run makes one`);
+  if (readOnly) return new Store(openToRead(place), readOnly);
   try {
-    if (!readOnly) mkdirSync(place, { recursive: true });
+    makeFolder(place);
+    accessSync(place, constants.W_OK);
   } catch (error) {
-    throw storeError(error, place);
+    const fault = storeError(error, place);
+    throw fault instanceof StoreError
+      ? fault
+      : new StoreAccessError(`no run store can be made in ${place}: ${(error as Error).message}. Name another folder`);
   }
-  const db = new Connection(place);
+  return new Store(prepared(new Connection(place)), readOnly);
+}
+
+function prepared(db: Connection): Connection {
   try {
-    prepareSchema(db, { readOnly });
+    prepareSchema(db);
+    return db;
   } catch (error) {
     db.close();
     throw error;
   }
-  return new Store(db, readOnly);
+}
+
+/**
+ * SQLite keeps files beside the database, also to read it. Where these cannot be made, as on a read-only file system, a
+ * database that was closed cleanly can be read by itself.
+ */
+function openToRead(place: string): Connection {
+  try {
+    return prepared(new Connection(place, { readOnly: true }));
+  } catch (error) {
+    if (!(error instanceof StoreAccessError)) throw error;
+    const log = statSync(join(place, "store.db-wal"), { throwIfNoEntry: false });
+    if (log && log.size > 0)
+      throw new StoreAccessError(
+        `${place} is read-only, and a run that was killed has left its last writes in store.db-wal, which can only be read ` +
+          "where there is room to write. Copy the folder to such a place and read the copy",
+        { cause: error },
+      );
+    return prepared(new Connection(place, { readOnly: true, access: "still" }));
+  }
 }
 
 /** Runs, what they computed, and what is known about it. Several processes may have one open; a run has one writer. */
@@ -193,28 +223,24 @@ export class Store {
     return place;
   }
 
+  /** Path of an artifact that is as it was made. @throws NotInStoreError, ArtifactChangedError */
+  intactArtifact(hash: string): Promise<string> {
+    return intactArtifact(this.#db, hash);
+  }
+
   /** Reads an artifact and says whether it still has its hash. @throws NotInStoreError */
   async isIntact(hash: string): Promise<boolean> {
     this.artifactPath(hash);
-    return isIntact(this.folder, hash);
+    return hasItsHash(this.folder, hash);
   }
 
   /**
-   * What is wrong with the store, in words: nothing where all is well. Reads everything.
+   * What is not as it was written, in words: nothing where all is well. Reads everything; see `findDamage`.
    *
    * @throws StoreCorruptError when the database cannot be read at all.
    */
-  async verify(): Promise<string[]> {
-    const problems = this.#db
-      .prepare<{ integrity_check: string }>("PRAGMA integrity_check")
-      .all()
-      .map((row) => row.integrity_check)
-      .filter((text) => text !== "ok");
-    for (const { hash } of this.#db.prepare<{ hash: string }>("SELECT hash FROM artifact ORDER BY hash").all()) {
-      if (!existsSync(artifactPlace(this.folder, hash))) problems.push(`artifact ${hash} is missing`);
-      else if (!(await isIntact(this.folder, hash))) problems.push(`artifact ${hash} was changed`);
-    }
-    return problems;
+  verify(): Promise<string[]> {
+    return findDamage(this.#db);
   }
 
   /** Forgets a run: its stages, events and usage. What only it needed goes with the next `collect`. @throws RunBusyError */

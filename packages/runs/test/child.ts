@@ -1,12 +1,16 @@
-// Processes for the tests of this package: `child.ts append|hold|fill FOLDER …`.
+// Processes for the tests of this package: `child.ts append|hold|fill FOLDER …`, or `child.ts mount closed|killed write|read FOLDER`.
 
-import { rmSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hashOf, openStore, type RunWriter, type StageWriter, StoreError } from "../src/index.ts";
 import { itemsUpTo } from "./items.ts";
 
 const [what, folder, ...rest] = process.argv.slice(2) as [string, string, ...string[]];
+if (what === "mount") {
+  await onMount(folder as "closed" | "killed", rest[0]!, rest[1]!);
+  process.exit();
+}
 const store = openStore(folder);
 try {
   if (what === "append") append(Number(rest[0]), rest[1]!);
@@ -83,5 +87,42 @@ function nameOf(call: () => void): string {
     return "nothing";
   } catch (error) {
     return (error as Error).name;
+  }
+}
+
+/** Writes a store and ends as `left` says; then, when the disk it is on can only be read, reads it and tries to write. */
+async function onMount(left: "closed" | "killed", access: string, place: string): Promise<void> {
+  const spec = { name: "items", kind: "items", identity: hashOf("mount") };
+  if (access === "write") {
+    const written = openStore(place);
+    const run = written.begin({ name: "mount", recipe: {} });
+    const stage = run.stage(spec);
+    stage.append(itemsUpTo(10));
+    const file = join(place, "file");
+    writeFileSync(file, "contents");
+    const { hash } = await stage.addArtifact(file);
+    if (left === "closed") {
+      stage.finish({ artifacts: [hash] });
+      run.end("done");
+      written.close();
+    }
+    console.log("written");
+    // Nothing is closed, as where the process is killed, and the shell goes on.
+    (process as unknown as { reallyExit(code: number): never }).reallyExit(0);
+  }
+  const read = openStore(place, { readOnly: true });
+  const [run] = read.runs();
+  const [stage] = read.stages(run!.id);
+  const [hash] = readdirSync(join(place, "artifacts"));
+  const intact = (await read.intactArtifact(hash!)) === read.artifactPath(hash!);
+  const damage = await read.verify();
+  const artifact = `artifact ${intact ? "as it was made" : "changed"}, ${damage.join() || "nothing"} damaged`;
+  console.log(`run ${run!.status}, stage ${stage!.status}, ${[...read.rows(spec.identity)].length} rows, ${artifact}`);
+  read.close();
+  try {
+    openStore(place).close();
+    console.log("it can be written");
+  } catch (error) {
+    console.log(`${(error as Error).name}: ${(error as Error).message}`);
   }
 }
