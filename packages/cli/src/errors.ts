@@ -20,6 +20,7 @@ export class Interrupted extends Error {
 /** What the person who called can put right by calling, or by writing a file, otherwise. */
 const usageErrors = new Set([
   "UsageError",
+  "ThreadsError",
   "ModelReferenceError",
   "ConstitutionError",
   "DocumentError",

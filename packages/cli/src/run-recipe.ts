@@ -37,6 +37,8 @@ export async function runRecipe(
   }: { version: string; only?: readonly string[]; evaluate?: Readonly<Record<string, string>> },
 ): Promise<void> {
   const open = await openChanged(file, options);
+  // Before anything runs: the first local model may be opened hours later.
+  if (options.threads !== undefined) (await import("@tenet/tensor")).checkThreads(options.threads);
   const audit = only?.includes("audit") === true;
   if (audit) requireAudit(open);
   if (evaluate) requireHeldOut(open);

@@ -31,6 +31,12 @@ describe("called wrongly, it exits with 2 and names what comes nearest", () => {
     [["chat", "--weights", "int2"], /Allowed choices are float32, int8, int4/],
     [["chat", "--endpoint", "http://localhost:1/v1", "--weights", "int8", "x y"], /--weights is for local models/],
     [["chat", "--endpoint", "http://localhost:1/v1", "--threads", "2", "x y"], /--threads is for local models/],
+    [
+      ["chat", "smollm2-135m-instruct", "--threads", "100000", "x y"],
+      /expected 1 to \d+ threads on this machine's \d+/,
+    ],
+    [["chat", "smollm2-135m-instruct", "--threads", "0", "x y"], /expected 1 to \d+ threads/],
+    [["run", "recipes/clinical-desk.quick.yaml", "--threads", "100000"], /expected 1 to \d+ threads/],
     [["chat", "--endpoint", "nonsense", "x y"], /baseUrl|URL/i],
     [["models", "show", "zzz"], /the catalogue has smollm2-135m-instruct/],
     [["models", "pull", "hf:nonsense"], /expected hf:owner\/name/],

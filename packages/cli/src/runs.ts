@@ -165,14 +165,19 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
   });
 }
 
-/** `tenet gc`: frees what no run needs. */
+/** `tenet gc`: frees what no run needs, and what the cache of weights has no use for. */
 export async function collectGarbage(io: Io, options: StoreOptions & { dryRun?: boolean }): Promise<void> {
   const { dryRun = false } = options;
+  const { cacheFolder, collectWeights } = await import("@tenet/lm");
   await withStore(io, { ...options, write: true }, async (store) => {
     const { bytes, works, items, artifacts, scratch } = await store.collect({ dryRun });
-    if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch });
+    const weights = await collectWeights({ cacheDir: cacheFolder(io.env), dryRun });
+    if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch, weights });
     const what = `${works} stages, ${items} items, ${artifacts} artifacts, ${scratch} scratch folders`;
-    io.stdout.write(`${dryRun ? "would free" : "freed"} ${formatBytes(bytes)}: ${what}\n`);
+    const free = dryRun ? "would free" : "freed";
+    io.stdout.write(`${free} ${formatBytes(bytes)}: ${what}\n`);
+    if (weights.files > 0)
+      io.stdout.write(`${free} ${formatBytes(weights.bytes)} of unused weights in the cache: ${weights.files} files\n`);
   });
 }
 

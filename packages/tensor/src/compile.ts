@@ -10,6 +10,7 @@ import { encodeModel } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
 import { type DType, Tensor } from "./tensor.ts";
+import { checkThreads } from "./threads.ts";
 
 /** Values of a tensor: row-major data and its shape. float16 as 16-bit patterns, bool as 0 and 1. */
 export interface TensorData<Data extends TypedData = TypedData> {
@@ -35,7 +36,7 @@ export type Feeds = Readonly<Record<string, Feed>>;
 export interface CompileOptions {
   /** "auto" takes the best that works on this machine. Default "cpu". */
   readonly device?: DeviceName | "auto";
-  /** Threads on the CPU; the runtime's choice (one per physical core) when not given. */
+  /** Threads on the CPU, up to four for each processor; the runtime's choice (one per physical core) when not given. */
   readonly threads?: number;
   /**
    * Whether the CPU may keep its own, rearranged copy of constant matrices. Default true. Without it weights in files
@@ -50,7 +51,7 @@ export interface CompileOptions {
  * Compiles the graph behind some tensors to one ONNX graph and a session that runs it. `build` returns what is to be
  * computed: tensors by name, or lists and records of tensors. A list or record of one type with static shapes leaves
  * the runtime as one block, which is what makes many small gradients cheap to fetch.
- * @throws TensorError when the graph cannot be expressed, DeviceError when the device does not work here
+ * @throws TensorError when the graph cannot be expressed, DeviceError when the device does not work here, ThreadsError
  * @example
  * const step = await compile(() => {
  *   const x = input("x", "float32", ["n"]);
@@ -59,6 +60,7 @@ export interface CompileOptions {
  * const { y } = await step.run({ x: { data: Float32Array.of(1, 2), shape: [2] } });
  */
 export async function compile<O extends Outputs>(build: () => O, options: CompileOptions = {}): Promise<Program<O>> {
+  checkThreads(options.threads);
   const outputs = build();
   const device = await resolveDevice(options.device ?? "cpu");
   const groups = Object.entries(outputs).map(([key, group]) => outputGroup(key, group));

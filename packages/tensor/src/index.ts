@@ -80,3 +80,4 @@ export { clipByGlobalNorm, GradientAccumulator, globalNorm } from "./optim/gradi
 export { type ScheduleOptions, schedule } from "./optim/schedule.ts";
 export { type ParameterRange, ParameterSet, type ParameterShapes } from "./parameters.ts";
 export { type DType, type Operand, Tensor, type TensorType } from "./tensor.ts";
+export { checkThreads, ThreadsError } from "./threads.ts";

@@ -1,8 +1,7 @@
 import { freemem } from "node:os";
-import { join } from "node:path";
-import { type DeviceName, type Feeds, resolveDevice, type Tensor } from "@tenet/tensor";
+import { checkThreads, type DeviceName, type Feeds, resolveDevice, type Tensor } from "@tenet/tensor";
 import { adapterFactors, loadAdapter } from "../adapter/index.ts";
-import { cacheFolder, type ResolveOptions, resolveModel } from "../catalogue/index.ts";
+import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
 import {
   type CallOptions,
@@ -27,12 +26,13 @@ import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
+import { weightsFolder } from "./weight-files.ts";
 import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
   /** Default "auto". */
   readonly device?: DeviceName | "auto";
-  /** Threads on the CPU; the runtime's choice when not given. */
+  /** Threads on the CPU, up to four for each processor; the runtime's choice when not given. */
   readonly threads?: number;
   /** Guess repeated text while decoding: exact, and fast where replies repeat their prompts. Default true. */
   readonly drafts?: boolean;
@@ -78,7 +78,8 @@ export interface LocalModel extends LanguageModel {
  * Opens a model for generation and scoring in this process: a folder, a file, a reference or a catalogue name.
  *
  * Weights become one float32 file in the cache folder, mapped into memory and shared by every adapter of the model.
- * Errors: those of `resolveModel` and `openCheckpoint`; DeviceError for a device that does not work here.
+ * Errors: those of `resolveModel` and `openCheckpoint`; DeviceError for a device that does not work here,
+ * ThreadsError for more threads than the machine can sensibly run.
  *
  * @example
  * const model = await openLocalModel("smollm2-135m-instruct");
@@ -87,6 +88,7 @@ export interface LocalModel extends LanguageModel {
  * await model.close();
  */
 export async function openLocalModel(reference: string, options: LocalOptions = {}): Promise<LocalModel> {
+  checkThreads(options.threads);
   const path = await resolveModel(reference, options);
   const checkpoint = await openCheckpoint(path);
   try {
@@ -135,7 +137,7 @@ class Base {
 
   static async load(id: string, checkpoint: Checkpoint, text: TextCodec, options: LocalOptions): Promise<Base> {
     const device = await resolveDevice(options.device ?? "auto");
-    const folder = join(options.cacheDir ?? cacheFolder(), "weights");
+    const folder = weightsFolder(options.cacheDir);
     const weights = await mappedWeights(checkpoint, folder);
     const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights);
     return new Base(id, checkpoint.config, text, device, options, weights, product);

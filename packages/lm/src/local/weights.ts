@@ -1,9 +1,11 @@
-import { createHash, randomBytes } from "node:crypto";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { type FileHandle, mkdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { type DType, type Tensor, type TypedData, weight } from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
+import { changedMeanwhile, contentsHash } from "./contents.ts";
+import { removeAbandoned, writeWhole } from "./weight-files.ts";
 
 /** Weights begin at multiples of this many bytes: what memory mapping takes on every system. */
 const alignment = 65536;
@@ -18,9 +20,9 @@ export interface Piece {
 /**
  * A checkpoint's weights as graph tensors backed by one float32 file, which every process maps instead of reading.
  *
- * The file is written once per checkpoint, tensor by tensor, under a name made of the checkpoint's files, sizes and
- * times; it appears whole or not at all, and may be deleted at any time it is not in use.
- * Errors: those of reading the checkpoint, and what the disk refuses.
+ * The file is written once per checkpoint, tensor by tensor, under a name made of the contents of the checkpoint's files; it
+ * appears whole or not at all, and may be deleted at any time it is not in use.
+ * Errors: those of reading the checkpoint, one that changes meanwhile included, and what the disk refuses.
  */
 export async function mappedWeights(checkpoint: Checkpoint, folder: string): Promise<ReadonlyMap<string, Tensor>> {
   const pieces = Object.entries(weightShapes(checkpoint.config)).map(
@@ -52,50 +54,44 @@ export async function mappedFile(
     end += Math.ceil(bytes / alignment) * alignment;
   }
   await mkdir(folder, { recursive: true });
-  const path = join(folder, `${await identity(checkpoint)}.${format}`);
+  await removeAbandoned(folder);
+  const name = await identity(checkpoint, folder);
+  const path = join(folder, `${name}.${format}`);
   const size = await stat(path).then(
     (status) => status.size,
     () => undefined,
   );
-  if (size !== end) await write(values(), offsets, end, path);
+  if (size !== end)
+    await writeWhole(path, async (file) => {
+      for await (const [name, data] of values()) await writeAt(file, data, offsets.get(name)!);
+      await file.truncate(end);
+      if ((await identity(checkpoint, folder)) !== name) throw changedMeanwhile(checkpoint.path);
+    });
+  // The time says when it was last wanted, by which unused ones are found. A folder shared by others may not let itself be told.
+  else await utimes(path, new Date(), new Date()).catch(() => undefined);
   return new Map(
     pieces.map(({ name, dtype, shape }) => [name, weight(name, shape, { path, offset: offsets.get(name)! }, dtype)]),
   );
 }
 
-/** Names a checkpoint's contents as far as can be told without reading them. */
-async function identity(checkpoint: Checkpoint): Promise<string> {
-  const files = [...new Set([...checkpoint.tensors.values()].map(({ file }) => file))].sort();
-  const facts = await Promise.all(
-    files.map(async (file) => {
-      const { size, mtimeMs } = await stat(file);
-      return [file, size, mtimeMs];
-    }),
-  );
+/** Names what is made of a checkpoint by the contents of its files, wherever they lie. */
+async function identity({ tensors, config }: Checkpoint, folder: string): Promise<string> {
+  const hashes = new Map<string, string>();
+  for (const { file } of tensors.values()) if (!hashes.has(file)) hashes.set(file, await contentsHash(file, folder));
+  const places = [...tensors].map(([name, { file, offset }]) => [name, hashes.get(file), offset]);
   return createHash("sha256")
-    .update(JSON.stringify([facts, weightShapes(checkpoint.config)]))
+    .update(JSON.stringify([places, weightShapes(config)]))
     .digest("hex")
     .slice(0, 32);
 }
 
-async function write(
-  values: AsyncIterable<readonly [name: string, data: TypedData]>,
-  offsets: ReadonlyMap<string, number>,
-  size: number,
-  path: string,
-): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  const file = await open(temporary, "wx");
-  try {
-    for await (const [name, { buffer, byteOffset, byteLength }] of values)
-      await file.write(new Uint8Array(buffer, byteOffset, byteLength), 0, byteLength, offsets.get(name)!);
-    await file.truncate(size);
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
-  } catch (cause) {
-    await file.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw cause;
+/** Systems write less than 2 GiB at once. */
+const largestWrite = 1 << 30;
+
+async function writeAt(file: FileHandle, { buffer, byteOffset, byteLength }: TypedData, offset: number): Promise<void> {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  for (let done = 0; done < byteLength; ) {
+    const { bytesWritten } = await file.write(bytes, done, Math.min(byteLength - done, largestWrite), offset + done);
+    done += bytesWritten;
   }
 }
