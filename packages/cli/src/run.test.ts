@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { scriptedModel } from "@tenet/lm";
+import { openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { surroundings as bareSurroundings } from "../test/project.ts";
 import type { OpenModel } from "./chat-models.ts";
@@ -205,4 +206,26 @@ it("docs/cli.md names every command and every option", async () => {
     for (const [, option] of help.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm))
       expect(page, `${name} ${option}`).toContain(option!);
   }
+});
+
+describe("gc", () => {
+  it("clears half-written weights out of the cache too, and says so", async () => {
+    const store = join(cache, "runs");
+    openStore(store).close();
+    const left = join(cache, "weights", "a.f32.0123456789ab.tmp");
+    mkdirSync(join(cache, "weights"), { recursive: true });
+    writeFileSync(left, "12345");
+    const yesterday = new Date(Date.now() - 86_400_000);
+    utimesSync(left, yesterday, yesterday);
+    const collect = async (...args: string[]) => {
+      const { io, written } = surroundings();
+      expect(await run(["gc", "--store", store, ...args], io)).toBe(0);
+      return written.stdout;
+    };
+    expect(JSON.parse(await collect("--dry-run", "--json")).weights).toEqual({ files: 1, bytes: 5 });
+    expect(existsSync(left)).toBe(true);
+    expect(await collect()).toContain("freed 5 B of unused weights in the cache: 1 files");
+    expect(existsSync(left)).toBe(false);
+    expect(await collect()).not.toContain("weights");
+  });
 });
