@@ -86,6 +86,8 @@ export const exampleRowSchema = z.strictObject({
   completion: z.string().min(1),
   /** Factor of its loss. */
   weight: z.number().min(0).default(1),
+  /** The completion goes on: a limit cut it, and no end is learnt behind it. */
+  cut: z.literal(true).optional(),
 });
 export type ExampleRow = z.output<typeof exampleRowSchema>;
 
@@ -95,6 +97,8 @@ export const pairRowSchema = z.strictObject({
   prompt: conversation,
   a: z.string(),
   b: z.string(),
+  /** Both go on: a limit cut them, and neither has an end. A reply that was cut is never held against a whole one. */
+  cut: z.literal(true).optional(),
 });
 export type PairRow = z.output<typeof pairRowSchema>;
 

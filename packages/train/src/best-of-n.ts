@@ -125,5 +125,7 @@ export async function* trainBestOfN(options: BestOfNOptions): AsyncGenerator<Met
   const settings = { ...supervised, lora: { ...lora, targets: lora.targets && [...lora.targets] } };
   const { path, report: learned } = yield* trainSft({ ...rest, rows, settings });
   const aside = [...report.aside, ...learned.aside];
-  return { kind: "adapter", path, report: { ...report, steps: report.steps + learned.steps, aside } };
+  const { selection } = learned;
+  const all = { ...report, steps: report.steps + learned.steps, aside, ...(selection && { selection }) };
+  return { kind: "adapter", path, report: all };
 }

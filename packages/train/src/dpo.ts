@@ -8,12 +8,14 @@ import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
-import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
+import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import { dpoLoss } from "./losses.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type PolicyOptions, type PolicyReport, type PolicyResult, policyFields } from "./policy-options.ts";
+import { type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
 import { trainingFields } from "./settings.ts";
 import { openTrainer } from "./trainer.ts";
+import { trainingLoop } from "./training-loop.ts";
 
 /** Direct preference optimisation (DPO, 2305.18290): preferences teach the policy itself, without reward or sampling. */
 export const dpoSettingsSchema = z.strictObject({
@@ -47,7 +49,7 @@ interface Pair {
   readonly weight: number;
 }
 
-type Progress = { history: Record<string, number>[] };
+type Progress = { history: Record<string, number>[]; selection?: SelectionState };
 
 /**
  * DPO on pairs with soft targets: an async generator of metric events that returns where the adapter is. The reference's
@@ -59,7 +61,7 @@ type Progress = { history: Record<string, number>[] };
  * Errors: NoPairsError, CheckpointMismatchError for a folder with another training's checkpoints, those of `encodeReply`.
  */
 export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {
-  const { model, seed, folder, from, signal } = options;
+  const { model, seed, folder, from, selection: watched, signal } = options;
   const settings = dpoSettingsSchema.parse({ algorithm: "dpo", ...options.settings });
   const { beta, epochs, batchSize, checkpointEvery, ...rest } = settings;
   const { pairs, aside, digest } = prepare(options, settings);
@@ -87,11 +89,15 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
         ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: base, from: start, data: digest },
+        ...(watched && { selection: selectionDigest(watched) }),
       }),
       steps: plan.length,
       checkpointEvery,
       signal,
       progress: { history: [] },
+      ...(watched && {
+        watch: { options: watched, model, seed, due: (step: number) => Number.isInteger(plan[step - 1]!.epoch) },
+      }),
       take: async (step, progress) => {
         const { chosen, epoch } = plan[step]!;
         const total = sumOf(chosen, (i) => pairs[i]!.weight);
@@ -112,7 +118,10 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     return {
       kind: "adapter",
       path,
-      report: { algorithm: "dpo", steps: plan.length, aside, history: progress.history },
+      report: {
+        ...{ algorithm: "dpo", steps: progress.history.length, aside, history: progress.history },
+        ...watchedReport(watched, progress),
+      },
     };
   } finally {
     await trainer.close();
@@ -159,8 +168,8 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
   const limit = Math.min(maxLength, model.config.max_position_embeddings);
   const aside: { id: string; reason: string }[] = [];
   const digest = createHash("sha256");
-  const pairs = rows.flatMap(({ id, prompt, a, b, p, weight }): Pair[] => {
-    digest.update(JSON.stringify([prompt, a, b, p, weight]));
+  const pairs = rows.flatMap(({ id, prompt, a, b, p, weight, cut }): Pair[] => {
+    digest.update(JSON.stringify([prompt, a, b, p, weight, ...(cut ? [cut] : [])]));
     const reject = (reason: string) => {
       aside.push({ id, reason });
       return [];
@@ -169,7 +178,7 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
     if (a === b) return reject("both replies are the same: there is nothing to prefer");
     if (labels === "hard" && p === 0.5) return reject("its label prefers neither, and labels are hard");
     const sequences = [a, b].map((reply) => {
-      const encoded = encodeReply(model.text, prompt, reply);
+      const encoded = encodeReply(model.text, prompt, reply, { cut });
       return completionSequence(encoded.prompt, encoded.completion);
     });
     const length = Math.max(...sequences.map(({ tokens }) => tokens.length));

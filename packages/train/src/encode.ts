@@ -4,7 +4,7 @@ import type { Message, TextCodec } from "@tenet/lm";
 export interface EncodedReply {
   /** Exactly the tokens that generation starts from. */
   readonly prompt: readonly number[];
-  /** The reply's own tokens and the one that ends its turn. */
+  /** The reply's own tokens and, unless the reply was cut, the one that ends its turn. */
   readonly completion: readonly number[];
 }
 
@@ -18,12 +18,22 @@ export class TemplateError extends Error {
  * token that ends the assistant's turn, so that a model learns to stop. What a template writes behind that token (a newline, as a
  * rule) is no part of the reply: generation ends before it.
  *
+ * A reply that a limit cut has no end: none is put behind it, so that no model learns to stop in the middle of a sentence.
+ *
  * Reply and prompt are encoded apart, because a model that generates cannot merge its first token with the prompt's last.
  * Errors: ChatTemplateError where the model has no template or it refuses the conversation, TemplateError where it does not
  * end turns.
  */
-export function encodeReply(text: TextCodec, prompt: readonly Message[], reply: string): EncodedReply {
-  return { prompt: text.encodePrompt([...prompt]), completion: [...text.encode(reply), ...endOfTurn(text)] };
+export function encodeReply(
+  text: TextCodec,
+  prompt: readonly Message[],
+  reply: string,
+  { cut = false }: { readonly cut?: boolean | undefined } = {},
+): EncodedReply {
+  return {
+    prompt: text.encodePrompt([...prompt]),
+    completion: [...text.encode(reply), ...(cut ? [] : endOfTurn(text))],
+  };
 }
 
 const known = new WeakMap<TextCodec, readonly number[]>();

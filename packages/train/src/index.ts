@@ -54,6 +54,7 @@ export {
 export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
+export type { SelectionOptions, SelectionReport } from "./selection.ts";
 export { type LoraSettings, loraSettingsSchema, type TrainingSettings, trainingFields } from "./settings.ts";
 export {
   type SftOptions,

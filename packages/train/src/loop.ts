@@ -1,7 +1,4 @@
 import { randomStream } from "@tenet/data";
-import type { z } from "zod";
-import type { Checkpoints } from "./checkpoint.ts";
-import type { Trainer } from "./trainer.ts";
 
 /** Figures of one step, under the names that TRL gives them. */
 export interface MetricEvent {
@@ -55,51 +52,4 @@ export function batches(
     }
   }
   return result;
-}
-
-export interface LoopOptions<Progress> {
-  readonly trainer: Trainer;
-  readonly checkpoints: Checkpoints;
-  readonly steps: number;
-  readonly checkpointEvery: number;
-  readonly signal?: AbortSignal | undefined;
-  /** What to continue from where there is no checkpoint; replaced by the checkpoint's. */
-  readonly progress: Progress;
-  /** Further arrays of the stage, kept in each checkpoint and handed back to `restore`. */
-  readonly blobs?: () => Record<string, Uint8Array>;
-  readonly restore?: (blobs: Readonly<Record<string, Uint8Array>>) => void;
-  /** One update. Reads and changes `progress`; setting `stopped` there ends the loop. */
-  readonly take: (step: number, progress: Progress) => Promise<Record<string, number>>;
-}
-
-/**
- * Takes steps until all are done, from the last checkpoint if there is one. Aborting saves where it stands and throws the
- * signal's reason. Returns the final progress.
- */
-export async function* trainingLoop<Progress extends z.core.util.JSONType & { stopped?: boolean }>(
-  options: LoopOptions<Progress>,
-): AsyncGenerator<MetricEvent, Progress> {
-  const { trainer, checkpoints, steps, checkpointEvery, signal, take } = options;
-  const found = await checkpoints.latest();
-  if (found) {
-    const { parameters, optimizer, ...others } = found.blobs as Record<"parameters" | "optimizer", Uint8Array>;
-    trainer.restore({ parameters, optimizer });
-    options.restore?.(others);
-  }
-  const progress = found ? (found.progress as Progress) : options.progress;
-  let saved = found?.step ?? 0;
-  const save = async () => {
-    saved = trainer.step;
-    await checkpoints.save({ step: saved, progress, blobs: { ...trainer.state(), ...options.blobs?.() } });
-  };
-  while (trainer.step < steps && !progress.stopped) {
-    if (signal?.aborted) {
-      if (trainer.step > saved) await save();
-      throw signal.reason;
-    }
-    const metrics = await take(trainer.step, progress);
-    if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
-    yield { step: trainer.step, of: steps, metrics };
-  }
-  return progress;
 }

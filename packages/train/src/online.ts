@@ -5,6 +5,7 @@ import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import { promptsDigest } from "./rollout.ts";
+import { Selection, type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What tells one algorithm that samples while it learns from another. */
@@ -23,6 +24,7 @@ export interface OnlineAlgorithm {
 interface Progress {
   state: Record<string, number>;
   history: Readonly<Record<string, number>>[];
+  selection?: SelectionState;
 }
 
 /**
@@ -32,37 +34,64 @@ interface Progress {
 export async function* trainOnline(
   { name, trainers, state, dependsOn, learn }: OnlineAlgorithm,
   actor: Actor,
-  { folder, seed, model, from, signal }: OnlineOptions,
+  { folder, seed, model, from, reward, selection: watched, signal }: OnlineOptions,
   settings: OnlineSettings,
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
   const start = from && (await adapterDigest(from));
   const base = await baseIdentity(model);
   const data = promptsDigest(actor.prompts);
-  const identity = { ...dependsOn, algorithm: name, settings, seed, model: base, from: start, data };
+  const identity = {
+    ...{ ...dependsOn, algorithm: name, settings, seed, model: base, from: start, data },
+    ...(watched && { selection: selectionDigest(watched) }),
+  };
   const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;
   let { history } = progress;
   Object.assign(state, progress.state);
   if (saved) for (const [part, trainer] of Object.entries(trainers)) trainer.restore(blobsOf(saved.blobs, part));
+  const selection =
+    watched &&
+    new Selection(
+      watched,
+      { model, seed, reward },
+      progress.selection && { state: progress.selection, weights: saved!.blobs.best },
+    );
+  if (selection && !selection.started)
+    yield { step: 0, of: iterations, metrics: await selection.observe(actor.trainer, 0, signal) };
 
-  for (let iteration = saved?.step ?? 0; iteration < iterations; iteration++) {
+  for (let iteration = saved?.step ?? 0; iteration < iterations && !selection?.state.ended; iteration++) {
     signal?.throwIfAborted();
     const started = performance.now();
     const experience = await actor.experience(iteration);
     const learned = await learn(experience, iteration);
     const seconds = (performance.now() - started) / 1000;
     const episodes = promptsPerIteration * samplesPerPrompt;
-    const metrics = { ...experience.metrics, ...learned, eps: episodes / seconds, episode: episodes * (iteration + 1) };
+    const step = iteration + 1;
+    const observed = selection?.due(step, iterations) ? await selection.observe(actor.trainer, step, signal) : {};
+    const pace = { eps: episodes / seconds, episode: episodes * step };
+    const metrics = { ...experience.metrics, ...learned, ...observed, ...pace };
     history = [...history, metrics];
-    const blobs = Object.assign({}, ...Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)));
-    await checkpoints.save({ step: iteration + 1, progress: { state, history }, blobs });
-    yield { step: iteration + 1, of: iterations, metrics, sampling: experience.sampling };
+    const blobs = Object.assign(
+      { ...selection?.blobs },
+      ...Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)),
+    );
+    const kept = selection ? { selection: selection.state } : {};
+    await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
+    yield { step, of: iterations, metrics, sampling: experience.sampling };
   }
+  selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");
   await actor.trainer.save(path);
-  return { kind: "adapter", path, report: { algorithm: name, steps: iterations, aside: actor.aside, history } };
+  return {
+    kind: "adapter",
+    path,
+    report: {
+      ...{ algorithm: name, steps: history.length, aside: actor.aside, history },
+      ...watchedReport(watched, { selection: selection?.state }),
+    },
+  };
 }
 
 function blobsFor(trainer: Trainer, part: string): Record<string, Uint8Array> {

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { PreferenceRow } from "@tenet/data";
-import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, wilson } from "@tenet/data";
+import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, rate } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
+import { promptOf } from "./hold-out.ts";
 import type { Item } from "./packing.ts";
 import { replySequence } from "./preference-model.ts";
 
@@ -17,6 +18,8 @@ export interface Pair {
   readonly target: number;
   readonly weight: number;
   readonly source: string;
+  /** Equal for pairs of one prompt. */
+  readonly prompt: string;
 }
 
 /** What of a preference model's settings says how pairs are used. */
@@ -46,15 +49,14 @@ export function preparePairs(
     if (row.a === row.b) return reject("both replies are the same");
     const hard = settings.targets === "hard";
     if (hard && row.p === 0.5) return reject("its label prefers neither, and targets are hard");
-    const sequences = [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply));
+    const sequences = [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply, row));
     const [a, b] = sequences.map(({ tokens }) => tokens.length) as [number, number];
     if (Math.max(a, b) > longest)
       return reject(`its replies have ${a} and ${b} tokens with the prompt, more than ${longest}`);
     const before = model.text.encodePrompt([...row.prompt]).length;
     const target = hard ? Math.round(row.p) : row.p;
-    return [
-      { item: { sequences }, tokens: a + b, lengths: [a - before, b - before], p: row.p, target, weight, source },
-    ];
+    const lengths: Pair["lengths"] = [a - before, b - before];
+    return [{ item: { sequences }, tokens: a + b, lengths, p: row.p, target, weight, source, prompt: promptOf(row) }];
   });
 }
 
@@ -73,7 +75,10 @@ function sourceOf({ origin, label }: PreferenceRow): string {
 
 /** How a preference model does on held-out pairs. */
 export interface PreferenceEvaluation {
-  /** Share of pairs whose preferred reply has the higher score, with a 95 % interval; pairs at p = ½ are left out. */
+  /**
+   * Share of pairs whose preferred reply has the higher score; pairs at p = ½ are left out, equal scores are not right. The 95 %
+   * interval takes pairs of one prompt together.
+   */
   readonly accuracy: Estimate;
   readonly bySource: Readonly<Record<string, Estimate>>;
   /** Stated probabilities σ(Δ) against the labels' p, each pair in both orders. */
@@ -88,15 +93,11 @@ export interface PreferenceEvaluation {
 export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly number[])[]): PreferenceEvaluation {
   const judged = pairs.map((pair, i) => {
     const difference = scores[i]![0]! - scores[i]![1]!;
-    const right = difference === 0 ? 0.5 : Number(difference > 0 === pair.p > 0.5);
-    return { ...pair, difference, right };
+    return { ...pair, difference, right: difference !== 0 && difference > 0 === pair.p > 0.5 };
   });
   const accuracyOf = (some: typeof judged) => {
     const decided = some.filter(({ p }) => p !== 0.5);
-    return wilson(
-      decided.reduce((sum, { right }) => sum + right, 0),
-      decided.length,
-    );
+    return rate(decided.map(({ prompt, right }) => ({ cluster: prompt, yes: right })));
   };
   const sources = [...groupBy(judged, ({ source }) => source)].map(([source, some]) => [source, accuracyOf(some)]);
   const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));

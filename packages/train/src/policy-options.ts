@@ -3,6 +3,7 @@ import type { LocalModel } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import { z } from "zod";
 import { type Reward, rewardSettingsSchema } from "./reward/index.ts";
+import type { SelectionOptions, SelectionReport } from "./selection.ts";
 import { loraSettingsSchema, trainingFields } from "./settings.ts";
 
 /** What every training of a policy is given. */
@@ -14,6 +15,8 @@ export interface PolicyOptions {
   /** Receives `adapter` and `checkpoints`; a folder with checkpoints of the same training is continued. */
   readonly folder: string;
   readonly seed: number;
+  /** Watches the training and has it return its best; without it, the last is returned. */
+  readonly selection?: SelectionOptions | undefined;
   /** Stops between calls of the model; the last checkpoint stays. */
   readonly signal?: AbortSignal | undefined;
   readonly device?: DeviceName | "auto";
@@ -33,6 +36,8 @@ export interface PolicyReport {
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
   /** Metrics of every step, those before a restart too. */
   readonly history: readonly Readonly<Record<string, number>>[];
+  /** Present where the training was watched. */
+  readonly selection?: SelectionReport;
 }
 
 export interface PolicyResult {

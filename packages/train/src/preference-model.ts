@@ -20,6 +20,8 @@ export type Normalisation = z.output<typeof companionSchema>["normalisation"];
 export interface ScoreRow {
   readonly prompt: readonly Message[];
   readonly response: string;
+  /** Whether the limit of tokens cut it: it is then scored without an end. */
+  readonly cut?: boolean | undefined;
 }
 
 /** A trained preference model: r(x, y) of any reply. */
@@ -74,8 +76,8 @@ export async function openPreferenceModel(
       const scores: number[] = [];
       for (let start = 0; start < rows.length; start += window) {
         signal?.throwIfAborted();
-        const items = rows.slice(start, start + window).map(({ prompt, response }, i): Item => {
-          const sequence = replySequence(model, prompt, response);
+        const items = rows.slice(start, start + window).map(({ prompt, response, cut }, i): Item => {
+          const sequence = replySequence(model, prompt, response, { cut });
           if (sequence.tokens.length > longest)
             throw new PreferenceModelError(
               `reply ${start + i} has ${sequence.tokens.length} tokens with its prompt; the model's context is ${longest}`,
@@ -90,9 +92,14 @@ export async function openPreferenceModel(
   };
 }
 
-/** A reply behind its prompt, looked at where its turn ends: the last real token. */
-export function replySequence(model: Pick<LocalModel, "text">, prompt: readonly Message[], response: string): Sequence {
-  const encoded = encodeReply(model.text, prompt, response);
+/** A reply behind its prompt, looked at at its last real token: the one that ends its turn, unless it was cut. */
+export function replySequence(
+  model: Pick<LocalModel, "text">,
+  prompt: readonly Message[],
+  response: string,
+  form: { readonly cut?: boolean | undefined } = {},
+): Sequence {
+  const encoded = encodeReply(model.text, prompt, response, form);
   const tokens = [...encoded.prompt, ...encoded.completion];
   return { tokens, chosen: [tokens.length - 1] };
 }

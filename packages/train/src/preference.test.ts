@@ -210,6 +210,7 @@ describe("evaluationOf", () => {
   const scores = Array.from({ length: 10 }, (_, i) => (i < 8 ? [Math.log(4), 0] : [0, Math.log(4)]));
   const pairOf = (p: number): Pair => ({
     ...{ item: { sequences: [] }, tokens: 8, lengths: [4, 4], p, target: p, weight: 1, source: "human" },
+    prompt: "one",
   });
   const evaluation = evaluationOf(
     scores.map(() => pairOf(1)),

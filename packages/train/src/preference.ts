@@ -8,12 +8,14 @@ import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
-import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
+import { holdOut } from "./hold-out.ts";
+import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
 import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
 import { rawScores, saveNormalisation } from "./preference-model.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
+import { trainingLoop } from "./training-loop.ts";
 
 /** Settings of the preference model. METHODS §4. */
 export const preferenceSettingsSchema = z
@@ -53,7 +55,7 @@ export const preferenceSettingsSchema = z
       .min(0)
       .max(0.5)
       .default(0.1)
-      .describe("Share of the pairs held out for the report, where no validation pairs are given."),
+      .describe("Share of the pairs held out for the report, whole prompts, where no validation pairs are given."),
     normalise: z
       .boolean()
       .default(true)
@@ -284,17 +286,14 @@ async function measure(run: (items: readonly Item[]) => Promise<Sums>, pairs: re
   const { loss, right, margin, reward } = (await run(items)) as Record<string, number>;
   return {
     loss: loss!,
-    accuracy: decided > 0 ? right! / decided : 0.5,
-    margin: decided > 0 ? margin! / decided : 0,
+    ...(decided > 0 && { accuracy: right! / decided, margin: margin! / decided }),
     mean_reward: reward! / (2 * pairs.length),
   };
 }
 
 function splitRows({ rows, validation, seed }: PreferenceOptions, { validationShare }: PreferenceSettings) {
   if (validation) return { train: rows, validation };
-  const order = shuffled(rows.length, { seed, stage: "preference-validation", epoch: 0 });
-  const held = new Set(order.slice(0, Math.round(validationShare * rows.length)));
-  return { train: rows.filter((_, i) => !held.has(i)), validation: rows.filter((_, i) => held.has(i)) };
+  return holdOut(rows, { seed, stage: "preference-validation", share: validationShare });
 }
 
 interface PlanOptions {

@@ -10,10 +10,19 @@ import { encodeReply } from "./encode.ts";
 import { NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
-import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
+import { holdOut } from "./hold-out.ts";
+import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import { completionSequence, type Item } from "./packing.ts";
+import {
+  type SelectionOptions,
+  type SelectionReport,
+  type SelectionState,
+  selectionDigest,
+  watchedReport,
+} from "./selection.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
+import { trainingLoop } from "./training-loop.ts";
 
 /** Settings of supervised fine-tuning. METHODS §2: one epoch, constant learning rate, loss on completions only. */
 export const sftSettingsSchema = z
@@ -48,7 +57,7 @@ export const sftSettingsSchema = z
       .min(0)
       .max(0.5)
       .default(0)
-      .describe("Share of the examples kept for validation, where no validation set is given."),
+      .describe("Share of the examples kept for validation, whole prompts, where no validation set is given."),
     evaluateEvery: z
       .int()
       .min(0)
@@ -75,6 +84,8 @@ export interface SftOptions {
   readonly folder: string;
   /** Adapter of an earlier stage to go on training. */
   readonly from?: string | undefined;
+  /** Watches the training at its evaluations and has it return its best, by what the model says; needs `weights: "lora"`. */
+  readonly selection?: SelectionOptions | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly device?: DeviceName | "auto";
   readonly threads?: number;
@@ -98,6 +109,8 @@ export interface SftReport {
   /** The evaluation whose weights were kept; absent where the last ones were. */
   readonly best?: { readonly step: number; readonly loss: number };
   readonly stoppedEarly: boolean;
+  /** Present where the training was watched. */
+  readonly selection?: SelectionReport;
 }
 
 export interface SftResult {
@@ -117,14 +130,15 @@ interface Example {
   readonly weight: number;
 }
 
-interface Progress {
+/** A type, not an interface: checkpoints keep it as JSON. */
+type Progress = {
   tokens: number;
   supervised: number;
   losses: number[];
   evaluations: { step: number; loss: number; accuracy: number }[];
   stopped: boolean;
-  [key: string]: z.core.util.JSONType;
-}
+  selection?: SelectionState;
+};
 
 /**
  * L = −Σₜ wₜ·ln π(yₜ | x, y₍<t₎), summed over the tokens of completions. With wₜ = 1 / (supervised tokens of the update) it is their
@@ -144,8 +158,10 @@ export function sftLoss(logprobs: Tensor, weights: Tensor): Tensor {
  * Errors: NoExamplesError, CheckpointMismatchError for a folder with another training's checkpoints, those of `encodeReply`.
  */
 export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent, SftResult> {
-  const { model, seed, folder, from, signal, device, threads } = options;
+  const { model, seed, folder, from, selection: watched, signal, device, threads } = options;
   const settings = sftSettingsSchema.parse(options.settings);
+  if (watched && settings.weights !== "lora")
+    throw new TypeError('fine-tuning of all weights cannot be watched while it trains: expected weights "lora"');
   const data = prepare(options, settings);
   const { train, validation } = data;
   if (train.length === 0)
@@ -182,10 +198,16 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
       }
       return { eval_loss: loss, eval_mean_token_accuracy: accuracy };
     };
+    const due = (step: number) => {
+      const { evaluateEvery } = settings;
+      const { epoch } = plan[step - 1]!;
+      return step === plan.length || (evaluateEvery > 0 ? step % evaluateEvery === 0 : Number.isInteger(epoch));
+    };
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
         ...{ settings: outcome, learningRate, seed, model: base, from: start, data: data.digest },
+        ...(watched && { selection: selectionDigest(watched) }),
       }),
       steps: plan.length,
       checkpointEvery,
@@ -195,6 +217,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
       restore: (blobs) => {
         best = blobs.best;
       },
+      ...(watched && { watch: { options: watched, model, seed, due } }),
       take: async (step, progress) => {
         const { examples, epoch } = plan[step]!;
         const batch = examples.map((index) => train[index]!);
@@ -203,9 +226,6 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
         progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
         progress.supervised += supervised;
         progress.losses.push(loss);
-        const done = step + 1;
-        const { evaluateEvery } = settings;
-        const due = done === plan.length || (evaluateEvery > 0 ? done % evaluateEvery === 0 : Number.isInteger(epoch));
         return {
           loss,
           grad_norm: gradNorm,
@@ -214,14 +234,15 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
           entropy,
           num_tokens: progress.tokens,
           epoch,
-          ...(due && validation.length > 0 ? await evaluate(done, progress) : {}),
+          ...(validation.length > 0 && due(step + 1) ? await evaluate(step + 1, progress) : {}),
         };
       },
     });
     if (best) trainer.restore({ ...trainer.state(), parameters: best });
     const path = await keep(trainer, settings, folder);
     const kind = settings.weights === "lora" ? "adapter" : "model";
-    return { kind, path, report: reportOf(progress, data, best !== undefined) };
+    const report = reportOf(progress, data, best !== undefined);
+    return { kind, path, report: { ...report, ...watchedReport(watched, progress) } };
   } finally {
     await trainer.close();
   }
@@ -272,7 +293,7 @@ function prepare({ model, rows, validation: given, seed }: SftOptions, settings:
       return [];
     };
     if (row.weight === 0) return reject("its weight is 0");
-    const { prompt, completion } = encodeReply(model.text, row.prompt, row.completion);
+    const { prompt, completion } = encodeReply(model.text, row.prompt, row.completion, row);
     const length = prompt.length + completion.length;
     if (length > longest && (settings.tooLong === "aside" || prompt.length >= longest))
       return reject(`prompt and completion have ${prompt.length} + ${completion.length} tokens, more than ${longest}`);
@@ -282,17 +303,14 @@ function prepare({ model, rows, validation: given, seed }: SftOptions, settings:
     const tokens = prompt.length + kept.length;
     return [{ item: { sequences }, tokens, supervised: kept.length, weight: row.weight }];
   };
-  let train = rows;
-  let validation = given ?? [];
-  if (!given && settings.validationShare > 0) {
-    const order = shuffled(rows.length, { seed, stage: "sft-validation", epoch: 0 });
-    const held = new Set(order.slice(0, Math.round(settings.validationShare * rows.length)));
-    train = rows.filter((_, i) => !held.has(i));
-    validation = rows.filter((_, i) => held.has(i));
-  }
+  const { validationShare: share } = settings;
+  const { train, validation } = given
+    ? { train: rows, validation: given }
+    : holdOut(rows, { seed, stage: "sft-validation", share });
   const digest = createHash("sha256");
   for (const part of [train, validation])
-    for (const { prompt, completion, weight } of part) digest.update(JSON.stringify([prompt, completion, weight]));
+    for (const { prompt, completion, weight, cut } of part)
+      digest.update(JSON.stringify([prompt, completion, weight, ...(cut ? [cut] : [])]));
   return {
     train: train.flatMap(encode),
     validation: validation.flatMap(encode),

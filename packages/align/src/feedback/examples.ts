@@ -9,7 +9,7 @@ import {
 } from "@tenet/data";
 import { z } from "zod";
 import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
-import { degenerate, wholeSentences } from "./revision.ts";
+import { degenerate } from "./revision.ts";
 
 /** What of a chain is learnt. The defaults are written here only. */
 export const examplesSettingsSchema = z.strictObject({
@@ -100,16 +100,17 @@ function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: E
  * Completions to learn from replies as they are: of the model itself to prompts that have nothing to do with the constitution,
  * they keep it what it was. METHODS §2.
  *
- * A reply that the length limit cut is learnt up to its last whole sentence; one without a sentence, or that is no text, is set
- * aside with the reason. Yields one outcome per reply.
+ * A reply that the length limit cut is learnt as far as it goes and without an end (`cut`), so that the model does not learn to stop
+ * there; one that is no text is set aside with the reason. Yields one outcome per reply.
  */
 export async function* examplesFromResponses(rows: readonly ResponseRow[]): AsyncGenerator<Outcome<ExampleRow>> {
   for (const { id, prompt, response, finishReason, origin } of rows) {
-    const completion = finishReason === "length" ? wholeSentences(response) : response;
-    const fault = completion === "" ? "cut before its first sentence ended" : degenerate(completion);
+    const cut = finishReason === "length";
+    const fault = response === "" ? "the reply is empty" : degenerate(response);
     if (fault !== undefined) yield { input: id, rows: [], aside: fault };
     else {
-      const example = { id: rowId("example", prompt, completion), prompt, completion, weight: 1 };
+      const content = { prompt, completion: response, weight: 1, ...(cut && { cut: true as const }) };
+      const example = { id: rowId("example", prompt, response, ...(cut ? ["cut"] : [])), ...content };
       yield { input: id, rows: [{ ...example, origin: { ...origin, parents: [id] } }] };
     }
   }

@@ -6,9 +6,11 @@ const probability = z.number().min(0).max(1);
 /** How pairs are labelled. The defaults are the papers' and are written here only. */
 export const labelSettingsSchema = z.strictObject({
   method: z
-    .enum(["choice", "cot"])
+    .enum(["choice", "cot", "checks"])
     .default("choice")
-    .describe("`choice`: the letters are read at once; `cot`: the labeller reasons first."),
+    .describe(
+      "`choice`: the letters are read at once; `cot`: the labeller reasons first; `checks`: the constitution's checks alone label, and a pair that they cannot tell apart is set aside.",
+    ),
   swap: z.boolean().default(true).describe("Ask with the options exchanged too, and take the mean (RLAIF)."),
   principles: z.int().min(1).default(1).describe("Principles drawn for each pair; the label is the mean over them."),
   system: z.string().min(1).optional().describe("System prompt of the labeller."),

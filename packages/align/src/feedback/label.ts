@@ -208,7 +208,7 @@ class LabelledPair {
   }
 
   outcome({ labeller, critic, constitution, settings, seed }: Facts): Outcome<PreferenceRow> {
-    const { id, prompt, a, b, origin } = this.row;
+    const { id, prompt, a, b, cut, origin } = this.row;
     const input = { input: id };
     const asked = this.#label(settings);
     const target = this.#verdict?.finding === "only b" ? 1 : 0;
@@ -233,6 +233,7 @@ class LabelledPair {
       prompt,
       a,
       b,
+      ...(cut && { cut }),
       p,
       weight: 1,
       label,

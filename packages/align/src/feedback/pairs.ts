@@ -41,7 +41,9 @@ export function pairsDependsOn(_row: PromptRow, options: Omit<PairOptions, "gene
  * Pairs of responses to compare. METHODS §3.
  *
  * Which of two stands as `a` is drawn by (seed, prompt), so that neither place means anything. Empty and withheld responses take part in
- * no pair; a prompt without two different responses is set aside. Yields a prompt's pairs once every model has answered it.
+ * no pair. A response that the length limit cut is compared with none that ended: which is better would be a matter of the limit. Two that
+ * were cut are compared, as what they are (`cut`). A prompt without two different responses is set aside. Yields a prompt's pairs
+ * once every model has answered it.
  * Errors: those of `LanguageModel.generate`.
  */
 export async function* makePairs(
@@ -52,7 +54,7 @@ export async function* makePairs(
   const settings = settingsOf(options);
   const { generator, second, seed } = options;
   const models = second === undefined ? [generator] : [generator, second];
-  const replies = rows.map((): { model: number; text: string }[] => []);
+  const replies = rows.map((): Reply[] => []);
   const refused = new Map<number, string>();
   for (const [model, speaker] of models.entries()) {
     const last = model === models.length - 1;
@@ -66,7 +68,8 @@ export async function* makePairs(
       if ("refused" in answer) refused.set(request, answer.refused);
       else
         for (const { text, finishReason } of answer.value)
-          if (finishReason !== "filtered") replies[request]!.push({ model, text: text.trim() });
+          if (finishReason !== "filtered")
+            replies[request]!.push({ model, text: text.trim(), cut: finishReason === "length" });
       if (!last) continue;
       const row = rows[request]!;
       const reason = refused.get(request);
@@ -76,9 +79,15 @@ export async function* makePairs(
   }
 }
 
+interface Reply {
+  readonly model: number;
+  readonly text: string;
+  readonly cut: boolean;
+}
+
 function pairsOf(
   { id, prompt, origin }: PromptRow,
-  replies: readonly { model: number; text: string }[],
+  replies: readonly Reply[],
   { models, settings, seed }: { models: readonly LanguageModel[]; settings: PairSettings; seed: number },
 ): Outcome<PairRow> {
   const usable = replies.filter(({ text }) => text !== "");
@@ -86,13 +95,13 @@ function pairsOf(
   const twos = usable
     .flatMap((one, i) => usable.slice(i + 1).map((other) => [one, other] as const))
     .filter(([one, other]) => one.text !== other.text && (models.length === 1 || one.model !== other.model))
+    .filter(([one, other]) => one.cut === other.cut)
     .filter(([one, other]) => {
       const texts = JSON.stringify([one.text, other.text].sort());
       return !seen.has(texts) && seen.add(texts);
     });
   if (twos.length === 0) {
-    const aside = usable.length < 2 ? "fewer than two responses that are not empty" : "all responses are equal";
-    return { input: id, rows: [], aside };
+    return { input: id, rows: [], aside: whyNone(usable) };
   }
   const chosen = settings.pairs === "one" ? twos.slice(0, 1) : twos;
   const rows = chosen.map(([one, other]): PairRow => {
@@ -103,10 +112,18 @@ function pairsOf(
       prompt,
       a: a.text,
       b: b.text,
+      ...(one.cut && { cut: true as const }),
       origin: { ...origin, models: { a: models[a.model]!.id, b: models[b.model]!.id }, seed, parents: [id] },
     };
   });
   return { input: id, rows };
+}
+
+function whyNone(usable: readonly Reply[]): string {
+  if (usable.length < 2) return "fewer than two responses that are not empty";
+  const cut = usable.filter((reply) => reply.cut).length;
+  if (cut === 0 || cut === usable.length) return "all responses are equal";
+  return "no two responses can be compared: the length limit cut some and others ended; raise maxTokens of the pairs' sampling";
 }
 
 function settingsOf({

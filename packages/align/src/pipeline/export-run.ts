@@ -167,7 +167,7 @@ async function writeDatasets(store: Store, run: string, into: string): Promise<s
 
 /** What the rows of a stage are, where the stage made them and trainers take them. */
 function formOf(store: Store, { identity, kind }: StageInfo): "examples" | "preferences" | undefined {
-  if (!["examples", "label", "human-labels", "mix"].includes(kind)) return undefined;
+  if (!["examples", "label", "label-by-checks", "human-labels", "mix"].includes(kind)) return undefined;
   for (const row of store.rows(identity))
     return "completion" in row ? "examples" : "p" in row ? "preferences" : undefined;
   return undefined;

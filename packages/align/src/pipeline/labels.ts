@@ -2,11 +2,13 @@ import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "@tenet/
 import type { Label } from "@tenet/runs";
 import type { LabelHealth } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
+import { checkedHashes } from "../feedback/examples.ts";
 import {
   type Audit,
   applyHumanLabels,
   auditLabels,
   auditPairs,
+  labelByChecks,
   labelDependsOn,
   labelPairs,
   makePairs,
@@ -32,7 +34,7 @@ export function pairsStage(
     name,
     title: "pairs of replies",
     kind: "pairs",
-    version: 1,
+    version: 2,
     over: prompts,
     models: { generator: model, ...(second && { second }) },
     dependsOn: (row) => pairsDependsOn(row, options),
@@ -56,6 +58,16 @@ export function labelsStage(
 ): Stage<StoredRows<PreferenceRow>> {
   const { name, title, pairs, labeller, critic, behind } = part;
   const options = { ...feedback.label, constitution, demonstrations, seed };
+  if (feedback.label.method === "checks")
+    return itemStage<PairRow, PreferenceRow>({
+      name,
+      title: `${title} by the checks`,
+      kind: "label-by-checks",
+      version: 1,
+      over: pairs,
+      dependsOn: () => checkedHashes(constitution),
+      run: (rows) => labelByChecks(rows, { constitution }),
+    });
   return itemStage<PairRow, PreferenceRow>({
     name,
     title,
@@ -91,10 +103,21 @@ export function humanLabelsStage(part: {
       const words = wordsOn([...byId.values()], context.store.labels());
       if (words.length === 0) return context.value(machine);
       const said = words.map(({ pair, who, p }): PreferenceRow => {
-        const { prompt, a, b } = byId.get(pair)!;
+        const { prompt, a, b, cut } = byId.get(pair)!;
         const id = rowId("preference", prompt, a, b, p, "human", who);
         const origin = { source: `label of ${who}`, parents: [pair] };
-        return { id, prompt, a, b, p, weight: 1, label: "human", explanation: [{ step: "human", p, who }], origin };
+        return {
+          id,
+          prompt,
+          a,
+          b,
+          ...(cut && { cut }),
+          p,
+          weight: 1,
+          label: "human",
+          explanation: [{ step: "human", p, who }],
+          origin,
+        };
       });
       const stage = rowsStage<PreferenceRow>({
         name,

@@ -196,7 +196,7 @@ export function helpfulStage(
     name,
     title: "examples from helpful replies",
     kind: "examples-of-replies",
-    version: 1,
+    version: 2,
     over: responses,
     dependsOn: () => null,
     run: (rows) => examplesFromResponses(rows),

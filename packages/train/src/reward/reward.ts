@@ -63,7 +63,7 @@ export function rewardOf(
 /** What a trained preference model offers: r(x, y) of replies to conversations. */
 export interface PreferenceScorer {
   score(
-    rows: readonly { readonly prompt: readonly Message[]; readonly response: string }[],
+    rows: readonly { readonly prompt: readonly Message[]; readonly response: string; readonly cut?: boolean }[],
     call?: RewardCall,
   ): Promise<readonly number[]>;
 }
@@ -72,7 +72,7 @@ export interface PreferenceScorer {
 export function preferenceReward(model: PreferenceScorer): Reward {
   return rewardOf("preference", (requests, call) =>
     model.score(
-      requests.map(({ prompt, response }) => ({ prompt, response })),
+      requests.map(({ prompt, response, finished }) => ({ prompt, response, cut: !finished })),
       call,
     ),
   );

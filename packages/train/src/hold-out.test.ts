@@ -1,0 +1,27 @@
+import { expect, it } from "vitest";
+import { holdOut, promptOf } from "./hold-out.ts";
+
+const row = (prompt: number, reply: number) => ({
+  prompt: [{ role: "user" as const, content: `Question ${prompt}` }],
+  reply,
+});
+const rows = Array.from({ length: 40 }, (_, i) => row(i >> 2, i));
+
+it("puts every reply to a prompt on one side, in the rows' order, as many as asked for or a prompt more", () => {
+  for (const seed of [1, 2, 3]) {
+    const { train, validation } = holdOut(rows, { seed, stage: "test", share: 0.25 });
+    expect(validation.length).toBe(12);
+    expect(train.length).toBe(28);
+    const prompts = new Set(train.map(promptOf));
+    expect(validation.some((one) => prompts.has(promptOf(one)))).toBe(false);
+    expect(train.map(({ reply }) => reply)).toEqual(train.map(({ reply }) => reply).sort((a, b) => a - b));
+  }
+  const sides = [1, 2].map((seed) => holdOut(rows, { seed, stage: "test", share: 0.25 }).validation);
+  expect(sides[0]).not.toEqual(sides[1]);
+});
+
+it("holds nothing out of nothing, or for no share", () => {
+  expect(holdOut([], { seed: 1, stage: "test", share: 0.5 })).toEqual({ train: [], validation: [] });
+  expect(holdOut(rows, { seed: 1, stage: "test", share: 0 }).validation).toEqual([]);
+  expect(holdOut([row(1, 1), row(1, 2)], { seed: 1, stage: "test", share: 0.5 }).validation).toEqual([]);
+});

@@ -1,0 +1,31 @@
+import { groupBy, type Message } from "@tenet/data";
+import { shuffled } from "./loop.ts";
+
+/** Equal for rows with one prompt. */
+export function promptOf({ prompt }: { readonly prompt: readonly Message[] }): string {
+  return JSON.stringify(prompt);
+}
+
+/**
+ * Holds a share of the rows out, whole prompts at a time: what is trained on one reply to a prompt says little about another reply to
+ * the same. Prompts are taken in an order drawn by (seed, stage) until the share is reached, but never all; rows keep their order.
+ */
+export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
+  rows: readonly Row[],
+  { seed, stage, share }: { readonly seed: number; readonly stage: string; readonly share: number },
+): { readonly train: readonly Row[]; readonly validation: readonly Row[] } {
+  const groups = [...groupBy(rows, promptOf)];
+  const wanted = Math.round(share * rows.length);
+  const held = new Set<string>();
+  let count = 0;
+  for (const index of shuffled(groups.length, { seed, stage, epoch: 0 })) {
+    if (count >= wanted) break;
+    const [prompt, members] = groups[index]!;
+    // One prompt alone cannot be on both sides.
+    if (count + members.length === rows.length) continue;
+    held.add(prompt);
+    count += members.length;
+  }
+  const isHeld = (row: Row) => held.has(promptOf(row));
+  return { train: rows.filter((row) => !isHeld(row)), validation: rows.filter(isHeld) };
+}

@@ -1,0 +1,176 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ExampleRow, PromptRow } from "@tenet/data";
+import { writeTalkingModel } from "@tenet/fixtures";
+import { type LocalModel, openLocalModel } from "@tenet/lm";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { MetricEvent } from "./loop.ts";
+import { trainPolicy } from "./policy.ts";
+import { rewardOf } from "./reward/index.ts";
+import type { SelectionOptions } from "./selection.ts";
+import { trainSft } from "./sft.ts";
+
+// Of a model this small a second thread only waits.
+const cpu = { device: "cpu", threads: 1 } as const;
+let folder: string;
+let model: LocalModel;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-selection-"));
+  await writeTalkingModel(folder);
+  model = await openLocalModel(folder, { ...cpu, cacheDir: folder });
+});
+
+afterAll(async () => {
+  await model.close();
+  await rm(folder, { recursive: true });
+});
+
+const promptsOf = (what: string, count: number): PromptRow[] =>
+  Array.from({ length: count }, (_, i) => ({
+    id: `${what}-${i}`,
+    origin: { parents: [] },
+    prompt: [{ role: "user", content: `${what} ${i}` }],
+  }));
+
+/** A reward for the letter M, whatever the rules say. */
+const reward = rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("M"))));
+
+const watching = (violates: (response: string) => boolean | undefined): SelectionOptions => ({
+  prompts: promptsOf("Watch", 24),
+  every: 1,
+  sampling: { temperature: 1, maxTokens: 6 },
+  violates: (requests) => requests.map(({ response }) => violates(response)),
+  digest: "rules of a test",
+});
+
+async function drain<Result>(run: AsyncGenerator<MetricEvent, Result>, most = Number.POSITIVE_INFINITY) {
+  const events: MetricEvent[] = [];
+  for (let next = await run.next(); ; next = await run.next()) {
+    if (next.done) return { events, result: next.value };
+    events.push(next.value);
+    if (events.length < most) continue;
+    await run.return(undefined as never);
+    return { events, result: undefined as never };
+  }
+}
+
+const learn = (name: string, selection: SelectionOptions | undefined, iterations = 6) =>
+  trainPolicy({
+    ...{ model, prompts: promptsOf("Say", 8), reward, selection, seed: 2, folder: join(folder, name), ...cpu },
+    settings: {
+      ...{ algorithm: "rloo", iterations, promptsPerIteration: 8, samplesPerPrompt: 8, maxTokens: 6 },
+      ...{ learningRate: 1e-2, lora: { rank: 4, alpha: 8 }, kl: { coefficient: 0 } },
+    },
+  });
+
+const adapterOf = (name: string) => readFile(join(folder, name, "adapter", "adapter_model.safetensors"));
+
+describe("a training that is watched", () => {
+  it("returns its start, and ends early, where what it maximises breaks the rules", async () => {
+    const { events, result } = await drain(
+      learn(
+        "gamed",
+        watching((response) => response.includes("M")),
+        12,
+      ),
+    );
+    const { selection, history } = result.report;
+    expect(selection!.kept).toBe(0);
+    expect(selection!.ended).toMatch(/violations on 24 validation prompts are measurably above those of step 0/);
+    expect(history.length).toBeLessThan(12);
+    expect(events[0]).toMatchObject({ step: 0, metrics: { "validation/violations": expect.any(Number) } });
+    expect(history.at(-1)!["validation/letter"]).toBeGreaterThan(events[0]!.metrics["validation/letter"]! + 0.2);
+    // The start's factors give nothing: what is returned speaks as the base does.
+    const { result: start } = await drain(learn("start", undefined, 1));
+    expect(start.report.selection).toBeUndefined();
+    expect(await adapterOf("gamed")).not.toEqual(await adapterOf("start"));
+  }, 120_000);
+
+  it("returns the best of its steps where the rules and the reward agree", async () => {
+    const { result } = await drain(
+      learn(
+        "agreed",
+        watching((response) => !response.includes("M")),
+      ),
+    );
+    const { observations, kept, ended } = result.report.selection!;
+    const rates = observations.map(({ metrics }) => metrics["validation/violations"]!);
+    expect(kept).toBe(observations[rates.indexOf(Math.min(...rates))]!.step);
+    expect(kept).toBeGreaterThan(0);
+    expect(Math.min(...rates)).toBeLessThan(rates[0]! - 0.2);
+    expect(ended).toBeUndefined();
+  }, 120_000);
+
+  it("returns the last where no rule says what is better", async () => {
+    const { result } = await drain(
+      learn(
+        "silent",
+        watching(() => undefined),
+        2,
+      ),
+    );
+    expect(result.report.selection).toMatchObject({ prompts: 24 });
+    expect(result.report.selection!.kept).toBeUndefined();
+    await drain(learn("unwatched", undefined, 2));
+    expect(await adapterOf("silent")).toEqual(await adapterOf("unwatched"));
+  }, 120_000);
+
+  it("continues after interruptions, and ends with the same bytes", async () => {
+    const rule = watching((response) => response.includes("M"));
+    const whole = await drain(learn("whole", rule, 4));
+    for (const steps of [1, 3]) await drain(learn("parts", rule, 4), steps);
+    const rest = await drain(learn("parts", rule, 4));
+    expect(rest.result.report.selection).toEqual(whole.result.report.selection);
+    expect(await adapterOf("parts")).toEqual(await adapterOf("whole"));
+    await expect(drain(learn("parts", { ...rule, digest: "other rules" }, 4))).rejects.toThrow(/selection/);
+  }, 120_000);
+});
+
+describe("fine-tuning that is watched", () => {
+  const rows = promptsOf("Say", 8).map(({ id, prompt, origin }): ExampleRow => {
+    return { id, prompt, origin, completion: "MMMM", weight: 1 };
+  });
+  const tune = (name: string, selection: SelectionOptions) =>
+    trainSft({
+      ...{ model, rows, selection, seed: 1, folder: join(folder, name), ...cpu },
+      settings: { epochs: 3, batchSize: 4, learningRate: 2e-2, lora: { rank: 4, alpha: 8 }, checkpointEvery: 1 },
+    });
+
+  it("keeps what breaks the fewest rules, the start included", async () => {
+    const worse = await drain(
+      tune(
+        "worse",
+        watching((response) => response.includes("M")),
+      ),
+    );
+    expect(worse.result.report.selection!.kept).toBe(0);
+    const better = await drain(
+      tune(
+        "better",
+        watching((response) => !response.includes("M")),
+      ),
+    );
+    expect(better.result.report.selection!.kept).toBeGreaterThan(0);
+    const steps = better.result.report.selection!.observations.map(({ step }) => step);
+    expect(steps).toEqual([0, 2, 4, 6]);
+  }, 120_000);
+
+  it("keeps no formula where variety is asked for, however few rules it breaks", async () => {
+    const rule = { ...watching((response) => !response.includes("M")), leastVariety: 0.5 };
+    const { result } = await drain(tune("formula", rule));
+    const { observations, kept } = result.report.selection!;
+    expect(observations.at(-1)!.metrics["validation/openings"]).toBeLessThan(0.3);
+    expect(observations.at(-1)!.metrics["validation/violations"]).toBe(0);
+    expect(kept).toBe(0);
+  }, 120_000);
+
+  it("continues after interruptions, and ends with the same bytes", async () => {
+    const rule = watching((response) => !response.includes("M"));
+    await drain(tune("tuned", rule));
+    for (const steps of [1, 3]) await drain(tune("retuned", rule), steps);
+    await drain(tune("retuned", rule));
+    expect(await adapterOf("retuned")).toEqual(await adapterOf("tuned"));
+  }, 120_000);
+});

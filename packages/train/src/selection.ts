@@ -1,0 +1,199 @@
+import { createHash } from "node:crypto";
+import { type PromptRow, rateDifference } from "@tenet/data";
+import type { LocalModel } from "@tenet/lm";
+import type { Reward, RewardRequest } from "./reward/index.ts";
+import { promptsDigest, rewardRequest, rolloutUnder } from "./rollout.ts";
+import type { Trainer } from "./trainer.ts";
+
+/** What a training is watched on: prompts that are neither trained on nor held out for the scorecard. */
+export interface SelectionOptions {
+  readonly prompts: readonly PromptRow[];
+  /** Iterations of sampling and learning between two observations; the last is always observed. Others observe at evaluations. */
+  readonly every: number;
+  readonly sampling: { readonly temperature: number; readonly maxTokens: number };
+  /** Whether each response breaks a rule; undefined where no rule applies to it. Training was told of none of these prompts. */
+  readonly violates: (requests: readonly RewardRequest[]) => readonly (boolean | undefined)[];
+  /**
+   * Share of the start's kinds of openings below which a model has learnt a formula, and is no better whatever its violations. Absent:
+   * sameness does not count, as in fine-tuning on revisions that share one way to answer.
+   */
+  readonly leastVariety?: number;
+  /** What the rules are, for the identity of a training. */
+  readonly digest: string;
+}
+
+/** A type, not an interface: checkpoints keep it as JSON. */
+export type Observation = {
+  /** Steps, or iterations, done; 0 is where training starts. */
+  step: number;
+  metrics: Record<string, number>;
+  /** Of each response, in the order of the prompts: whether it breaks a rule, null where none applies. */
+  violates: (boolean | null)[];
+};
+
+/** What was observed so far, and what follows of it. */
+export type SelectionState = {
+  observations: Observation[];
+  /** Which of them is the best; absent where no rule applies to any response, so that nothing can be said. */
+  best?: number;
+  /** Why training was ended before its last step. */
+  ended?: string;
+};
+
+/** How the checkpoint that a training returns was chosen. */
+export interface SelectionReport {
+  readonly prompts: number;
+  readonly observations: readonly { readonly step: number; readonly metrics: Readonly<Record<string, number>> }[];
+  /** Step whose weights were kept: 0 where nothing was better than the start. Absent where no rule says what is better: the last. */
+  readonly kept?: number;
+  readonly ended?: string;
+}
+
+/** Words whose repetition makes two openings one kind. */
+const openingWords = 4;
+
+/** Observations in a row that are measurably worse than the best before a training is ended. */
+const patience = 2;
+
+/**
+ * Observes a model in training, and keeps its best.
+ *
+ * The best is what has the least share of violating responses, the start included, and has not lost its variety; of equals the
+ * earliest. Training ends early when two observations in a row are worse than the
+ * best by an interval that excludes zero. Every observation samples the same prompts with the same noise, so that two differ by the weights alone.
+ * All of it is state for checkpoints: a killed training goes on, and ends, as it would have.
+ */
+export class Selection {
+  readonly state: SelectionState;
+  readonly #options: SelectionOptions;
+  readonly #model: LocalModel;
+  readonly #seed: number;
+  readonly #reward: Reward | undefined;
+  #weights: Uint8Array | undefined;
+
+  constructor(
+    options: SelectionOptions,
+    {
+      model,
+      seed,
+      reward,
+    }: { readonly model: LocalModel; readonly seed: number; readonly reward?: Reward | undefined },
+    saved?: { readonly state: SelectionState; readonly weights: Uint8Array | undefined },
+  ) {
+    this.#options = options;
+    this.#model = model;
+    this.#seed = seed;
+    this.#reward = reward;
+    this.state = saved?.state ?? { observations: [] };
+    this.#weights = saved?.weights;
+  }
+
+  /** Whether an iteration is one that is observed. */
+  due(iteration: number, last: number): boolean {
+    return iteration % this.#options.every === 0 || iteration === last;
+  }
+
+  get started(): boolean {
+    return this.state.observations.length > 0;
+  }
+
+  /** The best weights so far, for a checkpoint. */
+  get blobs(): Record<string, Uint8Array> {
+    return this.#weights ? { best: this.#weights } : {};
+  }
+
+  /** Samples from the model as it is, and judges it. Returns the metrics, all under `validation/`. */
+  async observe(trainer: Trainer, step: number, signal?: AbortSignal): Promise<Record<string, number>> {
+    const { prompts, sampling, violates } = this.#options;
+    const adapter = trainer.adapter(`validation-${step}`);
+    const { samples } = await rolloutUnder(this.#model, adapter, prompts, {
+      ...{ seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
+    });
+    const requests = samples.map(rewardRequest);
+    const broken = violates(requests).map((yes) => yes ?? null);
+    const metrics: Record<string, number> = {};
+    const judged = broken.filter((yes) => yes !== null);
+    if (judged.length > 0) metrics["validation/violations"] = judged.filter(Boolean).length / judged.length;
+    if (this.#reward) {
+      const rewarded = await this.#reward.score(requests, { signal });
+      metrics["validation/reward"] = meanOf(rewarded.map(({ reward }) => reward));
+      for (const name of new Set(rewarded.flatMap(({ parts }) => Object.keys(parts)))) {
+        const values = rewarded.flatMap(({ parts }) => (name in parts ? [parts[name]!] : []));
+        metrics[`validation/${name}`] = meanOf(values);
+      }
+    }
+    metrics["validation/tokens"] = meanOf(requests.map(({ length }) => length));
+    metrics["validation/cut"] = meanOf(requests.map(({ finished }) => (finished ? 0 : 1)));
+    metrics["validation/openings"] =
+      new Set(requests.map(({ response }) => openingOf(response))).size / requests.length;
+    this.#consider({ step, metrics, violates: broken }, trainer);
+    return metrics;
+  }
+
+  /** Puts the best weights back. */
+  restoreBest(trainer: Trainer): void {
+    if (this.state.best === undefined || !this.#weights) return;
+    trainer.restore({ ...trainer.state(), parameters: this.#weights });
+  }
+
+  #consider(observation: Observation, trainer: Trainer): void {
+    const { observations } = this.state;
+    observations.push(observation);
+    const rate = observation.metrics["validation/violations"];
+    if (rate === undefined) return;
+    const best = this.state.best === undefined ? undefined : observations[this.state.best];
+    const first = observations[0]!.metrics["validation/openings"]!;
+    const { leastVariety = 0 } = this.#options;
+    const varied = observation.metrics["validation/openings"]! >= leastVariety * first;
+    if (best === undefined || (varied && rate < best.metrics["validation/violations"]!)) {
+      this.state.best = observations.length - 1;
+      this.#weights = trainer.state().parameters;
+      return;
+    }
+    const latest = observations.slice(this.state.best! + 1).slice(-patience);
+    if (latest.length === patience && latest.every((one) => measurablyWorse(best, one)))
+      this.state.ended = `violations on ${observation.violates.length} validation prompts are measurably above those of step ${best.step} for ${patience} observations`;
+  }
+}
+
+/** What a report says of the choice, where the training was watched. */
+export function watchedReport(
+  options: SelectionOptions | undefined,
+  { selection }: { readonly selection?: SelectionState | undefined },
+): { selection?: SelectionReport } {
+  if (!options || !selection) return {};
+  const { observations, best, ended } = selection;
+  const report: SelectionReport = {
+    prompts: options.prompts.length,
+    observations: observations.map(({ step, metrics }) => ({ step, metrics })),
+    ...(best === undefined ? {} : { kept: observations[best]!.step }),
+    ...(ended === undefined ? {} : { ended }),
+  };
+  return { selection: report };
+}
+
+/** Whether the share of violating responses rose from one observation to another by a 95 % interval that excludes zero. */
+function measurablyWorse(before: Observation, after: Observation): boolean {
+  const pairs = before.violates.flatMap((was, i) => {
+    const is = after.violates[i]!;
+    return was === null || is === null ? [] : [{ cluster: String(i), before: was, after: is }];
+  });
+  return pairs.length > 0 && rateDifference(pairs, { seed: 0 }).interval[0] > 0;
+}
+
+/** SHA-256 of what an outcome depends on when a training is watched. */
+export function selectionDigest({ prompts, every, sampling, leastVariety, digest }: SelectionOptions): string {
+  return createHash("sha256")
+    .update(JSON.stringify([promptsDigest(prompts), every, sampling, leastVariety, digest]))
+    .digest("hex");
+}
+
+/** The first words of a response, without case and marks. */
+function openingOf(response: string): string {
+  const words = response.toLowerCase().match(/[\p{L}\p{N}'’]+/gu) ?? [];
+  return words.slice(0, openingWords).join(" ");
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

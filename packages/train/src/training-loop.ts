@@ -1,0 +1,78 @@
+import type { LocalModel } from "@tenet/lm";
+import type { z } from "zod";
+import type { Checkpoints } from "./checkpoint.ts";
+import type { MetricEvent } from "./loop.ts";
+import { Selection, type SelectionOptions, type SelectionState } from "./selection.ts";
+import type { Trainer } from "./trainer.ts";
+
+export interface LoopOptions<Progress> {
+  readonly trainer: Trainer;
+  readonly checkpoints: Checkpoints;
+  readonly steps: number;
+  readonly checkpointEvery: number;
+  readonly signal?: AbortSignal | undefined;
+  /** What to continue from where there is no checkpoint; replaced by the checkpoint's. */
+  readonly progress: Progress;
+  /** Further arrays of the stage, kept in each checkpoint and handed back to `restore`. */
+  readonly blobs?: () => Record<string, Uint8Array>;
+  readonly restore?: (blobs: Readonly<Record<string, Uint8Array>>) => void;
+  /** Observes the model before the first step and after those that are `due`, and leaves the best weights in the trainer. */
+  readonly watch?: {
+    readonly options: SelectionOptions;
+    readonly model: LocalModel;
+    readonly seed: number;
+    readonly due: (step: number) => boolean;
+  };
+  /** One update. Reads and changes `progress`; setting `stopped` there ends the loop. */
+  readonly take: (step: number, progress: Progress) => Promise<Record<string, number>>;
+}
+
+/**
+ * Takes steps until all are done, from the last checkpoint if there is one. Aborting saves where it stands and throws the
+ * signal's reason. Returns the final progress.
+ */
+export async function* trainingLoop<
+  Progress extends z.core.util.JSONType & { stopped?: boolean; selection?: SelectionState },
+>(options: LoopOptions<Progress>): AsyncGenerator<MetricEvent, Progress> {
+  const { trainer, checkpoints, steps, checkpointEvery, signal, take, watch } = options;
+  const found = await checkpoints.latest();
+  if (found) {
+    const { parameters, optimizer, ...others } = found.blobs as Record<"parameters" | "optimizer", Uint8Array>;
+    trainer.restore({ parameters, optimizer });
+    options.restore?.(others);
+  }
+  const progress = found ? (found.progress as Progress) : options.progress;
+  const selection =
+    watch &&
+    new Selection(
+      watch.options,
+      watch,
+      progress.selection && { state: progress.selection, weights: found?.blobs.best },
+    );
+  const observe = async (): Promise<Record<string, number>> => {
+    if (!selection) return {};
+    const metrics = await selection.observe(trainer, trainer.step, signal);
+    progress.selection = selection.state;
+    if (selection.state.ended !== undefined) progress.stopped = true;
+    return metrics;
+  };
+  let saved = found?.step ?? 0;
+  const save = async () => {
+    saved = trainer.step;
+    const blobs = { ...trainer.state(), ...options.blobs?.(), ...selection?.blobs };
+    await checkpoints.save({ step: saved, progress, blobs });
+  };
+  if (selection && !selection.started) yield { step: trainer.step, of: steps, metrics: await observe() };
+  while (trainer.step < steps && !progress.stopped) {
+    if (signal?.aborted) {
+      if (trainer.step > saved) await save();
+      throw signal.reason;
+    }
+    const taken = await take(trainer.step, progress);
+    const metrics = watch?.due(trainer.step) ? { ...taken, ...(await observe()) } : taken;
+    if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
+    yield { step: trainer.step, of: steps, metrics };
+  }
+  selection?.restoreBest(trainer);
+  return progress;
+}
