@@ -78,7 +78,7 @@ evaluate: { sampling: ${sampling}, neutral: neutral.yaml }
 export const reinforcedRecipe = `${supervisedRecipe}feedback:
   pairs: { sampling: ${sampling} }
   audit: { path: known.jsonl, override: true }
-preferenceModel: ${training}
+preferenceModel: { gate: { override: true }, ${training.slice(2)}
 policy:
   algorithm: grpo
   iterations: 1

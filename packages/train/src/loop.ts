@@ -18,6 +18,17 @@ export interface Sampling {
   readonly seconds: number;
 }
 
+/** What two askings took together. */
+export function bothSamplings(one: Sampling, other: Sampling | undefined): Sampling {
+  if (!other) return one;
+  return {
+    promptTokens: one.promptTokens + other.promptTokens,
+    completionTokens: one.completionTokens + other.completionTokens,
+    calls: one.calls + other.calls,
+    seconds: one.seconds + other.seconds,
+  };
+}
+
 /** The items 0 … count − 1 in the order of an epoch: Fisher and Yates' shuffle, a function of (seed, stage, epoch) only. */
 export function shuffled(count: number, key: { seed: number; stage: string; epoch: number }): number[] {
   const stream = randomStream({ seed: key.seed, stage: key.stage, item: "order", sample: key.epoch });

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Actor, Experience } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { baseIdentity } from "./fingerprint.ts";
-import type { MetricEvent } from "./loop.ts";
+import { bothSamplings, type MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import { promptsDigest } from "./rollout.ts";
 import { Selection, type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
@@ -59,7 +59,7 @@ export async function* trainOnline(
       progress.selection && { state: progress.selection, weights: saved!.blobs.best },
     );
   if (selection && !selection.started)
-    yield { step: 0, of: iterations, metrics: await selection.observe(actor.trainer, 0, signal) };
+    yield { step: 0, of: iterations, ...(await selection.observe(actor.trainer, 0, signal)) };
 
   for (let iteration = saved?.step ?? 0; iteration < iterations && !selection?.state.ended; iteration++) {
     signal?.throwIfAborted();
@@ -69,9 +69,11 @@ export async function* trainOnline(
     const seconds = (performance.now() - started) / 1000;
     const episodes = promptsPerIteration * samplesPerPrompt;
     const step = iteration + 1;
-    const observed = selection?.due(step, iterations) ? await selection.observe(actor.trainer, step, signal) : {};
+    const observed = selection?.due(step, iterations)
+      ? await selection.observe(actor.trainer, step, signal)
+      : undefined;
     const pace = { eps: episodes / seconds, episode: episodes * step };
-    const metrics = { ...experience.metrics, ...learned, ...observed, ...pace };
+    const metrics = { ...experience.metrics, ...learned, ...observed?.metrics, ...pace };
     history = [...history, metrics];
     const blobs = Object.assign(
       { ...selection?.blobs },
@@ -79,7 +81,7 @@ export async function* trainOnline(
     );
     const kept = selection ? { selection: selection.state } : {};
     await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
-    yield { step, of: iterations, metrics, sampling: experience.sampling };
+    yield { step, of: iterations, metrics, sampling: bothSamplings(experience.sampling, observed?.sampling) };
   }
   selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type PromptRow, rateDifference } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
+import type { Sampling } from "./loop.ts";
 import type { Reward, RewardRequest } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutUnder } from "./rollout.ts";
 import type { Trainer } from "./trainer.ts";
@@ -102,11 +103,15 @@ export class Selection {
     return this.#weights ? { best: this.#weights } : {};
   }
 
-  /** Samples from the model as it is, and judges it. Returns the metrics, all under `validation/`. */
-  async observe(trainer: Trainer, step: number, signal?: AbortSignal): Promise<Record<string, number>> {
+  /** Samples from the model as it is, and judges it. Returns the metrics, all under `validation/`, and what was sampled. */
+  async observe(
+    trainer: Trainer,
+    step: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly metrics: Record<string, number>; readonly sampling: Sampling }> {
     const { prompts, sampling, violates } = this.#options;
     const adapter = trainer.adapter(`validation-${step}`);
-    const { samples } = await rolloutUnder(this.#model, adapter, prompts, {
+    const { samples, sampling: spent } = await rolloutUnder(this.#model, adapter, prompts, {
       ...{ seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
     });
     const requests = samples.map(rewardRequest);
@@ -127,7 +132,7 @@ export class Selection {
     metrics["validation/openings"] =
       new Set(requests.map(({ response }) => openingOf(response))).size / requests.length;
     this.#consider({ step, metrics, violates: broken }, trainer);
-    return metrics;
+    return { metrics, sampling: spent };
   }
 
   /** Puts the best weights back. */

@@ -49,12 +49,11 @@ export async function* trainingLoop<
       watch,
       progress.selection && { state: progress.selection, weights: found?.blobs.best },
     );
-  const observe = async (): Promise<Record<string, number>> => {
-    if (!selection) return {};
-    const metrics = await selection.observe(trainer, trainer.step, signal);
-    progress.selection = selection.state;
-    if (selection.state.ended !== undefined) progress.stopped = true;
-    return metrics;
+  const observe = async (watched: Selection) => {
+    const observed = await watched.observe(trainer, trainer.step, signal);
+    progress.selection = watched.state;
+    if (watched.state.ended !== undefined) progress.stopped = true;
+    return observed;
   };
   let saved = found?.step ?? 0;
   const save = async () => {
@@ -62,16 +61,17 @@ export async function* trainingLoop<
     const blobs = { ...trainer.state(), ...options.blobs?.(), ...selection?.blobs };
     await checkpoints.save({ step: saved, progress, blobs });
   };
-  if (selection && !selection.started) yield { step: trainer.step, of: steps, metrics: await observe() };
+  if (selection && !selection.started) yield { step: trainer.step, of: steps, ...(await observe(selection)) };
   while (trainer.step < steps && !progress.stopped) {
     if (signal?.aborted) {
       if (trainer.step > saved) await save();
       throw signal.reason;
     }
     const taken = await take(trainer.step, progress);
-    const metrics = watch?.due(trainer.step) ? { ...taken, ...(await observe()) } : taken;
+    const observed = selection && watch?.due(trainer.step) ? await observe(selection) : undefined;
     if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
-    yield { step: trainer.step, of: steps, metrics };
+    const metrics = { ...taken, ...observed?.metrics };
+    yield { step: trainer.step, of: steps, metrics, ...(observed && { sampling: observed.sampling }) };
   }
   selection?.restoreBest(trainer);
   return progress;

@@ -5,6 +5,7 @@ import { adherence, type JudgedResponse } from "./adherence.ts";
 import { divergence } from "./divergence.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
+import { recommend } from "./recommend.ts";
 import { promptKey } from "./refusal.ts";
 import {
   type CardSample,
@@ -30,6 +31,9 @@ export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "creat
   proxyName?: string;
   judgeName?: string;
   labelHealth?: ScorecardInput["labelHealth"];
+  gates?: ScorecardInput["gates"];
+  /** Ids of principles that may not be broken. */
+  mustHold?: readonly string[];
   charts?: ScorecardInput["charts"];
   chains?: readonly ChainRow[];
   costs?: ScorecardInput["costs"];
@@ -87,7 +91,19 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     differences,
     labelHealth: (evidence.labelHealth ?? []).map((health) => scorecardSchema.shape.labelHealth.element.parse(health)),
     ...(trust ? { overoptimisation: trust } : {}),
+    gates: (evidence.gates ?? []).map((gate) => ({ ...gate })),
   };
+  const recommendation = recommend(facts);
+  const chosen = recommendation.checkpoint ?? checkpoints.at(-1)?.id;
+  const mustHold = adherences
+    .filter(({ checkpoint }) => checkpoint === chosen)
+    .flatMap(({ checkpoint, principles }) =>
+      (evidence.mustHold ?? []).flatMap((principle) => {
+        const estimate = principles.get(principle);
+        return estimate === undefined || estimate.n === 0 ? [] : [{ principle, checkpoint, ...cardEstimate(estimate) }];
+      }),
+    );
+  const unseen = (evidence.mustHold ?? []).filter((id) => mustHold.every(({ principle }) => principle !== id));
   return scorecardSchema.parse({
     format: "tenet scorecard",
     version: 1,
@@ -114,7 +130,10 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
         estimate.n === 0 ? [] : [{ category, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
-    verdict: verdict(facts),
+    verdict: verdict(facts, { recommendation, mustHold, unseen }),
+    ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
+    better: recommendation.better,
+    mustHold,
     charts: evidence.charts ?? [],
     chains: draw(evidence.chains ?? [], evidence.chainSamples ?? 6, seed, "chains").map(
       ({ prompt, responses, rounds }) => ({ prompt, responses, rounds }),

@@ -7,6 +7,7 @@ export {
   sampleLogprobsSchema,
   scoreResponses,
 } from "./divergence.ts";
+export { accuracyGate, type Gate, type GateSettings, gateFields } from "./gate.ts";
 export type { CheckpointEvidence } from "./measures.ts";
 export {
   answerChoices,
@@ -33,6 +34,7 @@ export {
   type TextScore,
   textScoreSchema,
 } from "./perplexity.ts";
+export { type Recommendation, recommend } from "./recommend.ts";
 export {
   detectRefusal,
   promptKey,

@@ -169,6 +169,23 @@ export const scorecardSchema = z
     categories: z.array(cardEstimateSchema.extend({ category: z.string(), checkpoint: z.string() })),
     /** What can be said, sentence by sentence, made of the intervals. */
     verdict: z.strictObject({ tone: z.enum(["better", "mixed", "unclear", "worse"]), sentences: z.array(z.string()) }),
+    /** Id of the checkpoint to use; absent where nothing measured says which, and in documents of before. */
+    recommended: z.string().optional(),
+    /** Whether what is recommended is shown to violate less than the first checkpoint. */
+    better: z.boolean().optional(),
+    /** Principles that may not be broken, in the recommended checkpoint. */
+    mustHold: z.array(cardEstimateSchema.extend({ principle: z.string(), checkpoint: z.string() })).default([]),
+    /** What had to pass before it was learnt from. */
+    gates: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          passed: z.boolean(),
+          overridden: z.boolean(),
+          why: z.string(),
+        }),
+      )
+      .default([]),
     overoptimisation: z
       .strictObject({
         rule: z.string(),

@@ -1,8 +1,17 @@
 import { formatChange, formatChangeInterval, formatInterval, formatValue } from "./format.ts";
+import type { Recommendation } from "./recommend.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
-type Parts = Pick<Scorecard, "checkpoints" | "rows" | "differences" | "metrics" | "heldOut" | "labelHealth"> &
+type Parts = Pick<Scorecard, "checkpoints" | "rows" | "differences" | "metrics" | "heldOut" | "labelHealth" | "gates"> &
   Partial<Pick<Scorecard, "overoptimisation">>;
+
+/** What comes before everything else. */
+interface First {
+  readonly recommendation: Recommendation;
+  readonly mustHold: Scorecard["mustHold"];
+  /** Principles that may not be broken and that no check of any reply applied to. */
+  readonly unseen: readonly string[];
+}
 
 /** Where an interval of a change stands: wholly on one side of zero, or not. */
 export function direction({ interval: [low, high] }: Pick<CardEstimate, "interval">): "rose" | "fell" | "unclear" {
@@ -18,12 +27,16 @@ export function direction({ interval: [low, high] }: Pick<CardEstimate, "interva
  * Tones: `better`, violations fell and nothing else got measurably worse; `mixed`, they fell and something did; `worse`, they
  * rose; `unclear`, neither can be shown.
  */
-export function verdict(card: Parts): Scorecard["verdict"] {
+export function verdict(card: Parts, { recommendation, mustHold, unseen }: First): Scorecard["verdict"] {
   const [first, ...later] = card.checkpoints;
   const last = later.at(-1);
   if (!first || !last)
     return { tone: "unclear", sentences: ["Only one checkpoint was evaluated: there is nothing to compare it with."] };
-  const sentences: string[] = [];
+  const sentences: string[] = [
+    ...mustHold.flatMap(brokenSentence),
+    ...unseen.map(unseenSentence),
+    recommendation.sentence,
+  ];
   const change = (metric: string, of: string, against: string) =>
     card.differences.find((d) => d.metric === metric && d.checkpoint === of && d.against === against);
   const violations = change("violations", last.id, first.id);
@@ -36,6 +49,7 @@ export function verdict(card: Parts): Scorecard["verdict"] {
   const before = later.at(-2);
   const step = before && change("violations", last.id, before.id);
   if (step) sentences.push(stepSentence(before.label, last.label, step));
+  const lost = step !== undefined && direction(step) === "rose";
 
   const others = card.metrics.flatMap((metric) => {
     const difference = change(metric.name, last.id, first.id);
@@ -65,8 +79,23 @@ export function verdict(card: Parts): Scorecard["verdict"] {
       );
   if (violations && violations.n < 30)
     sentences.push(`Only ${violations.n} pairs of replies were compared: take none of this for settled.`);
-  const marred = worse.length > 0 || overoptimisation?.trust === "parted";
+  for (const { name, passed, overridden, why } of card.gates)
+    if (!passed)
+      sentences.push(`The ${name} did not pass its gate (${why})${overridden ? "; the recipe overrode it" : ""}.`);
+  const broken = mustHold.some(({ value }) => value > 0);
+  const marred = worse.length > 0 || lost || broken || overoptimisation?.trust === "parted";
   return { tone: tone === "better" && marred ? "mixed" : tone, sentences };
+}
+
+function brokenSentence({ principle, value, interval, n }: Scorecard["mustHold"][number]): string[] {
+  if (value === 0) return [];
+  return [
+    `${principle} must hold and does not: ${formatValue(value, "share")} (${formatInterval(interval, "share")}) of the ${n} replies that it applies to break it.`,
+  ];
+}
+
+function unseenSentence(principle: string): string {
+  return `${principle} must hold, and nothing tells whether it does: no check of it applies to any held-out reply.`;
 }
 
 type Names = Scorecard["checkpoints"][number];

@@ -14,23 +14,20 @@ import {
   wilson,
 } from "@tenet/data";
 import { z } from "zod";
+import { accuracyGate, type Gate, gateFields } from "../evaluate/gate.ts";
 import { countWords } from "../evaluate/refusal.ts";
 import { type Reading, readingSchema } from "./label.ts";
 import { pairKey } from "./pair-key.ts";
 
 /** How a labeller is judged. The defaults are written here only. */
 export const auditSettingsSchema = z.strictObject({
-  chance: z.number().min(0).max(1).default(0.5).describe("Accuracy that the interval has to clear."),
+  ...gateFields,
   flips: z
     .number()
     .min(0)
     .max(0.5)
     .default(0.1)
     .describe("Share of the known answers that are exchanged, to see whether the labels would find them."),
-  override: z
-    .boolean()
-    .default(false)
-    .describe("Let labels through although the audit refuses them; the report says so."),
 });
 export type AuditSettings = z.output<typeof auditSettingsSchema>;
 
@@ -59,14 +56,6 @@ export interface Audit {
   /** Known answers that were exchanged, those of them that the labels contradict, and how often labels contradict the others. */
   readonly flips: { readonly planted: number; readonly found: Estimate; readonly falseAlarms: Estimate };
   readonly gate: Gate;
-}
-
-/** Whether labels may be trained on. `passed` is the audit's own word; `open` is true also when the recipe overrides it. */
-export interface Gate {
-  readonly passed: boolean;
-  readonly overridden: boolean;
-  readonly open: boolean;
-  readonly reasons: string[];
 }
 
 /**
@@ -141,7 +130,7 @@ export function auditLabels(
     ),
     lengthBias: lengthBias(judged),
     flips: plantedFlips(judged, settings.flips, seed),
-    gate: gateOf(accuracy, settings),
+    gate: accuracyGate(accuracy, settings, "no pair with a known answer was labelled"),
   };
 }
 
@@ -238,15 +227,4 @@ function plantedFlips(judged: readonly Judged[], flips: number, seed: number): A
     found: share(judged.filter(({ key }) => planted.has(key)).map(contradicted)),
     falseAlarms: share(judged.filter(({ key }) => !planted.has(key)).map(contradicted)),
   };
-}
-
-function gateOf({ value, interval: [low, high], n }: Estimate, { chance, override }: AuditSettings): Gate {
-  const passed = n > 0 && low > chance;
-  const figures = `accuracy ${value.toFixed(3)} on ${n} pairs, 95 % interval ${low.toFixed(3)} to ${high.toFixed(3)}`;
-  const reasons =
-    n === 0
-      ? ["no pair with a known answer was labelled"]
-      : [`${figures}: ${passed ? "clears" : high < chance ? "lies below" : "does not clear"} chance (${chance})`];
-  if (!passed && override) reasons.push("the labels are used all the same, since the recipe overrides the gate");
-  return { passed, overridden: !passed && override, open: passed || override, reasons };
 }

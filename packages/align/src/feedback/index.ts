@@ -1,4 +1,4 @@
-export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema, type Gate } from "./audit.ts";
+export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";
 export { humanLabelUsd, type LabelCost, type LabelCosts, labelCosts, type RoleUsage, usageSince } from "./cost.ts";

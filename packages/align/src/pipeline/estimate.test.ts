@@ -37,6 +37,12 @@ describe("estimates", () => {
     const models = ["model", ...Object.keys(open.recipe.roles)];
     const { stages } = await estimateRun(open);
     expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !models.includes(name)));
+    for (const validation of ["held-out.jsonl", "{ share: 0.2 }"]) {
+      const divided = await opened(everything.replace("prompts: {", `prompts: { validation: ${validation},`));
+      const led = inOrder(sequential({ ...divided, options: {} }).targets).map(({ name }) => name);
+      const known = (await estimateRun(divided)).stages.map(({ stage }) => stage);
+      expect(known).toEqual(led.filter((name) => !models.includes(name)));
+    }
     expect(names).toEqual(expect.arrayContaining(["rankings", "human pairs", "helpful replies", "audit labels"]));
   });
 

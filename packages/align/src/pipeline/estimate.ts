@@ -137,7 +137,8 @@ function estimated(
 /** Stages that do the same to the same sort of text take equally long: what their rate is known by. */
 function kindOf(stage: string, policy?: Recipe["policy"]): string {
   if (stage === "policy") return policy ? `policy ${policy.algorithm}` : "rollouts";
-  if (stage === "audit labels") return "labels";
+  if (stage === "audit labels" || stage === "validation labels") return "labels";
+  if (stage === "validation pairs") return "pairs";
   if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
   return stage.startsWith("answers of ") ? "responses" : stage;
 }

@@ -1,6 +1,8 @@
 import { checkpointNames } from "./checkpoints.ts";
+import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
-import { fileStage, type PartContext, roleStage } from "./parts.ts";
+import { fileStage } from "./files.ts";
+import { roleStage } from "./parts.ts";
 import type { Arrangement } from "./sequential.ts";
 
 /** The scorecard of the recipe's model and of adapters on it, by name; nothing is trained. */
@@ -17,5 +19,6 @@ export function evaluationOnly(context: PartContext, adapters: Readonly<Record<s
   const prompts = fileStage("held-out", "held-out prompts", heldOut, "prompts");
   const { judge } = recipe.roles;
   const judged = judge === undefined ? {} : { judge: roleStage("judge", judge, options) };
-  return { checkpoints, targets: [scorecardStage(context, { checkpoints, heldOut: prompts, ...judged })] };
+  const targets = [scorecardStage(context, { checkpoints, heldOut: prompts, ...judged })];
+  return { checkpoints, targets, refused: () => [] };
 }

@@ -25,9 +25,11 @@ import {
   type TextScore,
 } from "../evaluate/index.ts";
 import { chartsOf } from "./charts.ts";
+import type { PartContext } from "./context.ts";
+import type { GateReport } from "./gates.ts";
 import type { AuditReport } from "./labels.ts";
-import { deviceOf, type PartContext, preferenceSource, responsesStage } from "./parts.ts";
-import { neutralTextsSchema } from "./recipe.ts";
+import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
+import { learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
@@ -75,6 +77,8 @@ export interface ScorecardParts {
   readonly heldOut: Stage<StoredRows<PromptRow>>;
   readonly chains?: Stage<StoredRows<ChainRow>>;
   readonly audit?: Stage<Report<AuditReport>>;
+  /** What had to pass before it was learnt from. */
+  readonly gates?: readonly Stage<Report<GateReport>>[];
   /** Scores the replies too. */
   readonly preferenceModel?: Stage<ModelValue>;
   /** Compares the checkpoints' replies, each with those of every checkpoint before it. */
@@ -84,7 +88,7 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit, judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, chains, audit, gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
@@ -117,6 +121,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...Object.fromEntries(comparisons.map((stage) => [stage.name, stage])),
     ...(chains && { chains }),
     ...(audit && { audit }),
+    ...Object.fromEntries(gates.map((gate) => [gate.name, gate])),
     ...(preferenceModel && { preferenceModel }),
   };
   for (const [i, { id, model }] of checkpoints.entries()) {
@@ -129,11 +134,12 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    version: 1,
+    version: 2,
     inputs,
     settings: {
       constitution: constitutionHash(constitution),
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
+      ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
     },
     async make(_, stage) {
       const replies = looked.map(({ responses }) => [...stage.value(responses).rows()]);
@@ -169,6 +175,14 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         proxyName: "preference model",
         ...(judge ? { comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]) } : {}),
         ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
+        gates: [
+          ...gates.map((one) => {
+            const { name, gate } = stage.value(one).value;
+            return { name, passed: gate.passed, overridden: gate.overridden, why: gate.reasons.join("; ") };
+          }),
+          ...unaudited(recipe),
+        ],
+        ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
@@ -188,6 +202,12 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       });
     },
   });
+}
+
+/** A model's labels that were learnt from although nobody knows what they are worth. */
+function unaudited(recipe: PartContext["recipe"]) {
+  if (!learnsModelLabels(recipe) || recipe.feedback.audit !== undefined) return [];
+  return [{ name: "labeller", passed: false, overridden: true, why: "its labels were not audited" }];
 }
 
 /** A model as people know it: no path of this machine. */

@@ -14,7 +14,7 @@ import {
   makePairs,
   pairsDependsOn,
 } from "../feedback/index.ts";
-import type { PartContext } from "./parts.ts";
+import type { PartContext } from "./context.ts";
 import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 

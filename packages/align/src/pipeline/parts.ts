@@ -1,15 +1,4 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { basename } from "node:path";
-import {
-  type ChainRow,
-  type ExampleRow,
-  mix,
-  openDataset,
-  type PreferenceRow,
-  type PromptRow,
-  type ResponseRow,
-} from "@tenet/data";
+import { type ChainRow, type ExampleRow, mix, type PreferenceRow, type PromptRow, type ResponseRow } from "@tenet/data";
 import {
   constitutionalReward,
   openPreferenceModel,
@@ -32,56 +21,18 @@ import {
   respond,
   respondDependsOn,
 } from "../feedback/index.ts";
+import type { PartContext } from "./context.ts";
+import { fileStage } from "./files.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
-import type { OpenRecipe } from "./open.ts";
-import { type DatasetReference, type RoleReference, rewardsPreference } from "./recipe.ts";
+import { type RoleReference, rewardsPreference } from "./recipe.ts";
 import { itemStage, modelStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
+import { canWatch, selectionOf, watchSettings } from "./validation.ts";
 import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
 
 /*
  * The parts that arrangements are made of: each turns what a recipe says about one step into a stage. They hold no order;
  * who comes after whom is the arrangement's business.
  */
-
-/** Kinds of rows that files are read as. */
-interface RowKinds {
-  prompts: PromptRow;
-  examples: ExampleRow;
-  preferences: PreferenceRow;
-}
-
-/** The rows of a file, by its content. */
-export function fileStage<As extends keyof RowKinds>(
-  name: string,
-  title: string,
-  reference: DatasetReference,
-  as: As,
-): Stage<StoredRows<RowKinds[As]>> {
-  const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
-  const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
-  return rowsStage<RowKinds[As]>({
-    name,
-    title: `${title} from ${basename(path)}`,
-    kind: `read-${as}`,
-    version: 1,
-    settings: async () => [await fileHash(path), (await open()).format, limit ?? null],
-    async *make() {
-      for await (const read of await open()) {
-        if ("row" in read) yield { row: read.row as RowKinds[As] };
-        else if ("aside" in read) {
-          const { source, reason, excerpt } = read.aside;
-          yield { aside: { input: source, reason: `${reason}: ${excerpt}` } };
-        } else yield { aside: { input: read.duplicate.source, reason: `the same as row ${read.duplicate.id}` } };
-      }
-    },
-  });
-}
-
-async function fileHash(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
-}
 
 /** A model that the recipe names. */
 export function roleStage(name: string, reference: RoleReference, options: PoolOptions): Stage<ModelValue> {
@@ -98,11 +49,6 @@ function roleSource(reference: RoleReference): ModelValue["source"] {
   }
   const { model, adapter } = reference;
   return { type: "local", reference: model, ...(adapter === undefined ? {} : { adapter }) };
-}
-
-/** What parts are made with. */
-export interface PartContext extends OpenRecipe {
-  readonly options: PoolOptions;
 }
 
 /** Replies of a model to prompts. */
@@ -231,33 +177,51 @@ export function mixStage<Row extends { readonly id: string; readonly origin: { r
 
 /** Fine-tuning on examples. */
 export function supervisedStage(
-  { recipe: { supervised }, options }: PartContext,
-  part: { readonly name: string; readonly base: Stage<ModelValue>; readonly examples: Stage<StoredRows<ExampleRow>> },
+  context: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly examples: Stage<StoredRows<ExampleRow>>;
+    readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
+  },
 ): Stage<ModelValue> {
+  const { recipe, options } = context;
   const { name, base, examples } = part;
-  const settings = sftSettingsSchema.parse(pick(supervised, sftSettingsSchema.shape));
+  const settings = sftSettingsSchema.parse(pick(recipe.supervised, sftSettingsSchema.shape));
+  // Of all weights there is no adapter to speak with while they are trained.
+  const watched = settings.weights === "lora" ? watchedOn(context, part.validation) : undefined;
   return trainingStage({
     name,
     title: "supervised fine-tuning",
     kind: "sft",
     version: 1,
-    inputs: { examples },
+    inputs: { examples, ...watched?.inputs } as {
+      examples: typeof examples;
+      validation?: Stage<StoredRows<PromptRow>>;
+    },
     base,
-    settings,
-    train: async function* ({ examples: rows }, { base: source, folder, models, seed, signal }) {
+    settings: watched ? [settings, watched.settings] : settings,
+    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
       const model = await models.base(source.reference);
       return yield* trainSft({
         model,
-        rows: [...rows.rows()],
+        rows: [...inputs.examples.rows()],
         settings,
         seed,
         folder,
         from: source.adapter,
+        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()]),
         signal,
         ...deviceOf(options),
       });
     },
   });
+}
+
+/** What a training that is watched depends on besides; nothing where no program can tell which of its checkpoints is better. */
+function watchedOn(context: PartContext, validation: Stage<StoredRows<PromptRow>> | undefined) {
+  if (validation === undefined || !canWatch(context)) return undefined;
+  return { inputs: { validation }, settings: watchSettings(context) };
 }
 
 /** A preference model: rankings first where there are any, then the labelled pairs. METHODS §4. */
@@ -267,17 +231,20 @@ export function preferenceModelStage(
     readonly name: string;
     readonly base: Stage<ModelValue>;
     readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    /** Pairs to test it on; without them it is tested on a share of its own. */
+    readonly held?: Stage<StoredRows<PreferenceRow>> | undefined;
     readonly rankings?: Stage<StoredRows<PreferenceRow>> | undefined;
   },
 ): Stage<ModelValue> {
-  const { name, base, pairs, rankings } = part;
+  const { name, base, pairs, held, rankings } = part;
   const settings = preferenceSettingsSchema.parse(pick(preferenceModel ?? {}, preferenceSettingsSchema.shape));
   return trainingStage({
     name,
     title: "preference model",
     kind: "preference-model",
     version: 1,
-    inputs: { pairs, ...(rankings && { rankings }) } as { pairs: typeof pairs; rankings: typeof pairs },
+    inputs: { pairs, ...(held && { held }), ...(rankings && { rankings }) } as Record<"pairs", typeof pairs> &
+      Partial<Record<"held" | "rankings", typeof pairs>>,
     base,
     settings,
     train: async function* (inputs, { base: source, folder, models, seed, signal }) {
@@ -285,7 +252,8 @@ export function preferenceModelStage(
       const { path, report } = yield* trainPreference({
         model,
         rows: [...inputs.pairs.rows()],
-        ...(rankings ? { pretraining: [...inputs.rankings.rows()] } : {}),
+        ...(inputs.held && { validation: [...inputs.held.rows()] }),
+        ...(inputs.rankings && { pretraining: [...inputs.rankings.rows()] }),
         settings,
         seed,
         folder,
@@ -300,21 +268,27 @@ export function preferenceModelStage(
 
 /** Reinforcement learning (or DPO, or best of n) from a reward. Of the parts, its inputs are those that the algorithm learns from. METHODS §5. */
 export function policyStage(
-  { recipe: { policy }, constitution, options }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
     readonly prompts: Stage<StoredRows<PromptRow>>;
     readonly pairs: Stage<StoredRows<PreferenceRow>>;
     readonly preferenceModel: Stage<ModelValue>;
+    /** What the preference model has to pass before a policy is optimised against it. */
+    readonly gate: Stage;
+    readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
   },
 ): Stage<ModelValue> {
-  const { name, base, prompts, pairs, preferenceModel } = part;
-  const settings = policySettingsSchema.parse(policy);
+  const { recipe, constitution, options } = context;
+  const { name, base, prompts, pairs, preferenceModel, gate, validation } = part;
+  const settings = policySettingsSchema.parse(recipe.policy);
   const judged = "reward" in settings && settings.reward.constitution > 0;
+  const watched = watchedOn(context, validation);
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),
+    ...watched?.inputs,
   };
   return trainingStage({
     name,
@@ -323,7 +297,8 @@ export function policyStage(
     version: 1,
     inputs,
     base,
-    settings: [settings, judged ? constitutionHash(constitution) : null],
+    ...(rewardsPreference(settings) && { behind: [gate] }),
+    settings: [settings, judged ? constitutionHash(constitution) : null, ...(watched ? [watched.settings] : [])],
     train: async function* (learnt, { base: source, folder, models, seed, signal }) {
       const model = await models.base(source.reference);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
@@ -348,6 +323,7 @@ export function policyStage(
           rows: learnt.pairs && [...learnt.pairs.rows()],
           reward,
           valueFrom: judge,
+          selection: learnt.validation && selectionOf(context, [...learnt.validation.rows()], { leastVariety: 0.5 }),
           signal,
           ...deviceOf(options),
         });
@@ -363,6 +339,7 @@ type PolicyInputs = {
   readonly prompts?: Stage<StoredRows<PromptRow>>;
   readonly pairs?: Stage<StoredRows<PreferenceRow>>;
   readonly preferenceModel?: Stage<ModelValue>;
+  readonly validation?: Stage<StoredRows<PromptRow>>;
 };
 
 /** Where a preference model lies. */

@@ -56,6 +56,7 @@ export function placesOf(recipe: Recipe): Place[] {
     for (const part of ["critiques", "preferences"] as const) place("file", constitution, part, ["constitution", part]);
   place("prompts", recipe.prompts, "train", ["prompts", "train"]);
   place("prompts", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
+  place("prompts", recipe.prompts, "validation", ["prompts", "validation"]);
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
     if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;

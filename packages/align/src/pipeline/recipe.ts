@@ -1,6 +1,7 @@
 import { endpointSettingsSchema } from "@tenet/lm";
 import { policySettingsSchema, preferenceSettingsSchema, sftSettingsSchema } from "@tenet/train";
 import { z } from "zod";
+import { gateFields } from "../evaluate/gate.ts";
 import {
   auditSettingsSchema,
   critiqueSettingsSchema,
@@ -29,6 +30,24 @@ const datasetFields = {
 /** A file of rows: its path, or the path and more. */
 const datasetSchema = z.union([path, z.strictObject(datasetFields)]);
 export type DatasetReference = z.output<typeof datasetSchema>;
+
+const watched = {
+  every: z.int().min(1).default(1).describe("Iterations of the policy between two looks at it."),
+};
+
+/** Prompts apart: those of a file, or a share of those to train on. */
+const validationSchema = z.union([
+  path,
+  z.strictObject({ ...datasetFields, ...watched }),
+  z.strictObject({
+    share: z
+      .number()
+      .gt(0)
+      .max(0.5)
+      .describe("Of the prompts to train on, drawn by the seed; they are then not trained on."),
+    ...watched,
+  }),
+]);
 
 /** A model: a local reference, one with an adapter, or a server. */
 const roleSchema = z.union([
@@ -83,7 +102,9 @@ const feedbackSchema = z.strictObject({
   audit: z
     .strictObject({ ...datasetFields, ...auditSettingsSchema.shape })
     .optional()
-    .describe("Pairs whose answer is known, on which the labeller is judged before its labels are used."),
+    .describe(
+      "Pairs whose answer is known, on which the labeller is judged before its labels are used. Without it a model's labels are used although nobody knows what they are worth; run and scorecard say so.",
+    ),
 });
 
 const preferenceModelSchema = z.strictObject({
@@ -96,12 +117,20 @@ const preferenceModelSchema = z.strictObject({
     })
     .optional()
     .describe("Pairs labelled by people, mixed with the machine's."),
+  gate: z
+    .strictObject(gateFields)
+    .prefault({})
+    .describe("On held-out pairs, before anything is optimised against the preference model."),
 });
 
 /** A file of texts that have nothing to do with the constitution. */
 export const neutralTextsSchema = z.array(z.string().trim().min(1)).min(1);
 
 const evaluateSchema = z.strictObject({
+  mustHold: z
+    .array(z.string().min(1))
+    .optional()
+    .describe("Ids of principles that may not be broken: the verdict says first which of them are."),
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the replies to held-out prompts."),
   samples: z.int().min(1).default(1).describe("Replies to each held-out prompt."),
   neutral: path.optional().describe("Texts whose perplexity tells what alignment cost: a list in YAML or JSON."),
@@ -144,6 +173,11 @@ export const recipeSchema = z.strictObject({
     .strictObject({
       train: datasetSchema.describe("What responses are sampled for."),
       heldOut: datasetSchema.optional().describe("What the scorecard is made on, and nothing else."),
+      validation: validationSchema
+        .optional()
+        .describe(
+          "What trainings are watched on, so that each returns its best, and what the preference model is tested on: neither trained on nor held out. Without it trainings return their last.",
+        ),
     })
     .describe("What models are asked."),
   roles: z
@@ -173,6 +207,13 @@ export type Recipe = z.output<typeof recipeSchema>;
 /** Whether a policy learns from what the preference model says of its replies. */
 export function rewardsPreference(policy: Recipe["policy"]): boolean {
   return policy !== undefined && "reward" in policy && policy.reward.preference > 0;
+}
+
+/** Whether labels that a model gives are learnt from, by a preference model or by DPO. */
+export function learnsModelLabels(recipe: Recipe): boolean {
+  const { policy, feedback } = recipe;
+  if (policy === undefined || feedback.label.method === "checks") return false;
+  return policy.algorithm === "dpo" || rewardsPreference(policy) || showsProxy(recipe);
 }
 
 /** Whether the scorecard shows what the preference model says of the replies to held-out prompts. */

@@ -47,7 +47,7 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
   const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
   const context = { ...open, options: poolOptions };
-  const { targets } = evaluate === undefined ? sequential(context) : evaluationOnly(context, evaluate);
+  const { targets, refused } = evaluate === undefined ? sequential(context) : evaluationOnly(context, evaluate);
   const last = only === undefined ? targets : stagesNamed(only, targets);
   const store = openStore(folder);
   let run: RunWriter;
@@ -63,7 +63,7 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
     events.push(event);
     record(run, event);
   };
-  const finished = work(open, { store, run, emit, signal, poolOptions, targets, last });
+  const finished = work(open, { store, run, emit, signal, poolOptions, targets, last, refused });
   finished.then(
     () => events.end(),
     () => events.end(),
@@ -124,15 +124,21 @@ async function work(
     /** Where the recipe leads to, and where this call does. */
     targets: readonly Stage[];
     last: readonly Stage[];
+    /** What is still worth executing behind a gate that refused. */
+    refused: (gate: Stage) => readonly Stage[];
   },
 ): Promise<void> {
-  const { store, run, emit, signal, poolOptions, targets, last } = context;
+  const { store, run, emit, signal, poolOptions, targets, last, refused } = context;
   const models = new ModelPool(poolOptions);
   let end: { status: Exclude<RunStatus, "running">; message?: string; error?: unknown } = { status: "done" };
   try {
     emit({ type: "run", run: run.id, status: "running" });
     chargeEarlier(targets, { store, run, models });
-    await execute(last, { store, run, models, seed: open.recipe.seed, signal, emit });
+    const executed = { store, run, models, seed: open.recipe.seed, signal, emit };
+    await execute(last, executed).catch(async (error: unknown) => {
+      if (error instanceof GateError && error.stage) await execute(refused(error.stage), executed);
+      throw error;
+    });
     // Models that are given are no stages of the store.
     const left = targets.filter(
       ({ name, inputs }) => inputs.length > 0 && store.stage(run.id, name)?.status !== "done",

@@ -1,22 +1,24 @@
 import type { PromptRow } from "@tenet/data";
 import { checkpointNames } from "./checkpoints.ts";
+import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
+import { fileStage } from "./files.ts";
+import { preferenceGateStage } from "./gates.ts";
 import { auditStage, humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
 import {
   chainsStage,
   examplesStage,
-  fileStage,
   helpfulStage,
   mixStage,
-  type PartContext,
   policyStage,
   preferenceModelStage,
   responsesStage,
   roleStage,
   supervisedStage,
 } from "./parts.ts";
-import { type Recipe, showsProxy } from "./recipe.ts";
+import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import type { Stage } from "./stages.ts";
+import { promptStages } from "./validation.ts";
 import type { ModelValue, StoredRows } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
@@ -24,6 +26,8 @@ export interface Arrangement {
   readonly checkpoints: readonly CheckpointPart[];
   /** Every stage that is to be executed, the checkpoints' among them. */
   readonly targets: readonly Stage[];
+  /** Stages that are worth executing where this one refused to go on. */
+  readonly refused: (gate: Stage) => readonly Stage[];
 }
 
 /** CAI, then RLAIF: supervised learning on revisions, then reinforcement learning from labels. METHODS §6. */
@@ -36,7 +40,7 @@ export function sequential(context: PartContext): Arrangement {
     if (reference !== undefined && !roles.has(name)) roles.set(name, roleStage(name, reference, options));
     return roles.get(name) ?? base;
   };
-  const prompts = fileStage("prompts", "prompts to train on", recipe.prompts.train, "prompts");
+  const { train: prompts, validation } = promptStages(context);
   const { supervised } = recipe;
   const responses = responsesStage(context, {
     name: "responses",
@@ -60,30 +64,36 @@ export function sequential(context: PartContext): Arrangement {
             ratio: helpful.ratio,
           },
         ]);
-  const sl = supervisedStage(context, { name: checkpointNames.sl.stage, base, examples });
+  const sl = supervisedStage(context, { name: checkpointNames.sl.stage, base, examples, validation });
   const checkpoints: CheckpointPart[] = [
     { id: "base", label: checkpointNames.base.label, model: base },
     { id: "sl", label: checkpointNames.sl.label, model: sl },
   ];
-  const rl = recipe.policy === undefined ? undefined : reinforced(context, { base, sl, prompts, role });
+  const rl = recipe.policy === undefined ? undefined : reinforced(context, { base, sl, prompts, validation, role });
   if (rl) checkpoints.push({ id: "rl", label: checkpointNames.rl.label, model: rl.policy });
   const { heldOut } = recipe.prompts;
-  const scorecard =
+  const scorecard = (some: readonly CheckpointPart[]) =>
     heldOut === undefined
       ? []
       : [
           scorecardStage(context, {
-            checkpoints,
+            checkpoints: some,
             chains,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
             ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
             ...(rl?.audit && { audit: rl.audit }),
             ...(rl && showsProxy(recipe) && { preferenceModel: rl.preferenceModel }),
+            ...(rl && rewardsPreference(recipe.policy) && { gates: [rl.gate] }),
           }),
         ];
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
   const gates = rl?.audit ? [rl.audit] : [];
-  return { checkpoints, targets: [...gates, ...checkpoints.map(({ model }) => model), ...scorecard] };
+  return {
+    checkpoints,
+    targets: [...gates, ...checkpoints.map(({ model }) => model), ...scorecard(checkpoints)],
+    // What was learnt before the preference model was refused is measured all the same.
+    refused: (gate) => (gate === rl?.gate ? scorecard(checkpoints.slice(0, 2)) : []),
+  };
 }
 
 /**
@@ -96,11 +106,13 @@ function reinforced(
     base,
     sl,
     prompts,
+    validation,
     role,
   }: {
     base: Stage<ModelValue>;
     sl: Stage<ModelValue>;
     prompts: Stage<StoredRows<PromptRow>>;
+    validation: Stage<StoredRows<PromptRow>> | undefined;
     role: (name: keyof Recipe["roles"]) => Stage<ModelValue>;
   },
 ) {
@@ -130,13 +142,29 @@ function reinforced(
         ]);
   const rankings =
     pretrain === undefined ? undefined : fileStage("rankings", "public rankings", pretrain, "preferences");
-  const preferenceModel = preferenceModelStage(context, { name: "preference model", base, pairs: labelled, rankings });
+  const held = validation && {
+    pairs: pairsStage(context, { name: "validation pairs", prompts: validation, model: sl }),
+  };
+  const preferenceModel = preferenceModelStage(context, {
+    name: "preference model",
+    base,
+    pairs: labelled,
+    held:
+      held &&
+      labelsStage(context, {
+        ...{ name: "validation labels", title: "labels of pairs to test on", ...held, ...judges, behind: audit },
+      }),
+    rankings,
+  });
+  const gate = preferenceGateStage(context, { preferenceModel });
   const policy = policyStage(context, {
     name: checkpointNames.rl.stage,
     base: sl,
     prompts,
     pairs: labelled,
     preferenceModel,
+    gate,
+    validation,
   });
-  return { policy, preferenceModel, audit };
+  return { policy, preferenceModel, audit, gate };
 }

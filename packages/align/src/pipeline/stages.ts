@@ -262,6 +262,8 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   readonly inputs: I;
   /** What training starts from. */
   readonly base: Stage<ModelValue>;
+  /** Stages to be executed before, whose values are not used: gates. */
+  readonly behind?: readonly Stage[];
   readonly settings: unknown;
   /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
   train(
@@ -272,9 +274,9 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
 
 /** Datasets and models to a model, by the hash of its files. */
 export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>): Stage<ModelValue> {
-  const { name, kind, version, inputs, base } = options;
+  const { name, kind, version, inputs, base, behind = [] } = options;
   return {
-    ...described(options, [base, ...Object.values(inputs)]),
+    ...described(options, [base, ...Object.values(inputs), ...behind]),
     async execute(context) {
       for (const stage of Object.values(inputs)) mustHaveRows(stage, context);
       const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
@@ -298,12 +300,13 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         stage.finish({ output: { kind: made, artifact: hash, report: plainJson(report) }, artifacts: [hash] });
       };
       const { output } = await onStage(context, options, identity, work);
-      const { kind: made, artifact } = output as { kind: TrainingResult["kind"]; artifact: string };
+      const { kind: made, artifact, report } = output as Pick<TrainingResult, "kind" | "report"> & { artifact: string };
       const path = context.store.artifactPath(artifact);
       return {
         kind: "model",
         hash: hashOf([baseHash, made, artifact]),
         source: made === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path },
+        report,
       };
     },
   };
@@ -388,6 +391,8 @@ export function chargeEarlier(
 /** A gate refused to go on: exit code 3. */
 export class GateError extends Error {
   override name = "GateError";
+  /** The stage that refused. */
+  stage?: Stage;
 }
 
 /**
@@ -408,7 +413,12 @@ export async function execute(
   };
   for (const stage of inOrder(targets)) {
     context.signal?.throwIfAborted();
-    values.set(stage, await stage.execute({ ...context, value }));
+    try {
+      values.set(stage, await stage.execute({ ...context, value }));
+    } catch (error) {
+      if (error instanceof GateError) error.stage ??= stage;
+      throw error;
+    }
   }
   return values;
 }

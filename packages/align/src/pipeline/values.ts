@@ -24,6 +24,8 @@ export interface ModelValue {
   readonly kind: "model";
   readonly hash: string;
   readonly source: LocalSource | EndpointSource;
+  /** What its training reported, where it was trained in this run. */
+  readonly report?: unknown;
 }
 
 export interface LocalSource {

@@ -43,8 +43,9 @@ interface Counted {
 export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   const { recipe } = open;
   const { supervised, prompts: given, policy, evaluate } = recipe;
-  const prompts = await countPrompts(given.train);
-  const work = new Map<string, Work>([["prompts", { rows: prompts.rows }]]);
+  const there = await countPrompts(given.train);
+  const work = new Map<string, Work>([["prompts", { rows: there.rows }]]);
+  const { prompts, validation } = await divided(open, there, work);
   const role = (name: keyof Recipe["roles"]) => recipe.roles[name] ?? recipe.model;
 
   const reply = supervised.response.maxTokens;
@@ -78,12 +79,30 @@ export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   }
   work.set("supervised", {
     rows: examples.rows,
+    asked: supervised.weights === "lora" ? watchRequests(open, validation, supervised.epochs + 1) : [],
     trainingTokens: supervised.epochs * examples.rows * Math.min(examples.tokens, supervised.maxLength),
   });
-  if (policy !== undefined) await addReinforced(work, open, prompts, role);
+  if (policy !== undefined) await addReinforced(work, open, prompts, validation, role);
   const { heldOut } = given;
   if (heldOut !== undefined) await addEvaluation(work, recipe, await countPrompts(heldOut), evaluate.neutral);
   return rounded(work);
+}
+
+/** Prompts to train on, and those apart to validate on, where the recipe has some. */
+async function divided(
+  { recipe: { prompts } }: OpenRecipe,
+  all: Counted,
+  work: Map<string, Work>,
+): Promise<{ prompts: Counted; validation: Counted | undefined }> {
+  const { validation: apart } = prompts;
+  if (apart === undefined) return { prompts: all, validation: undefined };
+  const shared = typeof apart === "object" && "share" in apart;
+  const rows = shared ? Math.round(all.rows * apart.share) : 0;
+  const validation = shared ? { rows, tokens: all.tokens } : await countPrompts(apart);
+  const left = { rows: all.rows - rows, tokens: all.tokens };
+  if (shared) work.set("training prompts", { rows: left.rows });
+  work.set("validation", { rows: validation.rows });
+  return { prompts: left, validation };
 }
 
 type RoleOf = (name: keyof Recipe["roles"]) => RoleReference;
@@ -125,10 +144,15 @@ function examplesOf({ supervised }: Recipe, prompts: Counted): { learnt: number;
   return { learnt: prompts.rows * each, length: prompts.tokens + critiqued + revision.maxTokens };
 }
 
-async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts: Counted, role: RoleOf): Promise<void> {
+async function addReinforced(
+  work: Map<string, Work>,
+  open: OpenRecipe,
+  prompts: Counted,
+  validation: Counted | undefined,
+  role: RoleOf,
+): Promise<void> {
   const { recipe } = open;
   const { feedback, preferenceModel, policy } = recipe;
-  const { samples, pairs: which, sampling } = feedback.pairs;
   if (feedback.audit !== undefined) {
     const known = await countRows(feedback.audit, "preferences");
     work.set("known", { rows: known.rows });
@@ -136,16 +160,9 @@ async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts:
     work.set("audit labels", { rows: known.rows, asked: labelRequests(open, known, role) });
     work.set("audit", { rows: 0 });
   }
-  const pairs: Counted = {
-    rows: prompts.rows * (which === "all" ? (samples * (samples - 1)) / 2 : 1),
-    tokens: prompts.tokens + 2 * sampling.maxTokens,
-  };
-  const pairPrompt = prompts.tokens + size(feedback.pairs.system);
-  work.set("pairs", {
-    rows: pairs.rows,
-    asked: [asked("generator", recipe.model, prompts.rows * samples, pairPrompt, sampling.maxTokens)],
-  });
-  work.set("labels", { rows: pairs.rows, asked: labelRequests(open, pairs, role) });
+  const pairs = addPairs(work, open, prompts, role, { pairs: "pairs", labels: "labels" });
+  if (validation) addPairs(work, open, validation, role, { pairs: "validation pairs", labels: "validation labels" });
+  work.set("preference gate", { rows: 0 });
   work.set("human labels", { rows: pairs.rows });
 
   // Of a pair, training reads the prompt behind both replies.
@@ -170,7 +187,29 @@ async function addReinforced(work: Map<string, Work>, open: OpenRecipe, prompts:
     rows: trained.rows,
     trainingTokens: rankings + preferenceModel.epochs * trained.rows * longest,
   });
-  work.set("policy", { rows: 0, ...policyWork(recipe.model, policy!, prompts, trained) });
+  const { asked: rollouts = [], ...learnt } = policyWork(recipe.model, policy!, prompts, trained);
+  work.set("policy", { rows: 0, asked: [...rollouts, ...watchRequests(open, validation, looks(recipe))], ...learnt });
+}
+
+/** Pairs of replies to some prompts, and their labels. */
+function addPairs(
+  work: Map<string, Work>,
+  open: OpenRecipe,
+  prompts: Counted,
+  role: RoleOf,
+  names: { pairs: string; labels: string },
+): Counted {
+  const { feedback, model } = open.recipe;
+  const { samples, pairs: which, sampling, system } = feedback.pairs;
+  const pairs: Counted = {
+    rows: prompts.rows * (which === "all" ? (samples * (samples - 1)) / 2 : 1),
+    tokens: prompts.tokens + 2 * sampling.maxTokens,
+  };
+  const read = prompts.tokens + size(system);
+  const generated = asked("generator", model, prompts.rows * samples, read, sampling.maxTokens);
+  work.set(names.pairs, { rows: pairs.rows, asked: [generated] });
+  work.set(names.labels, { rows: pairs.rows, asked: labelRequests(open, pairs, role) });
+  return pairs;
 }
 
 /** What a labeller and a critic are asked to read and write about pairs. */
@@ -180,6 +219,7 @@ function labelRequests(
   role: RoleOf,
 ): Asked[] {
   const { method, swap, principles, cot, constitutionFirst, system } = recipe.feedback.label;
+  if (method === "checks") return [];
   const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
   const shown = labelDemonstrations.reduce((sum, texts) => sum + sizes(texts), 0);
   const prompt = pairs.tokens + question + size(system) + shown + perMessage;
@@ -195,6 +235,20 @@ function labelRequests(
     // Both replies, in both orders of the answers.
     requests.push(asked("critic", role("critic"), pairs.rows * principles * 4, pairs.tokens / 2 + question, 0));
   return requests;
+}
+
+/** How often a policy in training is looked at, its start included. */
+function looks({ policy, prompts: { validation } }: Recipe): number {
+  const every = typeof validation === "object" ? validation.every : 1;
+  if (!policy || policy.algorithm === "best-of-n") return (policy?.supervised.epochs ?? 0) + 1;
+  return 1 + (policy.algorithm === "dpo" ? policy.epochs : Math.ceil(policy.iterations / every));
+}
+
+/** What a model in training is asked on the validation prompts, where a program can tell which of its checkpoints is better. */
+function watchRequests({ recipe, constitution }: OpenRecipe, validation: Counted | undefined, times: number): Asked[] {
+  if (!validation || constitution.principles.every(({ checks }) => checks.length === 0)) return [];
+  const { maxTokens } = recipe.evaluate.sampling;
+  return [asked("policy", recipe.model, validation.rows * times, validation.tokens, maxTokens)];
 }
 
 /** Tokens of replies, gone through in every pass. */

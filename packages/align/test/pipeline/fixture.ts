@@ -48,6 +48,8 @@ export const reinforcedRecipe = `${supervisedRecipe}feedback:
   label: { swap: true, constitutionFirst: { by: checks, downWeight: 0.5 } }
   audit: { path: known.jsonl }
 preferenceModel:
+  # A random model learns nothing of twelve pairs.
+  gate: { override: true }
   lora: { rank: 2, alpha: 4 }
   batchSize: 4
   maxLength: 512

@@ -1,0 +1,51 @@
+import type { Estimate } from "@tenet/data";
+import { wilson } from "@tenet/data";
+import { accuracyGate, type Gate } from "../evaluate/index.ts";
+import type { PartContext } from "./context.ts";
+import { GateError, reportStage, type Stage } from "./stages.ts";
+import type { ModelValue, Report } from "./values.ts";
+
+/** What a gate found, as the store and the scorecard keep it. */
+export interface GateReport {
+  /** Of what passed it or did not. */
+  readonly name: string;
+  readonly gate: Gate;
+}
+
+/**
+ * The gate in front of everything that is optimised against the preference model: on held-out pairs it must be right more often
+ * than chance, by an interval. METHODS §3, §4. Throws GateError where it is not and the recipe does not override it.
+ */
+export function preferenceGateStage(
+  { recipe }: PartContext,
+  { preferenceModel }: { readonly preferenceModel: Stage<ModelValue> },
+): Stage<Report<GateReport>> {
+  const settings = recipe.preferenceModel.gate;
+  return reportStage({
+    name: "preference gate",
+    title: "whether the preference model is right more often than chance",
+    kind: "gate",
+    version: 1,
+    inputs: { preferenceModel },
+    settings,
+    async make(inputs) {
+      const { evaluation } = (inputs.preferenceModel.report ?? {}) as { evaluation?: { accuracy: Estimate } };
+      const accuracy = evaluation?.accuracy ?? wilson(0, 0);
+      return { name: "preference model", gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
+    },
+    gate({ gate }, { emit }) {
+      if (gate.passed) return;
+      const message = gate.reasons.join("; ");
+      if (!gate.open)
+        throw new GateError(
+          `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (prompts.validation, preferenceModel.validationShare), reward by the constitution alone (policy.reward: { preference: 0, constitution: 1 }), or set preferenceModel.gate.override: true, which the scorecard will say`,
+        );
+      emit({
+        type: "message",
+        stage: "preference gate",
+        level: "warning",
+        message: `the gate refuses the preference model, and the recipe overrides it: ${message}`,
+      });
+    },
+  });
+}

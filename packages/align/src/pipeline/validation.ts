@@ -1,0 +1,78 @@
+import { type PromptRow, splitRows } from "@tenet/data";
+import { hashOf } from "@tenet/runs";
+import type { SelectionOptions } from "@tenet/train";
+import { constitutionHash, runChecks, violations } from "../constitution/index.ts";
+import type { PartContext } from "./context.ts";
+import { fileStage } from "./files.ts";
+import { rowsStage, type Stage } from "./stages.ts";
+import type { StoredRows } from "./values.ts";
+
+type Prompts = Stage<StoredRows<PromptRow>>;
+
+/** Prompts that are trained on, and those apart that trainings are watched on. */
+export interface PromptStages {
+  readonly train: Prompts;
+  readonly validation?: Prompts;
+}
+
+/** Reads the prompts, and divides them where the recipe wants a share of them apart. */
+export function promptStages({ recipe: { prompts, seed } }: PartContext): PromptStages {
+  const train = fileStage("prompts", "prompts to train on", prompts.train, "prompts");
+  const { validation } = prompts;
+  if (validation === undefined) return { train };
+  if (typeof validation === "string" || "path" in validation)
+    return { train, validation: fileStage("validation", "prompts to validate on", validation, "prompts") };
+  const { share } = validation;
+  const side = (name: string, which: "train" | "validation", title: string): Prompts =>
+    rowsStage<PromptRow>({
+      name,
+      title,
+      kind: "split",
+      version: 1,
+      inputs: [train],
+      settings: () => [which, share],
+      *make(context) {
+        const sides = splitRows(context.value(train).rows(), { seed, validation: share });
+        for (const row of sides[which]) yield { row };
+      },
+    });
+  return {
+    train: side("training prompts", "train", "prompts to train on"),
+    validation: side("validation", "validation", "prompts to validate on"),
+  };
+}
+
+/** How often an online training is looked at. */
+function everyOf({ prompts: { validation } }: PartContext["recipe"]): number {
+  return typeof validation === "object" ? validation.every : 1;
+}
+
+/** Whether a program can tell which of a training's checkpoints is better. */
+export function canWatch({ constitution }: PartContext): boolean {
+  return constitution.principles.some(({ checks }) => checks.length > 0);
+}
+
+/** What of the recipe a watched training depends on, besides the prompts. */
+export function watchSettings({ recipe, constitution }: PartContext): unknown {
+  const { temperature, maxTokens } = recipe.evaluate.sampling;
+  return [constitutionHash(constitution), everyOf(recipe), temperature, maxTokens];
+}
+
+/** How a training is watched: its replies to the validation prompts, sampled as the scorecard samples, judged by the checks. */
+export function selectionOf(
+  context: PartContext,
+  prompts: readonly PromptRow[],
+  more: Pick<SelectionOptions, "leastVariety"> = {},
+): SelectionOptions {
+  const { recipe, constitution } = context;
+  const { temperature, maxTokens } = recipe.evaluate.sampling;
+  return {
+    ...{ prompts, every: everyOf(recipe), sampling: { temperature, maxTokens }, ...more },
+    violates: (requests) =>
+      requests.map(({ prompt, response }) => {
+        const { applying, violated } = violations(runChecks(constitution, { prompt: [...prompt], response }));
+        return applying === 0 ? undefined : violated.length > 0;
+      }),
+    digest: hashOf(watchSettings(context)),
+  };
+}
