@@ -62,9 +62,12 @@ export async function openSpeakers(
       throw new CommandUsageError(`--${name} does not go with --run, which says what to talk to`);
   if (compare !== undefined && checkpoint !== undefined)
     throw new CommandUsageError("--checkpoint is for one model and --compare for several; give one of them");
-  const { id, all } = await checkpointsOf(io, run, options);
-  const wanted = compare?.split(",").map((name) => name.trim()) ?? [checkpoint ?? all.at(-1)!.id];
+  const { id, all, meant } = await checkpointsOf(io, run, options);
+  const wanted = compare?.split(",").map((name) => name.trim()) ?? [checkpoint ?? meant.checkpoint.id];
   const chosen = chosenOf(wanted, all, id);
+  const best = meant.checkpoint;
+  if (compare === undefined && meant.recommended && chosen[0]!.id !== best.id)
+    io.stderr.write(`note: the scorecard recommends ${best.id} (${best.label}), not ${chosen[0]!.id}\n`);
   const { openCheckpoints } = await import("@tenet/align");
   const { models, close } = await fetching(io, (given) =>
     openCheckpoints(chosen, { ...localOptions(options), ...given }),
@@ -73,12 +76,12 @@ export async function openSpeakers(
 }
 
 async function checkpointsOf(io: Io, name: string, options: ChatOptions) {
-  const { storedCheckpoints } = await import("@tenet/align");
+  const { chosenCheckpoint, storedCheckpoints } = await import("@tenet/align");
   return withStore(io, options, async (store) => {
     const { id } = findRun(store, name);
     const all = await storedCheckpoints(store, id);
     if (all.length === 0) throw new CommandUsageError(`run ${id} does not say which model it began with`);
-    return { id, all };
+    return { id, all, meant: chosenCheckpoint(store, id, all) };
   });
 }
 

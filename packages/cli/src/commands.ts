@@ -43,6 +43,10 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
   );
   onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped")))
     .option("--dry-run", "print the recipe with its defaults, and estimates of tokens, time and price; run nothing")
+    .option(
+      "--gate",
+      "end with 3 where nothing can be recommended over the model, or a principle of evaluate.mustHold is broken",
+    )
     .action(async (file: string, options: RunCommandOptions) => {
       const { runRecipe } = await import("./run-recipe.ts");
       await runRecipe(io, file, options, { version });
@@ -95,7 +99,7 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("<folder>", "a new or empty one")
     .option("--what <parts>", "of adapter, merged, datasets, card (default: adapter,datasets,card)")
-    .option("--checkpoint <name>", "sl or rl (default: the last it came to)")
+    .option("--checkpoint <name>", "sl or rl (default: the one that the scorecard recommends, else the last)")
     .addOption(new Option("--dtype <type>", "of merged weights (default: BF16)").choices(["F32", "F16", "BF16"]))
     .option("--offline", "use a base model that is there and fetch none")
     .action(async (run: string, folder: string, options: ExportCommandOptions) => {

@@ -37,6 +37,8 @@ export async function exportCommand(
     ).finally(download.end);
     if (options.json) return printJson(io, { run: run.id, ...exported });
     io.stdout.write(`${exported.folder}: ${exported.written.join(", ")} (checkpoint ${exported.checkpoint})\n`);
+    if (exported.recommended !== undefined)
+      io.stderr.write(`note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
     if (exported.written.includes("README.md"))
       io.stdout.write("README.md is a draft: read it, and fill in the licence, before you publish\n");
   });

@@ -86,7 +86,10 @@ function build(
     .argument("[prompt...]", "what to say; quoted, it may stand without a model")
     .option("--adapter <folder>", "speak under a LoRA adapter in PEFT's format")
     .option("--run <id>", "talk to what a run made: its id, the beginning of it, or: latest")
-    .option("--checkpoint <name>", "of the run: base, sl or rl (default: the last it came to)")
+    .option(
+      "--checkpoint <name>",
+      "of the run: base, sl or rl (default: the one that its scorecard recommends, else the last)",
+    )
     .option("--compare <names>", "several of them, each replies: base,sl,rl")
     .option("--store <folder>", "the run store (default: TENET_STORE, else runs)")
     .option("--system <text>", "a system message")

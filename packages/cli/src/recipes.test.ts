@@ -160,15 +160,20 @@ describe("a dry run", () => {
 describe("chat with a run", () => {
   const greedy = ["--temperature", "0", "--max-tokens", "8"];
 
-  it("opens the last checkpoint, or the one that is named", async () => {
+  it("opens the recommended checkpoint, or the one that is named with a note", async () => {
     const id = runOf("recipe");
-    const last = JSON.parse((await tenet("chat", "--run", "recipe", "Hello", "--json", ...greedy)).stdout);
-    expect(last).toMatchObject({
+    // Three held-out prompts show nothing to be better than the base.
+    const meant = await tenet("chat", "--run", "recipe", "Hello", "--json", ...greedy);
+    expect(JSON.parse(meant.stdout)).toMatchObject({ run: id, checkpoint: "base" });
+    expect(meant.stderr).toBe("");
+    const last = await tenet("chat", "--run", "recipe", "--checkpoint", "rl", "Hello", "--json", ...greedy);
+    expect(JSON.parse(last.stdout)).toMatchObject({
       run: id,
       checkpoint: "rl",
       label: "RL-CAI",
       usage: { completionTokens: expect.any(Number) },
     });
+    expect(last.stderr).toContain("the scorecard recommends base (Base), not rl");
     const base = JSON.parse(
       (await tenet("chat", "--run", id, "--checkpoint", "base", "Hello", "--json", ...greedy)).stdout,
     );
@@ -222,16 +227,21 @@ describe("export", () => {
   it("writes an adapter and merged weights that say the same, datasets and a card", async () => {
     const folder = join(home, "out", "given");
     const { code, stdout } = await tenet(
-      ...["export", "recipe", folder, "--what", "adapter,merged,datasets,card", "--dtype", "F32", "--json"],
+      ...["export", "recipe", folder, "--checkpoint", "rl", "--what", "adapter,merged,datasets,card"],
+      ...["--dtype", "F32", "--json"],
     );
     expect(code).toBe(0);
     const written = ["adapter", "merged", "datasets/examples", "datasets/audit-labels", "datasets/labels", "README.md"];
-    expect(JSON.parse(stdout)).toMatchObject({ checkpoint: "rl", written: expect.arrayContaining(written) });
+    expect(JSON.parse(stdout)).toMatchObject({
+      checkpoint: "rl",
+      recommended: "base",
+      written: expect.arrayContaining(written),
+    });
     expect(readdirSync(join(home, "out"))).toEqual(["given"]);
 
     const greedy = ["Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
     const said = async (...args: string[]) => JSON.parse((await tenet("chat", ...args, ...greedy)).stdout).text;
-    const own = await said("--run", "recipe");
+    const own = await said("--run", "recipe", "--checkpoint", "rl");
     expect(await said(join(home, "project", "model"), "--adapter", join(folder, "adapter"))).toBe(own);
     expect(await said(join(folder, "merged"))).toBe(own);
 
@@ -254,7 +264,7 @@ describe("export", () => {
     const folder = join(home, "taken");
     mkdirSync(folder);
     writeFileSync(join(folder, "mine.txt"), "mine");
-    expect(await tenet("export", "recipe", folder)).toMatchObject({
+    expect(await tenet("export", "recipe", folder, "--checkpoint", "rl")).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("not empty"),
     });
@@ -263,6 +273,8 @@ describe("export", () => {
       code: 2,
       stderr: expect.stringContaining('did you mean "adapter"'),
     });
+    const unnamed = await tenet("export", "recipe", join(home, "none"));
+    expect(unnamed).toMatchObject({ code: 2, stderr: expect.stringMatching(/recommends that: name .*, sl, rl\./) });
     const none = await tenet("export", "recipe", join(home, "none"), "--checkpoint", "base");
     expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining("it has sl, rl") });
     expect(existsSync(join(home, "none"))).toBe(false);

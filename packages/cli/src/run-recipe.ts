@@ -19,6 +19,8 @@ export interface RunCommandOptions extends StoreOptions {
   offline?: boolean;
   allowModules?: boolean;
   dryRun?: boolean;
+  /** End with 3 where nothing can be recommended over the model that training began with, or a principle that must hold does not. */
+  gate?: boolean;
 }
 
 /**
@@ -41,7 +43,7 @@ export async function runRecipe(
   if (options.threads !== undefined) (await import("@tenet/tensor")).checkThreads(options.threads);
   const audit = only?.includes("audit") === true;
   if (audit) requireAudit(open);
-  if (evaluate) requireHeldOut(open);
+  if (evaluate || options.gate) requireHeldOut(open);
   if (options.dryRun) return dryRun(io, open, options);
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
@@ -83,6 +85,20 @@ export async function runRecipe(
   );
   await tellResult(io, id, { audit, chat: evaluate === undefined }, options);
   if (refusal !== undefined) throw refusal;
+  if (options.gate) await requireBetter(io, id, options);
+}
+
+/** Errors: GateError where the scorecard recommends nothing over what training began with, or a principle that must hold is broken. */
+async function requireBetter(io: Io, id: string, options: StoreOptions): Promise<void> {
+  const { GateError } = await import("@tenet/align");
+  await withStore(io, options, async (store) => {
+    const card = await scorecardOf(store, id);
+    const first = card?.checkpoints[0]?.label ?? "the model";
+    if (!card?.better) throw new GateError(`--gate: nothing in run ${id} is shown to be better than ${first}`);
+    const broken = card.mustHold.filter(({ value }) => value > 0).map(({ principle }) => principle);
+    if (broken.length > 0)
+      throw new GateError(`--gate: of the principles that must hold, ${broken.join(", ")} does not`);
+  });
 }
 
 /** Errors: UsageError with what the recipe lacks. */
@@ -117,14 +133,20 @@ async function tellResult(
     if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
     if (!tell.chat) return;
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
-    const three = store.stage(id, "policy") ? "base,sl,rl" : "base,sl";
+    const { chosenCheckpoint, storedCheckpoints } = await import("@tenet/align");
+    const all = await storedCheckpoints(store, id);
+    if (all.length < 2) return;
+    const { checkpoint, recommended } = chosenCheckpoint(store, id, all);
     const tenet = commandName(io);
     const stages = store.stages(id);
     const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
     const lines: [string, string][] = [
       ["time", `${formatSeconds(seconds)} in ${stages.length} stages; ${tenet} show ${id}${where}`],
-      ["talk to it", `${tenet} chat --run ${id}${where}`],
-      ["compare", `${tenet} chat --run ${id}${where} --compare ${three} "a question"`],
+      [
+        recommended ? `talk to ${checkpoint.id}, which is recommended` : "talk to it",
+        `${tenet} chat --run ${id}${where}`,
+      ],
+      ["compare", `${tenet} chat --run ${id}${where} --compare ${all.map((one) => one.id).join(",")} "a question"`],
     ];
     io.stdout.write(`${table(lines)}\n`);
   });
@@ -163,7 +185,9 @@ function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["generato
 export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
   const open = await openChanged(file, options);
   const { name, recipe, written, constitution, demonstrations } = open;
-  if (options.json) return printJson(io, { valid: true, file, name, recipe: written });
+  const { warningsOf } = await import("@tenet/align");
+  const warnings = warningsOf(open);
+  if (options.json) return printJson(io, { valid: true, file, name, recipe: written, warnings });
   const pathOf = (reference: string | { path: string } | undefined) =>
     reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;
   const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
@@ -190,5 +214,6 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
         : "none: the run ends with the supervised model",
     ],
   ];
-  io.stdout.write(`${table(lines)}\n\n${file} is in order. Next: ${commandName(io)} run ${file} --dry-run\n`);
+  const said = warnings.map((warning) => `warning: ${warning}\n`).join("");
+  io.stdout.write(`${table(lines)}\n\n${said}${file} is in order. Next: ${commandName(io)} run ${file} --dry-run\n`);
 }

@@ -34,6 +34,7 @@ export {
   type TextScore,
   textScoreSchema,
 } from "./perplexity.ts";
+export { leastChange } from "./power.ts";
 export { type Recommendation, recommend } from "./recommend.ts";
 export {
   detectRefusal,

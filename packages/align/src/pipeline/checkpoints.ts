@@ -54,6 +54,22 @@ export async function storedCheckpoints(store: Store, run: string): Promise<Stor
   return found;
 }
 
+/**
+ * The checkpoint that is meant where nobody names one: what the run's scorecard recommends; the last, where there is no scorecard or
+ * nothing that it measured says which is better. Errors: NotInStoreError for an unknown run; TypeError for a run without checkpoints.
+ */
+export function chosenCheckpoint(
+  store: Store,
+  run: string,
+  all: readonly StoredCheckpoint[],
+): { readonly checkpoint: StoredCheckpoint; readonly recommended: boolean } {
+  const output = store.stage(run, "scorecard")?.output as { recommended?: string } | undefined;
+  const checkpoint = all.find(({ id }) => id === output?.recommended);
+  const last = all.at(-1);
+  if (!last) throw new TypeError(`run ${run} has no checkpoint`);
+  return checkpoint ? { checkpoint, recommended: true } : { checkpoint: last, recommended: false };
+}
+
 export interface OpenCheckpoints {
   /** In the order of the checkpoints. */
   readonly models: readonly LanguageModel[];

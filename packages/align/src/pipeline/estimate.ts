@@ -1,12 +1,14 @@
 import { hostname } from "node:os";
 import { runId, type Store } from "@tenet/runs";
 import { stringify } from "yaml";
+import { leastChange } from "../evaluate/index.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { OpenRecipe } from "./open.ts";
 import type { Recipe, RoleReference } from "./recipe.ts";
 import { runSpec } from "./run.ts";
 import { sequential } from "./sequential.ts";
 import { inOrder } from "./stages.ts";
+import { warningsOf } from "./warnings.ts";
 import { charactersPerToken, mostCounted, replyTokens, type Work, workOf } from "./work.ts";
 
 /** What one role will be asked for in one stage. */
@@ -93,7 +95,7 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
       untimed,
       ...(priced.length > 0 && { dollars: sum(priced.map(({ dollars }) => dollars)) }),
     },
-    notes: notesOf(stages, untimed, open.recipe),
+    notes: [...notesOf(stages, untimed, open.recipe), ...warningsOf(open)],
   };
 }
 
@@ -205,7 +207,22 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
     );
   if (policy !== undefined)
     notes.push("the policy's training tokens are those of its replies, gone through in every pass");
+  const heldOut = stages.find(({ stage }) => stage === "held-out")?.rows ?? 0;
+  if (heldOut > 0) notes.push(powerNote(heldOut));
   if (stages.some(({ rows }) => rows >= mostCounted))
     notes.push(`of files with more than ${mostCounted} rows, so many are counted`);
   return notes;
+}
+
+/** What so many held-out prompts can show. */
+function powerNote(prompts: number): string {
+  const least = [0.8, 0.5, 0.2].flatMap((before) => {
+    const change = leastChange(prompts, before);
+    return change === undefined ? [] : [`${Math.ceil(100 * change)} points from ${100 * before} %`];
+  });
+  const shown =
+    least.length > 0
+      ? `show a fall of violations four times in five where it is at least ${least.join(", ")}`
+      : "can show no fall of violations; give more";
+  return `${prompts} held-out prompts ${shown}`;
 }

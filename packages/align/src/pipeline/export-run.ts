@@ -12,7 +12,7 @@ import {
   resolveModel,
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
-import { type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
+import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
@@ -25,13 +25,15 @@ export interface ExportRunOptions
     MergeOptions {
   /** By default all but `merged`, which is as large as the model. */
   readonly what?: readonly ExportPart[];
-  /** The checkpoint whose weights are exported; the last by default. */
+  /** The checkpoint whose weights are exported; by default the one that the scorecard recommends, or else the last. */
   readonly checkpoint?: string;
 }
 
 export interface ExportedRun {
   readonly folder: string;
   readonly checkpoint: string;
+  /** The one that the scorecard recommends, where it is another. */
+  readonly recommended?: string;
   /** Files and folders, relative to `folder`. */
   readonly written: readonly string[];
 }
@@ -53,7 +55,12 @@ export async function exportRun(
   const place = resolve(folder);
   await requireRoom(place);
   const all = await storedCheckpoints(store, run);
-  const chosen = chosenOf(all, run, options.checkpoint);
+  const { checkpoint: best, recommended } = chosenCheckpoint(store, run, all);
+  if (options.checkpoint === undefined && recommended && best === all[0])
+    throw new ExportError(
+      `the scorecard of run ${run} shows nothing to be better than ${best.label}, and recommends that: name a checkpoint to export it all the same, ${namesOf(all)}.`,
+    );
+  const chosen = chosenOf(all, run, options.checkpoint ?? (recommended ? best.id : undefined));
   if (what.includes("adapter") && chosen.source.adapter === undefined)
     throw new ExportError(
       `checkpoint ${chosen.id} of run ${run} has no adapter: all its weights were trained. Export merged instead.`,
@@ -87,17 +94,24 @@ export async function exportRun(
     await rm(partial, { recursive: true, force: true });
     throw error;
   }
-  return { folder: place, checkpoint: chosen.id, written };
+  const other = recommended && best.id !== chosen.id ? { recommended: best.id } : {};
+  return { folder: place, checkpoint: chosen.id, ...other, written };
 }
 
 function chosenOf(all: readonly StoredCheckpoint[], run: string, wanted: string | undefined): StoredCheckpoint {
   const trained = all.slice(1);
-  const names = trained.map(({ id }) => id).join(", ");
   if (trained.length === 0)
     throw new ExportError(`run ${run} has trained nothing yet; run its recipe again, which continues it, then export.`);
   const found = wanted === undefined ? trained.at(-1) : trained.find(({ id }) => id === wanted);
   if (found) return found;
-  throw new ExportError(`run ${run} has no trained checkpoint ${JSON.stringify(wanted)}; it has ${names}.`);
+  throw new ExportError(`run ${run} has no trained checkpoint ${JSON.stringify(wanted)}; it has ${namesOf(all)}.`);
+}
+
+function namesOf(all: readonly StoredCheckpoint[]): string {
+  return all
+    .slice(1)
+    .map(({ id }) => id)
+    .join(", ");
 }
 
 async function requireRoom(place: string): Promise<void> {

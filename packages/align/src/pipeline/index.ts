@@ -1,4 +1,5 @@
 export {
+  chosenCheckpoint,
   type OpenCheckpoints,
   openCheckpoints,
   type StoredCheckpoint,
@@ -19,3 +20,4 @@ export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { GateError, NothingLeftError } from "./stages.ts";
+export { warningsOf } from "./warnings.ts";

@@ -245,6 +245,7 @@ export function preferenceModelStage(
     version: 1,
     inputs: { pairs, ...(held && { held }), ...(rankings && { rankings }) } as Record<"pairs", typeof pairs> &
       Partial<Record<"held" | "rankings", typeof pairs>>,
+    mayBeEmpty: ["held"],
     base,
     settings,
     train: async function* (inputs, { base: source, folder, models, seed, signal }) {

@@ -9,6 +9,7 @@ import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import { sequential } from "./sequential.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages.ts";
+import { warningsOf } from "./warnings.ts";
 
 export interface RunOptions extends PoolOptions {
   /** Folder of the run store. Default "runs". */
@@ -133,10 +134,11 @@ async function work(
   let end: { status: Exclude<RunStatus, "running">; message?: string; error?: unknown } = { status: "done" };
   try {
     emit({ type: "run", run: run.id, status: "running" });
+    for (const message of warningsOf(open)) emit({ type: "message", level: "warning", message });
     chargeEarlier(targets, { store, run, models });
     const executed = { store, run, models, seed: open.recipe.seed, signal, emit };
     await execute(last, executed).catch(async (error: unknown) => {
-      if (error instanceof GateError && error.stage) await execute(refused(error.stage), executed);
+      if (error instanceof GateError && error.stage) await execute(refused(error.stage), executed, error.reached);
       throw error;
     });
     // Models that are given are no stages of the store.

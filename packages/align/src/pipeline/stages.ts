@@ -264,6 +264,8 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   readonly base: Stage<ModelValue>;
   /** Stages to be executed before, whose values are not used: gates. */
   readonly behind?: readonly Stage[];
+  /** Names of inputs that need not have rows: what is only tested on. */
+  readonly mayBeEmpty?: readonly (keyof I)[];
   readonly settings: unknown;
   /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
   train(
@@ -274,11 +276,12 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
 
 /** Datasets and models to a model, by the hash of its files. */
 export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>): Stage<ModelValue> {
-  const { name, kind, version, inputs, base, behind = [] } = options;
+  const { name, kind, version, inputs, base, behind = [], mayBeEmpty = [] } = options;
   return {
     ...described(options, [base, ...Object.values(inputs), ...behind]),
     async execute(context) {
-      for (const stage of Object.values(inputs)) mustHaveRows(stage, context);
+      for (const [input, stage] of Object.entries(inputs))
+        if (!mayBeEmpty.includes(input)) mustHaveRows(stage, context);
       const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
       const { source, hash: baseHash } = context.value(base);
       if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
@@ -359,9 +362,14 @@ export function reportStage<I extends Inputs, Result>(options: ReportStageOption
         stage.finish({ output: await options.make(values, { ...context, stage }) });
       };
       const info = await onStage(context, options, identity, work);
-      const value = info.output as Result;
-      options.gate?.(value, context);
-      return { kind: "report", hash: hashOf(info.output), value };
+      const report: Report<Result> = { kind: "report", hash: hashOf(info.output), value: info.output as Result };
+      try {
+        options.gate?.(report.value, context);
+      } catch (error) {
+        if (error instanceof GateError) error.found = report;
+        throw error;
+      }
+      return report;
     },
   };
 }
@@ -393,30 +401,38 @@ export class GateError extends Error {
   override name = "GateError";
   /** The stage that refused. */
   stage?: Stage;
+  /** What it found, and the values of the stages before it. */
+  reached?: ReadonlyMap<Stage, Value>;
+  found?: Value;
 }
 
 /**
- * Executes the stages that the targets need, each once and after its inputs, in the order in which the targets name them.
- * Returns the values by stage.
+ * Executes the stages that the targets need, each once and after its inputs, in the order in which the targets name them; not those
+ * whose value is known. Returns the values by stage.
  *
  * Errors: those of the stages; TypeError when two stages have one name.
  */
 export async function execute(
   targets: readonly Stage[],
   context: Omit<StageContext, "value">,
+  known: ReadonlyMap<Stage, Value> = new Map(),
 ): Promise<ReadonlyMap<Stage, Value>> {
-  const values = new Map<Stage, Value>();
+  const values = new Map(known);
   const value = <V extends Value>(stage: Stage<V>): V => {
     const found = values.get(stage);
     if (!found) throw new TypeError(`stage "${stage.name}" is no input of the stage that asks for it`);
     return found as V;
   };
   for (const stage of inOrder(targets)) {
+    if (values.has(stage)) continue;
     context.signal?.throwIfAborted();
     try {
       values.set(stage, await stage.execute({ ...context, value }));
     } catch (error) {
-      if (error instanceof GateError) error.stage ??= stage;
+      if (error instanceof GateError) {
+        error.stage = stage;
+        error.reached = error.found ? new Map([...values, [stage, error.found]]) : values;
+      }
       throw error;
     }
   }

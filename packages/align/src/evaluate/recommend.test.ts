@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { recommend } from "./recommend.ts";
+
+type Parts = Parameters<typeof recommend>[0];
+type Change = readonly [value: number, low: number, high: number];
+
+const metric = (name: string, unit: "share" | "number", change: "difference" | "ratio") => ({
+  ...{ name, label: name, unit, change, about: "" },
+  better: "lower" as const,
+});
+
+/** A card of base, SL and RL: violations of each, and how they and other measures changed. */
+function card(
+  rates: readonly number[],
+  changes: Readonly<Record<string, Change>>,
+  openings: readonly number[] = [],
+): Parts {
+  const ids = ["base", "sl", "rl"];
+  const row = (name: string) => (value: number, i: number) => ({
+    ...{ checkpoint: ids[i]!, metric: name, value, n: 100, better: "lower" as const },
+    interval: [value - 0.1, value + 0.1] as [number, number],
+  });
+  return {
+    checkpoints: ids.map((id) => ({ id, label: id.toUpperCase(), model: id })),
+    metrics: [
+      metric("violations", "share", "difference"),
+      metric("perplexity", "number", "ratio"),
+      metric("openings", "share", "difference"),
+    ],
+    rows: [...rates.map(row("violations")), ...openings.map(row("openings"))],
+    differences: Object.entries(changes).map(([key, [value, low, high]]) => {
+      const [name, checkpoint, against] = key.split(" ") as [string, string, string];
+      return { metric: name, checkpoint, against, value, interval: [low, high], n: 100 };
+    }),
+  };
+}
+
+const learnt = { "violations sl base": [-0.6, -0.7, -0.5], "violations rl base": [-0.5, -0.6, -0.4] } as const;
+
+describe("what is recommended", () => {
+  it("is the last where it violates less than the one before", () => {
+    const found = recommend(card([0.8, 0.2, 0.1], { ...learnt, "violations rl sl": [-0.1, -0.2, 0.01] }));
+    expect(found).toEqual({
+      checkpoint: "rl",
+      better: true,
+      sentence: "Use RL, 10% of its replies break a principle (0–20%).",
+    });
+  });
+
+  it("is the one before where the last violates more, as on the processor on which PPO lost ground", () => {
+    const found = recommend(card([0.83, 0.15, 0.27], { ...learnt, "violations rl sl": [0.12, 0.03, 0.21] }));
+    expect(found).toMatchObject({ checkpoint: "sl", better: true });
+    expect(found.sentence).toMatch(/^Use SL, .*: RL violates more \(\+12 points, \+3\.0 to \+21\)\.$/);
+  });
+
+  it("is the one before where the last pays with perplexity or answers by a formula", () => {
+    const fewer = { ...learnt, "violations rl sl": [-0.1, -0.2, -0.01] } as const;
+    const taxed = recommend(card([0.8, 0.2, 0.1], { ...fewer, "perplexity rl sl": [0.08, 0.06, 0.1] }));
+    expect(taxed).toMatchObject({ checkpoint: "sl", sentence: expect.stringContaining("pays for it: perplexity") });
+    const formula = recommend(card([0.8, 0.2, 0], fewer, [0.9, 0.5, 0.02]));
+    expect(formula).toMatchObject({ checkpoint: "sl", sentence: expect.stringContaining("by a formula") });
+    const bearable = recommend(card([0.8, 0.2, 0.1], { ...fewer, "perplexity rl sl": [0.06, 0.03, 0.09] }));
+    expect(bearable.checkpoint).toBe("rl");
+  });
+
+  it("is what training began with where nothing is shown to be better", () => {
+    const found = recommend(
+      card([0.5, 0.45, 0.4], { "violations sl base": [-0.05, -0.2, 0.1], "violations rl base": [-0.1, -0.25, 0.05] }),
+    );
+    expect(found).toMatchObject({ checkpoint: "base", better: false });
+    expect(found.sentence).toMatch(
+      /^Keep BASE: SL is not shown to violate less .* Nothing else is shown to be better\.$/,
+    );
+  });
+
+  it("is nothing where no check applies", () => {
+    expect(recommend(card([], {}))).toMatchObject({ better: false });
+    expect(recommend(card([], {}))).not.toHaveProperty("checkpoint");
+  });
+});

@@ -1,0 +1,129 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { PromptRow } from "@tenet/data";
+import { openStore } from "@tenet/runs";
+import { afterAll, describe, expect, it } from "vitest";
+import { constitutionText, type Files, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import type { Scorecard } from "../evaluate/index.ts";
+import { chosenCheckpoint, storedCheckpoints } from "./checkpoints.ts";
+import type { RunEvent } from "./events.ts";
+import { openRecipe } from "./open.ts";
+import { startRun } from "./run.ts";
+
+const home = mkdtempSync(join(tmpdir(), "tenet-gates-"));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+const store = join(home, "runs");
+
+async function run(name: string, recipe: string, files: Files = {}) {
+  const file = await writeRecipe(join(home, name), { ...files, recipe });
+  const started = startRun(await openRecipe(file), { store, device: "cpu", threads: 1, cacheDir: join(home, "cache") });
+  const events: RunEvent[] = [];
+  const all = (async () => {
+    for await (const event of started.events) events.push(event);
+  })();
+  const error = await started.finished.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  await all;
+  const opened = openStore(store);
+  try {
+    const stages = opened.stages(started.id).filter(({ status }) => status === "done");
+    return {
+      ...{ id: started.id, events, error, status: opened.run(started.id).status },
+      stages: stages.map(({ name: stage }) => stage),
+      card: opened.stage(started.id, "scorecard")?.output as Scorecard | undefined,
+      policy: opened.stage(started.id, "policy")?.output as { report: { selection?: object } } | undefined,
+    };
+  } finally {
+    opened.close();
+  }
+}
+
+const strict = reinforcedRecipe.replace("gate: { override: true }", "gate: { override: false }");
+
+describe("a preference model that is no better than chance", () => {
+  it("stops the run before a policy is trained; what was learnt before is measured and said", async () => {
+    const { error, status, stages, card } = await run("strict", strict);
+    expect(error).toMatchObject({
+      name: "GateError",
+      message: expect.stringContaining("refuses the preference model"),
+    });
+    expect(status).toBe("refused");
+    expect(stages).toContain("preference gate");
+    expect(stages).not.toContain("policy");
+    expect(card!.checkpoints.map(({ id }) => id)).toEqual(["base", "sl"]);
+    expect(card!.gates).toMatchObject([{ name: "preference model", passed: false, overridden: false }]);
+    expect(card!.verdict.sentences).toContainEqual(expect.stringContaining("did not pass its gate"));
+  });
+
+  it("is used where the recipe overrides the gate, and the scorecard says so", async () => {
+    const { error, card, events } = await run("overridden", reinforcedRecipe);
+    expect(error).toBeUndefined();
+    expect(card!.checkpoints.map(({ id }) => id)).toEqual(["base", "sl", "rl"]);
+    expect(card!.gates).toMatchObject([{ name: "preference model", passed: false, overridden: true }]);
+    expect(card!.verdict.sentences).toContainEqual(expect.stringContaining("the recipe overrode it"));
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: "message", level: "warning", stage: "preference gate" }),
+    );
+  });
+
+  it("is not asked for where the checks alone reward", async () => {
+    const { error, stages } = await run(
+      "checked",
+      strict.replace("reward: { preference: 1, constitution: 0.5 }", "reward: { preference: 0, constitution: 1 }"),
+    );
+    expect(error).toBeUndefined();
+    expect(stages).not.toContain("preference gate");
+    expect(stages).toContain("policy");
+  });
+});
+
+describe("prompts to validate on", () => {
+  it("are trained on by nobody, watch both trainings, and test the preference model", async () => {
+    const apart = reinforcedRecipe
+      .replace("  audit: { path: known.jsonl }\n", "")
+      .replace("prompts: {", "prompts: { validation: { share: 0.3 },")
+      .replace("pairs: { sampling:", "pairs: { samples: 4, pairs: all, sampling:")
+      .replace(
+        "label: { swap: true, constitutionFirst: { by: checks, downWeight: 0.5 } }",
+        "label: { method: checks }",
+      );
+    const constitution = constitutionText.replace("[q7]", "[A-Ma-m]");
+    const { id, error, stages, policy } = await run("apart", apart, { prompts: 30, constitution });
+    expect(error).toBeUndefined();
+    expect(stages).toEqual(
+      expect.arrayContaining(["training prompts", "validation", "validation pairs", "validation labels"]),
+    );
+    expect(policy!.report.selection).toMatchObject({ prompts: expect.any(Number), kept: expect.any(Number) });
+    const opened = openStore(store);
+    try {
+      const promptsIn = (stage: string) => [...opened.rows<PromptRow>(opened.stage(id, stage)!.identity)];
+      const apartFrom = new Set(promptsIn("validation").map((row) => row.id));
+      expect(apartFrom.size).toBeGreaterThan(0);
+      expect(promptsIn("training prompts").some((row) => apartFrom.has(row.id))).toBe(false);
+      expect(apartFrom.size + promptsIn("training prompts").length).toBe(30);
+    } finally {
+      opened.close();
+    }
+  });
+});
+
+it("without a name the recommended checkpoint is meant, or the last where nothing says which", async () => {
+  const { id } = await run("overridden", reinforcedRecipe);
+  const opened = openStore(store);
+  try {
+    const all = await storedCheckpoints(opened, id);
+    const { checkpoint, recommended } = chosenCheckpoint(opened, id, all);
+    const card = opened.stage(id, "scorecard")!.output as Scorecard;
+    expect(recommended).toBe(true);
+    expect(checkpoint.id).toBe(card.recommended);
+    expect(chosenCheckpoint({ stage: () => undefined } as never, id, all)).toMatchObject({
+      checkpoint: { id: "rl" },
+      recommended: false,
+    });
+  } finally {
+    opened.close();
+  }
+});
