@@ -119,6 +119,22 @@ describe("PPO", () => {
     expect(Math.abs((await lossOf("head", 0.1)) - 0.5)).toBeGreaterThan(1e-2);
   });
 
+  it("warms the value network up before the policy moves, and leaves the policy where it was", async () => {
+    const reward = rewardOf("ten", (requests) => requests.map(() => 10));
+    const explained = async (warmup?: number) => {
+      const value = { learningRate: 1e-2, ...(warmup && { warmup }) };
+      const settings = { ...small, iterations: 1, epochs: 1, minibatches: 1, learningRate: 1e-9, lambda: 1, value };
+      const { events } = await train({ settings, reward });
+      return events[0]!.metrics;
+    };
+    const [cold, warm] = [await explained(), await explained(30)];
+    // Returns are 10 on every token: the loss is ½(10 − V)².
+    expect(cold["loss/value_avg"]).toBeGreaterThan(30);
+    expect(warm["loss/value_avg"]).toBeLessThan(cold["loss/value_avg"]! / 4);
+    expect(warm["objective/scores"]).toBe(cold["objective/scores"]);
+    expect(warm["val/ratio"]).toBeCloseTo(1, 4);
+  });
+
   it("continues from an adapter, to which it is held", async () => {
     const first = await train({ settings: { ...small, iterations: 2, learningRate: 2e-2 } });
     const { events, result } = await train({ settings: { ...small, iterations: 1 }, from: first.result.path });

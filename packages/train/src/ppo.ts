@@ -47,6 +47,13 @@ export const ppoSettingsSchema = z.strictObject({
           "Factor of the value loss. The value network has an optimiser of its own, so that it only decides when that one's gradient is clipped.",
         ),
       clip: z.number().positive().default(0.2).describe("How far a value may move from the rollout's."),
+      warmup: z
+        .int()
+        .min(1)
+        .optional()
+        .describe(
+          "Passes of the value network alone over the first iteration's responses, before the policy moves: it then starts with the reward's scale instead of the preference model's.",
+        ),
     })
     .prefault({})
     .describe("The value network."),
@@ -76,7 +83,8 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   const { iterations, epochs, minibatches, clip, targetKl, kl } = settings;
   const updates = iterations * epochs * minibatches;
   const actor = await openActor(options, settings, updates);
-  const critic = await openCritic(options, settings, { updates, expected: actor.expected });
+  const warmup = (settings.value.warmup ?? 0) * minibatches;
+  const critic = await openCritic(options, settings, { updates: updates + warmup, expected: actor.expected });
   // Values are on the scale of the preference model's scores: a constant between them would fall on every last token.
   const { mean, deviation } =
     options.valueFrom === undefined ? { mean: 0, deviation: 1 } : await readNormalisation(options.valueFrom);
@@ -95,18 +103,38 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
     const { loss, clipFraction } = valueLoss(terms, settings.value.clip);
     return { loss: loss.mul(coefficient), metrics: { clipFraction } };
   });
+  const warmupObjective = critic.objective((graph) => {
+    const error = valuesIn(graph).sub(graph.value("return"));
+    return { loss: error.mul(error).mul(graph.value("weight")).sum().mul(coefficient) };
+  });
   const valuesOf = critic.forward((graph) => ({ values: valuesIn(graph) }));
   const state = { beta: kl.coefficient };
 
   async function learn(experience: Experience, iteration: number) {
     const { samples, logprobs, referenceLogprobs, rewarded, metrics } = experience;
     const { beta } = state;
-    const found = await valuesOf.run(samples.map((sample) => sampleItem(sample)));
-    const values = found.values!.map(([only]) => only!);
+    const estimate = async () => {
+      const found = await valuesOf.run(samples.map((sample) => sampleItem(sample)));
+      return found.values!.map(([only]) => only!);
+    };
     const rewards = samples.map((_, i) =>
       tokenRewards(logprobs[i]!, referenceLogprobs[i]!, { beta, reward: rewarded[i]!.reward }),
     );
     const shaped = settings.whitenRewards ? acrossRows(rewards, (all) => whiten(all, { shiftMean: false })) : rewards;
+    if (iteration === 0 && settings.value.warmup !== undefined) {
+      // λ = 1: what was received, whatever the network says by now.
+      const received = shaped.map(
+        (row) => gae(row, new Float64Array(row.length), { gamma: settings.gamma, lambda: 1 }).returns,
+      );
+      const passes = { seed, iteration: -1, count: samples.length, epochs: settings.value.warmup, minibatches };
+      await optimise(passes, async (batch) => {
+        signal?.throwIfAborted();
+        const { loss } = await warmupObjective.accumulate(tokenMinibatch(batch, samples, { return: received }));
+        critic.update();
+        return { loss, approxKl: 0 };
+      });
+    }
+    const values = await estimate();
     const estimates = shaped.map((row, i) => gae(row, values[i]!, settings));
     const returns = estimates.map((estimate) => estimate.returns);
     const advantages = acrossRows(
