@@ -7,6 +7,7 @@ export { htmlToText } from "./html.ts";
 export { type JsonValue, plainJson } from "./json.ts";
 export type { Message } from "./message.ts";
 export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
+export { type NearDuplicate, nearDuplicates, normalForm } from "./near-duplicates.ts";
 export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } from "./open.ts";
 export { type RandomStream, randomStream, type StreamKey } from "./random.ts";
 export { type Aside, type Collected, collect, type Read, rowsOf } from "./read.ts";
