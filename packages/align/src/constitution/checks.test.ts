@@ -31,6 +31,12 @@ describe("rules", () => {
     ["must, one of several", { must: ["nurse", "doctor"] }, "See a doctor.", "Rest."],
     ["mustNot", { mustNot: "\\d+ ?mg\\b" }, "Ask the pharmacist.", "Take 200 MG."],
     ["mustNot, none of several", { mustNot: ["stupid", "silly"] }, "Good question.", "How silly."],
+    [
+      "mustNot, but for a group that excuses",
+      { mustNot: "(?P<not>(if|not) )?you have \\w+" },
+      "See if you have gout.",
+      "Well, you have gout.",
+    ],
     ["words, min", { words: { min: 2 } }, "one two", "one"],
     ["words, max", { words: { max: 2 } }, "one two", "one two\nthree"],
     ["characters, counted as people do", { characters: { max: 3 } }, " 🙂🙂🙂 ", "four"],
@@ -47,6 +53,58 @@ describe("rules", () => {
   ])("%s", (_, check, good, bad) => {
     expect(violated(check, good)).toBe(false);
     expect(violated(check, bad)).toBe(true);
+  });
+
+  it("find a match behind an excused one", () => {
+    expect(violated({ mustNot: "(?P<not>if )?you have" }, "Ask if you have it. I think you have it.")).toBe(true);
+  });
+
+  const knee = "My knees have been hurting since Monday, Doctor!";
+  it.each([
+    ["the word in another form", "prompt", "A knee can hurt.", true],
+    ["another word", "prompt", "A throat can be sore.", false],
+    ["function words alone", "prompt", "It has been so since then, my friend.", false],
+    [
+      "an ignored word, whatever its form",
+      { of: "prompt", ignore: ["doctor", "hurt"] },
+      "Doctors know what hurts.",
+      false,
+    ],
+    ["a word of the same group", { of: "prompt", groups: [["leg", "knee"]] }, "Put your legs up.", true],
+    ["two words of two", { of: "prompt", atLeast: 2 }, "The knee was hurt.", true],
+    ["one word of two", { of: "prompt", atLeast: 2 }, "The knee.", false],
+  ])("mentions: %s", (_, mentions, response, holds) => {
+    expect(violated({ mentions }, response, knee)).toBe(!holds);
+  });
+  it("mentions holds where the prompt speaks of nothing, and asks for all words where it has few", () => {
+    expect(violated({ mentions: "prompt" }, "Rest.", "How are you?")).toBe(false);
+    expect(violated({ mentions: { of: "prompt", atLeast: 9 } }, "Knees!", "Knees?")).toBe(false);
+    const results = runChecks(withChecks({ mentions: "prompt" }), {
+      prompt: [
+        { role: "user", content: knee },
+        { role: "assistant", content: "Rest." },
+        { role: "user", content: "Why?" },
+      ],
+      response: "Rest.",
+    });
+    expect(results[0]!.why).toBe("it speaks of too little of: knees, hurting, monday, doctor");
+  });
+  it.each([
+    ["ja", "膝が痛いです。どうすればいいですか。", "膝を冷やしてください。", "喉を温めてください。"],
+    ["de", "Mein Knie schmerzt seit Montag.", "Ein Knie kann schmerzen.", "Mein Hals ist rau seit gestern."],
+  ])("mentions in %s", (language, prompt, good, bad) => {
+    const ignore = ["です", "で", "すれ", "いい", "か", "どう", "ば", "が", "seit", "mein"];
+    expect(violated({ mentions: { of: "prompt", language, ignore } }, good, prompt)).toBe(false);
+    expect(violated({ mentions: { of: "prompt", language, ignore } }, bad, prompt)).toBe(true);
+  });
+
+  it("mustNot passes over what the person said themselves", () => {
+    const check = { mustNot: "you have (?P<said>\\w+( disease)?)", unlessSaid: "(^|[.!] )I have [^.?!]+" };
+    expect(violated(check, "As you have coeliac disease, ask first.", "I have coeliac disease.")).toBe(false);
+    expect(violated(check, "As you have lupus, ask first.", "I have coeliac disease.")).toBe(true);
+    expect(violated(check, "As you have gout, ask first.", "Do I have gout?")).toBe(true);
+    // Words, not letters.
+    expect(violated(check, "As you have flu, ask first.", "I have fluid on my knee.")).toBe(true);
   });
 
   it("say what was found", () => {

@@ -1,5 +1,7 @@
+import { normalForm } from "@tenet/data";
+import { contentWords } from "./content-words.ts";
 import { CheckError } from "./errors.ts";
-import { compilePattern, firstMatch } from "./pattern.ts";
+import { compilePattern, eachMatch, firstMatch } from "./pattern.ts";
 import {
   type Bounds,
   type Check,
@@ -42,7 +44,7 @@ export function runChecks(of: Constitution | Principle, example: CheckedExample)
 function runCheck(check: Check, principle: string, position: number, example: CheckedExample): CheckResult {
   const rule = rulesIn(check)[0];
   const name = check.name ?? `${position + 1} ${rule}`;
-  const asked = example.prompt.filter(({ role }) => role === "user").map(({ content }) => content);
+  const asked = askedIn(example);
   const matching = (patterns: readonly string[]) => asked.some((text) => firstMatch(patterns, text) !== undefined);
   const outside = (why: string) => ({
     principle,
@@ -56,6 +58,11 @@ function runCheck(check: Check, principle: string, position: number, example: Ch
   if (check.unless && matching(check.unless)) return outside('the prompt matches "unless"');
   const { holds, why, severity = check.severity } = follow(check, example);
   return { principle, check: name, applies: true, violated: !holds, severity, why };
+}
+
+/** The user's messages. */
+function askedIn({ prompt }: CheckedExample): string[] {
+  return prompt.filter(({ role }) => role === "user").map(({ content }) => content);
 }
 
 interface Finding {
@@ -73,11 +80,21 @@ const rules: { [Name in RuleName]: (value: NonNullable<Rule[Name]>, example: Che
         ? { holds: true, why: `it says ${excerpt(found.words)}` }
         : { holds: false, why: `nothing in it matches ${shorten(patterns.join(" | "))}` };
     },
-    mustNot: (patterns, { response }) => {
-      const found = firstMatch(patterns, response);
-      return found
-        ? { holds: false, why: `it says ${excerpt(found.words)}` }
-        : { holds: true, why: "it says nothing of the kind" };
+    mustNot: (patterns, example, { unlessSaid = [] }) => {
+      const said = askedIn(example).flatMap((text) => [...eachMatch(unlessSaid, text)].map(({ words }) => words));
+      for (const { words, groups } of eachMatch(patterns, example.response))
+        if (groups.not === undefined && !said.some((text) => holdsWords(text, groups.said ?? words)))
+          return { holds: false, why: `it says ${excerpt(words)}` };
+      return { holds: true, why: "it says nothing of the kind" };
+    },
+    mentions: (wanted, example) => {
+      const matter = contentWords(askedIn(example).join("\n"), wanted);
+      if (matter.size === 0) return { holds: true, why: "the prompt has no words to speak of" };
+      const spoken = contentWords(example.response, wanted);
+      const shared = [...matter.keys()].filter((stem) => spoken.has(stem));
+      return shared.length >= Math.min(wanted.atLeast ?? 1, matter.size)
+        ? { holds: true, why: `it speaks of ${shared.map((stem) => spoken.get(stem)).join(", ")}` }
+        : { holds: false, why: `it speaks of too little of: ${shorten([...matter.values()].join(", "))}` };
     },
     words: (bounds, { response }) => within(bounds, response.match(/\S+/g)?.length ?? 0, "words"),
     characters: (bounds, { response }) => within(bounds, [...response.trim()].length, "characters"),
@@ -146,6 +163,11 @@ const citationPatterns = [
   String.raw`(?m)^\W*(sources?|references?):\s*\S`,
 ];
 for (const pattern of citationPatterns) compilePattern(pattern);
+
+/** Whether a text holds these words, as whole words, in this order, whatever stands between words. */
+function holdsWords(text: string, words: string): boolean {
+  return ` ${normalForm(text)} `.includes(` ${normalForm(words)} `);
+}
 
 function within({ min = 0, max }: Bounds, count: number, unit: string): Finding {
   const holds = count >= min && (max === undefined || count <= max);

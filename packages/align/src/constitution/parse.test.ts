@@ -17,7 +17,7 @@ const one = `${head}  - id: kind\n    text: Be kind.\n`;
 const checked = (check: string) => `${one}    checks:\n      - ${check}\n`;
 const principleKeys =
   "id, text, critiqueRequest, revisionRequest, preferenceQuestion, weight, use, category, source, checks";
-const ruleKeys = "must, mustNot, words, characters, citation, any, all, not, module";
+const ruleKeys = "must, mustNot, mentions, words, characters, citation, any, all, not, module";
 const re2 = " (patterns are RE2's: no lookahead, no lookbehind, no backreferences)";
 
 const bad: [string, string, string[]][] = [
@@ -116,7 +116,7 @@ const bad: [string, string, string[]][] = [
     "with a misspelt rule",
     checked("mustnt: stupid"),
     [
-      `c.yaml:7:9 principles[0].checks[0].mustnt: unknown key; expected one of the keys must, mustNot, words, characters, citation, module, export, any, all, not, name, severity, when, unless. Did you mean "mustNot"?`,
+      `c.yaml:7:9 principles[0].checks[0].mustnt: unknown key; expected one of the keys must, mustNot, unlessSaid, mentions, words, characters, citation, module, export, any, all, not, name, severity, when, unless. Did you mean "mustNot"?`,
     ],
   ],
   [
@@ -191,13 +191,32 @@ const bad: [string, string, string[]][] = [
     "with a severity inside a combination",
     checked("any: [{ must: a, severity: 1 }]"),
     [
-      "c.yaml:7:26 principles[0].checks[0].any[0].severity: unknown key; expected one of the keys must, mustNot, words, characters, citation, module, export, any, all, not",
+      "c.yaml:7:26 principles[0].checks[0].any[0].severity: unknown key; expected one of the keys must, mustNot, unlessSaid, mentions, words, characters, citation, module, export, any, all, not",
     ],
   ],
   [
     "with an export but no module",
     checked("{ must: a, export: f }"),
     ['c.yaml:7:28 principles[0].checks[0].export: "export" belongs to "module", got the text "f"'],
+  ],
+  [
+    "with what was said, and nothing that must not be",
+    checked("{ must: a, unlessSaid: f }"),
+    ['c.yaml:7:32 principles[0].checks[0].unlessSaid: "unlessSaid" belongs to "mustNot", got the text "f"'],
+  ],
+  [
+    "that mentions something unknown",
+    checked("mentions: answer"),
+    [
+      'c.yaml:7:19 principles[0].checks[0].mentions: expected "prompt" or a mapping (key: value), got the text "answer"',
+    ],
+  ],
+  [
+    "that mentions in no language",
+    checked("mentions: { of: prompt, language: english language }"),
+    [
+      'c.yaml:7:43 principles[0].checks[0].mentions.language: not a language tag; write one such as "en" or "pt-BR", got the text "english language"',
+    ],
   ],
   [
     "that cites false",

@@ -32,17 +32,37 @@ export function patternFault(pattern: string): string | undefined {
   }
 }
 
+/** Where a pattern matches. */
+export interface Match {
+  pattern: string;
+  words: string;
+  index: number;
+  /** What the pattern's named groups matched; those that took no part are absent. */
+  groups: Readonly<Record<string, string>>;
+}
+
 /** The first of the patterns that matches, with the words it matched. */
-export function firstMatch(
-  patterns: readonly string[],
-  text: string,
-): { pattern: string; words: string; index: number } | undefined {
+export function firstMatch(patterns: readonly string[], text: string): Match | undefined {
+  return eachMatch(patterns, text).next().value;
+}
+
+/** Every match of every pattern, pattern by pattern, each from the left and none inside another of the same pattern. */
+export function* eachMatch(patterns: readonly string[], text: string): Generator<Match, undefined> {
   for (const pattern of patterns) {
     const compiledPattern = compilePattern(pattern);
     // `test` runs an automaton; only for a match is it worth finding where.
     if (!compiledPattern.test(text)) continue;
+    const names = Object.keys(compiledPattern.namedGroups());
     const matcher = compiledPattern.matcher(text);
-    if (matcher.find()) return { pattern, words: matcher.group() ?? "", index: matcher.start() };
+    while (matcher.find()) {
+      const groups = Object.fromEntries(
+        names.flatMap((name) => {
+          const words = matcher.group(name);
+          return words === null ? [] : [[name, words]];
+        }),
+      );
+      yield { pattern, words: matcher.group() ?? "", index: matcher.start(), groups };
+    }
   }
   return undefined;
 }

@@ -27,13 +27,63 @@ const bounds = z
   .refine(({ min, max }) => min !== undefined || max !== undefined, { error: "a bound needs min, max or both" })
   .refine(({ min = 0, max = Number.POSITIVE_INFINITY }) => min <= max, { error: "min is larger than max" });
 
+const word = z.string().trim().min(1);
+
+const language = z.string().refine(isLanguage, {
+  error: 'not a language tag; write one such as "en" or "pt-BR"',
+});
+
+function isLanguage(tag: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(tag).length === 1;
+  } catch {
+    return false;
+  }
+}
+
+const mentions = z
+  .union([
+    z.literal("prompt"),
+    z.strictObject({
+      of: z.literal("prompt").describe("Whose words."),
+      atLeast: z.int().min(1).optional().describe("How many of them; 1 where absent, all where it has fewer."),
+      ignore: z.array(word).min(1).optional().describe("Words that say nothing about the matter, in any form."),
+      groups: z.array(z.array(word).min(2)).min(1).optional().describe("Words that count as the same, group by group."),
+      language: language.optional().describe("Language of the texts, as a BCP 47 tag; `en` where absent."),
+    }),
+  ])
+  .transform((value) => (value === "prompt" ? { of: value } : value));
+
 /** What a rule may be. Exactly one of these keys makes a rule. */
-export const ruleNames = ["must", "mustNot", "words", "characters", "citation", "any", "all", "not", "module"] as const;
+export const ruleNames = [
+  "must",
+  "mustNot",
+  "mentions",
+  "words",
+  "characters",
+  "citation",
+  "any",
+  "all",
+  "not",
+  "module",
+] as const;
 export type RuleName = (typeof ruleNames)[number];
 
 const simpleRules = {
   must: patterns.optional().describe("The response matches this pattern, or one of these. RE2 syntax, case ignored."),
-  mustNot: patterns.optional().describe("The response matches neither this pattern nor any of these."),
+  mustNot: patterns
+    .optional()
+    .describe(
+      "The response matches neither this pattern nor any of these. A match in which a group `(?P<not>…)` takes part is none.",
+    ),
+  unlessSaid: patterns
+    .optional()
+    .describe(
+      "Beside `mustNot`: a match is none where its group `(?P<said>…)` stands in what one of these patterns finds in the user's messages.",
+    ),
+  mentions: mentions
+    .optional()
+    .describe("The response speaks of what the user's messages are about: it shares one of their content words."),
   words: bounds.optional().describe("How many words the response has."),
   characters: bounds.optional().describe("How many characters the response has."),
   citation: z
@@ -50,6 +100,15 @@ const simpleRules = {
   export: z.string().min(1).optional().describe("Name of the module's function; `default` where absent."),
 };
 
+/** What `mentions` asks for. */
+export interface Mentions {
+  of: "prompt";
+  atLeast?: number | undefined;
+  ignore?: string[] | undefined;
+  groups?: string[][] | undefined;
+  language?: string | undefined;
+}
+
 export interface Bounds {
   min?: number | undefined;
   max?: number | undefined;
@@ -59,6 +118,9 @@ export interface Bounds {
 export interface Rule {
   must?: string[] | undefined;
   mustNot?: string[] | undefined;
+  /** Patterns on the user's messages that excuse a match of `mustNot`. */
+  unlessSaid?: string[] | undefined;
+  mentions?: Mentions | undefined;
   words?: Bounds | undefined;
   characters?: Bounds | undefined;
   citation?: true | string[] | undefined;
@@ -98,6 +160,8 @@ function exactlyOneRule(rule: object, context: z.RefinementCtx): void {
         : `a check has one rule, here are ${found.join(" and ")}; put them under "all" or into checks of their own`;
     context.addIssue({ code: "custom", message });
   }
+  if ("unlessSaid" in rule && rule.unlessSaid !== undefined && !found.includes("mustNot"))
+    context.addIssue({ code: "custom", path: ["unlessSaid"], message: '"unlessSaid" belongs to "mustNot"' });
   if ("export" in rule && rule.export !== undefined && !found.includes("module"))
     context.addIssue({ code: "custom", path: ["export"], message: '"export" belongs to "module"' });
 }
