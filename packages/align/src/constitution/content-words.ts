@@ -19,10 +19,8 @@ export interface Vocabulary {
  *
  * Words are divided by `Intl.Segmenter`, so that languages without spaces have words too. In English (the default), stop words and
  * words of one or two letters are left out, and endings are cut off (plurals, -ed, -ing, a last e or y). In other languages
- * nothing is cut, and words of one to three letters of an alphabet are left out in place of stop words.
- *
- * @example
- * [...contentWords("My knees have been hurting.").keys()]; // ["knee", "hurt"]
+ * nothing is cut, and words of one to three letters of an alphabet are left out in place of stop words. "My knees have been hurting"
+ * has `knee` and `hurt`.
  */
 export function contentWords(text: string, vocabulary: Vocabulary = {}): Map<string, string> {
   const { words, stem, ignored, groups } = toolsOf(vocabulary);
