@@ -1,4 +1,4 @@
-import { DocumentError, type ProblemFacts, parseDocument } from "@tenet/data";
+import { DocumentError, nearest, type ProblemFacts, parseDocument } from "@tenet/data";
 import { z } from "zod";
 import { ConstitutionError } from "./errors.ts";
 import { type Constitution, constitutionSchema, withRequests } from "./schema.ts";
@@ -101,6 +101,11 @@ export const demonstrationSchema = z.strictObject({
   critique: z.string().trim().min(1),
   revisionRequest: z.string().trim().min(1),
   revision: z.string().trim().min(1),
+  principles: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe("Ids of the principles under which it is shown; under all where none is named."),
 });
 export type Demonstration = z.output<typeof demonstrationSchema>;
 
@@ -110,13 +115,26 @@ const demonstrationsSchema = z.array(z.union([z.string().min(1), demonstrationSc
  * Few-shot demonstrations of critique and revision: a list (YAML or JSON) of `demonstrationSchema`, or of transcripts as in the
  * CAI paper's `CritiqueRevisionFewShotPrompts.json` ("\n\nHuman: … \n\nAssistant: … \n\nCritiqueRequest: …" and so on).
  *
- * Errors: DocumentError, also for a transcript whose turns are not in that order.
+ * `known` are the ids of the constitution's principles. Errors: DocumentError, also for a transcript whose turns are not in that order,
+ * and for a demonstration of a principle that is not known.
  */
-export function importDemonstrations(text: string, { file }: { file: string }): Demonstration[] {
+export function importDemonstrations(
+  text: string,
+  { file, known }: { readonly file: string; readonly known?: readonly string[] },
+): Demonstration[] {
   const document = parseDocument(text, { file, schema: demonstrationsSchema });
   const problems: ReturnType<typeof document.problem>[] = [];
   const demonstrations = document.value.flatMap((entry, i) => {
     const read = typeof entry === "string" ? readTranscript(entry) : entry;
+    for (const [k, id] of ("principles" in read ? (read.principles ?? []) : []).entries())
+      if (known && !known.includes(id))
+        problems.push(
+          document.problem([i, "principles", k], {
+            expected: `the id of a principle: ${known.join(", ")}`,
+            got: id,
+            suggestion: nearest(id, known),
+          }),
+        );
     const last = "prompt" in read ? read.prompt.at(-1) : undefined;
     if ("prompt" in read && last?.role === "user") return [read];
     const expected = "prompt" in read ? "a prompt that ends with the user's turn" : read.expected;

@@ -109,6 +109,19 @@ describe("critiqueAndRevise", () => {
     );
   });
 
+  it("shows a demonstration that names principles under these alone", async () => {
+    const asked: string[] = [];
+    const reviser = scriptedModel({ fallback: noting(asked, () => "I would see a doctor.") });
+    const shown = (content: string, principles?: string[]) => ({
+      ...{ prompt: [{ role: "user" as const, content }], response: "Hm.", critique: "Poor.", revision: "Better." },
+      ...{ critiqueRequest: "What is wrong?", revisionRequest: "Do better.", ...(principles && { principles }) },
+    });
+    const demonstrations = [shown("I itch.", ["kind"]), shown("I ache.", ["doctor", "kind"]), shown("I sneeze.")];
+    await chain({}, { reviser, critiques: "none", demonstrations }, "Go home.");
+    expect(asked[0]).not.toContain("I itch.");
+    expect(asked[0]).toMatch(/I ache[\s\S]*I sneeze[\s\S]*I cough/);
+  });
+
   it("draws principles without replacement until all are used", async () => {
     const row = await chain(obliging, { constitution, rounds: 4 });
     const drawn = row.rounds.map(({ principle }) => principle);

@@ -11,7 +11,13 @@ import {
 } from "../constitution/index.ts";
 import { Chain } from "./chain.ts";
 import { type CritiqueSettings, critiqueSettingsSchema } from "./critique-settings.ts";
-import { critiqueDemonstrations, critiqueTurns, revisionDemonstrations, revisionTurns } from "./demonstrations.ts";
+import {
+  critiqueDemonstrations,
+  critiqueTurns,
+  demonstrationsUnder,
+  revisionDemonstrations,
+  revisionTurns,
+} from "./demonstrations.ts";
 import { checkedHashes } from "./examples.ts";
 import { withSystem } from "./respond.ts";
 
@@ -102,7 +108,7 @@ function critiqueRequest(chain: Chain, { settings, demonstrations, seed }: Ask):
   return {
     prompt: [
       ...system,
-      ...critiqueDemonstrations(demonstrations),
+      ...critiqueDemonstrations(demonstrationsUnder(demonstrations, chain.principle.id)),
       ...critiqueTurns(chain.principle, conversation, chain.response),
     ],
     sampling: { ...settings.critique, seed },
@@ -117,7 +123,10 @@ function revisionRequest(chain: Chain, { settings, demonstrations, seed, ranked 
   return {
     prompt: [
       ...system,
-      ...revisionDemonstrations(demonstrations, { layout, critiques: critiques !== "none" }),
+      ...revisionDemonstrations(demonstrationsUnder(demonstrations, chain.principle.id), {
+        layout,
+        critiques: critiques !== "none",
+      }),
       ...revisionTurns(chain.principle, conversation, { response, critique }, layout),
     ],
     sampling: { ...settings.revision, seed, n: candidates, ...(ranked ? { logprobs: 0 } : {}) },

@@ -52,6 +52,11 @@ export function revisionTurns(
   return [...conversation.slice(0, -1), turn(last.role, `${quoted}\n\n${last.content}`)];
 }
 
+/** Those that are shown under a principle: what names principles is shown under these, what names none under all. */
+export function demonstrationsUnder(demonstrations: readonly Demonstration[], principle: string): Demonstration[] {
+  return demonstrations.filter(({ principles }) => principles === undefined || principles.includes(principle));
+}
+
 /** Demonstrations of critiques as turns. */
 export function critiqueDemonstrations(demonstrations: readonly Demonstration[]): Message[] {
   return demonstrations.flatMap((demonstration) => [

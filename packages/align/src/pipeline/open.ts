@@ -57,7 +57,13 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   problems.push(...unmet(document, constitution));
   if (problems.length > 0) throw new DocumentError(problems);
   const shown = recipe.supervised.demonstrations;
-  const demonstrations = shown === undefined ? [] : importDemonstrations(await readText(shown), { file: shown });
+  const demonstrations =
+    shown === undefined
+      ? []
+      : importDemonstrations(await readText(shown), {
+          file: shown,
+          known: constitution.principles.map(({ id }) => id),
+        });
   const compared = recipe.feedback.demonstrations;
   const labelDemonstrations =
     compared === undefined ? [] : (await readDocument(compared, labelDemonstrationsSchema)).value;

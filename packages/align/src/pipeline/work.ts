@@ -109,7 +109,10 @@ type RoleOf = (name: keyof Recipe["roles"]) => RoleReference;
 
 function chainRequests({ recipe, constitution, demonstrations }: OpenRecipe, prompts: Counted, role: RoleOf): Asked[] {
   const { response, revisions: rounds, critique: settings } = recipe.supervised;
-  const shown = demonstrations.reduce((sum, { prompt, ...texts }) => sum + lengthOf(prompt) + sizes(texts), 0);
+  const shown = demonstrations.reduce(
+    (sum, { prompt, principles: _, ...texts }) => sum + lengthOf(prompt) + sizes(texts),
+    0,
+  );
   const principles = constitution.principles;
   const critiqueRequest = mean(principles.map((principle) => size(principle.critiqueRequest)));
   const revisionRequest = mean(principles.map((principle) => size(principle.revisionRequest)));
