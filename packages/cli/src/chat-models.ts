@@ -1,6 +1,6 @@
 import type { StoredCheckpoint } from "@tenet/align";
 import type { LanguageModel, LocalOptions, SamplingInput } from "@tenet/lm";
-import { CommandUsageError, EXIT, Interrupted, nearest } from "./errors.ts";
+import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { checkName } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
@@ -114,8 +114,8 @@ async function fetching<Opened>(
   open: (options: Pick<LocalOptions, "signal" | "onProgress">) => Promise<Opened>,
 ): Promise<Opened> {
   const controller = new AbortController();
-  const stop = io.onInterrupt(() =>
-    controller.signal.aborted ? io.exit(EXIT.interrupted) : controller.abort(new Interrupted()),
+  const stop = io.onInterrupt((code) =>
+    controller.signal.aborted ? io.exit(code) : controller.abort(new Interrupted(code)),
   );
   const progress = downloadProgress(io);
   try {

@@ -2,9 +2,9 @@ import { createInterface } from "node:readline";
 import { text as readAll } from "node:stream/consumers";
 import type { Completion, LanguageModel, Message } from "@tenet/lm";
 import { type ChatOptions, type OpenModel, openSpeakers, type Speakers } from "./chat-models.ts";
-import { CommandUsageError, EXIT, Interrupted } from "./errors.ts";
+import { CommandUsageError, EXIT, exitCodeOf, Interrupted } from "./errors.ts";
 import { printable } from "./format.ts";
-import type { Io } from "./io.ts";
+import { type Io, printJson, say, tell } from "./io.ts";
 
 /**
  * A conversation with a model, or with several checkpoints of a run at once: one reply of each to `words` or to what stdin
@@ -39,8 +39,8 @@ export async function chat(
 async function replyOnce(io: Io, open: Speakers, messages: Message[], options: ChatOptions): Promise<number> {
   const { speakers, run } = open;
   const controller = new AbortController();
-  const stop = io.onInterrupt(() =>
-    controller.signal.aborted ? io.exit(EXIT.interrupted) : controller.abort(new Interrupted()),
+  const stop = io.onInterrupt((code) =>
+    controller.signal.aborted ? io.exit(code) : controller.abort(new Interrupted(code)),
   );
   const replies: object[] = [];
   let cancelled = false;
@@ -52,7 +52,7 @@ async function replyOnce(io: Io, open: Speakers, messages: Message[], options: C
       const reply = await generate(io, speaker.model, messages, options, controller.signal, options.json !== true);
       cancelled = reply.cancelled;
       const { text, finishReason, usage, tokens } = reply.completion;
-      if (!options.json && !text.endsWith("\n")) io.stdout.write("\n");
+      if (!options.json && !text.endsWith("\n")) say(io, "\n");
       const seconds = Math.round(performance.now() - began) / 1000;
       const { id, label } = speaker.checkpoint ?? {};
       const which = id === undefined ? {} : { checkpoint: id, label };
@@ -68,9 +68,9 @@ async function replyOnce(io: Io, open: Speakers, messages: Message[], options: C
     }
     if (options.json) {
       const facts = options.compare === undefined ? { ...(run && { run }), ...replies[0] } : { run, replies };
-      io.stdout.write(`${JSON.stringify(facts)}\n`);
+      printJson(io, facts);
     }
-    return cancelled ? EXIT.interrupted : EXIT.done;
+    return cancelled ? exitCodeOf(controller.signal.reason) : EXIT.done;
   } finally {
     stop();
   }
@@ -79,8 +79,7 @@ async function replyOnce(io: Io, open: Speakers, messages: Message[], options: C
 /** Says who speaks next, where there are several. */
 function announce(io: Io, { speakers }: Speakers, i: number): void {
   const { checkpoint } = speakers[i]!;
-  if (speakers.length > 1 && checkpoint)
-    io.stdout.write(`${i > 0 ? "\n" : ""}${checkpoint.id} (${checkpoint.label}):\n`);
+  if (speakers.length > 1 && checkpoint) say(io, `${i > 0 ? "\n" : ""}${checkpoint.id} (${checkpoint.label}):\n`);
 }
 
 /**
@@ -108,15 +107,21 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
       if (reply) io.exit(code);
     } else {
       warned = true;
-      io.stderr.write("\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n");
+      tell(io, "\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n");
       lines.prompt();
     }
   };
   // readline takes Ctrl-C for itself on a terminal; elsewhere it is the process's.
   lines.on("SIGINT", interrupt);
-  const stop = io.onInterrupt(interrupt);
+  const stop = io.onInterrupt((given) => {
+    if (given === EXIT.interrupted) return interrupt();
+    // Only Ctrl-C is meant for the reply; whoever sends another signal wants the process to end.
+    code = given;
+    reply?.abort(new Interrupted(given));
+    lines.close();
+  });
   const names = open.speakers.map(({ model }) => model.id).join(", ");
-  io.stderr.write(`${names}. /clear starts anew, /exit ends.\n`);
+  tell(io, `${names}. /clear starts anew, /exit ends.\n`);
   lines.prompt();
   try {
     for await (const line of lines) {
@@ -132,13 +137,13 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
           announce(io, open, i);
           try {
             const { completion, cancelled } = await generate(io, model, turn, options, reply.signal, true);
-            io.stdout.write(cancelled ? " …\n" : "\n");
+            say(io, cancelled ? " …\n" : "\n");
             // What was cancelled before its first word was not said.
             if (completion.text !== "") talks[i] = [...turn, { role: "assistant", content: completion.text }];
           } catch (error) {
             // An endpoint that fails once may answer the next time; the conversation so far is kept.
-            io.stderr.write(`\ntenet: ${(error as Error).message}\n`);
-            if (options.debug) io.stderr.write(`${(error as Error).stack}\n`);
+            tell(io, `\ntenet: ${(error as Error).message}\n`);
+            if (options.debug) tell(io, `${(error as Error).stack}\n`);
           }
         }
         reply = undefined;
@@ -162,7 +167,7 @@ async function generate(
   show: boolean,
 ): Promise<{ completion: Completion; cancelled: boolean }> {
   const shownOnTerminal = io.stdout.isTTY === true;
-  const write = (text: string) => io.stdout.write(shownOnTerminal ? printable(text) : text);
+  const write = (text: string) => void io.stdout.write(shownOnTerminal ? printable(text) : text);
   let completion: Completion = {
     text: "",
     finishReason: "cancelled",
@@ -180,9 +185,9 @@ async function generate(
           streamed += event.text;
           if (show) write(event.text);
         } else if (event.type === "restart") {
-          if (show && streamed !== "") io.stdout.write("\n");
+          if (show && streamed !== "") say(io, "\n");
           streamed = "";
-        } else if (options.debug) io.stderr.write(`tenet: trying again in ${event.waitMs} ms: ${event.reason}\n`);
+        } else if (options.debug) tell(io, `tenet: trying again in ${event.waitMs} ms: ${event.reason}\n`);
       },
     });
     for await (const result of results) completion = result.completion;

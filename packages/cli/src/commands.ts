@@ -12,7 +12,12 @@ import type { StoreOptions } from "./store.ts";
 export type MakeCommand = (parent: Command, name: string, description: string) => Command;
 
 /** The commands of recipes and of the runs that they make. Each loads what it needs when it is called. */
-export function addRunCommands(io: Io, program: Command, command: MakeCommand, version: string): void {
+export function addRunCommands(
+  io: Io,
+  program: Command,
+  command: MakeCommand,
+  { version, setCode }: { version: string; setCode: (code: number) => void },
+): void {
   const onStore = (name: string, description: string) =>
     command(program, name, description).option("--store <folder>", "the run store (default: TENET_STORE, else runs)");
   const onRecipe = (made: Command) =>
@@ -112,6 +117,10 @@ export function addRunCommands(io: Io, program: Command, command: MakeCommand, v
       const { removeRun } = await import("./runs.ts");
       await removeRun(io, run, options);
     });
+  onStore("verify", "whether everything in a store is as it was written").action(async (options: StoreOptions) => {
+    const { verifyStore } = await import("./runs.ts");
+    setCode(await verifyStore(io, options));
+  });
   onStore("gc", "free what no run of the store needs")
     .option("--dry-run", "say what would be freed")
     .action(async (options: StoreOptions & { dryRun?: boolean }) => {

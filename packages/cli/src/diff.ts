@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import type { ConstitutionDiff, RunDiff } from "@tenet/align";
 import { CommandUsageError } from "./errors.ts";
 import { printable, table } from "./format.ts";
-import type { Io } from "./io.ts";
-import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+import { type Io, printJson, say } from "./io.ts";
+import { findRun, type StoreOptions, withStore } from "./store.ts";
 
 /** `tenet diff`: two constitutions where both names are files, else two runs. */
 export async function diff(io: Io, a: string, b: string, options: StoreOptions): Promise<void> {
@@ -15,7 +15,7 @@ export async function diff(io: Io, a: string, b: string, options: StoreOptions):
   await withStore(io, options, async (store) => {
     const found = await diffRuns(store, findRun(store, a).id, findRun(store, b).id);
     if (options.json) return printJson(io, found);
-    io.stdout.write(`${runsText(found)}\n`);
+    say(io, `${runsText(found)}\n`);
   });
 }
 
@@ -30,7 +30,7 @@ async function diffFiles(io: Io, a: string, b: string, { json }: StoreOptions): 
   if (json) return printJson(io, { constitutions: [constitutionHash(before), constitutionHash(after)], ...found });
   const name = ({ name, version }: typeof before) => `${name} ${version}`;
   const heading = `a  ${a} (${name(before)})\nb  ${b} (${name(after)})`;
-  io.stdout.write(`${heading}\n\n${printable(principlesText(found))}\n`);
+  say(io, `${heading}\n\n${printable(principlesText(found))}\n`);
 }
 
 /** Principles that came, went and changed; of a change, each field before and after. */

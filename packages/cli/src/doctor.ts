@@ -2,7 +2,7 @@ import { access, constants, mkdir, statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { dirname } from "node:path";
 import { formatBytes, table } from "./format.ts";
-import { commandName, type Io } from "./io.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
 import { folderSize } from "./models.ts";
 
 /** What `tenet doctor --json` prints. */
@@ -25,7 +25,8 @@ export interface DoctorReport {
 
 export async function doctor(io: Io, version: string, { json }: { json?: boolean }): Promise<void> {
   const report = await examine(io, version);
-  io.stdout.write(json ? `${JSON.stringify(report)}\n` : `${describe(report)}\n`);
+  if (json) printJson(io, report);
+  else say(io, `${describe(report)}\n`);
 }
 
 async function examine(io: Io, version: string): Promise<DoctorReport> {

@@ -1,8 +1,8 @@
 import type { OpenRecipe, RunEstimate, StageEstimate } from "@tenet/align";
 import type { Store } from "@tenet/runs";
 import { formatCount, formatSeconds, table } from "./format.ts";
-import type { Io } from "./io.ts";
-import { printJson, type StoreOptions, storeFolder, withStore } from "./store.ts";
+import { type Io, printJson, say } from "./io.ts";
+import { type StoreOptions, storeFolder, withStore } from "./store.ts";
 
 /** `tenet run --dry-run`: the recipe with every default, and what running it will take. Writes nothing. */
 export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions): Promise<void> {
@@ -10,9 +10,9 @@ export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions): P
   const estimate = await withStoreIfAny(io, options, (store) => estimateRun(open, store ? { store } : {}));
   if (options.json) return printJson(io, { dryRun: true, recipe: open.written, ...estimate });
   const there = estimate.begun ? "in the store already: a run continues it" : "new";
-  io.stdout.write(`${resolvedRecipe(open)}\n`);
-  io.stdout.write(`run ${estimate.run} in ${storeFolder(io, options)} (${there})\n\n`);
-  io.stdout.write(`${estimateText(estimate)}\n`);
+  say(io, `${resolvedRecipe(open)}\n`);
+  say(io, `run ${estimate.run} in ${storeFolder(io, options)} (${there})\n\n`);
+  say(io, `${estimateText(estimate)}\n`);
 }
 
 async function withStoreIfAny<Result>(

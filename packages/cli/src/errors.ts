@@ -1,6 +1,6 @@
 /**
- * Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by Ctrl-C (128 and the signal's number, as
- * shells have it).
+ * Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by Ctrl-C. Other signals end with 128 and
+ * their number, as shells have it: 143 by SIGTERM, 129 as the terminal closed, 141 as nobody reads stdout any more.
  */
 export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, interrupted: 130 } as const;
 
@@ -9,11 +9,14 @@ export class CommandUsageError extends Error {
   override name = "UsageError";
 }
 
-/** Ctrl-C. */
+/** Ctrl-C, or another way of asking the process to end. */
 export class Interrupted extends Error {
   override name = "Interrupted";
-  constructor() {
+  readonly exitCode: number;
+
+  constructor(exitCode: number = EXIT.interrupted) {
     super("cancelled");
+    this.exitCode = exitCode;
   }
 }
 
@@ -34,7 +37,7 @@ const usageErrors = new Set([
 /** Which exit code an error stands for. By name, so that asking loads no package. */
 export function exitCodeOf(error: unknown): number {
   const name = error instanceof Error ? error.name : "";
-  if (name === "Interrupted") return EXIT.interrupted;
+  if (error instanceof Interrupted) return error.exitCode;
   if (name === "GateError") return EXIT.refused;
   return usageErrors.has(name) ? EXIT.usage : EXIT.failed;
 }

@@ -1,9 +1,9 @@
 import type { ExportPart, ExportRunOptions } from "@tenet/align";
 import { CommandUsageError, nearest } from "./errors.ts";
-import type { Io } from "./io.ts";
+import { type Io, printJson, say, tell } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 import { stoppable } from "./stop.ts";
-import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+import { findRun, type StoreOptions, withStore } from "./store.ts";
 
 export interface ExportCommandOptions extends StoreOptions {
   what?: string;
@@ -36,11 +36,11 @@ export async function exportCommand(
       }),
     ).finally(download.end);
     if (options.json) return printJson(io, { run: run.id, ...exported });
-    io.stdout.write(`${exported.folder}: ${exported.written.join(", ")} (checkpoint ${exported.checkpoint})\n`);
+    say(io, `${exported.folder}: ${exported.written.join(", ")} (checkpoint ${exported.checkpoint})\n`);
     if (exported.recommended !== undefined)
-      io.stderr.write(`note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
+      tell(io, `note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
     if (exported.written.includes("README.md"))
-      io.stdout.write("README.md is a draft: read it, and fill in the licence, before you publish\n");
+      say(io, "README.md is a draft: read it, and fill in the licence, before you publish\n");
   });
 }
 

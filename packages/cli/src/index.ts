@@ -4,7 +4,7 @@ import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
-import { commandName, type Io, processIo } from "./io.ts";
+import { commandName, type Io, printJson, processIo, say, tell } from "./io.ts";
 
 export type { DoctorReport } from "./doctor.ts";
 export type { Io } from "./io.ts";
@@ -38,7 +38,7 @@ export async function run(
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
     const usage = error instanceof CommanderError;
     if (usage && error.code === "commander.help" && !json) {
-      io.stderr.write(complaints.join(""));
+      tell(io, complaints.join(""));
       return EXIT.usage;
     }
     const message =
@@ -48,11 +48,11 @@ export async function run(
     code = usage ? EXIT.usage : exitCodeOf(error);
     const { problems } = error as { problems?: unknown };
     const facts = { name, message, exitCode: code, ...(Array.isArray(problems) && { problems }) };
-    if (json) io.stdout.write(`${JSON.stringify({ error: facts })}\n`);
+    if (json) printJson(io, { error: facts });
     // Documents' problems have a line each and need no help with arguments.
-    else if (Array.isArray(problems)) io.stderr.write(`${message}\n`);
-    else io.stderr.write(`tenet: ${message}\n${code === EXIT.usage ? `See ${commandName(io)} --help.\n` : ""}`);
-    if (args.includes("--debug") && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+    else if (Array.isArray(problems)) tell(io, `${message}\n`);
+    else tell(io, `tenet: ${message}\n${code === EXIT.usage ? `See ${commandName(io)} --help.\n` : ""}`);
+    if (args.includes("--debug") && error instanceof Error) tell(io, `${error.stack}\n`);
     return code;
   }
 }
@@ -69,10 +69,11 @@ function build(
     .version(manifest.version)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => io.stdout.write(text),
+      writeOut: (text) => say(io, text),
       // Errors' messages are in what is thrown, and are written once, where it is caught.
       writeErr: (text) => complaints.push(text),
     });
+  program.hook("preAction", (_, called) => refuseEmpty(called));
   // Options shared by all: each command lists them itself, so that they may stand behind it.
   const command = (parent: Command, name: string, description: string) =>
     parent
@@ -121,7 +122,7 @@ function build(
       setCode(await chat(io, model, words, { ...(rest as Omit<ChatOptions, "sampling">), sampling }, openModel));
     });
 
-  addRunCommands(io, program, command, manifest.version);
+  addRunCommands(io, program, command, { version: manifest.version, setCode });
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {
@@ -148,6 +149,24 @@ function build(
     await doctor(io, manifest.version, options);
   });
   return program;
+}
+
+/** What may be empty: it says something then. */
+const mayBeEmpty = new Set(["prompt", "system", "stop"]);
+
+/**
+ * An empty argument is a variable of the shell that is not set; as the beginning of a run's id it would mean any, and as a
+ * folder the one at hand. Errors: UsageError that names the argument.
+ */
+function refuseEmpty(called: Command): void {
+  const refuse = (what: string) => {
+    throw new CommandUsageError(`${what} is empty; expected a value. Is a variable of the shell not set?`);
+  };
+  for (const [name, value] of Object.entries(called.opts()))
+    if (value === "" && !mayBeEmpty.has(name)) refuse(`--${dashed(name)}`);
+  called.registeredArguments.forEach((argument, i) => {
+    if (called.processedArgs[i] === "" && !mayBeEmpty.has(argument.name())) refuse(`the argument <${argument.name()}>`);
+  });
 }
 
 const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

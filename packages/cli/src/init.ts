@@ -2,9 +2,8 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { CommandUsageError } from "./errors.ts";
-import { commandName, type Io } from "./io.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
 import { type Preset, presetFiles, presets, presetsFolder } from "./presets.ts";
-import { printJson } from "./store.ts";
 
 export interface InitOptions {
   preset?: Preset;
@@ -33,11 +32,9 @@ export async function init(io: Io, folder: string | undefined, options: InitOpti
   }
   if (options.json) return printJson(io, { folder: place, preset, files });
   const recipe = relative(process.cwd(), join(place, "recipe.yaml"));
-  io.stdout.write(`${place}: ${presetFiles[preset].about}\n${files.map((file) => `  ${file}`).join("\n")}\n\n`);
+  say(io, `${place}: ${presetFiles[preset].about}\n${files.map((file) => `  ${file}`).join("\n")}\n\n`);
   const tenet = commandName(io);
-  io.stdout.write(
-    `Next: ${tenet} validate ${recipe}\n      ${tenet} run ${recipe} --dry-run\n      ${tenet} run ${recipe}\n`,
-  );
+  say(io, `Next: ${tenet} validate ${recipe}\n      ${tenet} run ${recipe} --dry-run\n      ${tenet} run ${recipe}\n`);
 }
 
 async function requireRoom(place: string): Promise<void> {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { CatalogueEntry } from "@tenet/lm";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { formatBytes, formatCount, table } from "./format.ts";
-import { commandName, type Io } from "./io.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 
 /** A model of the catalogue, as `models ls --json` gives it. */
@@ -23,7 +23,7 @@ export async function listModels(io: Io, { json }: { json?: boolean }): Promise<
   const { cacheFolder, catalogue } = await import("@tenet/lm");
   const models = await Promise.all(Object.entries(catalogue.models).map(([name, entry]) => listing(name, entry, io)));
   const cache = join(cacheFolder(io.env), "models");
-  if (json) return print(io, { cache, models });
+  if (json) return printJson(io, { cache, models });
   const rows = models.map((model) => [
     model.name,
     formatCount(model.parameters),
@@ -32,9 +32,9 @@ export async function listModels(io: Io, { json }: { json?: boolean }): Promise<
     model.path ? "here" : "-",
     model.default ? "default" : "",
   ]);
-  io.stdout.write(`${table([["name", "parameters", "download", "licence", "fetched", ""], ...rows])}\n`);
+  say(io, `${table([["name", "parameters", "download", "licence", "fetched", ""], ...rows])}\n`);
   const kept = await folderSize(cache);
-  io.stdout.write(`\n${formatBytes(kept)} in ${cache}\n`);
+  say(io, `\n${formatBytes(kept)} in ${cache}\n`);
 }
 
 export async function showModel(io: Io, reference: string, { json }: { json?: boolean }): Promise<void> {
@@ -57,7 +57,7 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
     facts.checkpoint = { format, types, bytes, parameters, chatTemplate: chatTemplate !== undefined, config };
     await checkpoint.close();
   }
-  if (json) return print(io, facts);
+  if (json) return printJson(io, facts);
   const lines: [string, string][] = [["name", reference]];
   if (listed) {
     lines.push(["description", listed.description], ["parameters", formatCount(listed.parameters)]);
@@ -78,7 +78,7 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
     for (const [key, value] of Object.entries(checkpoint.config))
       if (typeof value !== "object") lines.push([key, String(value)]);
   }
-  io.stdout.write(`${table(lines)}\n`);
+  say(io, `${table(lines)}\n`);
 }
 
 export interface PullOptions {
@@ -91,7 +91,9 @@ export async function pullModel(io: Io, reference: string, options: PullOptions)
   await checkName(reference);
   const { resolveModel } = await import("@tenet/lm");
   const controller = new AbortController();
-  const stop = io.onInterrupt(() => (controller.signal.aborted ? io.exit(130) : controller.abort(new Interrupted())));
+  const stop = io.onInterrupt((code) =>
+    controller.signal.aborted ? io.exit(code) : controller.abort(new Interrupted(code)),
+  );
   const progress = downloadProgress(io);
   try {
     const path = await resolveModel(reference, {
@@ -102,8 +104,8 @@ export async function pullModel(io: Io, reference: string, options: PullOptions)
       ...(options.offline && { offline: true }),
     });
     progress.end();
-    if (options.json) print(io, { reference, path, bytes: await folderSize(path) });
-    else io.stdout.write(`${path}\n`);
+    if (options.json) printJson(io, { reference, path, bytes: await folderSize(path) });
+    else say(io, `${path}\n`);
   } finally {
     progress.end();
     stop();
@@ -152,8 +154,4 @@ export async function folderSize(path: string): Promise<number> {
   const names = await readdir(path);
   const sizes = await Promise.all(names.map((name) => folderSize(join(path, name))));
   return sizes.reduce((a, b) => a + b, 0);
-}
-
-function print(io: Io, value: unknown): void {
-  io.stdout.write(`${JSON.stringify(value)}\n`);
 }

@@ -1,6 +1,6 @@
 import type { DownloadProgress } from "@tenet/lm";
 import { formatBytes, formatSeconds } from "./format.ts";
-import type { Io } from "./io.ts";
+import { type Io, redraw, tell } from "./io.ts";
 
 const WORDS = {
   wait: "waiting for another process that fetches",
@@ -36,7 +36,7 @@ export function downloadProgress(io: Io, now: () => number = Date.now) {
       if (!fresh && reached <= tenth) return;
       tenth = reached;
       const share = total && !fresh ? ` ${10 * reached} %` : "";
-      io.stderr.write(`${title}${share}${total ? ` of ${formatBytes(total)}` : ""}\n`);
+      tell(io, `${title}${share}${total ? ` of ${formatBytes(total)}` : ""}\n`);
       return;
     }
     if (!fresh && now() - shown < 100 && bytes !== total) return;
@@ -47,13 +47,13 @@ export function downloadProgress(io: Io, now: () => number = Date.now) {
     if (rate > 0) parts.push(`${formatBytes(rate)}/s`);
     if (rate > 0 && total) parts.push(`${formatSeconds((total - bytes) / rate)} left`);
     const line = [title, ...parts.filter((part) => part !== "")].join("  ");
-    io.stderr.write(`\r\u001b[K${line.slice(0, (io.stderr.columns ?? 80) - 1)}`);
+    redraw(io, line);
     dirty = true;
     if (progress.phase === "done") end();
   }
 
   function end(): void {
-    if (dirty) io.stderr.write("\n");
+    if (dirty) tell(io, "\n");
     dirty = false;
   }
   return { show, end };

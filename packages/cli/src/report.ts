@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scorecard } from "@tenet/align";
 import type { Store } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
-import type { Io } from "./io.ts";
-import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+import { type Io, printJson, say, tell } from "./io.ts";
+import { findRun, type StoreOptions, withStore } from "./store.ts";
 
 /** Where a run's report lies. */
 export interface WrittenReport {
@@ -24,8 +24,9 @@ export async function scorecardOf(store: Store, run: string): Promise<Scorecard 
 /** Writes a scorecard as `<store>/reports/<run>/scorecard.json` and `.html`, each whole or not at all. */
 export async function writeReport(folder: string, run: string, card: Scorecard): Promise<WrittenReport> {
   const { scorecardJson, scorecardPage } = await import("@tenet/align");
+  const { makeFolder } = await import("@tenet/runs");
   const place = join(folder, "reports", run);
-  await mkdir(place, { recursive: true });
+  makeFolder(place);
   const written = { json: join(place, "scorecard.json"), html: join(place, "scorecard.html") };
   await writeWhole(written.json, scorecardJson(card));
   await writeWhole(written.html, scorecardPage(card));
@@ -60,8 +61,13 @@ export async function report(io: Io, id: string, options: StoreOptions): Promise
       throw new CommandUsageError(
         `run ${run.id} (${run.status}) has no scorecard yet: it needs held-out prompts (prompts.heldOut) and a run that came to its end`,
       );
-    const written = await writeReport(store.folder, run.id, card);
-    if (options.json) return printJson(io, { run: run.id, ...written });
-    io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+    const written = await writeReport(store.folder, run.id, card).catch((error: NodeJS.ErrnoException) => {
+      // A store that can only be read still has its scorecard to show.
+      if (!["EROFS", "EACCES", "EPERM"].includes(error.code ?? "")) throw error;
+      tell(io, `the page could not be written beside the runs: ${error.message}\n`);
+      return undefined;
+    });
+    if (options.json) return printJson(io, { run: run.id, ...written, ...(written ? {} : { scorecard: card }) });
+    say(io, `${await scorecardText(io, card)}\n${written ? `report: ${written.html}\n` : ""}`);
   });
 }

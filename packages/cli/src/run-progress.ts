@@ -1,6 +1,6 @@
 import type { RunEvent } from "@tenet/align";
 import { formatSeconds } from "./format.ts";
-import type { Io } from "./io.ts";
+import { type Io, redraw, tell } from "./io.ts";
 
 type StageEvent = Extract<RunEvent, { type: "stage" }>;
 type ProgressEvent = Extract<RunEvent, { type: "progress" }>;
@@ -30,11 +30,11 @@ export function runProgress(io: Io, now: () => number = Date.now) {
 
   function line(text: string): void {
     clean();
-    io.stderr.write(`${text}\n`);
+    tell(io, `${text}\n`);
   }
 
   function clean(): void {
-    if (dirty) io.stderr.write("\r\u001b[K");
+    if (dirty) redraw(io, "");
     dirty = false;
   }
 
@@ -52,7 +52,7 @@ export function runProgress(io: Io, now: () => number = Date.now) {
     const text = [`${title}  ${done}${total ? ` of ${total}` : ""}${rest}`, rateOf(rate), left];
     const shownText = text.filter((part) => part !== "").join("  ");
     if (!terminal) return void line(`  ${shownText}`);
-    io.stderr.write(`\r\u001b[K${shownText.slice(0, (io.stderr.columns ?? 80) - 1)}`);
+    redraw(io, shownText);
     dirty = true;
   }
 

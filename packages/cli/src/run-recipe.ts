@@ -3,12 +3,12 @@ import { auditText } from "./audit.ts";
 import { dryRun } from "./dry-run.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
-import { commandName, type Io } from "./io.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
 import { scorecardOf, scorecardText, writeReport } from "./report.ts";
 import { runProgress } from "./run-progress.ts";
 import { stoppable } from "./stop.ts";
-import { printJson, type StoreOptions, storeFolder, withStore } from "./store.ts";
+import { type StoreOptions, storeFolder, withStore } from "./store.ts";
 
 export interface RunCommandOptions extends StoreOptions {
   limit?: number;
@@ -125,12 +125,12 @@ async function tellResult(
     if (tell.audit) {
       const audit = store.stage(id, "audit")?.output as AuditReport;
       if (options.json) return printJson(io, { type: "result", run: id, audit });
-      return void io.stdout.write(`${auditText(audit)}\n`);
+      return void say(io, `${auditText(audit)}\n`);
     }
     const card = await scorecardOf(store, id);
     const written = card && (await writeReport(store.folder, id, card));
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
-    if (card && written) io.stdout.write(`${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+    if (card && written) say(io, `${await scorecardText(io, card)}\nreport: ${written.html}\n`);
     if (!tell.chat) return;
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
     const { chosenCheckpoint, storedCheckpoints } = await import("@tenet/align");
@@ -148,7 +148,7 @@ async function tellResult(
       ],
       ["compare", `${tenet} chat --run ${id}${where} --compare ${all.map((one) => one.id).join(",")} "a question"`],
     ];
-    io.stdout.write(`${table(lines)}\n`);
+    say(io, `${table(lines)}\n`);
   });
 }
 
@@ -215,5 +215,5 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
     ],
   ];
   const said = warnings.map((warning) => `warning: ${warning}\n`).join("");
-  io.stdout.write(`${table(lines)}\n\n${said}${file} is in order. Next: ${commandName(io)} run ${file} --dry-run\n`);
+  say(io, `${table(lines)}\n\n${said}${file} is in order. Next: ${commandName(io)} run ${file} --dry-run\n`);
 }

@@ -1,8 +1,8 @@
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
-import { CommandUsageError, nearest } from "./errors.ts";
+import { CommandUsageError, EXIT, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
-import { commandName, type Io } from "./io.ts";
-import { findRun, printJson, type StoreOptions, withStore } from "./store.ts";
+import { commandName, type Io, printJson, say, tell } from "./io.ts";
+import { findRun, type StoreOptions, withStore } from "./store.ts";
 
 /** `tenet ls`: the runs of a store, the latest first. */
 export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
@@ -15,7 +15,7 @@ export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
       return { id, status, created, updated, stages: { done, begun: stages.length }, seconds, ...(error && { error }) };
     });
     if (options.json) return void printJson(io, { store: store.folder, runs });
-    if (runs.length === 0) return void io.stdout.write(`no runs in ${store.folder}\n`);
+    if (runs.length === 0) return void say(io, `no runs in ${store.folder}\n`);
     const rows = runs.map(({ id, status, created, stages, seconds }) => [
       id,
       status,
@@ -23,7 +23,7 @@ export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
       `${stages.done} of ${stages.begun}`,
       formatSeconds(seconds),
     ]);
-    io.stdout.write(`${table([["run", "status", "begun", "stages done", "time"], ...rows])}\n`);
+    say(io, `${table([["run", "status", "begun", "stages done", "time"], ...rows])}\n`);
   });
 }
 
@@ -75,8 +75,8 @@ function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): 
     ];
   });
   const dollars = usage.reduce((sum, one) => sum + (one.dollars ?? 0), 0);
-  io.stdout.write(`${table(head)}\n\n${table([["stage", "status", "rows", "aside", "tokens", "time"], ...rows])}\n`);
-  if (dollars > 0) io.stdout.write(`\nspent at endpoints: $${dollars.toFixed(4)}\n`);
+  say(io, `${table(head)}\n\n${table([["stage", "status", "rows", "aside", "tokens", "time"], ...rows])}\n`);
+  if (dollars > 0) say(io, `\nspent at endpoints: $${dollars.toFixed(4)}\n`);
 }
 
 /** A stage by its name. Errors: UsageError with the nearest. */
@@ -113,9 +113,9 @@ function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, a
     ...reasons.map(({ reason, count }): [string, string] => ["set aside", `${count} × ${printable(reason)}`]),
     ...[...last].map(([name, value]): [string, string] => [name, String(Number(value.toPrecision(5)))]),
   ];
-  io.stdout.write(`${table(lines)}\n`);
-  for (const { input, reason } of setAside) io.stdout.write(`\n${printable(input)}\n  ${printable(reason)}\n`);
-  for (const row of rows) io.stdout.write(`\n${rowText(row)}\n`);
+  say(io, `${table(lines)}\n`);
+  for (const { input, reason } of setAside) say(io, `\n${printable(input)}\n  ${printable(reason)}\n`);
+  for (const row of rows) say(io, `\n${rowText(row)}\n`);
 }
 
 function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): void {
@@ -127,9 +127,9 @@ function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): v
   if (json) return void printJson(io, { row: id, lineage: nodes });
   for (const { depth, row, stages, id: own } of nodes) {
     const where = [...new Set(stages.map(({ run, stage }) => `${stage} of ${run}`))];
-    io.stdout.write(`${depth === 0 ? "" : `\nparent ${depth} step${depth > 1 ? "s" : ""} back\n`}`);
-    io.stdout.write(row ? `${rowText(row)}\n` : `${own}  not in this store\n`);
-    if (where.length > 0) io.stdout.write(`  stage: ${where.join("; ")}\n`);
+    say(io, `${depth === 0 ? "" : `\nparent ${depth} step${depth > 1 ? "s" : ""} back\n`}`);
+    say(io, row ? `${rowText(row)}\n` : `${own}  not in this store\n`);
+    if (where.length > 0) say(io, `  stage: ${where.join("; ")}\n`);
   }
 }
 
@@ -161,7 +161,24 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
     const run = findRun(store, id);
     store.remove(run.id);
     if (options.json) return void printJson(io, { removed: run.id });
-    io.stdout.write(`removed ${run.id}; ${commandName(io)} gc frees the room it took\n`);
+    say(io, `removed ${run.id}; ${commandName(io)} gc frees the room it took\n`);
+  });
+}
+
+/** `tenet verify`: names whatever is not as it was written. Gives the exit code: 1 where there is such. */
+export async function verifyStore(io: Io, options: StoreOptions): Promise<number> {
+  return withStore(io, options, async (store) => {
+    const problems = await store.verify();
+    if (options.json) printJson(io, { store: store.folder, intact: problems.length === 0, problems });
+    else if (problems.length === 0) say(io, `${store.folder}: everything is as it was written\n`);
+    else {
+      say(io, `${problems.join("\n")}\n`);
+      tell(
+        io,
+        `${store.folder} is not as it was written. Restore a copy of it; or, for artifacts, run the recipe again, which makes them anew\n`,
+      );
+    }
+    return problems.length === 0 ? EXIT.done : EXIT.failed;
   });
 }
 
@@ -175,9 +192,9 @@ export async function collectGarbage(io: Io, options: StoreOptions & { dryRun?: 
     if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch, weights });
     const what = `${works} stages, ${items} items, ${artifacts} artifacts, ${scratch} scratch folders`;
     const free = dryRun ? "would free" : "freed";
-    io.stdout.write(`${free} ${formatBytes(bytes)}: ${what}\n`);
+    say(io, `${free} ${formatBytes(bytes)}: ${what}\n`);
     if (weights.files > 0)
-      io.stdout.write(`${free} ${formatBytes(weights.bytes)} of unused weights in the cache: ${weights.files} files\n`);
+      say(io, `${free} ${formatBytes(weights.bytes)} of unused weights in the cache: ${weights.files} files\n`);
   });
 }
 

@@ -50,8 +50,3 @@ export function findRun(store: Store, id: string): RunInfo {
       : `${store.folder} holds no run ${id}; it holds ${shown(runs).join(", ") || "none"}`,
   );
 }
-
-/** One JSON object on a line of stdout. */
-export function printJson(io: Io, value: unknown): void {
-  io.stdout.write(`${JSON.stringify(value)}\n`);
-}

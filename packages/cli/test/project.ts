@@ -21,7 +21,7 @@ export function surroundings({
     });
   const input = Object.assign(new PassThrough(), { isTTY: terminal });
   if (stdin !== undefined) input.end(stdin);
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(code: number) => void>();
   const exits: number[] = [];
   const io: Io = {
     stdin: input,
@@ -34,8 +34,8 @@ export function surroundings({
     },
     exit: (code) => exits.push(code),
   };
-  const interrupt = () => {
-    for (const listener of listeners) listener();
+  const interrupt = (code = 130) => {
+    for (const listener of listeners) listener(code);
   };
   return { io, written, input, interrupt, listeners, exits };
 }

@@ -1,9 +1,18 @@
 import { join } from "node:path";
 import type { Connection } from "./database.ts";
 import { linesOf } from "./dataset.ts";
-import { NotInStoreError } from "./errors.ts";
+import { NotInStoreError, StoreCorruptError } from "./errors.ts";
 import { isLocked } from "./lock.ts";
-import type { LineageNode, Metric, RunInfo, RunStatus, StageInfo, StoredRow, UsageTotal } from "./types.ts";
+import {
+  type LineageNode,
+  type Metric,
+  type RunInfo,
+  type RunStatus,
+  runIdSchema,
+  type StageInfo,
+  type StoredRow,
+  type UsageTotal,
+} from "./types.ts";
 
 /** Where the lock of a run lies. */
 export function runLock(folder: string, run: string): string {
@@ -37,7 +46,16 @@ export function readRun(db: Connection, id: string): RunInfo | undefined {
   return row && runInfo(db, row);
 }
 
-function runInfo(db: Connection, { pid, host, since, error, recipe, versions, ...row }: RunRow): RunInfo {
+function runInfo(db: Connection, row: RunRow): RunInfo {
+  // Ids are parts of file names; a store that came from elsewhere may hold anything.
+  if (!runIdSchema.safeParse(row.id).success)
+    throw new StoreCorruptError(
+      `${db.folder} holds a run with the id ${JSON.stringify(row.id)}, which no Tenet gives. Do not trust where it is from`,
+    );
+  return knownRunInfo(db, row);
+}
+
+function knownRunInfo(db: Connection, { pid, host, since, error, recipe, versions, ...row }: RunRow): RunInfo {
   const dead = row.status === "running" && !isLocked(runLock(db.folder, row.id));
   return {
     ...row,

@@ -33,6 +33,9 @@ export interface SetAside {
 /** Hexadecimal digits of a SHA-256. */
 export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, { error: "expected the 64 hexadecimal digits of hashOf" });
 
+/** Id of a run: its name, and digits of its recipe's hash. */
+export const runIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,79}-[0-9a-f]{8}$/);
+
 export const runSpecSchema = z.object({
   /** Part of the run's id, so of file names. */
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/, {

@@ -34,9 +34,17 @@ export async function findDamage(db: Connection): Promise<string[]> {
     const changed = sealed === undefined ? hashOfJson(output ?? "null") === undefined : sealed !== sha256(output ?? "");
     if (hash !== null && changed) found.push(`output of ${name} was changed`);
   }
-  for (const { hash } of db.prepare<{ hash: string }>("SELECT hash FROM artifact ORDER BY hash").all())
-    if (!existsSync(artifactPlace(db.folder, hash))) found.push(`artifact ${hash} is missing`);
-    else if (!(await unchanged(db, hash))) found.push(`artifact ${hash} was changed`);
+  const artifacts = db
+    .prepare<{ hash: string; stages: string | null }>(`
+      SELECT hash, group_concat(stage.run || ' ' || stage.name, ', ') AS stages FROM artifact
+      LEFT JOIN work_artifact ON artifact = hash LEFT JOIN stage ON stage.work = work_artifact.work
+      GROUP BY hash ORDER BY hash`)
+    .all();
+  for (const { hash, stages } of artifacts) {
+    const name = `artifact ${hash}${stages === null ? "" : ` of stage ${stages}`}`;
+    if (!existsSync(artifactPlace(db.folder, hash))) found.push(`${name} is missing`);
+    else if (!(await unchanged(db, hash))) found.push(`${name} was changed`);
+  }
   return found;
 }
 

@@ -33,7 +33,7 @@ export async function openedOf(store: Store, run: string): Promise<z.output<type
 
 /**
  * The checkpoints that a run has come to, the model it began with first.
- * Errors: NotInStoreError for an unknown run, and where an artifact was taken away by hand.
+ * Errors: NotInStoreError for an unknown run, and where an artifact was taken away by hand; ArtifactChangedError where it was changed.
  */
 export async function storedCheckpoints(store: Store, run: string): Promise<StoredCheckpoint[]> {
   const info = store.run(run);
@@ -47,7 +47,7 @@ export async function storedCheckpoints(store: Store, run: string): Promise<Stor
     const output = store.stage(run, stage)?.output;
     if (output === undefined) break;
     const { kind, artifact } = trainedSchema.parse(output);
-    const path = store.artifactPath(artifact);
+    const path = await store.intactArtifact(artifact);
     source = kind === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path };
     found.push({ id, label, source });
   }

@@ -304,7 +304,7 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       };
       const { output } = await onStage(context, options, identity, work);
       const { kind: made, artifact, report } = output as Pick<TrainingResult, "kind" | "report"> & { artifact: string };
-      const path = context.store.artifactPath(artifact);
+      const path = await context.store.intactArtifact(artifact);
       return {
         kind: "model",
         hash: hashOf([baseHash, made, artifact]),
@@ -462,6 +462,12 @@ async function onStage(
   identity: string,
   work: (stage: StageWriter) => Promise<void>,
 ): Promise<StageInfo> {
+  for (const path of await context.run.removeChanged(identity))
+    context.emit({
+      type: "message",
+      level: "warning",
+      message: `${path} was changed since it was made; the stage that made it is done again`,
+    });
   const stage = context.run.stage({ name, kind, identity });
   const tell = (status: "started" | "continued" | "reused" | "done" | "failed", info: StageInfo) =>
     context.emit({
