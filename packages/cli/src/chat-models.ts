@@ -1,7 +1,7 @@
 import type { StoredCheckpoint } from "@tenet/align";
 import type { LanguageModel, LocalOptions, SamplingInput } from "@tenet/lm";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
-import type { Io } from "./io.ts";
+import { type Io, tell } from "./io.ts";
 import { checkName } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
 import { findRun, withStore } from "./store.ts";
@@ -67,7 +67,7 @@ export async function openSpeakers(
   const chosen = chosenOf(wanted, all, id);
   const best = meant.checkpoint;
   if (compare === undefined && meant.recommended && chosen[0]!.id !== best.id)
-    io.stderr.write(`note: the scorecard recommends ${best.id} (${best.label}), not ${chosen[0]!.id}\n`);
+    tell(io, `note: the scorecard recommends ${best.id} (${best.label}), not ${chosen[0]!.id}\n`);
   const { openCheckpoints } = await import("@tenet/align");
   const { models, close } = await fetching(io, (given) =>
     openCheckpoints(chosen, { ...localOptions(options), ...given }),

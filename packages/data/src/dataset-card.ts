@@ -67,5 +67,5 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
 export function cell(value: string | number): string {
   return String(value)
     .replace(/\s+/g, " ")
-    .replace(/[\\|<>]/g, (character) => `\\${character}`);
+    .replace(/[\\|<>[\]]/g, (character) => `\\${character}`);
 }

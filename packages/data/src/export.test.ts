@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { collect, ExportError, type ExportOptions, exportDataset, openDataset, rowId } from "./index.ts";
+import { cell, collect, ExportError, type ExportOptions, exportDataset, openDataset, rowId } from "./index.ts";
 import type { ExampleRow, PreferenceRow, PromptRow } from "./rows.ts";
 
 const python = process.env.TENET_TEST_DATASETS_PYTHON;
@@ -97,6 +97,12 @@ const preference = (text: string, p = 1): PreferenceRow => {
     explanation: [],
   };
 };
+
+it("a text in a card is text: no link, no image, no table, no markup", () => {
+  expect(cell("[here](javascript:alert(1)) ![x](http://x) <b>|`\n")).toBe(
+    "\\[here\\](javascript:alert(1)) !\\[x\\](http://x) \\<b\\>\\|` ",
+  );
+});
 
 describe("an exported dataset", () => {
   it.each([

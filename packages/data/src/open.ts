@@ -21,7 +21,7 @@ export interface DatasetOptions<As extends keyof Kinds> {
   readonly limit?: number;
   /** Who preferred, where a file of pairs does not say: "human" by default. */
   readonly label?: PreferenceRow["label"];
-  /** Bytes a line, a CSV record or a post may have; 16 MiB by default. */
+  /** Bytes a line, a CSV record or a post may have; 1 MiB by default: a prompt of more is hours of work, or none that fits. */
   readonly maxRecordBytes?: number;
   readonly stackexchange?: StackExchangeOptions;
 }
@@ -54,7 +54,7 @@ export async function openDataset<As extends keyof Kinds>(
   path: string,
   options: DatasetOptions<As>,
 ): Promise<Dataset<Kinds[As]>> {
-  const { limit = Number.POSITIVE_INFINITY, maxRecordBytes = 2 ** 24 } = options;
+  const { limit = Number.POSITIVE_INFINITY, maxRecordBytes = 2 ** 20 } = options;
   if (!(limit >= 0)) throw new RangeError(`limit is ${limit}; expected a number of rows`);
   const file = await findFile(path);
   const format = options.format ?? (await detect(file));
@@ -71,9 +71,29 @@ function records(
   fields: readonly string[],
   maxBytes: number,
 ): AsyncGenerator<ReadRecord> {
-  if (format === "parquet") return readParquet(file, fields, GROUP);
+  if (format === "parquet") return within(readParquet(file, fields, GROUP), maxBytes);
   const lines = readLines(readBytes(file), maxBytes);
   return format === "csv" ? readCsv(lines, file.name, maxBytes) : readJsonLines(lines, file.name);
+}
+
+/** Records without those whose texts are longer than a line may be, which are set aside. */
+async function* within(records: AsyncIterable<ReadRecord>, maxBytes: number): AsyncGenerator<ReadRecord> {
+  for await (const read of records) {
+    const bytes = "record" in read ? bytesOf(read.record.value) : 0;
+    if ("aside" in read || bytes <= maxBytes) yield read;
+    else {
+      const { source, value } = read.record;
+      const reason = `${bytes} bytes long; a record may have ${maxBytes} (option maxRecordBytes)`;
+      yield { aside: { source, reason, excerpt: excerptOf(Object.keys(value).join(", ")) } };
+    }
+  }
+}
+
+/** Bytes of the texts in a value. */
+function bytesOf(value: unknown): number {
+  if (typeof value === "string") return Buffer.byteLength(value);
+  if (typeof value !== "object" || value === null) return 0;
+  return Object.values(value).reduce<number>((sum, part) => sum + bytesOf(part), 0);
 }
 
 async function* readJsonLines(lines: AsyncIterable<Line>, name: string): AsyncGenerator<ReadRecord> {

@@ -23,6 +23,19 @@ const codecs = {
   LZ4: (page: Uint8Array) => page,
 };
 
+it("a record longer than a line may be is set aside before anything is made of it, and the others are read", async () => {
+  const long = "word ".repeat(300_000);
+  const jsonl = join(folder, "long.jsonl");
+  await writeFile(jsonl, ["one", long, "two"].map((prompt) => `${JSON.stringify({ prompt })}\n`).join(""));
+  for (const path of [await file("SNAPPY", ["one", long, "two"], "long.parquet"), jsonl]) {
+    const { rows, asides } = await collect(await openDataset(path, { as: "prompts" }));
+    expect(rows.map(({ prompt }) => prompt[0]!.content)).toEqual(["one", "two"]);
+    expect(asides).toMatchObject([
+      { reason: expect.stringMatching(/^15000\d\d bytes long; a record may have 1048576 /) },
+    ]);
+  }
+});
+
 async function file(codec: keyof typeof codecs = "SNAPPY", data = prompts, name = "x.parquet"): Promise<string> {
   const compressor = codecs[codec];
   const buffer = parquetWriteBuffer({

@@ -30,7 +30,7 @@ export type Post = Question | Answer;
  *
  * A row that is not well-formed, or lacks what it needs, is set aside and reading goes on behind it. No entity but XML's own five
  * is ever expanded.
- * @throws DatasetError when the root is not `<posts>`, the file ends inside it, or a row exceeds `maxBytes`
+ * @throws DatasetError when the root is not `<posts>`, there is no row in it, the file ends inside it, or a row exceeds `maxBytes`
  */
 export async function* readPosts(file: DataFile, maxBytes: number): AsyncGenerator<Read<Post>> {
   const parser = new SaxesParser({ position: true, fileName: file.name });
@@ -40,6 +40,7 @@ export async function* readPosts(file: DataFile, maxBytes: number): AsyncGenerat
   let fault: string | undefined; // what was wrong since the last row
   let last = 0; // position behind the last tag
   let closed = false;
+  let rows = 0;
   parser.on("error", (error) => {
     fault ??= error.message;
   });
@@ -47,6 +48,7 @@ export async function* readPosts(file: DataFile, maxBytes: number): AsyncGenerat
     last = parser.position;
     root ??= name;
     if (name !== "row") return;
+    rows++;
     const post = fault === undefined ? postOf(attributes as Record<string, string>) : `not well-formed: ${fault}`;
     fault = undefined;
     const place = attributes.Id === undefined ? `:${parser.line}` : `#${excerptOf(String(attributes.Id), 20)}`;
@@ -76,6 +78,8 @@ export async function* readPosts(file: DataFile, maxBytes: number): AsyncGenerat
   if (root === undefined) throw otherRoot(file, "no element");
   if (!closed)
     throw new DatasetError(`${file.path} is cut off: it ends in line ${parser.line} before </posts>. Fetch it again.`);
+  if (rows === 0)
+    throw new DatasetError(`${file.path} holds no posts; expected at least one. Fetch or write it again.`);
 }
 
 function otherRoot(file: DataFile, found: string): DatasetError {

@@ -200,6 +200,8 @@ describe("a dump", () => {
   });
 
   it.each([
+    ["no post", "<posts/>", /holds no posts; expected at least one/],
+    ["no post in it", "<posts>\n</posts>\n", /holds no posts; expected at least one/],
     ["another root", "<users><row/></users>", /expected <posts> as its outermost element, found <users>/],
     ["a page of the web", "<!DOCTYPE html><html><body></body></html>", /found <html>/],
     ["no element", "<?xml version='1.0'?>\n", /found no element/],

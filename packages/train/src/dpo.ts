@@ -13,7 +13,7 @@ import { dpoLoss } from "./losses.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type PolicyOptions, type PolicyReport, type PolicyResult, policyFields } from "./policy-options.ts";
 import { type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
-import { trainingFields } from "./settings.ts";
+import { mostPasses, trainingFields } from "./settings.ts";
 import { openTrainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
@@ -26,7 +26,7 @@ export const dpoSettingsSchema = z.strictObject({
     .enum(["soft", "hard"])
     .default("soft")
     .describe("Whether a pair's target is its probability p (conservative DPO), or 0 or 1, whichever is nearer."),
-  epochs: z.int().min(1).default(1).describe("Passes over the pairs."),
+  epochs: z.int().min(1).max(mostPasses).default(1).describe("Passes over the pairs."),
   batchSize: z.int().min(1).default(16).describe("Pairs of an update."),
   maxLength: trainingFields.maxLength,
   checkpointEvery: trainingFields.checkpointEvery,

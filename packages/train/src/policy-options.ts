@@ -4,7 +4,7 @@ import type { DeviceName } from "@tenet/tensor";
 import { z } from "zod";
 import { type Reward, rewardSettingsSchema } from "./reward/index.ts";
 import type { SelectionOptions, SelectionReport } from "./selection.ts";
-import { loraSettingsSchema, trainingFields } from "./settings.ts";
+import { loraSettingsSchema, mostPasses, trainingFields } from "./settings.ts";
 
 /** What every training of a policy is given. */
 export interface PolicyOptions {
@@ -87,7 +87,7 @@ export function batchFields(defaults: { prompts: number; samples: number; epochs
       .min(defaults.samples > 1 ? 2 : 1)
       .default(defaults.samples)
       .describe("Responses to each prompt."),
-    epochs: count.default(defaults.epochs).describe("Passes over an iteration's responses."),
+    epochs: count.max(mostPasses).default(defaults.epochs).describe("Passes over an iteration's responses."),
     minibatches: count.default(defaults.minibatches).describe("Updates per pass."),
   };
 }

@@ -13,7 +13,14 @@ import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
 import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
 import { rawScores, saveNormalisation } from "./preference-model.ts";
-import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
+import {
+  loraConfig,
+  loraSettingsSchema,
+  memoryOptions,
+  mostPasses,
+  optimizerOptions,
+  trainingFields,
+} from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
@@ -21,7 +28,7 @@ import { trainingLoop } from "./training-loop.ts";
 export const preferenceSettingsSchema = z
   .strictObject({
     lora: loraSettingsSchema.prefault({}).describe("The adapter that is trained with the scalar head."),
-    epochs: z.int().min(1).default(1).describe("Passes over the pairs."),
+    epochs: z.int().min(1).max(mostPasses).default(1).describe("Passes over the pairs."),
     batchSize: z.int().min(1).default(16).describe("Pairs of an update."),
     learningRate: z.number().positive().default(1e-4).describe("At its highest, for fine-tuning."),
     ...trainingFields,
@@ -39,7 +46,7 @@ export const preferenceSettingsSchema = z
       ),
     pretraining: z
       .strictObject({
-        epochs: z.int().min(1).default(1).describe("Passes over the ranked pairs."),
+        epochs: z.int().min(1).max(mostPasses).default(1).describe("Passes over the ranked pairs."),
         learningRateFactor: z
           .number()
           .positive()

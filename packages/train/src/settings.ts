@@ -3,6 +3,9 @@ import { z } from "zod";
 import { defaultMicroBatchTokens } from "./forward.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
 
+/** Passes over data, at most: the order of all of them is laid out before the first step. */
+export const mostPasses = 10_000;
+
 /** Low-rank adapters (LoRA, arXiv 2106.09685). */
 export const loraSettingsSchema = z.strictObject({
   rank: z.int().min(1).max(1024).default(16).describe("Width of the adapter's factors."),
@@ -34,10 +37,16 @@ export const trainingFields = {
   epsilon: z.number().positive().default(1e-8).describe("AdamW's addition to the root of the second moment."),
   weightDecay: z.number().min(0).default(0).describe("Share of learning rate · weight taken off each step."),
   maxGradNorm: z.number().min(0).default(1).describe("The gradient's norm is clipped to this; 0 does not clip."),
-  maxLength: z.int().min(8).default(1024).describe("Longest sequence in tokens, prompt and reply together."),
+  maxLength: z
+    .int()
+    .min(8)
+    .max(2 ** 20)
+    .default(1024)
+    .describe("Longest sequence in tokens, prompt and reply together."),
   microBatchTokens: z
     .int()
     .min(64)
+    .max(2 ** 20)
     .default(defaultMicroBatchTokens)
     .describe("Tokens computed at once; bounds memory and changes nothing else."),
   activationCheckpointing: z

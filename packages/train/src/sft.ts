@@ -20,7 +20,7 @@ import {
   selectionDigest,
   watchedReport,
 } from "./selection.ts";
-import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
+import { loraConfig, loraSettingsSchema, memoryOptions, mostPasses, optimizerOptions, trainingFields } from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
@@ -32,7 +32,7 @@ export const sftSettingsSchema = z
       .default("lora")
       .describe("What is trained: a low-rank adapter, or all weights (for small models: four times their memory)."),
     lora: loraSettingsSchema.prefault({}).describe("The adapter, where one is trained."),
-    epochs: z.int().min(1).default(1).describe("Passes over the examples."),
+    epochs: z.int().min(1).max(mostPasses).default(1).describe("Passes over the examples."),
     batchSize: z.int().min(1).default(16).describe("Examples of an update."),
     batchTokens: z
       .int()

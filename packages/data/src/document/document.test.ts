@@ -431,6 +431,33 @@ describe("nearest", () => {
   });
 });
 
+describe("a document that is no document", () => {
+  it.each([
+    ["quotation marks", '"'.repeat(1 << 19)],
+    ["texts behind each other", '"a" '.repeat(1 << 17)],
+    ["texts behind a value", `model: ${'"a" '.repeat(1 << 17)}`],
+    ["an alias without end", "*".repeat(1 << 17)],
+    ["a tag without end", `!${"x".repeat(1 << 17)}`],
+    ["a key without end", `${"k".repeat(1 << 17)}: 1\n${"k".repeat(1 << 17)}: 2`],
+    ["a text without end", `arrangement: ${"x".repeat(1 << 17)}`],
+  ])("is said to be none in few words and soon: %s", (_, text) => {
+    const error = problemsIn(text);
+    expect(error.message.length).toBeLessThan(25 * 700);
+    for (const { message, got } of error.problems) expect(Math.max(message.length, got.length)).toBeLessThan(1000);
+    expect(error.problems.length).toBeLessThan(200);
+  });
+
+  function problemsIn(text: string): DocumentError {
+    try {
+      parseDocument(text, { file: "recipe.yaml", schema });
+    } catch (error) {
+      if (error instanceof DocumentError) return error;
+      throw error;
+    }
+    throw new Error("it was read");
+  }
+});
+
 describe("schemaReference", () => {
   const { markdown, jsonSchema } = schemaReference(schema, { title: "Recipe", level: 2 });
   it("has a table for each mapping", () => {

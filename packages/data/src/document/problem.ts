@@ -30,6 +30,9 @@ export interface ProblemFacts {
   reason?: string | undefined;
 }
 
+/** Characters of a problem's sentence, at most: what stands in a file may be a megabyte without a space. */
+const longest = 600;
+
 /** Messages name this many problems; `problems` holds all. */
 const most = 25;
 
@@ -54,12 +57,21 @@ export function makeProblem(
   path: Path,
   { expected, got = "nothing", suggestion, reason }: ProblemFacts,
 ): Problem {
+  const shown = (text: string) => (text.length > longest ? `${text.slice(0, longest)}…` : text);
   const where = position.line > 0 ? `${file}:${position.line}:${position.column}` : file;
   const subject = path.length > 0 ? ` ${formatPath(path)}:` : "";
-  const sentence = reason ?? `expected ${expected}, got ${got}`;
+  const sentence = shown(reason ?? `expected ${expected}, got ${shown(got)}`);
   const hint = suggestion === undefined ? "" : `. Did you mean "${suggestion}"?`;
   const message = `${where}${subject ? "" : ":"}${subject} ${sentence}${hint}`;
-  return { file, ...position, path, expected, got, ...(suggestion === undefined ? {} : { suggestion }), message };
+  return {
+    file,
+    ...position,
+    path,
+    expected,
+    got: shown(got),
+    ...(suggestion === undefined ? {} : { suggestion }),
+    message,
+  };
 }
 
 /**
@@ -72,7 +84,7 @@ export function formatPath(path: Path): string {
   return path
     .map((part, i) => {
       if (typeof part === "number") return `[${part}]`;
-      return /^[\w-]+$/.test(part) ? `${i > 0 ? "." : ""}${part}` : `[${quote(part)}]`;
+      return /^[\w-]{1,60}$/.test(part) ? `${i > 0 ? "." : ""}${part}` : `[${quote(part)}]`;
     })
     .join("");
 }

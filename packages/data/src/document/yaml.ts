@@ -19,6 +19,8 @@ import { makeProblem, type Path, type Position, type Problem, quote } from "./pr
 const longest = 1 << 20;
 /** The parser recurses. */
 const deepest = 64;
+/** The composer makes an error of each token that has no place behind a value, in a time that grows with their square. */
+const mostBehind = 100;
 /** Values that aliases may multiply into. */
 const mostAliases = 100;
 
@@ -49,6 +51,12 @@ export function readYaml(text: string, file: string, { firstLine = 1 } = {}): So
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   const tooDeep = firstDeeperThan(tokens, deepest);
   if (tooDeep !== undefined) return [problem(tooDeep, `at most ${deepest} levels`, "more")];
+
+  const behind = furtherTokens(tokens);
+  if (behind.length > mostBehind)
+    return [
+      problem(behind[0]!, "one value and the end of its line", `more than ${mostBehind} further ones behind values`),
+    ];
 
   const composer = new Composer({
     prettyErrors: false,
@@ -185,6 +193,24 @@ function firstDeeperThan(tokens: readonly CST.Token[], bound: number): number | 
     }
   }
   return undefined;
+}
+
+/** Offsets of tokens that stand behind a value where nothing but space and comments may. */
+function furtherTokens(tokens: readonly CST.Token[]): number[] {
+  const found: number[] = [];
+  const queue: CST.Token[] = tokens.toReversed();
+  for (let token = queue.pop(); token; token = queue.pop()) {
+    if ("end" in token && !CST.isCollection(token))
+      for (const { type, offset } of token.end ?? [])
+        if (!["space", "newline", "comment"].includes(type)) found.push(offset);
+    if (token.type === "document" && token.value) queue.push(token.value);
+    if (CST.isCollection(token))
+      for (const { key, value } of token.items.toReversed()) {
+        if (value) queue.push(value);
+        if (key) queue.push(key);
+      }
+  }
+  return found;
 }
 
 function resolve(node: unknown, document: Document.Parsed): Node | undefined {

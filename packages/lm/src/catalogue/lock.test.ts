@@ -45,6 +45,23 @@ describe("withLock", () => {
     await expect(readFile(file)).rejects.toThrow("ENOENT");
   });
 
+  it("takes over from a dead one whose time is in the future, and not from a living one there", async () => {
+    const file = join(folder, "future");
+    await writeFile(file, "somebody");
+    const future = (seconds: number) => new Date(Date.now() + 1000 * (3600 + seconds));
+    await utimes(file, future(0), future(0));
+    expect(await withLock(file, async () => "mine", { deadAfterMs: 200 })).toBe("mine");
+
+    await writeFile(file, "somebody");
+    let beats = 0;
+    const beat = setInterval(() => void utimes(file, future(beats), future(beats++)), 50);
+    const signal = AbortSignal.timeout(2000);
+    await expect(withLock(file, async () => "mine", { deadAfterMs: 1000, signal })).rejects.toThrow("timeout");
+    clearInterval(beat);
+    expect(await readFile(file, "utf8")).toBe("somebody");
+    await rm(file);
+  });
+
   it("waits for a living one until it is told not to, and lets go after a failure", async () => {
     const file = join(folder, "alive");
     await writeFile(file, "somebody");

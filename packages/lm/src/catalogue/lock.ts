@@ -10,26 +10,34 @@ const beatMs = 3_000;
 /**
  * Runs `work` while holding a lock file, so that of several processes one works and the others wait.
  *
- * The holder renews the file's time; a lock whose holder died is taken over after 15 s. `onWait` is told once when
+ * The holder renews the file's time; a lock whose time has not changed for 15 s is taken over. `onWait` is told once when
  * somebody else holds it. Errors: the signal's reason; whatever `work` throws.
  */
 export async function withLock<T>(
   file: string,
   work: () => Promise<T>,
-  { signal, onWait }: { signal?: AbortSignal | undefined; onWait?: (() => void) | undefined } = {},
+  {
+    signal,
+    onWait,
+    deadAfterMs = staleMs,
+  }: { signal?: AbortSignal | undefined; onWait?: (() => void) | undefined; deadAfterMs?: number } = {},
 ): Promise<T> {
   await mkdir(dirname(file), { recursive: true });
   const token = randomUUID();
+  const seen = { time: Number.NaN, since: 0 };
   for (let told = false; ; ) {
     signal?.throwIfAborted();
     if (await create(file, token)) break;
     if (!told) onWait?.();
     told = true;
-    const age = await stat(file).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      () => 0,
+    const time = await stat(file).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => Date.now(),
     );
-    if (age > staleMs) await rm(file, { force: true });
+    if (time !== seen.time) Object.assign(seen, { time, since: performance.now() });
+    // Its clock, or its file system's, may be ahead of ours: a time that stays the same is as dead as an old one.
+    if (Date.now() - time > deadAfterMs || performance.now() - seen.since > deadAfterMs)
+      await rm(file, { force: true });
     else await sleep(100, signal);
   }
   const beat = setInterval(() => {
