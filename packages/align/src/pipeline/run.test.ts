@@ -1,10 +1,13 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ArtifactChangedError, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
+import { storedCheckpoints } from "./checkpoints.ts";
+import { exportRun } from "./export-run.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -92,6 +95,33 @@ test("another store and other folders: the same datasets and the same adapters",
   const { id } = await runWhole(join(folder, "other recipe", "recipe.yaml"), other);
   expect(id).toBe(first.id);
   expect(results(other, id)).toEqual(results(store, id));
+});
+
+test("an adapter of which one byte was changed is named by whoever opens it, and made again by the next run", async () => {
+  const damaged = join(folder, "damaged store");
+  await cp(store, damaged, { recursive: true });
+  const [hash] = results(store, first.id).supervised!.artifacts;
+  const file = join(damaged, "artifacts", hash!, "adapter_model.safetensors");
+  const bytes = await readFile(file);
+  bytes[bytes.length - 5]! ^= 1;
+  await writeFile(file, bytes);
+  const reader = openStore(damaged, { readOnly: true });
+  await expect(storedCheckpoints(reader, first.id)).rejects.toThrow(ArtifactChangedError);
+  await expect(exportRun(reader, first.id, join(folder, "exported"))).rejects.toThrow(ArtifactChangedError);
+  expect(await reader.verify()).toEqual([`artifact ${hash} of stage ${first.id} supervised was changed`]);
+  reader.close();
+
+  const { events } = await runWhole(recipe, damaged);
+  expect(events).toContainEqual({
+    type: "message",
+    level: "warning",
+    message: expect.stringMatching(new RegExp(`${hash} was changed since it was made; .* is done again`)),
+  });
+  expect(stagesThat("started", events).concat(stagesThat("continued", events))).toEqual(["supervised"]);
+  expect(results(damaged, first.id)).toEqual(results(store, first.id));
+  const again = openStore(damaged, { readOnly: true });
+  expect(await again.verify()).toEqual([]);
+  again.close();
 });
 
 test("a second run over the same store reuses every stage and asks no model anything", async () => {
