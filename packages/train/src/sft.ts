@@ -20,7 +20,14 @@ import {
   selectionDigest,
   watchedReport,
 } from "./selection.ts";
-import { loraConfig, loraSettingsSchema, memoryOptions, mostPasses, optimizerOptions, trainingFields } from "./settings.ts";
+import {
+  loraConfig,
+  loraSettingsSchema,
+  memoryOptions,
+  mostPasses,
+  optimizerOptions,
+  trainingFields,
+} from "./settings.ts";
 import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
