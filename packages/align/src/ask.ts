@@ -4,6 +4,7 @@ import {
   EndpointError,
   type GenerateRequest,
   type LanguageModel,
+  refusesText,
   type ScoreRequest,
   type ScoreResult,
   UsageError,
@@ -22,8 +23,8 @@ export interface StageCall {
 /**
  * The samples of each request of a batch, by index, as soon as a request has all of its own.
  *
- * A request that the model cannot take (longer than its context, refused by the server with status 400, 413 or 422) is
- * answered with the reason, and the others go on. When that befalls every request of a batch of several, the fault is not the
+ * A request that the model cannot take (longer than its context, refused by its chat template, refused by the server with
+ * status 400, 413 or 422) is answered with the reason, and the others go on. When that befalls every request of a batch of several, the fault is not the
  * rows': the error is thrown. So is every other error, as `LanguageModel` states it.
  */
 export function generateEach(
@@ -87,5 +88,5 @@ async function* each<Request, T>(requests: readonly Request[], ask: Ask<Request,
 function faultOfRequest(error: unknown): error is Error {
   if (error instanceof CapabilityError) return false;
   if (error instanceof EndpointError) return error.status === 400 || error.status === 413 || error.status === 422;
-  return error instanceof UsageError;
+  return error instanceof UsageError || refusesText(error);
 }

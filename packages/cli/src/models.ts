@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { CatalogueEntry } from "@tenet/lm";
+import type { CatalogueEntry, ChatTraits, TextCodec } from "@tenet/lm";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { formatBytes, formatCount, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
@@ -39,7 +39,7 @@ export async function listModels(io: Io, { json }: { json?: boolean }): Promise<
 
 export async function showModel(io: Io, reference: string, { json }: { json?: boolean }): Promise<void> {
   await checkName(reference);
-  const { catalogue, openCheckpoint, resolveModel } = await import("@tenet/lm");
+  const { catalogue, openCheckpoint, openText, resolveModel, textFindings } = await import("@tenet/lm");
   const entry = Object.hasOwn(catalogue.models, reference) ? catalogue.models[reference] : undefined;
   const listed = entry && (await listing(reference, entry, io));
   const offline = { offline: true, environment: io.env };
@@ -55,6 +55,12 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
     }
     const types = [...new Set([...tensors.values()].map(({ dtype }) => dtype))];
     facts.checkpoint = { format, types, bytes, parameters, chatTemplate: chatTemplate !== undefined, config };
+    // Weights can be looked at without a tokenizer, or with one that is not known.
+    const text = await openText(checkpoint).catch((error: Error) => ({ error: error.message }));
+    facts.text =
+      "error" in text
+        ? text
+        : { traits: text.traits ?? null, rowless: text.rowless, findings: textFindings(text), ends: endsOf(text) };
     await checkpoint.close();
   }
   if (json) return printJson(io, facts);
@@ -75,10 +81,35 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
     lines.push(["format", `${checkpoint.format}, ${checkpoint.types.join(", ")}, ${formatBytes(checkpoint.bytes)}`]);
     if (!listed) lines.push(["parameters", formatCount(checkpoint.parameters)]);
     lines.push(["chat template", checkpoint.chatTemplate ? "yes" : "no"]);
+    lines.push(...textLines(facts.text as TextFacts));
     for (const [key, value] of Object.entries(checkpoint.config))
       if (typeof value !== "object") lines.push([key, String(value)]);
   }
   say(io, `${table(lines)}\n`);
+}
+
+type TextFacts =
+  | { error: string }
+  | { traits: ChatTraits | null; rowless: TextCodec["rowless"]; findings: string[]; ends: string[] };
+
+function endsOf({ endIds, tokenText }: TextCodec): string[] {
+  return [...endIds].map((id) => tokenText(id));
+}
+
+/** What was found out about a model's tokenizer and chat template by rendering a few conversations. */
+function textLines(text: TextFacts): [string, string][] {
+  if ("error" in text) return [["tokenizer", text.error]];
+  const { traits, findings, ends } = text;
+  const lines: [string, string][] = [["replies end with", ends.join(" ")]];
+  if (traits?.fault !== undefined) lines.push(["  cannot be used", traits.fault]);
+  else if (traits)
+    lines.push(
+      ["  before a reply", JSON.stringify(traits.prompt)],
+      ["  system turns", traits.system],
+      ["  roles", traits.alternates ? "have to alternate" : "in any order"],
+      ["  earlier replies", traits.keepsReplies ? "stay as they were" : "are rewritten when the conversation goes on"],
+    );
+  return [...lines, ...findings.map((finding): [string, string] => ["  note", finding])];
 }
 
 export interface PullOptions {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { families, familyText, writeTinyModel } from "@tenet/fixtures";
 import { scriptedModel } from "@tenet/lm";
 import { openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -159,6 +160,30 @@ describe("models", () => {
     expect(await run(["models", "show", "smollm2-135m-instruct"], io)).toBe(0);
     expect(written.stdout).toMatch(/licence +Apache-2\.0/);
     expect(written.stdout).toContain("tenet models pull smollm2-135m-instruct");
+  });
+
+  it("shows what a model's chat template does, and what of its tokens cannot be used", async () => {
+    const folder = (name: string) => join(cache, "shown", name);
+    const qwen = families.find(({ name }) => name === "qwen-3")!;
+    await writeTinyModel(folder("qwen"), { text: familyText(qwen) });
+    const { io, written } = surroundings();
+    expect(await run(["models", "show", folder("qwen"), "--json"], io)).toBe(0);
+    expect(JSON.parse(written.stdout).text).toMatchObject({
+      traits: { opening: "other", keepsReplies: false, system: "written", alternates: false, bos: 0 },
+      ends: ["<|im_end|>"],
+      findings: [expect.stringContaining("training goes by what is asked")],
+      rowless: [],
+    });
+    const text = familyText({ ...qwen, added: [...qwen.added!, "[TOOL]"] });
+    await writeTinyModel(folder("rows"), { text, rows: text.vocabulary - 1 });
+    const people = surroundings();
+    expect(await run(["models", "show", folder("rows")], people.io)).toBe(0);
+    expect(people.written.stdout).toMatch(/earlier replies +are rewritten/);
+    expect(people.written.stdout).toMatch(/note +the embedding has no row for a token of tokenizer\.json: \[TOOL\]/);
+    await writeTinyModel(folder("odd"), { text: familyText({ ...qwen, template: "{% for m in messages %}" }) });
+    const odd = surroundings();
+    expect(await run(["models", "show", folder("odd")], odd.io)).toBe(0);
+    expect(odd.written.stdout).toMatch(/cannot be used +chat template/);
   });
 
   it("says how to proceed without a network", async () => {

@@ -1,6 +1,7 @@
 import type { PromptRow } from "@tenet/data";
 import { loadAdapter } from "@tenet/lm";
 import { ParameterSet } from "@tenet/tensor";
+import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
 import { completionSequence, type Item } from "./packing.ts";
@@ -118,21 +119,26 @@ interface PromptSelection {
   readonly expected: Actor["expected"];
 }
 
-/** Sets prompts aside that leave no room for a response. @throws RangeError when none is left */
+/** Sets prompts aside that leave no room for a response, or that the model cannot take. @throws RangeError when none is left */
 function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettings): PromptSelection {
   const { maxPromptTokens, maxTokens } = settings;
   const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);
   const aside: { id: string; reason: string }[] = [];
   const lengths: number[] = [];
   const kept = prompts.filter(({ id, prompt }) => {
-    const { length } = model.text.encodePrompt(prompt);
+    const encoded = unlessRefused(() => model.text.encodePrompt(prompt));
+    if ("refused" in encoded) {
+      aside.push({ id, reason: encoded.refused });
+      return false;
+    }
+    const { length } = encoded.value;
     if (length <= limit) lengths.push(length);
     else aside.push({ id, reason: `the prompt has ${length} tokens; at most ${limit} leave room for a response` });
     return length <= limit;
   });
   if (kept.length === 0)
     throw new RangeError(
-      `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens. Give more prompts, or raise maxPromptTokens.`,
+      `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens (the first: ${aside[0]?.reason ?? "there is none"}). Give more prompts, or raise maxPromptTokens.`,
     );
   return { kept, aside, expected: expectedBatches(lengths, settings) };
 }

@@ -4,6 +4,7 @@ import { adapterFactors, loadAdapter } from "@tenet/lm";
 import { z } from "zod";
 import { sumOf } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
@@ -44,7 +45,7 @@ interface Progress {
  *
  * Yields metrics after every few prompts: `objective/scores` of all samples, `objective/best` of those kept, `objective/kl_bound`,
  * log n − (n − 1)/n nats: what choosing among n adds to KL(π‖π_ref) at most. A killed run continues behind the prompts it had.
- * Prompts whose samples are all empty, or that leave no room, are set aside. Errors: those of model and reward.
+ * Prompts whose samples are all empty, or that leave no room or that the model cannot take, are set aside. Errors: those of model and reward.
  * Source: Nakano et al. (2112.09332), §3; the bound: Beirami et al. (2401.01879).
  */
 export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEvent, BestOfNResult> {
@@ -65,10 +66,15 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   for (let step = saved?.step ?? 0; step < steps; step++) {
     signal?.throwIfAborted();
     const batch = prompts.slice(step * promptsAtOnce, (step + 1) * promptsAtOnce).filter(({ id, prompt }) => {
-      const { length } = model.text.encodePrompt(prompt);
-      const fits = length <= room;
-      if (!fits) progress.aside.push({ id, reason: `the prompt has ${length} tokens, more than ${room}` });
-      return fits;
+      const encoded = unlessRefused(() => model.text.encodePrompt(prompt));
+      const reason =
+        "refused" in encoded
+          ? encoded.refused
+          : encoded.value.length > room
+            ? `the prompt has ${encoded.value.length} tokens, more than ${room}`
+            : undefined;
+      if (reason !== undefined) progress.aside.push({ id, reason });
+      return reason === undefined;
     });
     const { samples, generator, sampling } = await rolloutUnder(model, adapter, batch, {
       ...{ seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },

@@ -5,7 +5,7 @@ import { greater, greaterEqual, reshape, type Tensor, where } from "@tenet/tenso
 import { z } from "zod";
 import { sumOf, trainerOptions } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
-import { encodeReply } from "./encode.ts";
+import { encodeReply, unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
@@ -177,10 +177,9 @@ function prepare({ model, rows }: DpoOptions, { maxLength, labels }: DpoSettings
     if (weight === 0) return reject("its weight is 0");
     if (a === b) return reject("both replies are the same: there is nothing to prefer");
     if (labels === "hard" && p === 0.5) return reject("its label prefers neither, and labels are hard");
-    const sequences = [a, b].map((reply) => {
-      const encoded = encodeReply(model.text, prompt, reply, { cut });
-      return completionSequence(encoded.prompt, encoded.completion);
-    });
+    const encoded = unlessRefused(() => [a, b].map((reply) => encodeReply(model.text, prompt, reply, { cut })));
+    if ("refused" in encoded) return reject(encoded.refused);
+    const sequences = encoded.value.map(({ prompt, completion }) => completionSequence(prompt, completion));
     const length = Math.max(...sequences.map(({ tokens }) => tokens.length));
     if (length > limit) return reject(`prompt and reply have ${length} tokens, more than ${limit}`);
     return [{ item: { sequences }, p: labels === "soft" ? p : Math.round(p), weight }];

@@ -1,4 +1,4 @@
-import type { Message, TextCodec } from "@tenet/lm";
+import { type Message, refusesText, type TextCodec } from "@tenet/lm";
 
 /** A conversation and a reply as the tokens a model is trained on. */
 export interface EncodedReply {
@@ -14,15 +14,15 @@ export class TemplateError extends Error {
 }
 
 /**
- * Encodes a reply behind its prompt: the prompt through the chat template as `generate` sees it, then the reply's text, then the
- * token that ends the assistant's turn, so that a model learns to stop. What a template writes behind that token (a newline, as a
- * rule) is no part of the reply: generation ends before it.
+ * Encodes a reply behind its prompt: the prompt through the chat template as `generate` sees it, then the reply's text, then what
+ * the template writes behind a reply up to the token that ends the turn, so that a model learns to stop. What it writes behind
+ * that token (a newline, as a rule) is no part of the reply: generation ends before it.
  *
  * A reply that a limit cut has no end: none is put behind it, so that no model learns to stop in the middle of a sentence.
  *
- * Reply and prompt are encoded apart, because a model that generates cannot merge its first token with the prompt's last.
- * Errors: ChatTemplateError where the model has no template or it refuses the conversation, TemplateError where it does not
- * end turns.
+ * Reply and prompt are never merged into one token, because a model that generates cannot merge its first token with the prompt's last.
+ * Errors: ChatTemplateError where the model has no template or it refuses the conversation, TokenRowError where a token has no
+ * row in the embedding (`refusesText` knows both), TemplateError where the template does not end turns.
  */
 export function encodeReply(
   text: TextCodec,
@@ -30,32 +30,24 @@ export function encodeReply(
   reply: string,
   { cut = false }: { readonly cut?: boolean | undefined } = {},
 ): EncodedReply {
-  return {
-    prompt: text.encodePrompt([...prompt]),
-    completion: [...text.encode(reply), ...(cut ? [] : endOfTurn(text))],
-  };
+  const encoded = text.encodeBehind([...prompt], [reply]);
+  return { prompt: encoded.prompt, completion: [...encoded.texts[0]!, ...(cut ? [] : endOfReply(text))] };
 }
 
-const known = new WeakMap<TextCodec, readonly number[]>();
+/** The tokens that end a reply. Errors: TemplateError where the template writes none, so that no reply can be learnt. */
+export function endOfReply({ traits }: TextCodec): readonly number[] {
+  if (traits?.end) return traits.end;
+  throw new TemplateError(
+    "the model's chat template writes no token behind a reply at which generation stops, so a reply's end cannot be learnt; use a model with a chat template that ends turns (ChatML, Llama 3 …), or name the token that its template does write as eos_token in tokenizer_config.json",
+  );
+}
 
-/** What the template writes behind an assistant's reply, up to the token at which generation stops. */
-function endOfTurn(text: TextCodec): readonly number[] {
-  const cached = known.get(text);
-  if (cached) return cached;
-  const turns: Message[] = [
-    { role: "user", content: "Hello" },
-    { role: "assistant", content: "Hello." },
-  ];
-  // A conversation that ends with the assistant is left open behind its text; one that goes on has the turn closed.
-  const open = text.encodePrompt(turns);
-  const closed = text.encodePrompt([...turns, { role: "user", content: "Hello" }]);
-  const begins = open.every((token, i) => closed[i] === token);
-  const stop = closed.findIndex((token, i) => i >= open.length && text.endIds.has(token));
-  if (!begins || stop < 0)
-    throw new TemplateError(
-      "the model's chat template writes no token behind a reply at which generation stops, so a reply's end cannot be learnt; use a model with a chat template that ends turns (ChatML, Llama 3 …)",
-    );
-  const end = closed.slice(open.length, stop + 1);
-  known.set(text, end);
-  return end;
+/** What is made of a row's texts, or why the model cannot take them. Errors: those of `make` that are no fault of the texts. */
+export function unlessRefused<T>(make: () => T): { readonly value: T } | { readonly refused: string } {
+  try {
+    return { value: make() };
+  } catch (error) {
+    if (refusesText(error)) return { refused: error.message };
+    throw error;
+  }
 }

@@ -9,7 +9,7 @@ export {
 } from "./best-of-n.ts";
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
 export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
-export { type EncodedReply, encodeReply, TemplateError } from "./encode.ts";
+export { type EncodedReply, encodeReply, endOfReply, TemplateError } from "./encode.ts";
 export { NoExamplesError } from "./errors.ts";
 export { baseIdentity, contentsFingerprint } from "./fingerprint.ts";
 export type { BatchGraph, TokenOptions, TokenTerms, Tuning } from "./graph.ts";

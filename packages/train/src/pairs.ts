@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { PreferenceRow } from "@tenet/data";
 import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, rate } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
+import { unlessRefused } from "./encode.ts";
 import { promptOf } from "./hold-out.ts";
 import type { Item } from "./packing.ts";
 import { replySequence } from "./preference-model.ts";
@@ -49,7 +50,9 @@ export function preparePairs(
     if (row.a === row.b) return reject("both replies are the same");
     const hard = settings.targets === "hard";
     if (hard && row.p === 0.5) return reject("its label prefers neither, and targets are hard");
-    const sequences = [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply, row));
+    const encoded = unlessRefused(() => [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply, row)));
+    if ("refused" in encoded) return reject(encoded.refused);
+    const sequences = encoded.value;
     const [a, b] = sequences.map(({ tokens }) => tokens.length) as [number, number];
     if (Math.max(a, b) > longest)
       return reject(`its replies have ${a} and ${b} tokens with the prompt, more than ${longest}`);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { PromptRow } from "@tenet/data";
 import type { CompletionToken, LanguageModel, LocalAdapter, LocalModel, Message, TextCodec } from "@tenet/lm";
-import { encodeReply } from "./encode.ts";
+import { endOfReply } from "./encode.ts";
 import { type Sampling, shuffled } from "./loop.ts";
 import type { RewardRequest } from "./reward/index.ts";
 
@@ -122,7 +122,7 @@ export function promptsDigest(prompts: readonly PromptRow[]): string {
   return digest.digest("hex");
 }
 
-/** The token that ends a reply, as supervised training teaches it. Errors: those of `encodeReply`. */
+/** The token that ends a reply, as supervised training teaches it. Errors: TemplateError. */
 function endToken(text: TextCodec): number {
-  return encodeReply(text, [{ role: "user", content: "Hello" }], "").completion.at(-1)!;
+  return endOfReply(text).at(-1)!;
 }

@@ -6,7 +6,7 @@ import type { LocalModel } from "@tenet/lm";
 import type { DeviceName, Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
-import { encodeReply } from "./encode.ts";
+import { encodeReply, unlessRefused } from "./encode.ts";
 import { NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
@@ -300,7 +300,9 @@ function prepare({ model, rows, validation: given, seed }: SftOptions, settings:
       return [];
     };
     if (row.weight === 0) return reject("its weight is 0");
-    const { prompt, completion } = encodeReply(model.text, row.prompt, row.completion, row);
+    const encoded = unlessRefused(() => encodeReply(model.text, row.prompt, row.completion, row));
+    if ("refused" in encoded) return reject(encoded.refused);
+    const { prompt, completion } = encoded.value;
     const length = prompt.length + completion.length;
     if (length > longest && (settings.tooLong === "aside" || prompt.length >= longest))
       return reject(`prompt and completion have ${prompt.length} + ${completion.length} tokens, more than ${longest}`);

@@ -8,8 +8,11 @@ import {
   type LocalModel,
   type LocalOptions,
   loadAdapter,
+  openCheckpoint,
   openLocalModel,
+  openText,
   resolveModel,
+  type TextCodec,
 } from "@tenet/lm";
 import type { Usage } from "@tenet/runs";
 import { contentsFingerprint } from "@tenet/train";
@@ -30,12 +33,23 @@ export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter">;
 export class ModelPool {
   readonly #options: SpeakerOptions;
   readonly #bases = new Map<string, Promise<LocalModel>>();
+  readonly #texts = new Map<string, Promise<TextCodec>>();
   readonly #endpoints = new Map<string, EndpointModel>();
   /** By the settings of endpoints, which may never be asked again. */
   readonly #earlier = new Map<string, Parameters<EndpointModel["charge"]>[0][]>();
 
   constructor(options: SpeakerOptions = {}) {
     this.#options = options;
+  }
+
+  /** Tokenizer and chat template of a base, whose weights stay where they are. */
+  text(reference: string): Promise<TextCodec> {
+    let text = this.#texts.get(reference);
+    if (!text) {
+      text = readText(reference, this.#options);
+      this.#texts.set(reference, text);
+    }
+    return text;
   }
 
   /** A base, opened when first asked for. */
@@ -89,6 +103,15 @@ export class ModelPool {
 
   async #adapter(folder: string, base: LocalModel, { hash }: ModelValue): Promise<LocalAdapter> {
     return { id: hash, ...adapterFactors(await loadAdapter(folder, base.config)) };
+  }
+}
+
+async function readText(reference: string, options: PoolOptions): Promise<TextCodec> {
+  const checkpoint = await openCheckpoint(await resolveModel(reference, options));
+  try {
+    return await openText(checkpoint);
+  } finally {
+    await checkpoint.close();
   }
 }
 

@@ -1,6 +1,8 @@
 import { type ChainRow, type ExampleRow, mix, type PreferenceRow, type PromptRow, type ResponseRow } from "@tenet/data";
+import { requireConversations, textFindings } from "@tenet/lm";
 import {
   constitutionalReward,
+  endOfReply,
   openPreferenceModel,
   policySettingsSchema,
   preferenceReward,
@@ -34,11 +36,24 @@ import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "
  * who comes after whom is the arrangement's business.
  */
 
-/** A model that the recipe names. */
-export function roleStage(name: string, reference: RoleReference, options: PoolOptions): Stage<ModelValue> {
+/** A model that the recipe names; whether conversations can be given to it, and learnt, is found out before the run begins. */
+export function roleStage(
+  name: string,
+  reference: RoleReference,
+  options: PoolOptions,
+  { trained = false }: { readonly trained?: boolean } = {},
+): Stage<ModelValue> {
   const source = roleSource(reference);
   const open = async () => modelValue(source, await modelFingerprint(source, options));
-  return modelStage(name, `the ${name}`, open, source.type === "endpoint" ? source : undefined);
+  if (source.type === "endpoint") return modelStage(name, `the ${name}`, open, { endpoint: source });
+  const check: Stage["check"] = async ({ models, emit }) => {
+    const text = await models.text(source.reference);
+    requireConversations(text);
+    if (trained) endOfReply(text);
+    for (const finding of textFindings(text))
+      emit({ type: "message", level: "info", message: `the ${name} ${source.reference}: ${finding}` });
+  };
+  return modelStage(name, `the ${name}`, open, { check });
 }
 
 function roleSource(reference: RoleReference): ModelValue["source"] {

@@ -33,7 +33,7 @@ export interface Arrangement {
 /** CAI, then RLAIF: supervised learning on revisions, then reinforcement learning from labels. METHODS §6. */
 export function sequential(context: PartContext): Arrangement {
   const { recipe, options } = context;
-  const base = roleStage("model", recipe.model, options);
+  const base = roleStage("model", recipe.model, options, { trained: true });
   const roles = new Map<string, Stage<ModelValue>>();
   const role = (name: keyof Recipe["roles"]) => {
     const reference = recipe.roles[name];

@@ -54,6 +54,8 @@ export interface Stage<V extends Value = Value> {
   readonly asks?: Readonly<Record<string, Stage<ModelValue>>>;
   /** Of a model behind a server: known before it is executed. */
   readonly endpoint?: EndpointSource | undefined;
+  /** What can be told to go wrong before anything is done. */
+  check?(context: Omit<StageContext, "value">): Promise<void>;
   execute(context: StageContext): Promise<V>;
 }
 
@@ -297,6 +299,12 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
           context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
         }
         const { kind: made, path, report } = next.value;
+        const [first] = asideOf(report);
+        if (first !== undefined)
+          context.emit({
+            ...{ type: "message", stage: name, level: "info" },
+            message: `${asideOf(report).length} set aside; the first: ${first.reason}`,
+          });
         if (made === "adapter") await withoutPath(path, source);
         const { hash } = await stage.addArtifact(path);
         // A figure that is not defined, such as the correlation of what does not vary, is NaN; JSON's word for it is null.
@@ -379,9 +387,9 @@ export function modelStage(
   name: string,
   title: string,
   open: () => Promise<ModelValue>,
-  endpoint?: EndpointSource,
+  known: Pick<Stage, "endpoint" | "check"> = {},
 ): Stage<ModelValue> {
-  return { name, title, inputs: [], endpoint, execute: open };
+  return { name, title, inputs: [], execute: open, ...known };
 }
 
 /** Counts towards the budgets of endpoints what earlier processes of the run have spent there. */
@@ -407,8 +415,8 @@ export class GateError extends Error {
 }
 
 /**
- * Executes the stages that the targets need, each once and after its inputs, in the order in which the targets name them; not those
- * whose value is known. Returns the values by stage.
+ * Checks the stages that the targets need, then executes them, each once and after its inputs, in the order in which the targets name
+ * them; not those whose value is known. Returns the values by stage.
  *
  * Errors: those of the stages; TypeError when two stages have one name.
  */
@@ -423,8 +431,9 @@ export async function execute(
     if (!found) throw new TypeError(`stage "${stage.name}" is no input of the stage that asks for it`);
     return found as V;
   };
-  for (const stage of inOrder(targets)) {
-    if (values.has(stage)) continue;
+  const order = inOrder(targets).filter((stage) => !values.has(stage));
+  for (const stage of order) await stage.check?.(context);
+  for (const stage of order) {
     context.signal?.throwIfAborted();
     try {
       values.set(stage, await stage.execute({ ...context, value }));
@@ -476,7 +485,7 @@ async function onStage(
       title,
       status,
       rows: info.rows,
-      aside: info.aside,
+      aside: info.aside + asideOf((info.output as { report?: unknown } | null | undefined)?.report).length,
       seconds: info.seconds,
     });
   if (stage.done) {
@@ -501,6 +510,12 @@ async function onStage(
   }
   tell("done", stage.info);
   return stage.info;
+}
+
+/** Rows that a training did not use, as its report has them. */
+function asideOf(report: unknown): readonly { readonly reason: string }[] {
+  const { aside } = (report ?? {}) as { aside?: unknown };
+  return Array.isArray(aside) ? aside : [];
 }
 
 function storedRows<Out extends Row>({ store }: StageContext, info: StageInfo): StoredRows<Out> {

@@ -321,16 +321,12 @@ class View implements LocalModel {
   async *score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): AsyncGenerator<ScoreResult> {
     this.#open();
     const jobs = requests.map(({ prompt, continuations }, position): ScoreJob => {
-      const job = {
-        position,
-        prompt: this.#encode(prompt),
-        continuations: continuations.map((continuation) => {
-          const tokens = this.text.encode(continuation);
-          if (tokens.length === 0)
-            throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
-          return tokens;
-        }),
-      };
+      this.#check(prompt);
+      const encoded = this.text.encodeBehind(prompt, continuations);
+      if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
+      if (encoded.texts.some((tokens) => tokens.length === 0))
+        throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
+      const job = { position, prompt: encoded.prompt, continuations: encoded.texts };
       const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
       if (longest > this.config.max_position_embeddings)
         throw new UsageError(
@@ -367,10 +363,14 @@ class View implements LocalModel {
     if (this.#closed) throw new UsageError("the model is closed");
   }
 
-  #encode(prompt: Prompt): number[] {
+  #check(prompt: Prompt): void {
     checkPrompt(prompt);
     if (typeof prompt !== "string" && !this.text.hasChat)
       throw new CapabilityError("chat", `${this.id} has no chat template: give raw text`);
+  }
+
+  #encode(prompt: Prompt): number[] {
+    this.#check(prompt);
     const tokens = this.text.encodePrompt(prompt);
     if (tokens.length === 0) throw new UsageError("the prompt has no tokens");
     return tokens;

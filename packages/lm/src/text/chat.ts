@@ -8,7 +8,14 @@ import { escapePattern } from "./tokenizer.ts";
 /** A rendered conversation whose special tokens are all the template's; `reveal` puts back what was hidden from it. */
 export interface RenderedChat {
   text: string;
+  /** The conversation ends inside the assistant's turn, with what was said so far. */
+  continued: boolean;
   reveal(text: string): string;
+}
+
+export interface ChatOptions extends RenderOptions {
+  /** Written behind a conversation that waits for a reply, by the side of what the template writes. */
+  opening?: string;
 }
 
 /**
@@ -19,7 +26,8 @@ export interface RenderedChat {
  * then the template's own; afterwards the replaced strings are put back as plain text. Between two control tokens the text
  * is whole, so that ordinary contents give exactly Hugging Face's ids, and trimmed or cut contents stay protected.
  */
-export function chatRenderer(template: string, special: Iterable<string>, options: RenderOptions) {
+export function chatRenderer(template: string, special: Iterable<string>, options: ChatOptions) {
+  const { opening = "", ...rendering } = options;
   const names = [...special].filter((name) => name !== "").sort((a, b) => b.length - a.length);
   const wholes = names.length > 0 ? new RegExp(names.map(escapePattern).join("|"), "g") : undefined;
   const starts = new Set(
@@ -58,7 +66,7 @@ export function chatRenderer(template: string, special: Iterable<string>, option
     const end = unguessable();
     const guarded = messages.map((message) => ({ role: message.role, content: protect(message.content) }));
     if (continued) guarded.at(-1)!.content += `${end} `;
-    let text = renderChat(template, guarded, { ...options, addGenerationPrompt: !continued });
+    let text = renderChat(template, guarded, { ...rendering, addGenerationPrompt: !continued });
     if (continued) {
       const at = text.lastIndexOf(end);
       if (at < 0)
@@ -68,16 +76,16 @@ export function chatRenderer(template: string, special: Iterable<string>, option
       // A template that trims contents trims what is continued, too; Hugging Face finds out in the same way.
       const trims = text[at + end.length] !== " ";
       text = trims ? strip(text.slice(0, at), "end") : text.slice(0, at);
-    }
+    } else text += opening;
 
-    if (hidden.size === 0) return { text, reveal: (piece) => piece };
+    if (hidden.size === 0) return { text, continued, reveal: (piece) => piece };
     const markersFound = new RegExp([...hidden.keys()].join("|"), "g");
-    return { text, reveal: (piece) => piece.replace(markersFound, (marker) => hidden.get(marker)!) };
+    return { text, continued, reveal: (piece) => piece.replace(markersFound, (marker) => hidden.get(marker)!) };
   };
 }
 
 /** Twelve characters of the private use area: no case, no white space, nothing that a template would change. */
-function unguessable(): string {
+export function unguessable(): string {
   const bytes = randomBytes(24);
   let text = "";
   for (let i = 0; i < 24; i += 2) text += String.fromCharCode(0xe000 + (bytes.readUInt16LE(i) % 0x1900));

@@ -1,6 +1,6 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import type { Message } from "../language-model/types.ts";
-import { ChatTemplateError } from "./errors.ts";
+import { ChatTemplateError, EndlessTemplateError } from "./errors.ts";
 import { strip } from "./strip.ts";
 
 export interface RenderOptions {
@@ -168,7 +168,7 @@ class BoundedInterpreter extends JinjaInterpreter {
   }
 
   #tooMuch(): ChatTemplateError {
-    return new ChatTemplateError(
+    return new EndlessTemplateError(
       "chat template: it does more work than a conversation of this length can need; it loops or grows without end. Use the template that the model's publisher gives.",
     );
   }

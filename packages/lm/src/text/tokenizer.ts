@@ -1,5 +1,6 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
+import { checkSteps, withinTime } from "./bounds.ts";
 import { BYTE_LETTERS, byteRule } from "./bytes.ts";
 import { TokenizerError } from "./errors.ts";
 
@@ -20,7 +21,10 @@ export interface EncodeOptions {
 }
 
 interface RevealOptions extends EncodeOptions {
-  /** Applied to each stretch of text between special tokens; what it changes is encoded without special tokens. */
+  /**
+   * Special tokens are then those of the text as it stands, letter by letter, and nothing else: between them lies text, which
+   * becomes what it gives. Whatever a normaliser makes of that text is no special token.
+   */
   reveal?: (text: string) => string;
 }
 
@@ -42,7 +46,7 @@ export interface TextTokenizer {
   readonly vocabSize: number;
 }
 
-type Stage = "raw" | "normalized";
+type Stage = "raw" | "normalized" | "exact";
 
 /**
  * A tokenizer from the contents of `tokenizer.json`.
@@ -55,6 +59,7 @@ type Stage = "raw" | "normalized";
  * Errors: TokenizerError.
  */
 export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): TextTokenizer {
+  checkSteps(file);
   const added = (Array.isArray(file.added_tokens) ? file.added_tokens : []) as AddedToken[];
   const rule = byteRule(file.decoder);
   let library: Tokenizer;
@@ -69,17 +74,18 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
 
   const special = new Map(added.filter((token) => token.special).map(({ content, id }) => [content, id]));
   const addedById = new Map(added.map((token) => [token.id, token]));
-  const find = {
+  const find = withinTime(0, () => ({
     raw: { all: finder("raw", () => true), plain: finder("raw", (token) => !token.special) },
     normalized: { all: finder("normalized", () => true), plain: finder("normalized", (token) => !token.special) },
-  };
-
+    exact: finder("exact", (token) => token.special === true),
+  }));
   function finder(stage: Stage, wanted: (token: AddedToken) => boolean) {
     const table = new Map<string, AddedToken>();
     for (const token of added) {
       const normalized = token.normalized ?? !token.special;
-      if (token.content === "" || !wanted(token) || normalized !== (stage === "normalized")) continue;
-      table.set(normalized ? normalize(token.content) : token.content, token);
+      if (token.content === "" || !wanted(token)) continue;
+      if (stage !== "exact" && normalized !== (stage === "normalized")) continue;
+      table.set(stage === "normalized" ? normalize(token.content) : token.content, token);
     }
     // The first place in the text, there the longest token.
     const longestFirst = [...table.keys()].sort((a, b) => b.length - a.length);
@@ -117,7 +123,7 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
   const lacking = rule.byteLevel && !model.unk_token ? BYTE_LETTERS.filter((c) => !model.tokens_to_ids.has(c)) : [];
   const drop = lacking.length > 0 ? new RegExp(`[${lacking.map(escapePattern).join("")}]`, "g") : undefined;
 
-  function encodeText(text: string, allow: "all" | "plain", reveal: (text: string) => string): number[] {
+  function encodeText(text: string, allow: "all" | "plain", reveal?: (text: string) => string): number[] {
     const ids: number[] = [];
     let section = 0;
     const onToken = (id: number) => {
@@ -139,14 +145,13 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
       }
     };
     const walk = (text: string, allow: "all" | "plain") => {
-      const onText = (piece: string) => {
-        const shown = reveal(piece);
-        if (shown !== piece) return walk(shown, "plain");
+      const onText = (piece: string) =>
         cut(normalize(piece), find.normalized[allow], (part) => onPiece(part, allow === "plain"), onToken);
-      };
       cut(text, find.raw[allow], onText, onToken);
     };
-    walk(text.replace(/\p{Surrogate}/gu, "\uFFFD"), allow);
+    const whole = (text: string) => text.replace(/\p{Surrogate}/gu, "\uFFFD");
+    if (reveal) cut(whole(text), find.exact, (piece) => walk(whole(reveal(piece)), "plain"), onToken);
+    else walk(whole(text), allow);
     return ids;
   }
 
@@ -201,8 +206,8 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
   }
 
   return {
-    encode(text, { addSpecial = false, allowSpecial = false, reveal = (piece: string) => piece } = {}) {
-      const ids = encodeText(text, allowSpecial ? "all" : "plain", reveal);
+    encode(text, { addSpecial = false, allowSpecial = false, reveal } = {}) {
+      const ids = withinTime(text.length, () => encodeText(text, allowSpecial ? "all" : "plain", reveal));
       return addSpecial ? [...around.before, ...ids, ...around.after] : ids;
     },
     decode(ids, options) {
