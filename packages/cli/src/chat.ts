@@ -98,6 +98,14 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
   let reply: AbortController | undefined;
   let warned = false;
   let code: number = EXIT.done;
+  let ended = false;
+  lines.once("close", () => {
+    ended = true;
+  });
+  // Input can end while a reply is on its way; Node from 24 on refuses to ask then.
+  const prompt = () => {
+    if (!ended) lines.prompt();
+  };
   const interrupt = () => {
     if (reply && !reply.signal.aborted) reply.abort(new Interrupted());
     else if (warned || reply) {
@@ -108,7 +116,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
     } else {
       warned = true;
       tell(io, "\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n");
-      lines.prompt();
+      prompt();
     }
   };
   // readline takes Ctrl-C for itself on a terminal; elsewhere it is the process's.
@@ -122,7 +130,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
   });
   const names = open.speakers.map(({ model }) => model.id).join(", ");
   tell(io, `${names}. /clear starts anew, /exit ends.\n`);
-  lines.prompt();
+  prompt();
   try {
     for await (const line of lines) {
       warned = false;
@@ -148,7 +156,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
         }
         reply = undefined;
       }
-      lines.prompt();
+      prompt();
     }
   } finally {
     stop();
