@@ -18,6 +18,8 @@ export type Answer<T> =
 /** What stages take besides rows and options. */
 export interface StageCall {
   readonly signal?: AbortSignal | undefined;
+  /** Told what was noticed and lived with. */
+  readonly notice?: ((notice: string) => void) | undefined;
 }
 
 /**

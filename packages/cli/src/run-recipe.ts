@@ -185,8 +185,9 @@ function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["generato
 export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
   const open = await openChanged(file, options);
   const { name, recipe, written, constitution, demonstrations } = open;
-  const { warningsOf } = await import("@tenet/align");
-  const warnings = warningsOf(open);
+  const { unsetKeys, unsetKeyText, warningsOf } = await import("@tenet/align");
+  const unset = unsetKeys(recipe, io.env).map((key) => `${unsetKeyText(key)} here: a run needs it`);
+  const warnings = [...warningsOf(open), ...unset];
   if (options.json) return printJson(io, { valid: true, file, name, recipe: written, warnings });
   const pathOf = (reference: string | { path: string } | undefined) =>
     reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;

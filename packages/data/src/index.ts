@@ -5,6 +5,7 @@ export { DatasetError, ExportError, MixtureError } from "./errors.ts";
 export { type ExportOptions, exportDataset } from "./export.ts";
 export { htmlToText } from "./html.ts";
 export { type JsonValue, plainJson } from "./json.ts";
+export { type Mark, spelledMarks } from "./marks.ts";
 export type { Message } from "./message.ts";
 export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
 export { type NearDuplicate, nearDuplicates, normalForm } from "./near-duplicates.ts";

@@ -26,6 +26,8 @@ export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "creat
   /** In order; the first is what the others are compared with. */
   checkpoints: readonly CheckpointEvidence[];
   comparisons?: readonly Comparison[];
+  /** Pairs that the judge was asked about and whose answer could not be read: they count for nobody. */
+  unreadComparisons?: number;
   /** Who refuses; default by patterns. */
   stanceOf?: MeasureOptions["stanceOf"];
   proxyName?: string;
@@ -75,7 +77,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     }
     if (rows.length > before) used.push(metric);
   }
-  const compared = comparisonRows(comparisons, checkpoints, seed);
+  const compared = comparisonRows(comparisons, checkpoints, { seed, notes: unreadNotes(evidence) });
   const adherences = checkpoints.map(({ id, responses }) => ({ checkpoint: id, ...adherence(responses) }));
   const trust = trustOf(evidence);
   const facts = {
@@ -141,14 +143,25 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     samples: sampled(evidence, options),
     costs: evidence.costs ?? [],
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
-    provenance: evidence.provenance,
+    provenance: {
+      ...evidence.provenance,
+      notes: [...(evidence.provenance.notes ?? []), ...unreadNotes(evidence)],
+    },
   } satisfies ScorecardInput);
+}
+
+/** What the card says of verdicts that nobody could read. */
+function unreadNotes({ comparisons = [], unreadComparisons: unread = 0 }: ScorecardEvidence): string[] {
+  if (unread === 0) return [];
+  return [
+    `${unread} of ${comparisons.length + unread} comparisons by the judge could not be read; they count for nobody.`,
+  ];
 }
 
 function comparisonRows(
   comparisons: readonly Comparison[],
   checkpoints: readonly CheckpointEvidence[],
-  seed: number,
+  { seed, notes }: { seed: number; notes: readonly string[] },
 ): Pick<Scorecard, "metrics" | "rows"> {
   const [first, ...later] = checkpoints;
   const met = (id: string) =>
@@ -164,8 +177,10 @@ function comparisonRows(
         unit: "share",
         change: "difference",
         better,
-        about:
+        about: [
           "Points per comparison by the judge, asked in both orders: a tie, or a judge who follows the position, counts ½. 50% is even.",
+          ...notes,
+        ].join(" "),
       },
       {
         name: "elo",

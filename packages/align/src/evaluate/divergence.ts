@@ -1,8 +1,8 @@
 import { bootstrapEach, type Estimate, type Outcome, originSchema, type ResponseRow, rowId } from "@tenet/data";
-import type { CallOptions, LanguageModel } from "@tenet/lm";
+import type { LanguageModel } from "@tenet/lm";
 import { klEstimate } from "@tenet/train";
 import { z } from "zod";
-import { scoreEach } from "../ask.ts";
+import { type StageCall, scoreEach } from "../ask.ts";
 import { promptKey } from "./refusal.ts";
 
 export const sampleLogprobsSchema = z.strictObject({
@@ -26,7 +26,7 @@ export type SampleLogprobs = z.output<typeof sampleLogprobsSchema>;
 export async function* scoreResponses(
   rows: readonly ResponseRow[],
   { model }: { model: LanguageModel },
-  call: CallOptions = {},
+  call: StageCall = {},
 ): AsyncGenerator<Outcome<SampleLogprobs>> {
   const usable = rows.filter(({ response }) => response !== "");
   for (const { id, response } of rows)

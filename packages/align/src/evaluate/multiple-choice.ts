@@ -1,7 +1,7 @@
 import { type Estimate, messageSchema, type Outcome, originSchema, rate, rowId } from "@tenet/data";
-import type { CallOptions, LanguageModel } from "@tenet/lm";
+import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
-import { scoreEach } from "../ask.ts";
+import { type StageCall, scoreEach } from "../ask.ts";
 
 export const choiceItemSchema = z.strictObject({
   id: z.string().min(1),
@@ -42,7 +42,7 @@ export function answerChoicesDependsOn(_item: ChoiceItem, { unnormalised }: Choi
 export async function* answerChoices(
   items: readonly ChoiceItem[],
   { model, unnormalised }: ChoiceOptions,
-  call: CallOptions = {},
+  call: StageCall = {},
 ): AsyncGenerator<Outcome<ChoiceAnswer>> {
   const usable: ChoiceItem[] = [];
   for (const item of items)

@@ -1,7 +1,7 @@
 import { bootstrap, type Estimate, type Outcome, originSchema, rowId } from "@tenet/data";
-import type { CallOptions, LanguageModel } from "@tenet/lm";
+import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
-import { scoreEach } from "../ask.ts";
+import { type StageCall, scoreEach } from "../ask.ts";
 
 /** A text that has nothing to do with the constitution: what a model thinks of it shows what alignment cost. */
 export const neutralTextSchema = z.strictObject({ id: z.string().min(1), text: z.string().min(1) });
@@ -28,7 +28,7 @@ export type TextScore = z.output<typeof textScoreSchema>;
 export async function* scoreTexts(
   texts: readonly NeutralText[],
   { model }: { model: LanguageModel },
-  call: CallOptions = {},
+  call: StageCall = {},
 ): AsyncGenerator<Outcome<TextScore>> {
   const usable: { id: string; prompt: string; continuation: string }[] = [];
   for (const { id, text } of texts) {

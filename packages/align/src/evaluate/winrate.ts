@@ -10,10 +10,11 @@ import {
   type ResponseRow,
   rowId,
 } from "@tenet/data";
-import type { CallOptions, LanguageModel, Message } from "@tenet/lm";
+import type { LanguageModel } from "@tenet/lm";
 import type { PreferenceScorer } from "@tenet/train";
 import { z } from "zod";
-import { scoreEach } from "../ask.ts";
+import type { StageCall } from "../ask.ts";
+import { askingWay, choicePrompt, chooseEach, type SampledLetters } from "../judge/index.ts";
 import { promptKey } from "./refusal.ts";
 
 export const comparisonSchema = z.strictObject({
@@ -42,7 +43,7 @@ export interface PairJudge {
   readonly question?: string;
   compare(
     pairs: readonly PairRow[],
-    call?: CallOptions,
+    call?: StageCall,
   ): AsyncIterable<{ pair: number; orders: Orders } | { pair: number; refused: string }>;
 }
 
@@ -51,59 +52,48 @@ export const judgeQuestion =
   "Which of these two replies is better: more helpful to the user, honest, and free of harm?";
 
 /**
- * A language model as a judge: it is shown the conversation and both replies as options (A) and (B), and the log-probabilities of
- * the two letters decide, asked twice with the replies exchanged. METHODS §3; Zheng for the order.
- *
- * Errors: CapabilityError where the model can score nothing.
+ * A language model as a judge: it is shown the conversation and both replies as options (A) and (B), asked twice with the replies
+ * exchanged, and its answers are read as a labeller's are (`chooseEach`). A pair of which an answer cannot be read is refused, with
+ * `unreadReason`. METHODS §3; Zheng for the order.
  */
-export function choiceJudge(model: LanguageModel, { question = judgeQuestion } = {}): PairJudge {
+export function choiceJudge(
+  model: LanguageModel,
+  { question = judgeQuestion, seed = 0, sampled }: { question?: string; seed?: number; sampled?: SampledLetters } = {},
+): PairJudge {
   return {
     id: model.id,
     question,
     async *compare(pairs, call = {}) {
-      const { prefill } = await model.capabilities(call.signal ? { signal: call.signal } : {});
-      const requests = pairs.flatMap((pair) =>
-        [
-          [pair.a, pair.b],
-          [pair.b, pair.a],
-        ].map(([first, second]) => ({
-          prompt: judgePrompt(pair.prompt, question, [first!, second!], { prefill }),
-          continuations: ["A", "B"],
+      const way = askingWay(await model.capabilities(call.signal ? { signal: call.signal } : {}));
+      const asked = pairs.flatMap(({ prompt, a, b }) =>
+        (
+          [
+            [a, b],
+            [b, a],
+          ] as const
+        ).map((options) => ({
+          prompt: choicePrompt([], { prompt, question, options }, way),
+          options,
+          key: JSON.stringify([question, prompt, options]),
         })),
       );
-      // By request; a pair is done when both of its orders are. Undefined: not taken.
+      // By request; a pair is done when both of its orders are. Undefined: not taken, or not read.
       const answers = new Map<number, number | undefined>();
-      for await (const answer of scoreEach(model, requests, call)) {
+      for await (const answer of chooseEach(model, asked, { seed, sampled }, call)) {
         const { request } = answer;
-        const first = "refused" in answer ? undefined : chosenFirst(answer.value);
+        const first = "choice" in answer ? answer.choice.p : undefined;
         const partner = request ^ 1;
         const alone = !answers.has(partner);
         const other = answers.get(partner);
         answers.set(request, first);
-        if ("refused" in answer && (alone || other !== undefined))
-          yield { pair: request >> 1, refused: answer.refused };
+        if (!("choice" in answer) && (alone || other !== undefined))
+          yield { pair: request >> 1, refused: "refused" in answer ? answer.refused : `judge: ${answer.unread}` };
         if (first === undefined || other === undefined) continue;
         const [aFirst, bFirst] = request % 2 === 0 ? [first, other] : [other, first];
         yield { pair: request >> 1, orders: [aFirst, 1 - bFirst] };
       }
     },
   };
-}
-
-function chosenFirst([a, b]: readonly { logprob: number }[]): number {
-  return 1 / (1 + Math.exp(b!.logprob - a!.logprob));
-}
-
-function judgePrompt(
-  conversation: readonly Message[],
-  question: string,
-  [first, second]: [string, string],
-  { prefill }: { prefill: boolean },
-): Message[] {
-  const turns = conversation.map(({ role, content }) => `${role}: ${content}`).join("\n\n");
-  const content = `${question}\n\nThe conversation:\n\n${turns}\n\nOptions:\n(A) ${first}\n(B) ${second}\n\nAnswer with A or B.`;
-  const ask: Message = { role: "user", content };
-  return prefill ? [ask, { role: "assistant", content: "The answer is: (" }] : [ask];
 }
 
 /** A score of single responses as a judge, e.g. a preference model: P(a better) = σ(r_a − r_b), the same in both orders. */
@@ -153,11 +143,11 @@ export function comparePairsDependsOn(_row: PairRow, { judge, a, b }: CompareOpt
   return { judge: judge.id, question: judge.question ?? null, a, b };
 }
 
-/** Who wins each pair, by the judge; responses that are the same tie without being asked about. Set aside: pairs the judge does not take. */
+/** Who wins each pair, by the judge; responses that are the same tie without being asked about. Set aside: pairs that the judge does not take, or of which its answers cannot be read. */
 export async function* comparePairs(
   rows: readonly PairRow[],
   { judge, a, b }: CompareOptions,
-  call: CallOptions = {},
+  call: StageCall = {},
 ): AsyncGenerator<Outcome<Comparison>> {
   const outcome = (row: PairRow, orders: Orders): Outcome<Comparison> => {
     const votes = orders.map((p) => Math.sign(p - 0.5));

@@ -35,6 +35,8 @@ export interface Audit {
   /** Known pairs that were labelled, and those that were not. */
   readonly labelled: number;
   readonly unlabelled: number;
+  /** Share of readings that are of sampled letters and not of log-probabilities, which is coarser. */
+  readonly sampledLetters: Estimate;
   /** Share of labels on the known side; p = ½ counts half. Wilson's 95 % interval. */
   readonly accuracy: Estimate;
   /** Of questions asked in both orders: those whose answer names the same response both times. */
@@ -101,6 +103,7 @@ export function auditLabels(
     else judged.push(judgedOf(row, label));
   }
 
+  const readings = judged.flatMap((one) => one.readings);
   const accuracy = share(judged.map(({ p, answer }) => agreement(p, answer)));
   const questions = judged.flatMap(({ readings }) => questionsIn(readings));
   const count = (follows: Question["follows"]) =>
@@ -115,6 +118,7 @@ export function auditLabels(
   return {
     labelled: judged.length,
     unlabelled,
+    sampledLetters: wilson(readings.filter(({ letters }) => letters !== undefined).length, readings.length),
     accuracy,
     swapConsistency: count("response"),
     positionBias: { share: wilson(followed, questions.length), first: count("first"), second: count("second") },

@@ -1,6 +1,6 @@
 import type { ChainRow, ResponseRow } from "@tenet/data";
 import { mean } from "@tenet/data";
-import type { Completion } from "@tenet/lm";
+import { type Completion, whyEmpty } from "@tenet/lm";
 import type { Answer } from "../ask.ts";
 import {
   type Constitution,
@@ -73,12 +73,13 @@ export class Chain {
       this.aside = `critique: ${answer.refused}`;
       return false;
     }
-    const { text, finishReason } = answer.value[0]!;
+    const completion = answer.value[0]!;
+    const { text, finishReason } = completion;
     this.critique = text.trim();
     const satisfied = this.#settings.endWhen === "critique-finds-nothing" && findsNothing(this.critique);
     let rejected: string | undefined;
     if (finishReason === "filtered") rejected = "the critique was withheld by the service";
-    else if (this.critique === "") rejected = "the critique is empty";
+    else if (this.critique === "") rejected = `the critique is ${whyEmpty(completion)}`;
     else if (satisfied) rejected = "the critique finds nothing";
     if (rejected === undefined) return true;
     this.#ended = satisfied;
@@ -101,16 +102,18 @@ export class Chain {
       ...(this.critique === undefined ? [] : [this.critique]),
       ...demonstrations.map(({ revisionRequest }) => revisionRequest),
     ];
-    const candidates = answer.value.map(({ text: raw, finishReason, tokens = [] }) => {
+    const candidates = answer.value.map((completion) => {
+      const { text: raw, finishReason, tokens = [] } = completion;
       const trim = finishReason === "length" && this.#settings.whenCut === "trim";
       const clean = cleanRevision(raw, { requests, trim });
-      const fault = revisionFault(clean, {
+      const found = revisionFault(clean, {
         finishReason,
         responses: this.responses,
         critique: this.critique,
         demonstrations,
         conversation: this.row.prompt,
       });
+      const fault = found === "empty" ? whyEmpty(completion) : found;
       const likelihood = tokens.length > 0 ? mean(tokens.map(({ logprob }) => logprob)) : 0;
       return { raw, clean, fault, worth: this.#judge(clean.text).worth, likelihood };
     });

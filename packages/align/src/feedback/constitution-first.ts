@@ -1,16 +1,16 @@
 import type { PairRow } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
-import { type StageCall, scoreEach } from "../ask.ts";
+import type { StageCall } from "../ask.ts";
 import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
+import { askingWay, choicePrompt, chooseEach, type Question } from "../judge/index.ts";
 import type { LabelSettings } from "./label-settings.ts";
-import { askingWay, choicePrompt, letters } from "./question.ts";
 
 /** Who violates the constitution, before anybody is asked what is better. METHODS §3, constitution first. */
 export interface FirstVerdict {
   readonly finding: "neither" | "only a" | "only b" | "both" | "both severely";
   /** What was found in each, for `explanation`. */
   readonly record: { readonly a: Found[]; readonly b: Found[] };
-  /** Why the critic could not be asked. */
+  /** Why the critic could not be asked, or its answer not be read. */
   readonly refused?: string;
 }
 
@@ -32,7 +32,7 @@ interface Pair {
 
 /**
  * Verdicts on both responses of pairs: the checks of the whole constitution and, where asked for, a critic on the principles
- * drawn for the pair. The critic is asked "yes" or "no" in both orders; a mean probability of "yes" above ½ is a violation of
+ * drawn for the pair. The critic is asked "yes" or "no" in both orders; an answer that cannot be read is no verdict; a mean probability of "yes" above ½ is a violation of
  * that severity. Nothing is asked when `by` is "off".
  */
 export async function firstVerdicts<P extends Pair>(
@@ -41,11 +41,13 @@ export async function firstVerdicts<P extends Pair>(
     constitution,
     critic,
     settings,
+    asking,
     call,
   }: {
     readonly constitution: Constitution;
     readonly critic: LanguageModel;
     readonly settings: LabelSettings["constitutionFirst"];
+    readonly asking: Parameters<typeof chooseEach>[2];
     readonly call: StageCall;
   },
 ): Promise<Map<P, FirstVerdict>> {
@@ -61,7 +63,7 @@ export async function firstVerdicts<P extends Pair>(
         for (const { principle, severity, why } of violations(results).violated)
           record[side].push({ principle, by: "checks", severity, why });
       }
-  if (asked) await askCritic(found, critic, call);
+  if (asked) await askCritic(found, critic, asking, call);
   return new Map(
     [...found].map(([pair, { a, b, refused }]) => {
       const worst = (side: readonly Found[]) => Math.max(...side.map(({ severity }) => severity));
@@ -78,11 +80,12 @@ export async function firstVerdicts<P extends Pair>(
 async function askCritic<P extends Pair>(
   found: ReadonlyMap<P, { a: Found[]; b: Found[]; refused?: string }>,
   critic: LanguageModel,
+  asking: Parameters<typeof chooseEach>[2],
   call: StageCall,
 ): Promise<void> {
-  const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}), critic.id);
+  const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}));
   // One request per response, principle and order; equal ones are asked once.
-  const asked = new Map<string, { question: Parameters<typeof choicePrompt>[1]; yes: number }>();
+  const asked = new Map<string, { question: Question; yes: number }>();
   const keyOf = (question: object) => JSON.stringify(question);
   const questionsOf = (row: PairRow, side: "a" | "b", { text }: Principle) =>
     ([0, 1] as const).map((yes) => ({
@@ -99,18 +102,17 @@ async function askCritic<P extends Pair>(
         for (const each of questionsOf(row, side, principle)) asked.set(keyOf(each), each);
 
   const keys = [...asked.keys()];
-  const requests = [...asked.values()].map(({ question }) => ({
+  const questions = [...asked.values()].map(({ question }, i) => ({
     prompt: choicePrompt([], question, way),
-    continuations: [...letters],
+    options: question.options,
+    key: keys[i]!,
   }));
   const pYes = new Map<string, number | { refused: string }>();
-  for await (const answer of scoreEach(critic, requests, call)) {
+  for await (const answer of chooseEach(critic, questions, asking, call)) {
     const key = keys[answer.request]!;
     if ("refused" in answer) pYes.set(key, { refused: answer.refused });
-    else {
-      const { yes } = asked.get(key)!;
-      pYes.set(key, 1 / (1 + Math.exp(answer.value[1 - yes]!.logprob - answer.value[yes]!.logprob)));
-    }
+    else if ("unread" in answer) pYes.set(key, { refused: `critic: ${answer.unread}` });
+    else pYes.set(key, asked.get(key)!.yes === 0 ? answer.choice.p : 1 - answer.choice.p);
   }
   for (const [{ row, principles }, record] of found)
     for (const principle of principles)

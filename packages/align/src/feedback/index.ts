@@ -1,3 +1,4 @@
+export { type LabelDemonstration, labelDemonstrationSchema } from "../judge/index.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";
@@ -27,6 +28,5 @@ export {
 } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
-export { type LabelDemonstration, labelDemonstrationSchema } from "./question.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";
 export { type CleanRevision, cleanRevision, type Edit, revisionFault } from "./revision.ts";

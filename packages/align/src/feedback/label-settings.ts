@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { sampledLettersSchema } from "../judge/index.ts";
 import { samplingFields } from "./sampling.ts";
 
 const probability = z.number().min(0).max(1);
@@ -26,6 +27,11 @@ export const labelSettingsSchema = z.strictObject({
     })
     .prefault({})
     .describe("How a labeller reasons, where the method is `cot`."),
+  letters: sampledLettersSchema
+    .optional()
+    .describe(
+      "How answers are sampled where the labeller reports no log-probabilities of the letters; absent: `{ samples: 3, maxTokens: 1024 }`.",
+    ),
   constitutionFirst: z
     .strictObject({
       by: z

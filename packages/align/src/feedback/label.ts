@@ -1,23 +1,25 @@
 import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow, plainJson, rowId } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
-import { generateEach, type StageCall, scoreEach } from "../ask.ts";
+import { generateEach, type StageCall } from "../ask.ts";
 import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import {
+  type Asked,
+  type AskingWay,
+  askingWay,
+  type Choice,
+  choicePrompt,
+  chooseEach,
+  demonstrationTurns,
+  type LabelDemonstration,
+  type Question,
+  reasoningPrompt,
+  reasoningStop,
+} from "../judge/index.ts";
 import { type FirstVerdict, firstVerdicts, lookers } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
 import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 import { pairKey } from "./pair-key.ts";
-import {
-  type AskingWay,
-  askingWay,
-  choicePrompt,
-  demonstrationTurns,
-  type LabelDemonstration,
-  letters,
-  type Question,
-  reasoningPrompt,
-  reasoningStop,
-} from "./question.ts";
 
 export interface LabelOptions extends z.input<typeof labelSettingsSchema> {
   readonly constitution: Constitution;
@@ -35,7 +37,10 @@ export const readingSchema = z.object({
   principle: z.string(),
   /** Which response stood as (A). */
   first: z.enum(["a", "b"]),
-  logprobs: z.tuple([z.number(), z.number()]),
+  /** Of the letters, where they were read from them. */
+  logprobs: z.tuple([z.number(), z.number()]).optional(),
+  /** How often which letter was said, where answers were sampled. */
+  letters: z.object({ A: z.int(), B: z.int(), tie: z.int(), unread: z.int() }).optional(),
   /** That `a` is better, before clamping. */
   p: z.number(),
   reasoning: z.string().optional(),
@@ -61,12 +66,13 @@ export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labell
 /**
  * Soft labels of pairs by multiple choice. METHODS §3.
  *
- * p = σ(ℓ_A − ℓ_B) from the log-probabilities of the two letters; with `swap` p = ½(p_AB + 1 − p_BA); the mean over the drawn
+ * p = σ(ℓ_A − ℓ_B) from the log-probabilities of the two letters, or the share of (A) among sampled answers where the labeller reports none
+ * (`chooseEach`); with `swap` p = ½(p_AB + 1 − p_BA); the mean over the drawn
  * principles and, for `cot`, over the samples, each clamped. A pair that stands in `rows` several times is asked once, and so
  * is any question that two pairs have in common: principles and reasonings are drawn by content, not by row.
  * Yields each pair's outcome as soon as its readings are there. Set aside: pairs of equal responses, pairs dropped by
- * `constitutionFirst`, pairs whose question the model cannot take or for which neither letter is among its likeliest tokens.
- * Errors: CapabilityError for a labeller that reports no log-probabilities; those of `LanguageModel`.
+ * `constitutionFirst`, pairs whose question the model cannot take, and pairs with an answer that cannot be read.
+ * Errors: those of `LanguageModel`.
  */
 export async function* labelPairs(
   rows: readonly PairRow[],
@@ -75,7 +81,8 @@ export async function* labelPairs(
 ): AsyncGenerator<Outcome<PreferenceRow>> {
   const { settings, constitution, demonstrations, seed } = resolve(options);
   const { labeller, critic = labeller } = options;
-  const way = askingWay(await labeller.capabilities(call.signal ? { signal: call.signal } : {}), labeller.id);
+  const way = askingWay(await labeller.capabilities(call.signal ? { signal: call.signal } : {}));
+  const asking = { seed, sampled: settings.letters };
   const shared: Message[] = [
     ...(settings.system === undefined ? [] : [{ role: "system" as const, content: settings.system }]),
     ...demonstrationTurns(demonstrations, { reasoning: settings.method === "cot" }),
@@ -85,14 +92,14 @@ export async function* labelPairs(
   const pairs = rows.map((row) => new LabelledPair(row, drawFor(row, constitution, settings, seed)));
   const verdicts = await firstVerdicts(
     pairs.filter(({ aside }) => aside === undefined),
-    { constitution, critic, settings: settings.constitutionFirst, call },
+    { constitution, critic, settings: settings.constitutionFirst, asking, call },
   );
   for (const [pair, verdict] of verdicts) pair.takeVerdict(verdict, settings.constitutionFirst);
 
   // Equal questions are one; so a pair that stands here twice is asked once.
-  const asking = pairs.filter(({ settled }) => !settled);
+  const open = pairs.filter(({ settled }) => !settled);
   const questions = groupBy(
-    asking.flatMap((pair) => pair.questions(settings)),
+    open.flatMap((pair) => pair.questions(settings)),
     ({ key }) => key,
   );
   const thoughts =
@@ -100,28 +107,28 @@ export async function* labelPairs(
   for (const pair of pairs) if (pair.settled) yield pair.outcome(facts);
 
   const left = new Map<LabelledPair, number>();
-  const requests: { prompt: ReturnType<typeof choicePrompt>; asked: readonly PairQuestion[]; reasoning?: string }[] =
-    [];
+  const requests: (Asked & { asked: readonly PairQuestion[]; reasoning?: string })[] = [];
   for (const [key, group] of questions) {
     const asked = group.filter(({ pair }) => !pair.settled);
     const samples = asked.length === 0 ? [] : thoughts ? thoughts.get(key)! : [undefined];
     for (const reasoning of samples) {
-      const prompt = choicePrompt(shared, asked[0]!.question, way, reasoning);
-      requests.push({ prompt, asked, ...(reasoning === undefined ? {} : { reasoning }) });
+      const { question } = asked[0]!;
+      requests.push({
+        prompt: choicePrompt(shared, question, way, reasoning),
+        options: question.options,
+        key: reasoning === undefined ? key : JSON.stringify([key, reasoning]),
+        asked,
+        ...(reasoning === undefined ? {} : { reasoning }),
+      });
       for (const { pair } of asked) left.set(pair, (left.get(pair) ?? 0) + 1);
     }
   }
-  const scoring = requests.map(({ prompt }) => ({ prompt, continuations: [...letters] }));
-  for await (const answer of scoreEach(labeller, scoring, call)) {
+  for await (const answer of chooseEach(labeller, requests, asking, call)) {
     const { asked, reasoning } = requests[answer.request]!;
     for (const { pair, principle, first } of asked) {
       if ("refused" in answer) pair.setAside(answer.refused);
-      else if (answer.value.every(({ upperBound }) => upperBound))
-        pair.setAside("neither letter is among the labeller's likeliest tokens");
-      else {
-        const [a, b] = [answer.value[0]!.logprob, answer.value[1]!.logprob];
-        pair.read({ principle, first, logprobs: [a, b], reasoning });
-      }
+      else if ("unread" in answer) pair.setAside(`labeller: ${answer.unread}`);
+      else pair.read({ principle, first, choice: answer.choice, reasoning });
       left.set(pair, left.get(pair)! - 1);
       if (left.get(pair) === 0) yield pair.outcome(facts);
     }
@@ -187,15 +194,18 @@ class LabelledPair {
     );
   }
 
-  read({ principle, first, logprobs, reasoning }: Omit<Reading, "step" | "p">): void {
-    const pFirst = 1 / (1 + Math.exp(logprobs[1] - logprobs[0]));
-    const p = first === "a" ? pFirst : 1 - pFirst;
+  read({
+    principle,
+    first,
+    choice,
+    reasoning,
+  }: Pick<Reading, "principle" | "first"> & { choice: Choice; reasoning: string | undefined }): void {
     this.#readings.push({
       step: "reading",
       principle,
       first,
-      logprobs,
-      p,
+      ...(choice.by === "logprobs" ? { logprobs: [...choice.logprobs] } : { letters: choice.letters }),
+      p: first === "a" ? choice.p : 1 - choice.p,
       ...(reasoning === undefined ? {} : { reasoning }),
     });
   }

@@ -7,7 +7,7 @@ import {
   randomStream,
   rowId,
 } from "@tenet/data";
-import type { LanguageModel } from "@tenet/lm";
+import { type LanguageModel, whyEmpty } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
 import { withSystem } from "./respond.ts";
@@ -67,9 +67,12 @@ export async function* makePairs(
       const { request } = answer;
       if ("refused" in answer) refused.set(request, answer.refused);
       else
-        for (const { text, finishReason } of answer.value)
-          if (finishReason !== "filtered")
-            replies[request]!.push({ model, text: text.trim(), cut: finishReason === "length" });
+        for (const completion of answer.value)
+          if (completion.finishReason !== "filtered") {
+            const text = completion.text.trim();
+            const empty = text === "" ? { empty: whyEmpty(completion) } : {};
+            replies[request]!.push({ model, text, cut: completion.finishReason === "length", ...empty });
+          }
       if (!last) continue;
       const row = rows[request]!;
       const reason = refused.get(request);
@@ -83,6 +86,8 @@ interface Reply {
   readonly model: number;
   readonly text: string;
   readonly cut: boolean;
+  /** Why it is. */
+  readonly empty?: string;
 }
 
 function pairsOf(
@@ -101,7 +106,8 @@ function pairsOf(
       return !seen.has(texts) && seen.add(texts);
     });
   if (twos.length === 0) {
-    return { input: id, rows: [], aside: whyNone(usable) };
+    const why = replies.find(({ empty = "empty" }) => empty !== "empty")?.empty;
+    return { input: id, rows: [], aside: `${whyNone(usable)}${why === undefined ? "" : ` (${why})`}` };
   }
   const chosen = settings.pairs === "one" ? twos.slice(0, 1) : twos;
   const rows = chosen.map(([one, other]): PairRow => {

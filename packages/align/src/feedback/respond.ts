@@ -1,5 +1,5 @@
 import { type JsonValue, type Outcome, type PromptRow, plainJson, type ResponseRow, rowId } from "@tenet/data";
-import type { LanguageModel, Message, SamplingInput } from "@tenet/lm";
+import { type LanguageModel, type Message, type SamplingInput, whyEmpty } from "@tenet/lm";
 import { generateEach, type StageCall } from "../ask.ts";
 
 export interface RespondOptions {
@@ -48,10 +48,11 @@ export async function* respond(
     }
     const faults: string[] = [];
     const responses: ResponseRow[] = [];
-    for (const { text, finishReason, index } of answer.value) {
+    for (const completion of answer.value) {
+      const { text, finishReason, index } = completion;
       const response = text.trim();
       if (finishReason === "filtered") faults.push(`reply ${index} was withheld by the service`);
-      else if (response === "") faults.push(`reply ${index} is empty`);
+      else if (response === "") faults.push(`reply ${index} is ${whyEmpty(completion)}`);
       else
         responses.push({
           id: rowId("response", prompt, response, index),

@@ -1,4 +1,4 @@
-import type { FinishReason, Message } from "@tenet/lm";
+import { type FinishReason, type Message, type ReplyEdit, readReply } from "@tenet/lm";
 import type { Demonstration } from "../constitution/index.ts";
 import { countWords } from "../evaluate/refusal.ts";
 
@@ -14,11 +14,11 @@ export interface CleanRevision {
 }
 
 /**
- * `preamble`: an announcement ("Here is the revised response:") or label ("Revision:"). `quotes`: a pair around the whole.
+ * Those of `readReply` (thoughts, headers, end marks), for revisions that came past it. `preamble`: an announcement ("Here is the revised response:") or label ("Revision:"). `quotes`: a pair around the whole.
  * `echo`: everything from where the request or the next turn of the dialogue is written out. `unfinished`: a last sentence
  * that the length limit cut.
  */
-export type Edit = "preamble" | "quotes" | "echo" | "unfinished";
+export type Edit = ReplyEdit | "preamble" | "quotes" | "echo" | "unfinished";
 
 const kinds = "(?:revised|rewritten|re-written|improved|corrected|edited|updated|new|better|final)";
 const nouns = "(?:response|version|revision|reply|answer|text|message)";
@@ -64,8 +64,9 @@ export function cleanRevision(
   raw: string,
   { requests = [], trim = false }: { readonly requests?: readonly string[]; readonly trim?: boolean } = {},
 ): CleanRevision {
-  const edits: Edit[] = [];
-  let text = raw.trim();
+  const reply = readReply(raw);
+  const edits: Edit[] = [...reply.edits];
+  let text = reply.text.trim();
   const change = (edit: Edit, next: string) => {
     if (next === text) return;
     text = next;

@@ -27,7 +27,7 @@ import {
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
 import type { GateReport } from "./gates.ts";
-import type { AuditReport } from "./labels.ts";
+import { type AuditReport, unreadIn } from "./labels.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
 import { learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
@@ -115,7 +115,9 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   });
   const answers = checkpoints.map(({ id }, i) => ({ id, responses: looked[i]!.responses }));
   const comparisons = judge
-    ? answers.flatMap((later, i) => answers.slice(0, i).map((earlier) => comparisonStage(later, earlier, judge)))
+    ? answers.flatMap((later, i) =>
+        answers.slice(0, i).map((earlier) => comparisonStage(later, earlier, judge, recipe.seed)),
+      )
     : [];
   const inputs: Record<string, Stage> = {
     ...Object.fromEntries(comparisons.map((stage) => [stage.name, stage])),
@@ -173,7 +175,12 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         seed: recipe.seed,
         checkpoints: evidence,
         proxyName: "preference model",
-        ...(judge ? { comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]) } : {}),
+        ...(judge
+          ? {
+              comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]),
+              unreadComparisons: comparisons.reduce((sum, one) => sum + unreadIn(stage.value(one)), 0),
+            }
+          : {}),
         ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
         gates: [
           ...gates.map((one) => {
@@ -264,7 +271,12 @@ function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof as
 }
 
 /** Who answered better, prompt by prompt. METHODS §7. */
-function comparisonStage(a: Answers, b: Answers, judge: Stage<ModelValue>): Stage<StoredRows<Comparison>> {
+function comparisonStage(
+  a: Answers,
+  b: Answers,
+  judge: Stage<ModelValue>,
+  seed: number,
+): Stage<StoredRows<Comparison>> {
   const sides = [a.responses, b.responses];
   const pairs = rowsStage<PairRow>({
     name: `answers of ${a.id} and ${b.id}`,
@@ -282,11 +294,12 @@ function comparisonStage(a: Answers, b: Answers, judge: Stage<ModelValue>): Stag
     name: `${a.id} against ${b.id}`,
     title: "which reply is better",
     kind: "compare",
-    version: 1,
+    version: 2,
     over: pairs,
     models: { judge },
     dependsOn: () => ({ question: judgeQuestion, a: a.id, b: b.id }),
-    run: (rows, models, call) => comparePairs(rows, { judge: choiceJudge(models.judge!), a: a.id, b: b.id }, call),
+    run: (rows, models, call) =>
+      comparePairs(rows, { judge: choiceJudge(models.judge!, { seed }), a: a.id, b: b.id }, call),
   });
 }
 

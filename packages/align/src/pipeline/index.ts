@@ -15,6 +15,7 @@ export {
 } from "./estimate.ts";
 export type { RunEvent, StageStatus } from "./events.ts";
 export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
+export { type UnsetKey, unsetKeys, unsetKeyText } from "./keys.ts";
 export type { AuditReport } from "./labels.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";

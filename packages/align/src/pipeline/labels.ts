@@ -1,4 +1,4 @@
-import { type PairRow, type PreferenceRow, type PromptRow, rowId } from "@tenet/data";
+import { type PairRow, type PreferenceRow, type PromptRow, rowId, wilson } from "@tenet/data";
 import type { Label } from "@tenet/runs";
 import type { LabelHealth } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
@@ -14,6 +14,7 @@ import {
   makePairs,
   pairsDependsOn,
 } from "../feedback/index.ts";
+import { unreadReason } from "../judge/index.ts";
 import type { PartContext } from "./context.ts";
 import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
@@ -152,6 +153,12 @@ function wordsOn(pairs: readonly PairRow[], words: readonly Label[]): Label[] {
   return [...latest].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, word]) => word);
 }
 
+/** Inputs that were set aside because somebody's answer could not be read. */
+export function unreadIn(rows: StoredRows<unknown>): number {
+  const unread = rows.reasons().filter(({ reason }) => reason.includes(unreadReason));
+  return unread.reduce((sum, { count }) => sum + count, 0);
+}
+
 /** The audit's figures as the store and the scorecard keep them. */
 export interface AuditReport {
   readonly health: LabelHealth;
@@ -194,7 +201,9 @@ export function auditStage(
     async make(inputs, { seed }) {
       const audit = auditLabels([...inputs.known.rows()], [...inputs.labels.rows()], { ...settings, seed });
       const labellerName = [...inputs.labels.rows()][0]?.origin.models?.labeller ?? "labeller";
-      return { health: labelHealth(audit, labellerName), gate: audit.gate };
+      const unread = unreadIn(inputs.labels);
+      const asked = audit.labelled + audit.unlabelled;
+      return { health: labelHealth(audit, labellerName, { unread, asked }), gate: audit.gate };
     },
     gate({ gate }, { emit }) {
       if (gate.passed) return;
@@ -213,7 +222,11 @@ export function auditStage(
   });
 }
 
-function labelHealth(audit: Audit, labeller: string): LabelHealth {
+function labelHealth(
+  audit: Audit,
+  labeller: string,
+  { unread, asked }: { unread: number; asked: number },
+): LabelHealth {
   const card = ({ value, interval: [low, high], n }: Audit["accuracy"]): LabelHealth["accuracy"] => ({
     value: Number.isFinite(value) ? value : 0,
     interval: [Number.isFinite(low) ? low : null, Number.isFinite(high) ? high : null],
@@ -227,6 +240,25 @@ function labelHealth(audit: Audit, labeller: string): LabelHealth {
     ["The longer is right", lengthBias.longerRight],
     ["Planted flips found", flips.found, "1"],
     ["False alarms among the others", flips.falseAlarms, "0"],
+    // Only where there is something to say of them.
+    ...(audit.sampledLetters.value > 0
+      ? [
+          ["Read from sampled letters, not log-probabilities", audit.sampledLetters, "0"] as [
+            string,
+            Audit["accuracy"],
+            string,
+          ],
+        ]
+      : []),
+    ...(unread > 0
+      ? [
+          ["Pairs with an answer that could not be read", wilson(unread, asked), "0"] as [
+            string,
+            Audit["accuracy"],
+            string,
+          ],
+        ]
+      : []),
   ];
   return {
     labeller,

@@ -15,6 +15,8 @@ export interface Meter {
   readonly model: LanguageModel;
   /** Tokens, replies and scorings, and the time that calls took. */
   spent(): Metered;
+  /** What was noticed since the meter was put up, and how often. */
+  noticed(): ReadonlyMap<string, number>;
   /** What `spent` gave is written down: it counts anew from there. Called before anything else passes through. */
   written(): void;
 }
@@ -22,6 +24,7 @@ export interface Meter {
 /** The same model under the name that rows are to have, with a meter. */
 export function metered(model: LanguageModel, id: string): Meter {
   let before = model.usage();
+  const { notices: old = {} } = before;
   let under = 0;
   let began = 0;
   let seconds = 0;
@@ -46,6 +49,14 @@ export function metered(model: LanguageModel, id: string): Meter {
       before = model.usage();
       began = performance.now();
       seconds = 0;
+    },
+    noticed() {
+      const counts = Object.entries(model.usage().notices ?? {});
+      return new Map(
+        counts
+          .map(([notice, count]): [string, number] => [notice, count - (old[notice] ?? 0)])
+          .filter(([, count]) => count > 0),
+      );
     },
     spent() {
       const now = model.usage();

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   adapterFactors,
+  asReplies,
   type EndpointModel,
   endpoint,
   type LanguageModel,
@@ -63,16 +64,15 @@ export class ModelPool {
   }
 
   /**
-   * A model to speak with. Local ones come with nothing remembered of earlier calls, so that what a batch gives does not
+   * A model to speak with, whose completions are replies. Local ones come with nothing remembered of earlier calls, so that what a batch gives does not
    * depend, to the last bit, on what was asked before it.
    */
   async speaker(model: ModelValue): Promise<LanguageModel> {
     const { source } = model;
     if (source.type === "endpoint") return this.#endpoint(source).speaker();
     const base = await this.base(source.reference);
-    return base.withAdapter(
-      source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model),
-    );
+    const adapter = source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model);
+    return asReplies(await base.withAdapter(adapter));
   }
 
   /** Counts towards an endpoint's budget what earlier processes of the run spent there; before it is first asked. */

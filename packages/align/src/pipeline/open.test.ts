@@ -194,6 +194,21 @@ const models: readonly Case[] = [
     ["roles.labeller.endpoint:", "use apiKeyVariable"],
   ],
   [
+    "a key for the name of its variable",
+    `${start}roles: { labeller: { endpoint: "http://localhost/v1", apiKeyVariable: sk-0123456789abcdefghij } }\n`,
+    [/apiKeyVariable: expected the name of an environment variable.*got a text that is not shown here$/],
+  ],
+  [
+    "a key in a header",
+    `${start}roles: { labeller: { endpoint: "http://localhost/v1", headers: { Authorization: Bearer x } } }\n`,
+    ["roles.labeller.headers: a key in a header would be kept with the run"],
+  ],
+  [
+    "an address without a protocol, beside keys that only a server has",
+    `${start}roles: { labeller: { endpoint: "localhost:8000", model: m, concurrency: 4 } }\n`,
+    ["recipe.yaml:4:32 roles.labeller.endpoint: expected an address such as"],
+  ],
+  [
     "an adapter that is no folder of one",
     `${start}roles: { judge: { model: ../model, adapter: sub } }\n`,
     [

@@ -7,7 +7,7 @@ import {
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
-import { type LabelDemonstration, labelDemonstrationsSchema } from "../feedback/question.ts";
+import { type LabelDemonstration, labelDemonstrationsSchema } from "../judge/index.ts";
 import { contradictions, unmet } from "./contradictions.ts";
 import { find, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";

@@ -1,9 +1,11 @@
 import { resolve } from "node:path";
 import { nearest } from "@tenet/data";
-import { openStore, type RunStatus, type RunWriter, type Store } from "@tenet/runs";
+import { UsageError } from "@tenet/lm";
+import { openStore, type RunStatus, type RunWriter, runId, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
 import { evaluationOnly } from "./evaluation-only.ts";
 import type { RunEvent } from "./events.ts";
+import { unsetKeys, unsetKeyText } from "./keys.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
@@ -41,7 +43,7 @@ export interface TenetRun {
  * constitution: a changed one is a run of its own, which takes from the store whatever it shares with earlier ones. A run that is
  * left before its last stages because `only` names others ends as interrupted.
  *
- * Errors: StageNameError; RunBusyError while another process runs the same; StoreError; those of the stages through `finished`: GateError
+ * Errors: StageNameError; UsageError for a key that is not set; RunBusyError while another process runs the same; StoreError; those of the stages through `finished`: GateError
  * when a gate refused, the signal's reason when it aborted.
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
@@ -53,7 +55,9 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const store = openStore(folder);
   let run: RunWriter;
   try {
-    run = store.begin(runSpec(open, versions, evaluate));
+    const spec = runSpec(open, versions, evaluate);
+    requireKeys(open.recipe, { store, run: runId(spec), stages: inOrder(last), environment: pool.environment });
+    run = store.begin(spec);
     run.event({ kind: "opened", data: opened(open) });
   } catch (error) {
     store.close();
@@ -70,6 +74,37 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
     () => events.end(),
   );
   return { id: run.id, events, finished };
+}
+
+/**
+ * Errors: UsageError where the key of an endpoint is not set that one of the stages would ask and that is not done yet: it would be
+ * found missing after hours of other stages.
+ */
+function requireKeys(
+  recipe: OpenRecipe["recipe"],
+  {
+    store,
+    run,
+    stages,
+    environment,
+  }: {
+    store: Store;
+    run: string;
+    stages: readonly Stage[];
+    environment: PoolOptions["environment"];
+  },
+): void {
+  const unset = unsetKeys(recipe, environment);
+  if (unset.length === 0) return;
+  const known = store.runs().some(({ id }) => id === run);
+  const asks = (role: string) =>
+    stages.some(
+      ({ name, inputs }) =>
+        inputs.some((input) => input.name === role) && !(known && store.stage(run, name)?.status === "done"),
+    );
+  const needed = unset.filter(({ roles }) => roles.some(asks));
+  if (needed.length === 0) return;
+  throw new UsageError(`${needed.map(unsetKeyText).join("; ")}: set it, and run again`);
 }
 
 /** What makes a run's id. An evaluation has a name of its own, beside the recipe's. */

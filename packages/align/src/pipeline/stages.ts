@@ -15,6 +15,7 @@ import {
   storeError,
   type Usage,
 } from "@tenet/runs";
+import type { StageCall } from "../ask.ts";
 import type { RunEvent } from "./events.ts";
 import { type Meter, metered } from "./meter.ts";
 import type { ModelPool } from "./models.ts";
@@ -89,7 +90,7 @@ export interface ItemStageOptions<In extends Row, Out extends Row> extends Descr
   run(
     rows: readonly In[],
     models: Readonly<Record<string, LanguageModel>>,
-    call: { readonly signal?: AbortSignal },
+    call: StageCall,
   ): AsyncIterable<Outcome<Out>>;
 }
 
@@ -130,6 +131,8 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
 
       const work = async (stage: StageWriter) => {
         let done = 0;
+        const noticed = new Map<string, number>();
+        const notice = (line: string, count = 1) => void noticed.set(line, (noticed.get(line) ?? 0) + count);
         const progress = () => context.emit({ type: "progress", stage: name, done, total: input.count, unit: "rows" });
         const group = async (members: readonly Place<In>[]) => {
           context.signal?.throwIfAborted();
@@ -151,7 +154,7 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
             for (const meter of Object.values(meters)) meter.written();
           };
           try {
-            for await (const outcome of options.run(rows, models, callOf(context))) {
+            for await (const outcome of options.run(rows, models, { signal: context.signal, notice })) {
               const { key, ordinal } = places.get(outcome.input)!;
               const item: Item = { ...outcome, key, ordinal };
               if (local) outcomes.push(item);
@@ -161,14 +164,22 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
             }
             if (local) store(outcomes);
           } finally {
-            for (const [role, meter] of Object.entries(meters)) stage.usage(role, meter.spent());
+            for (const [role, meter] of Object.entries(meters)) {
+              stage.usage(role, meter.spent());
+              for (const [line, count] of meter.noticed()) notice(`${role}: ${line}`, count);
+            }
           }
         };
-        for (const page of pages(input.rows(), keyOf)) {
-          const left = stage.missing(page);
-          done += page.length - left.length;
-          if (left.length < page.length) progress();
-          for (let start = 0; start < left.length; start += size) await group(left.slice(start, start + size));
+        try {
+          for (const page of pages(input.rows(), keyOf)) {
+            const left = stage.missing(page);
+            done += page.length - left.length;
+            if (left.length < page.length) progress();
+            for (let start = 0; start < left.length; start += size) await group(left.slice(start, start + size));
+          }
+        } finally {
+          for (const [line, count] of noticed)
+            context.emit({ type: "message", stage: name, level: "warning", message: `${line} (${count} ×)` });
         }
         stage.finish({ inputs: input.count });
       };
@@ -532,10 +543,6 @@ function storedRows<Out extends Row>({ store }: StageContext, info: StageInfo): 
 
 function described({ name, title }: Described, inputs: readonly Stage[]) {
   return { name, title, inputs };
-}
-
-function callOf({ signal }: StageContext): { signal?: AbortSignal } {
-  return signal ? { signal } : {};
 }
 
 function mapValues<In, Out>(record: Readonly<Record<string, In>>, of: (value: In) => Out): Record<string, Out> {

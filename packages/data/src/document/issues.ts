@@ -1,7 +1,7 @@
-import type { z } from "zod";
+import { z } from "zod";
 import { nearest } from "./nearest.ts";
 import { describeValue, makeProblem, type Path, type Position, type Problem, quote } from "./problem.ts";
-import { isRecord, isWholeAt, keysAt, valueAt } from "./schema.ts";
+import { branchesAt, isRecord, isWholeAt, keysAt, valueAt } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -21,7 +21,7 @@ export interface IssueContext {
  * is the schema author's own; it is then the sentence.
  */
 export function issueProblems(issues: readonly Issue[], context: IssueContext): Problem[] {
-  const problems = judged(issues).flatMap((issue) => problemsOf(issue, [], context));
+  const problems = judged(wholeUnions(issues, context)).flatMap((issue) => problemsOf(issue, [], context));
   // A misspelt required key would be two problems: an unknown key and a missing one.
   const meant = new Set(
     problems.flatMap(({ path, suggestion }) =>
@@ -105,7 +105,8 @@ function problemsOf(issue: Issue, base: Path, context: IssueContext): Problem[] 
     case "invalid_element":
       return issue.issues.flatMap((inner) => problemsOf(inner, path, context));
     case "custom":
-      return tell(issue.message);
+      // What may be a secret is not repeated: messages are kept in logs.
+      return tell(issue.message, issue.params?.secret === true ? { got: "a text that is not shown here" } : {});
     default:
       return tell("another value");
   }
@@ -132,7 +133,7 @@ function keyProblem(issue: Issue, path: Path, { file, locate }: IssueContext): P
 
 /**
  * A value that fits no branch of a union is measured against the branch it comes closest to: one of the same kind, with the
- * fewest problems. Where it is of no branch's kind, the kinds are listed.
+ * fewest problems (`distance`). Where it is of no branch's kind, the kinds are listed.
  */
 function unionProblems(
   issue: z.core.$ZodIssueInvalidUnion,
@@ -148,7 +149,9 @@ function unionProblems(
   }
   const branches = branchesOf(issue).map((issues) => ({ issues, own: issues.find((inner) => ofOtherKind(inner)) }));
   const close = branches.filter(({ own }) => own === undefined);
-  const best = close.toSorted((a, b) => distance(a.issues) - distance(b.issues))[0];
+  const best = close
+    .map(({ issues }) => ({ issues, far: distance(issues, valueAt(context.value, path)) }))
+    .sort(({ far: a }, { far: b }) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2])[0];
   if (best) return judged(best.issues).flatMap((inner) => problemsOf(inner, path, context));
 
   const expected = branches.flatMap(({ own }) =>
@@ -160,6 +163,32 @@ function unionProblems(
   );
   const values = branches.flatMap(({ own }) => (own?.code === "invalid_value" ? own.values : []));
   return tell(alternatives([...new Set(expected)]), { suggestion: suggestValue(valueAt(context.value, path), values) });
+}
+
+/**
+ * Issues, with those of a union's branch replaced by those of all its branches. Zod settles by itself on a branch that has nothing
+ * worse against a value than unknown keys, and does not say so; but keys that are another branch's speak for that one.
+ */
+function wholeUnions(issues: readonly Issue[], { schema, value }: IssueContext): Issue[] {
+  const unions = new Map<string, Issue>();
+  return issues.flatMap((issue) => {
+    const path = issue.path as Path;
+    const at = path.findIndex((_, length) => unions.has(JSON.stringify(path.slice(0, length))));
+    if (at >= 0 || unions.has(JSON.stringify(path))) return [];
+    if (issue.code !== "unrecognized_keys") return [issue];
+    for (let length = 0; length <= path.length; length++) {
+      const prefix = path.slice(0, length);
+      const found = valueAt(value, prefix);
+      const errors = branchesAt(schema, value, prefix)?.map(
+        (branch) => z.core.safeParse(branch, found, { error: () => "" }).error?.issues ?? [],
+      );
+      if (!errors) continue;
+      const whole = { code: "invalid_union", path: [...prefix], errors, message: "" } as Issue;
+      unions.set(JSON.stringify(prefix), whole);
+      return [whole];
+    }
+    return [issue];
+  });
 }
 
 /** A union's branches; those of a union directly within it are its own. */
@@ -184,12 +213,20 @@ function ofOtherKind(issue: Issue): boolean {
   return issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
 }
 
-/** How far a value is from a branch: wrong literals count most, since they are what tells branches apart. */
-function distance(issues: readonly Issue[]): number {
-  return issues.reduce((sum, issue) => {
-    if (issue.code === "invalid_value") return sum + 10;
-    return sum + (issue.code === "unrecognized_keys" ? issue.keys.length : 1);
-  }, 0);
+/**
+ * How far a value is from a branch, the weightiest first: wrong literals, since they are what tells branches apart; keys that the branch
+ * does not know and keys that it needs, for a value with all keys of another branch is of that one, however wrong what stands there;
+ * anything else.
+ */
+function distance(issues: readonly Issue[], value: unknown): [literals: number, keys: number, rest: number] {
+  const sum: [number, number, number] = [0, 0, 0];
+  for (const issue of issues) {
+    const missing = issue.path.length === 1 && valueAt(value, issue.path as Path) === undefined;
+    if (issue.code === "unrecognized_keys") sum[1] += issue.keys.length;
+    else if (missing) sum[1]++;
+    else sum[issue.code === "invalid_value" ? 0 : 2]++;
+  }
+  return sum;
 }
 
 function suggestValue(value: unknown, valid: readonly unknown[]): string | undefined {

@@ -34,11 +34,12 @@ export function unwrap(schema: Type): z.core.$ZodTypes {
 
 /**
  * The schemas that may describe the value at a path: several under a union, of a discriminated one only those that the value
- * names.
+ * names. With `whole` a union at the path itself is one of them instead of its branches.
  */
-export function schemasAt(schema: Type, value: unknown, path: Path): z.core.$ZodTypes[] {
+export function schemasAt(schema: Type, value: unknown, path: Path, whole = false): z.core.$ZodTypes[] {
   const inner = unwrap(schema);
   const { def } = inner._zod;
+  if (whole && path.length === 0) return [inner];
   if (def.type === "union") {
     const discriminator = "discriminator" in def ? (def.discriminator as string) : undefined;
     const named = isRecord(value) && discriminator !== undefined ? value[discriminator] : undefined;
@@ -46,9 +47,9 @@ export function schemasAt(schema: Type, value: unknown, path: Path): z.core.$Zod
       if (named === undefined) return true;
       return discriminated(option, discriminator!)?.has(named as string) ?? true;
     });
-    return (fitting.length > 0 ? fitting : def.options).flatMap((option) => schemasAt(option, value, path));
+    return (fitting.length > 0 ? fitting : def.options).flatMap((option) => schemasAt(option, value, path, whole));
   }
-  if (def.type === "intersection") return [def.left, def.right].flatMap((side) => schemasAt(side, value, path));
+  if (def.type === "intersection") return [def.left, def.right].flatMap((side) => schemasAt(side, value, path, whole));
 
   const [part, ...rest] = path;
   if (part === undefined) return [inner];
@@ -65,7 +66,7 @@ export function schemasAt(schema: Type, value: unknown, path: Path): z.core.$Zod
           : def.type === "tuple"
             ? (def.items[Number(part)] ?? def.rest)
             : undefined;
-  return next ? schemasAt(next, below, rest) : [];
+  return next ? schemasAt(next, below, rest, whole) : [];
 }
 
 /** Keys that the mapping at a path may have. */
@@ -75,6 +76,15 @@ export function keysAt(schema: Type, value: unknown, path: Path): string[] {
     return def.type === "record" ? [...(def.keyType._zod.values ?? [])].map(String) : [];
   });
   return [...new Set(keys)];
+}
+
+/** The branches of the union without a discriminator that the value at a path has to fit; undefined where there is none. */
+export function branchesAt(schema: Type, value: unknown, path: Path): readonly Type[] | undefined {
+  for (const {
+    _zod: { def },
+  } of schemasAt(schema, value, path, true))
+    if (def.type === "union" && !("discriminator" in def)) return def.options;
+  return undefined;
 }
 
 /** Whether the number at a path has to be a whole one. */

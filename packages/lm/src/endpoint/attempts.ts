@@ -64,7 +64,7 @@ export function createAttempts(settings: EndpointSettings, ledger: Ledger, redac
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       account.totals.failedAttempts++;
-      return { failure: understand(error, timeout.aborted) };
+      return { failure: understand(error, timeout.aborted, redact) };
     }
   };
 

@@ -1,7 +1,7 @@
 import { randomStream } from "@tenet/data";
-import OpenAI from "openai";
 import { z } from "zod";
-import { CapabilityError, EndpointError, UsageError } from "../language-model/errors.ts";
+import { CapabilityError, UsageError } from "../language-model/errors.ts";
+import { asReplies, readReply } from "../language-model/reply.ts";
 import { checkPrompt, randomnessKey, resolveSampling } from "../language-model/request.ts";
 import { stopDetector } from "../language-model/stop.ts";
 import type {
@@ -12,33 +12,22 @@ import type {
   GenerateResult,
   LanguageModel,
   Message,
-  Prompt,
   SamplingOptions,
   Score,
   ScoreRequest,
   ScoreResult,
 } from "../language-model/types.ts";
 import { inOrderOfCompletion, untilAborted } from "../language-model/work.ts";
-import { type Ask, createAttempts } from "./attempts.ts";
-import { MalformedReply } from "./failures.ts";
+import type { Ask } from "./attempts.ts";
+import { canPrefill, logprobsBody, promptBody, samplingBody } from "./body.ts";
+import { type CallDependencies, createCalls } from "./calls.ts";
 import { createLedger, type Ledger, type Spent } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
-import { type Dialect, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
-import {
-  canPrefill,
-  estimateTokens,
-  gatherStream,
-  promptBody,
-  type Reply,
-  readChatReply,
-  readTextReply,
-  samplingBody,
-  toCompletion,
-  usageOf,
-} from "./wire.ts";
+import { type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
+import { estimateTokens, toCompletion, usageOf } from "./wire.ts";
 
-export interface EndpointDependencies {
+export interface EndpointDependencies extends CallDependencies {
   /** Every byte goes through it: a recording, a replay, a proxy. */
   fetch?: typeof globalThis.fetch;
   /** Where the key is looked up. */
@@ -75,86 +64,12 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     throw new UsageError(
       "endpoint settings: budget.usd needs a price above 0, by which it is counted; budget.tokens needs none",
     );
-  const key = settings.apiKeyVariable ? (dependencies.environment ?? process.env)[settings.apiKeyVariable] : undefined;
-  if (settings.apiKeyVariable && !key)
-    throw new UsageError(`the environment variable ${settings.apiKeyVariable}, named by apiKeyVariable, is not set`);
-  const redact = (text: string) => (key ? text.replaceAll(key, "***") : text);
-
-  const client = new OpenAI({
-    baseURL: settings.baseUrl,
-    apiKey: key ?? "none",
-    organization: null,
-    project: null,
-    maxRetries: 0, // ours alone count
-    timeout: (settings.timeoutSeconds + 5) * 1000, // ours comes first, and covers the body too
-    logLevel: "off",
-    defaultHeaders: { ...settings.headers, ...(key === undefined && { authorization: null }) },
-    ...(dependencies.fetch && { fetch: dependencies.fetch }),
-  });
   const ledger = createLedger(settings);
-  const attempts = createAttempts(settings, ledger, redact);
   const closing = new AbortController();
-  let served: Promise<{ model: string; dialect: Dialect }> | undefined;
+  const { ask, served, maxTokensField, without } = createCalls(settings, dependencies, ledger, closing.signal);
   let abilities: Promise<Abilities> | undefined;
 
-  const ask: Ask = async (prompt, body, { onText, onStart, ...context }) => {
-    const { model } = await remembered(context.signal);
-    const whole = { model, ...body, ...settings.body };
-    const chat = typeof prompt !== "string";
-    const expectedTokens = estimateTokens(prompt) + Number(body[settings.maxTokensField] ?? body.max_tokens ?? 0);
-    return attempts(
-      async (signal) => {
-        onStart?.();
-        const send = (sent: object): Promise<unknown> =>
-          chat
-            ? client.chat.completions.create(sent as never, { signal })
-            : client.completions.create(sent as never, { signal });
-        let reply: Reply;
-        if (onText) {
-          const chunks = await send({ ...whole, stream: true, stream_options: { include_usage: true } });
-          reply = await gatherStream(chunks as AsyncIterable<unknown>, chat ? "chat" : "text", onText);
-        } else {
-          const json = await send(whole);
-          reply = chat ? readChatReply(json) : readTextReply(json);
-        }
-        return { value: reply, usage: usageOf(reply, prompt) };
-      },
-      { ...context, expectedTokens },
-    );
-  };
-
-  const discover = async () => {
-    const settled = settings.dialect === "auto" ? undefined : settings.dialect;
-    if (settings.model && settled) return { model: settings.model, dialect: settled };
-    const list = await attempts(
-      async (inner) => {
-        const page = await client.models.list({ signal: inner });
-        const data = z.array(z.object({ id: z.string(), owned_by: z.string().nullish() })).safeParse(page.data);
-        if (!data.success) throw new MalformedReply("the list of models is not a list of models");
-        return { value: data.data };
-      },
-      { signal: closing.signal, expectedTokens: 0, probe: true },
-    ).catch((error) => {
-      // Not every server lists its models; the model must then be named, and the dialect is the plain one.
-      if (error instanceof EndpointError && error.fault === "http" && settings.model) return [];
-      throw error;
-    });
-    const model = settings.model ?? (list.length === 1 ? list[0]!.id : undefined);
-    if (model === undefined)
-      throw new UsageError(
-        `${settings.baseUrl} serves ${list.length} models; name one with 'model': ${list.map(({ id }) => id).join(", ")}`,
-      );
-    return { model, dialect: settled ?? dialectOf(list[0]?.owned_by) };
-  };
-
-  // The server's facts are asked for once and shared, so they outlive the call that asked first; a failure is forgotten.
-  const remembered = (signal: AbortSignal | undefined) => {
-    served ??= discover().catch((error) => {
-      served = undefined;
-      throw error;
-    });
-    return untilAborted(served, signal);
-  };
+  // What the server can do is found out once and shared, so it outlives the call that asked first; a failure is forgotten.
   const rememberedAbilities = (signal: AbortSignal | undefined, account: Ledger) => {
     // Booked to who asks first.
     const asks: Ask = (prompt, body, context) => ask(prompt, body, { ...context, account });
@@ -170,10 +85,10 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     { signal, onEvent, stream }: CallOptions,
     account: Ledger,
   ): Promise<GenerateResult[]> => {
-    const { dialect } = await remembered(signal);
+    const { dialect } = await served(signal);
     const body = {
       ...promptBody(request.prompt, dialect),
-      ...samplingBody(sampling, dialect, settings.maxTokensField),
+      ...samplingBody(sampling, dialect, maxTokensField(request.prompt)),
       ...logprobsBody(request.prompt, sampling.logprobs),
       seed: sampleSeed(request, sampling, indices[0]!),
       ...(indices.length > 1 && { n: indices.length }),
@@ -239,7 +154,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
       ...(onEvent && { onRetry: (retry: object) => onEvent({ type: "retry", request: position, ...retry } as never) }),
     };
     const can = await rememberedAbilities(signal, account);
-    const { dialect } = await remembered(signal);
+    const { dialect } = await served(signal);
     const text = typeof prompt === "string" ? prompt : dependencies.chatFormat?.(prompt);
     const kind = text === undefined ? "chat" : "raw";
     const how = can.score[kind];
@@ -264,13 +179,17 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
       const body = {
         ...promptBody(asked, dialect),
         ...logprobsBody(asked, can.top[kind]!),
-        [settings.maxTokensField]: 1,
+        [maxTokensField(asked)]: 1,
         temperature: 1, // some servers report log-probabilities after the temperature
       };
       // Where the sampled token happens to end the text, some servers report nothing: another seed draws another token.
       let top: CompletionToken["top"];
-      for (let seed = 0; seed < 8 && !top?.length; seed++)
-        top = (await ask(asked, { ...body, seed }, context)).choices[0]!.tokens?.[0]?.top;
+      for (let seed = 0; seed < 8 && !top?.length; seed++) {
+        const choice = (await ask(asked, { ...body, seed }, context)).choices[0]!;
+        // The first token of a thought is no answer, whatever it reads like.
+        if (choice.thoughts !== undefined || readReply(choice.text).thoughts !== undefined) break;
+        top = choice.tokens?.[0]?.top;
+      }
       scores = scoreFromTop(top ?? [], continuations);
     }
     account.totals.scored++;
@@ -285,9 +204,14 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
   };
 
   const speaker = (account: Ledger): EndpointModel => ({
+    ...asReplies(speaking(account)),
+    speaker: () => speaker(account.part()),
+    charge: (spent) => ledger.charge(spent),
+  });
+  const speaking = (account: Ledger): LanguageModel => ({
     id: `${settings.model ?? "default"}@${new URL(settings.baseUrl).host}`,
     async capabilities({ signal } = {}): Promise<Capabilities> {
-      const { dialect } = await remembered(signal);
+      const { dialect } = await served(signal);
       const can = await rememberedAbilities(signal, account);
       const extended = dialect !== "openai";
       const tops = [can.top.chat, can.top.raw].filter((top) => top !== null);
@@ -297,7 +221,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         prefill: can.chat && canPrefill(dialect),
         topLogprobs: tops.length > 0 ? Math.min(...tops) : null,
         score: { raw: can.score.raw, chat: dependencies.chatFormat ? can.score.raw : can.score.chat },
-        seed: extended,
+        seed: extended && !without("seed"),
         topK: extended,
         minP: extended,
         minTokens: dialect === "vllm",
@@ -327,10 +251,8 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         options.signal,
       );
     },
-    usage: () => ({ ...account.totals }),
+    usage: () => account.usage(),
     close: async () => closing.abort(new UsageError("the model is closed")),
-    speaker: () => speaker(account.part()),
-    charge: (spent) => ledger.charge(spent),
   });
   return speaker(ledger);
 }
@@ -347,18 +269,4 @@ interface Sample {
 function sampleSeed(request: GenerateRequest, { seed }: SamplingOptions, index: number): number {
   const stream = randomStream({ seed, stage: "generate", item: randomnessKey(request), sample: index });
   return stream.integer(0, 2 ** 31);
-}
-
-/** Asks for at least one likeliest token: some servers give nothing for none. */
-function logprobsBody(prompt: Prompt, count: number | undefined): Record<string, unknown> {
-  if (count === undefined) return {};
-  const top = Math.max(1, count);
-  return typeof prompt === "string" ? { logprobs: top } : { logprobs: true, top_logprobs: top };
-}
-
-function dialectOf(owner: string | null | undefined): Dialect {
-  if (owner === "vllm") return "vllm";
-  if (owner === "llamacpp") return "llama.cpp";
-  if (owner === "me") return "llama-cpp-python";
-  return "openai";
 }

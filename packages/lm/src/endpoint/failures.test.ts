@@ -1,7 +1,8 @@
-import { APIConnectionError, APIError } from "openai";
+import { APIConnectionError } from "openai";
 import { describe, expect, it } from "vitest";
 import { EndpointError } from "../language-model/errors.ts";
 import { backOff, MalformedReply, retryAfter, understand } from "./failures.ts";
+import { Refused, TooLong } from "./refusal.ts";
 
 describe("retryAfter", () => {
   const now = Date.parse("2026-01-01T00:00:00Z");
@@ -19,7 +20,9 @@ describe("retryAfter", () => {
 });
 
 describe("understand", () => {
-  const http = (status: number) => APIError.generate(status, { message: "m" }, "m", new Headers());
+  // As the client wraps what a fetch throws.
+  const http = (status: number, body: unknown = { error: { message: "m" } }) =>
+    new APIConnectionError({ cause: new Refused(status, body, new Headers()) });
   it.each([400, 401, 403, 404, 413, 422])("status %d is final", (status) => {
     expect(understand(http(status), false)).toMatchObject({ fault: "http", status, retryable: false });
   });
@@ -31,12 +34,47 @@ describe("understand", () => {
     expect(understand(new MalformedReply("x"), false)).toMatchObject({ fault: "malformed", retryable: true });
     expect(understand(new SyntaxError("x"), false)).toMatchObject({ fault: "malformed", retryable: true });
     expect(understand(new TypeError("terminated"), false)).toMatchObject({ fault: "network", retryable: true });
+    expect(understand(new TooLong("x"), false)).toMatchObject({ fault: "malformed", retryable: false });
     const miss = new EndpointError("not recorded", { fault: "replay-miss" });
     expect(understand(new APIConnectionError({ message: "Connection error.", cause: miss }), false)).toMatchObject({
       fault: "replay-miss",
       reason: "not recorded",
       retryable: false,
     });
+  });
+});
+
+describe("a server's words", () => {
+  it.each([
+    [{ error: { message: "no such model", code: 404 } }, "no such model"],
+    [{ error: "model 'x' not found" }, "model 'x' not found"],
+    [{ message: "Unauthorized" }, "Unauthorized"],
+    [{ detail: "Not Found" }, "Not Found"],
+    [
+      { detail: [{ loc: ["body", "seed"], msg: "Extra inputs are not permitted" }] },
+      "body.seed: Extra inputs are not permitted",
+    ],
+    [
+      { error: { message: "Provider returned error", metadata: { raw: "the context is full" } } },
+      "Provider returned error; the context is full",
+    ],
+    [
+      "<!doctype html><html><head><style>b{}</style><title>Bad gateway</title></head><body><h1>502</h1></body></html>",
+      "Bad gateway 502",
+    ],
+    ["plain words\nover lines", "plain words over lines"],
+    [{ code: 7 }, '{"code":7}'],
+    ["", "and says nothing"],
+  ])("%j", (body, words) => {
+    expect(understand(new Refused(400, body), false).reason).toBe(`status 400: ${words}`);
+  });
+
+  it("are redacted before they are cut: no part of a secret is left", () => {
+    const secret = "sk-abcdefghijklmnop";
+    const redact = (text: string) => text.replaceAll(secret, "***");
+    const { reason } = understand(new Refused(401, `${"x".repeat(490)} ${secret}`), false, redact);
+    expect(reason).not.toContain("sk-");
+    expect(reason).toMatch(/\*\*\*$/);
   });
 });
 

@@ -1,5 +1,6 @@
 import { APIConnectionError, APIError } from "openai";
 import { EndpointError, type EndpointFault } from "../language-model/errors.ts";
+import { Refused, statusIn, TooLong, wordsOf } from "./refusal.ts";
 
 /** The reply could be read but is not what the protocol says. Worth another attempt: proxies cut and mix bodies. */
 export class MalformedReply extends Error {
@@ -16,27 +17,53 @@ export interface Failure {
   retryAfterMs?: number;
 }
 
-/** What an attempt's exception means. */
-export function understand(error: unknown, timedOut: boolean): Failure {
+/** Characters of a server's words that are shown. */
+const shown = 500;
+
+/**
+ * What an attempt's exception means. Words of the server are redacted before they are cut, so that no part of a secret is left at
+ * the cut.
+ */
+export function understand(error: unknown, timedOut: boolean, redact = (text: string) => text): Failure {
+  const cut = (text: string) => redact(text).slice(0, shown);
   const own = findCause(error, EndpointError);
-  if (own) return { fault: own.fault, reason: own.message, retryable: false };
+  if (own) {
+    const status = own.status === undefined ? {} : { status: own.status };
+    return { fault: own.fault, ...status, reason: redact(own.message), retryable: false };
+  }
   if (timedOut) return { fault: "timeout", reason: "no whole reply in time", retryable: true };
-  if (error instanceof APIError && typeof error.status === "number") {
-    const retryAfterMs = error.headers ? retryAfter(error.headers as Headers) : undefined;
+  const refused = findCause(error, Refused);
+  if (refused) {
+    const { status, headers, body } = refused;
+    const retryAfterMs = headers ? retryAfter(headers) : undefined;
+    const words = cut(wordsOf(body)) || "and says nothing";
     return {
       fault: "http",
-      status: error.status,
-      reason: `status ${error.status}: ${error.message.replace(/^\d+ /, "").slice(0, 500)}`,
-      retryable: error.status === 408 || error.status === 409 || error.status === 429 || error.status >= 500,
+      ...(status === undefined ? {} : { status }),
+      reason: status === undefined ? `an error instead of a reply: ${words}` : `status ${status}: ${words}`,
+      retryable: status === undefined || worthAnother(status),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     };
   }
+  const tooLong = findCause(error, TooLong);
+  if (tooLong) return { fault: "malformed", reason: tooLong.message, retryable: false };
   if (error instanceof MalformedReply || findCause(error, SyntaxError))
-    return { fault: "malformed", reason: `malformed reply: ${messageOf(error)}`, retryable: true };
+    return { fault: "malformed", reason: `malformed reply: ${cut(messageOf(error))}`, retryable: true };
   // An error event inside a stream arrives as an APIError without a status.
-  if (error instanceof APIError && !(error instanceof APIConnectionError))
-    return { fault: "http", reason: `the stream ended with an error: ${error.message.slice(0, 500)}`, retryable: true };
-  return { fault: "network", reason: `the connection failed: ${messageOf(error)}`, retryable: true };
+  if (error instanceof APIError && !(error instanceof APIConnectionError)) {
+    const status = statusIn(error.error);
+    return {
+      fault: "http",
+      ...(status === undefined ? {} : { status }),
+      reason: `the stream ended with an error: ${cut(wordsOf(error.error) || error.message)}`,
+      retryable: status === undefined || worthAnother(status),
+    };
+  }
+  return { fault: "network", reason: `the connection failed: ${cut(messageOf(error))}`, retryable: true };
+}
+
+function worthAnother(status: number): boolean {
+  return status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 501);
 }
 
 /**
@@ -59,7 +86,7 @@ export function backOff(attempt: number, baseMs: number, maxMs: number, random: 
 }
 
 /** The first in the chain of causes that is of a class. */
-function findCause<E extends Error>(error: unknown, kind: new (...args: never[]) => E): E | undefined {
+export function findCause<E extends Error>(error: unknown, kind: new (...args: never[]) => E): E | undefined {
   for (let cause = error, depth = 0; cause && depth < 8; cause = (cause as Error).cause, depth++)
     if (cause instanceof kind) return cause;
   return undefined;
@@ -69,5 +96,5 @@ function messageOf(error: unknown): string {
   const messages: string[] = [];
   for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth++)
     if (cause.message && !messages.includes(cause.message)) messages.push(cause.message);
-  return messages.join(": ").slice(0, 500) || String(error);
+  return messages.join(": ") || String(error);
 }

@@ -19,6 +19,10 @@ export interface Ledger {
   charge(spent: Spent): void;
   /** Accounts of their own under the same budget: what is booked there is booked here too. */
   part(): Ledger;
+  /** Counts something that was noticed and lived with. */
+  notice(notice: string): void;
+  /** What was used up to now. */
+  usage(): UsageTotals;
 }
 
 /**
@@ -29,6 +33,7 @@ export function createLedger({ price, budget }: Pick<EndpointSettings, "price" |
   const earlier = { tokens: 0, usd: 0 };
   const accounts = (whole?: Ledger): Ledger => {
     const totals: UsageTotals = { ...noUsage(), ...(price && { costUsd: 0 }) };
+    const notices: Record<string, number> = {};
     const ledger: Ledger = {
       totals,
       admit() {
@@ -54,6 +59,11 @@ export function createLedger({ price, budget }: Pick<EndpointSettings, "price" |
         earlier.tokens += promptTokens + completionTokens;
         earlier.usd += dollars;
       },
+      notice(notice) {
+        notices[notice] = (notices[notice] ?? 0) + 1;
+        whole?.notice(notice);
+      },
+      usage: () => ({ ...totals, ...(Object.keys(notices).length > 0 && { notices: { ...notices } }) }),
       part: () => accounts(whole ?? ledger),
     };
     return ledger;

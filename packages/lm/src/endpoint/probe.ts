@@ -19,43 +19,44 @@ const counts = [20, 5];
 /**
  * Finds out what a server can do, by at most seven one-token calls.
  *
- * A refusal (an HTTP status) is an answer; a broken connection is not and is thrown.
+ * A refusal, whatever its status, is an answer: the server cannot. A broken connection is none and is thrown; so is the refusal of
+ * a plain call where no kind of plain call is taken, at once where it speaks of the account or of the server's state.
  */
 export async function probe(ask: Ask, maxTokensField: string, signal: AbortSignal | undefined): Promise<Abilities> {
-  const attempt = async (body: Record<string, unknown>): Promise<Reply | null> => {
+  const attempt = async (body: Record<string, unknown>): Promise<Reply | EndpointError> => {
     try {
       const prompt = "prompt" in body ? question : [{ role: "user" as const, content: question }];
       return await ask(prompt, { temperature: 0, ...body }, { signal, probe: true });
     } catch (error) {
-      const refused = error instanceof EndpointError && error.fault === "http";
-      if (refused && error.status !== 401 && error.status !== 403 && error.status !== 429) return null;
+      if (error instanceof EndpointError && error.fault === "http") return error;
       throw error;
     }
   };
+  /** A kind of call: with as many of the likeliest tokens as are given, else plain; or why not even that. */
+  const kind = async (plain: Record<string, unknown>, logprobs: (count: number) => Record<string, unknown>) => {
+    let refused: Reply | undefined;
+    for (const count of counts) {
+      const reply = await attempt({ ...plain, ...logprobs(count) });
+      if (!(reply instanceof EndpointError)) return { reply, top: topOf(reply) };
+      if (refused) continue;
+      const alone = await attempt(plain);
+      if (alone instanceof EndpointError) return { refusal: alone };
+      refused = alone;
+    }
+    return { reply: refused!, top: null };
+  };
 
   const messages = [{ role: "user", content: question }];
-  let chat: Reply | null = null;
-  let chatTop: number | null = null;
-  for (const count of counts) {
-    chat = await attempt({ messages, [maxTokensField]: 1, logprobs: true, top_logprobs: count });
-    chatTop = chat?.choices[0]?.tokens?.[0]?.top?.length || null;
-    if (chat) break;
-  }
-  chat ??= await attempt({ messages, [maxTokensField]: 1 });
-
-  let raw: Reply | null = null;
-  let rawTop: number | null = null;
-  for (const count of counts) {
-    raw = await attempt({ prompt: question, max_tokens: 1, logprobs: count });
-    rawTop = raw?.choices[0]?.tokens?.[0]?.top?.length || null;
-    if (raw) break;
-  }
-  const echoes = raw !== null && rawTop !== null && (await echoIsRight(attempt, raw));
-  raw ??= await attempt({ prompt: question, max_tokens: 1 });
+  const chat = await kind({ messages, [maxTokensField]: 1 }, (count) => ({ logprobs: true, top_logprobs: count }));
+  if (chat.refusal && endsAll(chat.refusal.status)) throw chat.refusal;
+  const raw = await kind({ prompt: question, max_tokens: 1 }, (count) => ({ logprobs: count }));
+  if (chat.refusal && raw.refusal) throw chat.refusal;
+  const [chatTop, rawTop] = [chat.top ?? null, raw.top ?? null];
+  const echoes = raw.reply !== undefined && rawTop !== null && (await echoIsRight(attempt, raw.reply));
 
   return {
-    chat: chat !== null,
-    raw: raw !== null,
+    chat: chat.reply !== undefined,
+    raw: raw.reply !== undefined,
     top: { chat: chatTop, raw: rawTop },
     score: {
       raw: echoes ? "continuations" : rawTop !== null ? "options" : "none",
@@ -64,19 +65,29 @@ export async function probe(ask: Ask, maxTokensField: string, signal: AbortSigna
   };
 }
 
+/** Whether a plain call's refusal is none of the call: the key, the account, the rate, the server's own state. */
+function endsAll(status: number | undefined): boolean {
+  return status === 401 || status === 402 || status === 429 || (status !== undefined && status >= 502);
+}
+
+/** How many of the likeliest tokens stand beside the first that is told of; null for none. */
+function topOf(reply: Reply): number | null {
+  return reply.choices[0]?.tokens?.find(({ top }) => top?.length)?.top?.length ?? null;
+}
+
 /**
  * Whether the log-probability that a token has in an echo is the one it had when it was generated. It is not with every
  * server that offers an echo: one that shifts its log-probabilities by a token gives plausible and wrong scores.
  */
 async function echoIsRight(
-  attempt: (body: Record<string, unknown>) => Promise<Reply | null>,
+  attempt: (body: Record<string, unknown>) => Promise<Reply | EndpointError>,
   generated: Reply,
 ): Promise<boolean> {
   const token = generated.choices[0]?.tokens?.[0];
   if (!token || token.logprob === null || token.text === "") return false;
   const echo = await attempt({ prompt: question + token.text, max_tokens: 1, echo: true, logprobs: 1 });
-  const choice = echo?.choices[0];
-  if (!echo || !choice) return false;
+  if (echo instanceof EndpointError) return false;
+  const choice = echo.choices[0]!;
   const score = scoreFromEcho(choice, {
     prompt: question,
     continuation: token.text,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { appendFile, readFile } from "node:fs/promises";
 import { EndpointError } from "../language-model/errors.ts";
+import { namesSecretHeader, redactor } from "./secrets.ts";
 
 interface Recorded {
   hash: string;
@@ -18,7 +19,7 @@ const keptHeaders = ["content-type", "retry-after", "retry-after-ms"];
 /**
  * A fetch that also writes each call and its whole reply to a JSONL file.
  *
- * Request headers, and with them keys, are not recorded; the key of the Authorization header and `secrets` are blotted out
+ * Request headers, and with them keys, are not recorded; the keys in them and `secrets` are blotted out
  * of bodies and replies too. Calls that bring no reply are not recorded.
  */
 export function recordingFetch(
@@ -35,8 +36,8 @@ export function recordingFetch(
       if (value !== null) headers[name] = value;
     }
     const record: Recorded = { ...request, status: response.status, headers, reply };
-    const key = new Headers(init?.headers).get("authorization")?.replace(/^Bearer /, "");
-    const blot = blotter([...secrets, ...(key ? [key] : [])]);
+    const sent = [...new Headers(init?.headers)].filter(([name]) => namesSecretHeader(name));
+    const blot = redactor([...secrets, ...sent.map(([, value]) => value.replace(/^Bearer /, ""))]);
     record.reply = blot(record.reply);
     record.body = JSON.parse(blot(JSON.stringify(record.body)));
     await appendFile(file, `${JSON.stringify(record)}\n`);
@@ -79,14 +80,6 @@ export function replayFetch(file: string): typeof globalThis.fetch {
       headers: record.headers,
     });
   };
-}
-
-/** Blots secrets out of text, plain or as they stand inside a JSON string. */
-function blotter(secrets: string[]): (text: string) => string {
-  const needles = secrets
-    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)])
-    .filter((one) => one !== "");
-  return (text) => needles.reduce((all, needle) => all.replaceAll(needle, "***"), text);
 }
 
 function describe(input: string | URL | Request, init: RequestInit | undefined) {

@@ -1,4 +1,5 @@
 import { CapabilityError } from "../language-model/errors.ts";
+import { letterOf } from "../language-model/letters.ts";
 import type { Score } from "../language-model/types.ts";
 import type { Choice } from "./wire.ts";
 
@@ -45,16 +46,31 @@ function byOffset(echoed: Tokens, prompt: string): Tokens | null {
 /**
  * Scores of continuations that are single tokens, from the likeliest next tokens [k].
  *
- * One that is not among them gets the least of their log-probabilities, marked as an upper bound.
+ * A continuation that is an option's letter has the probability of all tokens that are this letter, whatever the tokenizer or the
+ * model writes around it (" A", "(A", "Ａ"), unless another continuation is the same letter. One that is not among the tokens
+ * gets the least of their log-probabilities, marked as an upper bound; so do all where there are no tokens.
  * Errors: CapabilityError when a continuation is seen to be several tokens.
  */
-export function scoreFromTop(top: { text: string; logprob: number }[], continuations: string[]): Score[] {
-  if (top.length === 0)
-    throw new CapabilityError("score", "the endpoint gave no likeliest tokens to read options from");
-  const least = Math.min(...top.map((token) => token.logprob));
-  return continuations.map((continuation): Score => {
-    const found = top.find((token) => token.text === continuation);
-    if (found) return { logprob: found.logprob, tokenLogprobs: [found.logprob], tokens: [continuation] };
+export function scoreFromTop(
+  top: readonly { text: string; logprob: number }[],
+  continuations: readonly string[],
+): Score[] {
+  // No probability is above 1.
+  const least = Math.min(0, ...top.map((token) => token.logprob));
+  const letters = continuations.map(letterOf);
+  return continuations.map((continuation, i): Score => {
+    const letter = letters[i];
+    const alone = letter !== undefined && letters.indexOf(letter) === letters.lastIndexOf(letter);
+    // A server may name the token that it drew beside the likeliest ones and among them.
+    const found = top.filter(
+      ({ text }, place) =>
+        (text === continuation || (alone && letterOf(text) === letter)) &&
+        top.findIndex((other) => other.text === text) === place,
+    );
+    if (found.length > 0) {
+      const logprob = found.length === 1 ? found[0]!.logprob : logSumExp(found.map((token) => token.logprob));
+      return { logprob, tokenLogprobs: [logprob], tokens: [continuation] };
+    }
     const beginning = top.find(({ text }) => text.trim() !== "" && continuation.startsWith(text));
     if (beginning)
       throw new CapabilityError(
@@ -63,4 +79,9 @@ export function scoreFromTop(top: { text: string; logprob: number }[], continuat
       );
     return { logprob: least, tokenLogprobs: [least], tokens: [continuation], upperBound: true };
   });
+}
+
+function logSumExp(values: readonly number[]): number {
+  const most = Math.max(...values);
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }

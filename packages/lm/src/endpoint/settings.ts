@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { looksLikeKey, namesSecretHeader, secretIn } from "./secrets.ts";
 
 /**
  * How servers differ beyond the common protocol: the names of sampling options, and whether a conversation that ends in the
@@ -8,21 +9,44 @@ import { z } from "zod";
 export const dialects = ["openai", "vllm", "llama.cpp", "llama-cpp-python"] as const;
 export type Dialect = (typeof dialects)[number];
 
+/** A problem whose value is a secret, or may be: it is not to be shown with it. */
+function secret(message: string): z.core.$ZodCustomParams {
+  return { error: message, params: { secret: true }, abort: true };
+}
+
 /** What a recipe says about an endpoint. The defaults are written here and nowhere else. */
 export const endpointSettingsSchema = z.strictObject({
   baseUrl: z
     .url({ protocol: /^https?$/ })
     .refine(
-      (url) => !URL.canParse(url) || !new URL(url).password,
-      "a password in an address ends up in logs: use apiKeyVariable",
+      (url) => !URL.canParse(url) || (!new URL(url).password && !new URL(url).username),
+      secret(
+        "a name, password or key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
+      ),
+    )
+    .refine(
+      (url) => !URL.canParse(url) || secretIn(Object.fromEntries(new URL(url).searchParams)) === undefined,
+      secret(
+        "a key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
+      ),
     )
     .describe("Up to and with the version, such as `http://localhost:8000/v1`."),
   model: z.string().min(1).optional().describe("By default the only model that the server lists."),
   apiKeyVariable: z
     .string()
-    .min(1)
+    .refine(
+      (name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !looksLikeKey(name),
+      secret("expected the name of an environment variable, such as MY_API_KEY, and not the key itself"),
+    )
     .optional()
     .describe("Name of the environment variable that holds the key. The key itself is never written down."),
+  apiKeyHeader: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9-]*$/)
+    .optional()
+    .describe(
+      "Header that carries the key, such as `api-key` or `x-api-key`. Absent: `Authorization: Bearer`, as is usual.",
+    ),
   dialect: z
     .enum(["auto", ...dialects])
     .default("auto")
@@ -30,7 +54,15 @@ export const endpointSettingsSchema = z.strictObject({
   maxTokensField: z
     .enum(["max_tokens", "max_completion_tokens"])
     .default("max_tokens")
-    .describe("Newer hosted services want `max_completion_tokens` in conversations."),
+    .describe(
+      "Newer hosted services want `max_completion_tokens` in conversations; a server that refuses the one is sent the other.",
+    ),
+  fields: z
+    .record(z.string(), z.string().min(1).nullable())
+    .optional()
+    .describe(
+      "Other names for fields of a body, such as `seed: random_seed`; null leaves a field out. What a server names as unknown or unsupported is left out by itself.",
+    ),
   samplesPerCall: z
     .enum(["one", "all"])
     .default("one")
@@ -79,8 +111,26 @@ export const endpointSettingsSchema = z.strictObject({
     .describe(
       "Of a run, over all its starts. When spent, no further call is made; those under way are finished. Raised, the run goes on.",
     ),
-  headers: z.record(z.string(), z.string()).default({}).describe("Sent with every call; never put a secret here."),
-  body: z.record(z.string(), z.unknown()).default({}).describe("Added to every body."),
+  headers: z
+    .record(z.string(), z.string())
+    .refine(
+      (headers) => !Object.entries(headers).some(([name, value]) => namesSecretHeader(name) || looksLikeKey(value)),
+      secret(
+        "a key in a header would be kept with the run: put it into an environment variable, name that with apiKeyVariable, and the header with apiKeyHeader",
+      ),
+    )
+    .default({})
+    .describe("Sent with every call; a secret is refused here."),
+  body: z
+    .record(z.string(), z.unknown())
+    .refine(
+      (body) => secretIn(body) === undefined,
+      secret(
+        "a secret in a body would be kept with the run: put it into an environment variable and name that with apiKeyVariable",
+      ),
+    )
+    .default({})
+    .describe("Added to every body; null leaves a field out that would be sent."),
 });
 
 /** Whether dollars are limited that are never counted, for want of a price: such a budget would stop nothing. */

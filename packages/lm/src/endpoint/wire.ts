@@ -1,113 +1,108 @@
 import { z } from "zod";
 import { CapabilityError } from "../language-model/errors.ts";
+import { tokensBetween } from "../language-model/reply.ts";
 import { cutTokens } from "../language-model/scripted.ts";
 import { stopDetector } from "../language-model/stop.ts";
 import type {
   Completion,
   CompletionToken,
   FinishReason,
-  Message,
   Prompt,
   SamplingOptions,
   Usage,
 } from "../language-model/types.ts";
 import { MalformedReply } from "./failures.ts";
-import type { Dialect } from "./settings.ts";
+import { finishReason } from "./finish-reason.ts";
+import { errorIn } from "./refusal.ts";
 
-// Only what is read is asked for: servers add fields, leave out others, and give null for absent.
-const usageSchema = z.object({ prompt_tokens: z.int().min(0), completion_tokens: z.int().min(0).default(0) }).nullish();
-const chatLogprobsSchema = z
-  .object({
-    content: z
-      .array(
-        z.object({
-          token: z.string(),
-          logprob: z.number(),
-          top_logprobs: z.array(z.object({ token: z.string(), logprob: z.number() })).nullish(),
-        }),
-      )
-      .nullish(),
-  })
-  .nullish();
-const textLogprobsSchema = z
-  .object({
-    tokens: z.array(z.string()),
-    token_logprobs: z.array(z.number().nullable()),
-    top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullish(),
-    text_offset: z.array(z.int()).nullish(),
-    // llama.cpp's own server answers completions in the form of conversations.
-    content: z.undefined().optional(),
-  })
-  .or(chatLogprobsSchema);
+/*
+ * Only what is read is asked for: servers add fields, leave out others, and give null for absent. Strict is what a reply cannot be
+ * without, a choice with a message or a text; whatever else cannot be read is taken for absent.
+ */
 
-const chatChoiceSchema = z.object({
-  index: z.int().default(0),
-  message: z.object({ content: z.string().nullish() }),
-  finish_reason: z.string().nullish(),
-  logprobs: chatLogprobsSchema,
+/** Anything, read by a function that makes do with what it gets. */
+const lenient = <T>(read: (value: unknown) => T) => z.unknown().optional().transform(read);
+
+const count = lenient((value) => (typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : null));
+/** JSON has no −∞; servers write null, a very low number or a word for it. */
+const logprob = lenient((value) => (typeof value === "number" && Number.isFinite(value) ? value : null));
+const word = lenient((value) => (typeof value === "string" ? value : null));
+const index = lenient((value) => (typeof value === "number" && Number.isInteger(value) ? value : undefined));
+const anything = z.unknown().optional();
+
+const usageSchema = z
+  .object({
+    prompt_tokens: count,
+    completion_tokens: count,
+    completion_tokens_details: z.object({ reasoning_tokens: count }).nullish().catch(null),
+  })
+  .nullish()
+  .catch(null);
+
+const tokenSchema = z.object({ token: z.string(), logprob });
+const chatLogprobsSchema = z.object({
+  content: z.array(tokenSchema.extend({ top_logprobs: z.array(tokenSchema).nullish().catch(null) })),
 });
-const textChoiceSchema = z.object({
-  index: z.int().default(0),
-  text: z.string(),
-  finish_reason: z.string().nullish(),
-  logprobs: textLogprobsSchema,
+const textLogprobsSchema = z.object({
+  tokens: z.array(z.string()),
+  token_logprobs: z.array(logprob),
+  top_logprobs: z.array(z.record(z.string(), logprob).nullish().catch(null)).nullish().catch(null),
+  text_offset: z.array(z.int()).nullish().catch(null),
 });
-const chatReplySchema = z.object({ choices: z.array(chatChoiceSchema).min(1), usage: usageSchema });
-const textReplySchema = z.object({ choices: z.array(textChoiceSchema).min(1), usage: usageSchema });
-const chatChunkSchema = z.object({
+
+const messageSchema = z.object({
+  content: anything,
+  refusal: word,
+  reasoning_content: anything,
+  reasoning: anything,
+  thinking: anything,
+});
+const choiceSchema = z.object({
+  index,
+  message: messageSchema.nullish(),
+  delta: messageSchema.nullish(),
+  text: z.string().nullish(),
+  finish_reason: anything,
+  logprobs: anything,
+});
+const replySchema = z.object({ choices: z.array(choiceSchema).min(1), usage: usageSchema });
+const chunkSchema = z.object({
   choices: z
-    .array(
-      z.object({
-        index: z.int().default(0),
-        delta: z.object({ content: z.string().nullish() }).nullish(),
-        finish_reason: z.string().nullish(),
-        logprobs: chatLogprobsSchema,
-      }),
-    )
-    .default([]),
+    .array(choiceSchema)
+    .nullish()
+    .transform((choices) => choices ?? []),
   usage: usageSchema,
 });
-const textChunkSchema = z.object({ choices: z.array(textChoiceSchema).default([]), usage: usageSchema });
 
 /** One choice of a reply, whatever verb it answers. */
 export interface Choice {
   index: number;
   text: string;
+  /** What the server sent apart from the text as the model's thoughts. */
+  thoughts?: string;
   finishReason: FinishReason | null;
-  /** Offsets count code points, as servers written in Python do. */
+  /** Offsets count code points, as servers written in Python do. Tokens of no probability are not among the likeliest. */
   tokens: (Omit<CompletionToken, "logprob"> & { logprob: number | null; offset?: number })[] | null;
 }
 
 export interface Reply {
   choices: Choice[];
-  usage: { prompt_tokens: number; completion_tokens: number } | null;
+  usage: { prompt_tokens: number | null; completion_tokens: number | null; reasoning_tokens: number | null } | null;
 }
 
-/** Reads a reply to a conversation. Throws MalformedReply. */
-export function readChatReply(json: unknown): Reply {
-  const { choices, usage } = parse(chatReplySchema, json);
-  return {
-    usage: usage ?? null,
-    choices: choices.map((choice) => ({
-      index: choice.index,
-      text: choice.message.content ?? "",
-      finishReason: finishReason(choice.finish_reason),
-      tokens: chatTokens(choice.logprobs),
-    })),
-  };
-}
+/** What the one who reads a reply is told of it besides. */
+export type Notice = (notice: string) => void;
 
-/** Reads a reply to raw text. Throws MalformedReply. */
-export function readTextReply(json: unknown): Reply {
-  const { choices, usage } = parse(textReplySchema, json);
+/** Reads a whole reply, to a conversation or to raw text. Throws MalformedReply; Refused for an error in its place. */
+export function readReplyBody(json: unknown, notice: Notice): Reply {
+  const { choices, usage } = parse(replySchema, json);
   return {
-    usage: usage ?? null,
-    choices: choices.map((choice) => ({
-      index: choice.index,
-      text: choice.text,
-      finishReason: finishReason(choice.finish_reason),
-      tokens: textTokens(choice.logprobs),
-    })),
+    usage: usageFrom(usage),
+    choices: choices.map((choice, place) => {
+      if (!choice.message && choice.text === undefined && !choice.delta)
+        throw new MalformedReply(`choice ${place} has neither a message nor a text`);
+      return readChoice(choice, place, notice);
+    }),
   };
 }
 
@@ -118,17 +113,18 @@ export function readTextReply(json: unknown): Reply {
  */
 export async function gatherStream(
   chunks: AsyncIterable<unknown>,
-  kind: "chat" | "text",
   onText: (text: string) => void,
+  notice: Notice,
 ): Promise<Reply> {
   const choice: Choice = { index: 0, text: "", finishReason: null, tokens: null };
   let usage: Reply["usage"] = null;
   for await (const chunk of chunks) {
-    const { choices, usage: counted } = kind === "chat" ? readChatChunk(chunk) : readTextChunk(chunk);
-    usage = counted ?? usage;
-    for (const piece of choices) {
+    const { choices, usage: counted } = parse(chunkSchema, chunk);
+    usage = usageFrom(counted) ?? usage;
+    for (const piece of choices.map((one, place) => readChoice(one, place, notice))) {
       choice.finishReason = piece.finishReason ?? choice.finishReason;
       if (piece.tokens) choice.tokens = [...(choice.tokens ?? []), ...piece.tokens];
+      if (piece.thoughts !== undefined) choice.thoughts = (choice.thoughts ?? "") + piece.thoughts;
       if (!piece.text) continue;
       choice.text += piece.text;
       onText(piece.text);
@@ -138,125 +134,103 @@ export async function gatherStream(
   return { choices: [choice], usage };
 }
 
-function readChatChunk(json: unknown): Reply {
-  const { choices, usage } = parse(chatChunkSchema, json);
+function readChoice(choice: z.output<typeof choiceSchema>, place: number, notice: Notice): Choice {
+  const message = choice.message ?? choice.delta;
+  const said = message ? contentOf(message.content) : { text: choice.text ?? "", thoughts: "" };
+  const apart = [message?.reasoning_content, message?.reasoning, message?.thinking]
+    .map(textOf)
+    .find((one) => one !== "");
+  const thoughts = [apart ?? "", said.thoughts].filter((one) => one !== "").join("\n\n");
   return {
-    usage: usage ?? null,
-    choices: choices.map((choice) => ({
-      index: choice.index,
-      text: choice.delta?.content ?? "",
-      finishReason: finishReason(choice.finish_reason),
-      tokens: chatTokens(choice.logprobs),
-    })),
+    index: choice.index ?? place,
+    // Words with which a service declines stand in a field of their own there; they are what the model says.
+    text: said.text || (message?.refusal ?? "") || (message ? (choice.text ?? "") : ""),
+    ...(thoughts === "" ? {} : { thoughts }),
+    finishReason: finishReason(choice.finish_reason, notice),
+    tokens: tokensOf(choice.logprobs, notice),
   };
 }
 
-function readTextChunk(json: unknown): Reply {
-  const { choices, usage } = parse(textChunkSchema, json);
-  return choices.length > 0 ? readTextReply(json) : { choices: [], usage: usage ?? null };
+/** A message's content: text, or a list of parts of which some are thoughts. */
+function contentOf(content: unknown): { text: string; thoughts: string } {
+  if (!Array.isArray(content)) return { text: textOf(content), thoughts: "" };
+  const isThought = (part: unknown) =>
+    typeof part === "object" && part !== null && "type" in part && /think|reason|analysis/i.test(String(part.type));
+  const join = (parts: readonly unknown[]) => parts.map(textOf).join("");
+  return {
+    text: join(content.filter((part) => !isThought(part))),
+    thoughts: join(content.filter(isThought)),
+  };
 }
 
-function chatTokens(logprobs: z.output<typeof chatLogprobsSchema>): Choice["tokens"] {
-  return (
-    logprobs?.content?.map(({ token, logprob, top_logprobs }) => ({
-      text: token,
-      logprob,
-      top: (top_logprobs ?? []).map((one) => ({ text: one.token, logprob: one.logprob })),
-    })) ?? null
-  );
+/** The text in a part, however deep: a string, `text`, `content`, `thinking`, or a list of such. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (Array.isArray(value)) return value.map(textOf).join("");
+  if (typeof value !== "object" || value === null) return "";
+  const { text, content, thinking, reasoning, summary } = value as Record<string, unknown>;
+  return textOf(text ?? content ?? thinking ?? reasoning ?? summary);
 }
 
-function textTokens(logprobs: z.output<typeof textLogprobsSchema>): Choice["tokens"] {
-  if (!logprobs || !("tokens" in logprobs)) return chatTokens(logprobs);
-  return logprobs.tokens.map((text, i) => {
-    const offset = logprobs.text_offset?.[i];
+function usageFrom(usage: z.output<typeof usageSchema>): Reply["usage"] {
+  if (!usage) return null;
+  const { prompt_tokens, completion_tokens, completion_tokens_details } = usage;
+  return { prompt_tokens, completion_tokens, reasoning_tokens: completion_tokens_details?.reasoning_tokens ?? null };
+}
+
+/** Rounding of half precision may lift a certainty above 0 by so much. */
+const roundedUp = 1e-3;
+
+function tokensOf(given: unknown, notice: Notice): Choice["tokens"] {
+  const text = textLogprobsSchema.safeParse(given);
+  const chat = text.success ? undefined : chatLogprobsSchema.safeParse(given);
+  const tokens = text.success ? textTokens(text.data) : chat?.success ? chatTokens(chat.data) : null;
+  if (!tokens) return null;
+  const all = tokens.flatMap((token) => [token.logprob ?? 0, ...(token.top ?? []).map((one) => one.logprob)]);
+  if (all.every((value) => value <= roundedUp)) return tokens;
+  notice("log-probabilities above 0 are none and were not used");
+  return null;
+}
+
+type Finite = { text: string; logprob: number };
+
+function likeliest(top: readonly { text: string; logprob: number | null }[]): Finite[] {
+  return top.filter((one): one is Finite => one.logprob !== null).sort((a, b) => b.logprob - a.logprob);
+}
+
+function chatTokens({ content }: z.output<typeof chatLogprobsSchema>): NonNullable<Choice["tokens"]> {
+  return content.map(({ token, logprob: own, top_logprobs }) => ({
+    text: token,
+    logprob: own,
+    top: likeliest((top_logprobs ?? []).map((one) => ({ text: one.token, logprob: one.logprob }))),
+  }));
+}
+
+function textTokens({
+  tokens,
+  token_logprobs,
+  top_logprobs,
+  text_offset,
+}: z.output<typeof textLogprobsSchema>): NonNullable<Choice["tokens"]> {
+  return tokens.map((text, i) => {
+    const offset = text_offset?.[i];
+    const top = Object.entries(top_logprobs?.[i] ?? {});
     return {
       text,
-      logprob: logprobs.token_logprobs[i] ?? null,
-      top: Object.entries(logprobs.top_logprobs?.[i] ?? {})
-        .map(([token, logprob]) => ({ text: token, logprob }))
-        .sort((a, b) => b.logprob - a.logprob),
+      logprob: token_logprobs[i] ?? null,
+      top: likeliest(top.map(([token, own]) => ({ text: token, logprob: own }))),
       ...(offset !== undefined && { offset }),
     };
   });
 }
 
-const finishReasons: Record<string, FinishReason> = {
-  stop: "stop",
-  eos: "stop",
-  length: "length",
-  content_filter: "filtered",
-};
-
-/** Throws MalformedReply for a reason that is none: servers say `abort` or `error` of replies worth another attempt. */
-function finishReason(given: string | null | undefined): FinishReason | null {
-  if (given === null || given === undefined) return null;
-  const reason = finishReasons[given];
-  if (reason === undefined) throw new MalformedReply(`it ended with '${given}'`);
-  return reason;
-}
-
 function parse<T>(schema: z.ZodType<T>, json: unknown): T {
+  const refused = errorIn(json);
+  if (refused) throw refused;
+  if (typeof json === "string") throw new MalformedReply(`no JSON: ${json.slice(0, 200)}`);
   const parsed = schema.safeParse(json);
   if (!parsed.success) throw new MalformedReply(z.prettifyError(parsed.error).replaceAll("\n", "; "));
   return parsed.data;
-}
-
-/** The body's part that says how to sample. Errors: CapabilityError for an option that the dialect has no name for. */
-export function samplingBody(
-  sampling: SamplingOptions,
-  dialect: Dialect,
-  maxTokensField: string,
-): Record<string, unknown> {
-  const body: Record<string, unknown> = {
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    [maxTokensField]: sampling.maxTokens,
-    // A hosted service refuses more than four; the rest is cut off here when the reply has come.
-    ...(sampling.stop.length > 0 && { stop: dialect === "openai" ? sampling.stop.slice(0, 4) : sampling.stop }),
-  };
-  const refuse = (option: string, dialects: string): never => {
-    throw new CapabilityError(
-      option,
-      `the endpoint has no ${option} as far as is known: leave it out, or set 'dialect' to ${dialects}`,
-    );
-  };
-  if (sampling.minTokens > 0 && dialect !== "vllm") refuse("minTokens", "vllm");
-  if (dialect === "openai") {
-    const unnamed = {
-      topK: sampling.topK > 0,
-      minP: sampling.minP > 0,
-      repetitionPenalty: sampling.repetitionPenalty !== 1,
-    };
-    for (const [option, used] of Object.entries(unnamed))
-      if (used) refuse(option, "vllm, llama.cpp or llama-cpp-python");
-    return body;
-  }
-  // Sent even when off: these servers' own defaults are not off.
-  body.top_k = dialect === "vllm" && sampling.topK === 0 ? -1 : sampling.topK;
-  body.min_p = sampling.minP;
-  if (dialect === "vllm") body.min_tokens = sampling.minTokens;
-  body[dialect === "vllm" ? "repetition_penalty" : "repeat_penalty"] = sampling.repetitionPenalty;
-  return body;
-}
-
-/** The body's part that holds the prompt. */
-export function promptBody(prompt: Prompt, dialect: Dialect): Record<string, unknown> {
-  if (typeof prompt === "string") return { prompt };
-  const prefilled = prompt.at(-1)!.role === "assistant";
-  if (prefilled && !canPrefill(dialect))
-    throw new CapabilityError(
-      "prefill",
-      "the conversation ends with the assistant's turn, which this endpoint would not continue: give a raw prompt instead",
-    );
-  return {
-    messages: prompt.map(({ role, content }): Message => ({ role, content })),
-    ...(prefilled && dialect === "vllm" && { continue_final_message: true, add_generation_prompt: false }),
-  };
-}
-
-export function canPrefill(dialect: Dialect): boolean {
-  return dialect === "vllm" || dialect === "llama.cpp";
 }
 
 /** A choice as a completion: cut at stop strings that the server did not know, its tokens with it. */
@@ -265,13 +239,14 @@ export function toCompletion(choice: Choice, sampling: SamplingOptions, usage: U
   const text = cut.stop === undefined ? choice.text : cut.text;
   const finishReason = cut.stop !== undefined ? "stop" : (choice.finishReason ?? "stop");
   const completion: Completion = { text, finishReason, usage, index };
+  if (choice.thoughts !== undefined) completion.thoughts = choice.thoughts;
   if (sampling.logprobs === undefined) return completion;
   if (choice.tokens === null || choice.tokens.some(({ logprob }) => logprob === null)) {
     if (text !== "")
       throw new CapabilityError("logprobs", "the endpoint gives no log-probabilities: ask without `logprobs`");
     return { ...completion, tokens: [] };
   }
-  const tokens = choice.tokens.map(({ text: token, logprob, top }) => ({
+  const tokens = ofText(choice.tokens, choice).map(({ text: token, logprob, top }) => ({
     text: token,
     logprob: logprob!,
     top: (top ?? []).slice(0, sampling.logprobs),
@@ -279,16 +254,23 @@ export function toCompletion(choice: Choice, sampling: SamplingOptions, usage: U
   return { ...completion, tokens: cutTokens(tokens, text.length) };
 }
 
-/** The counts of a reply; where the server gives none, one token per four characters, marked as estimated. */
+/** The tokens of the text: where thoughts were taken out of it by the server, their tokens still stand before. */
+function ofText(tokens: NonNullable<Choice["tokens"]>, { text, thoughts }: Choice): NonNullable<Choice["tokens"]> {
+  if (thoughts === undefined) return tokens;
+  const joined = tokens.map((token) => token.text).join("");
+  const at = joined.lastIndexOf(text);
+  return at < 0 ? tokens : tokensBetween(tokens, at, at + text.length);
+}
+
+/** The counts of a reply; each that the server does not give is one token per four characters, and the whole marked as estimated. */
 export function usageOf(reply: Reply, prompt: Prompt): Usage & { estimated: boolean } {
-  if (reply.usage)
-    return {
-      promptTokens: reply.usage.prompt_tokens,
-      completionTokens: reply.usage.completion_tokens,
-      estimated: false,
-    };
-  const said = reply.choices.reduce((sum, choice) => sum + choice.text.length, 0);
-  return { promptTokens: estimateTokens(prompt), completionTokens: Math.ceil(said / 4), estimated: true };
+  const { prompt_tokens = null, completion_tokens = null } = reply.usage ?? {};
+  const said = reply.choices.reduce((sum, { text, thoughts = "" }) => sum + text.length + thoughts.length, 0);
+  return {
+    promptTokens: prompt_tokens ?? estimateTokens(prompt),
+    completionTokens: completion_tokens ?? Math.ceil(said / 4),
+    estimated: prompt_tokens === null || completion_tokens === null,
+  };
 }
 
 export function estimateTokens(prompt: Prompt): number {

@@ -1,4 +1,6 @@
 export * from "./errors.ts";
+export { letterOf } from "./letters.ts";
+export { asReplies, type ReadReply, type ReplyEdit, readReply, thoughtAway, whyEmpty } from "./reply.ts";
 export { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
 export { type FilterOptions, logSoftmax, type Sampled, sampleToken, samplingDistribution } from "./sampling.ts";
 export {

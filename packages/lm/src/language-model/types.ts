@@ -71,6 +71,8 @@ export interface Completion {
   tokens?: CompletionToken[];
   finishReason: FinishReason;
   usage: Usage;
+  /** What the model thought before it spoke, where it is known to have thought; "" where what it thought is not shown. */
+  thoughts?: string;
   /** Which of the request's n samples this is, from 0. */
   index: number;
 }
@@ -148,6 +150,8 @@ export interface UsageTotals extends Usage {
   failedAttempts: number;
   /** Replies whose token counts the other side did not give, so that they were estimated. */
   estimated: number;
+  /** What was noticed and lived with, and how often; absent where there is nothing. */
+  notices?: Readonly<Record<string, number>>;
 }
 
 /** The totals of a model that was not used yet. */

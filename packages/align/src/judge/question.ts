@@ -1,4 +1,4 @@
-import { type Capabilities, CapabilityError, type Message, type Prompt } from "@tenet/lm";
+import type { Capabilities, Message, Prompt } from "@tenet/lm";
 import { z } from "zod";
 
 /*
@@ -38,21 +38,14 @@ export interface AskingWay {
   readonly prefill: boolean;
 }
 
-/** The letters whose log-probabilities are compared. Single tokens in every vocabulary in use, behind "(" as behind a turn's start. */
-export const letters = ["A", "B"] as const;
-
-/**
- * How a model can be asked, from what it can do; single-token options are enough.
- * Errors: CapabilityError for a model that gives no log-probabilities of options at all.
- */
-export function askingWay({ score, prefill }: Capabilities, id: string): AskingWay {
-  if (score.chat !== "none") return { chat: true, prefill };
-  if (score.raw !== "none") return { chat: false, prefill: true };
-  throw new CapabilityError(
-    "score",
-    `${id} gives no log-probabilities, and labels are read from them: choose another labeller, or a server that reports them`,
-  );
+/** How a model is asked, from what it can do: by its chat format unless only raw text gives log-probabilities. */
+export function askingWay({ score, chat, prefill }: Capabilities): AskingWay {
+  if (score.chat !== "none" || (score.raw === "none" && chat)) return { chat: true, prefill };
+  return { chat: false, prefill: true };
 }
+
+/** The letter on which the right answer of each demonstration stands. */
+const letters = ["A", "B"] as const;
 
 /** Demonstrations with the right answer on (A) and on (B) in turn, so that neither letter is the likelier one. */
 export function demonstrationTurns(

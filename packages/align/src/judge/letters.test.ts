@@ -1,0 +1,79 @@
+import { expect, it } from "vitest";
+import { readAnswer } from "./letters.ts";
+
+it.each([
+  ["A", "A"],
+  [" A", "A"],
+  ["(A)", "A"],
+  ["(A", "A"],
+  ["A)", "A"],
+  ["**A**", "A"],
+  ["A.", "A"],
+  ["Ａ", "A"],
+  ["（Ｂ）", "B"],
+  ["b", "B"],
+  ["(b).", "B"],
+  ["`B`", "B"],
+  ["[[B]]", "B"],
+  ["Answer: B", "B"],
+  ["**Answer:** (B)", "B"],
+  ["The answer is: (A)", "A"],
+  ["Final answer: A", "A"],
+  ["Option B", "B"],
+  ["Option B: it is the kinder one.", "B"],
+  ["Response A.", "A"],
+  ["B. It is kinder than A.", "B"],
+  ["(B) because the other one is rude.", "B"],
+  ["A because it helps.", "A"],
+  ["B — it is the kinder one", "B"],
+  ["A\n\nIt is kinder.", "A"],
+  ["I would choose option A, since it is kinder.", "A"],
+  ["I prefer (B).", "B"],
+  ["Option A is rude, so I prefer B.", "B"],
+  ["Response B is clearly better.", "B"],
+  ["(A) is much better than (B).", "A"],
+  ["The better answer is **(B)**.", "B"],
+  ["A: kind. B: rude.\n\nVerdict: A", "A"],
+  ["The answer is A. No, wait: the answer is B.", "B"],
+  ["<think>Is it A? The answer is A.</think>\n\nB<|im_end|>", "B"],
+  ["$\\boxed{A}$", "A"],
+  ["My verdict is [[A]]", "A"],
+  // Said to be a tie.
+  ["tie", "tie"],
+  ["Tie.", "tie"],
+  ["[[C]]", "tie"],
+  ["It's a tie.", "tie"],
+  ["Verdict: tie", "tie"],
+  ["Both are equally good.", "tie"],
+  ["There is no clear preference.", "tie"],
+  // No answer.
+  ["", undefined],
+  ["I cannot judge this.", undefined],
+  ["A better reply would be kinder.", undefined],
+  ["As an assistant, I have no opinion.", undefined],
+  ["C", undefined],
+  ["Option A is rude.", undefined],
+  ["(A) is kind. (B) is rude.", undefined],
+  ["A: kind.\nB: rude.", undefined],
+  ["I would not choose A.", undefined],
+  ["The answer is not A.", undefined],
+  ["A is better in tone. B is better in substance.", undefined],
+  ["<think>The answer is A", undefined],
+])("%j is read as %s", (text, answer) => {
+  expect(readAnswer(text)).toBe(answer);
+});
+
+it.each([
+  ["Yes.", "A"],
+  ["No, it does not.", "B"],
+  ["yes", "A"],
+  ["Nothing of the kind.", undefined],
+  ["(B) No.", "B"],
+])("%j, where the options are yes and no, is read as %s", (text, answer) => {
+  expect(readAnswer(text, ["Yes.", "No."])).toBe(answer);
+});
+
+it("the words of an option are the option", () => {
+  expect(readAnswer("Rest, and see a doctor.", ["Go away!", "Rest, and see a doctor"])).toBe("B");
+  expect(readAnswer("Rest, and see a doctor.", ["Rest", "Rest"])).toBeUndefined();
+});

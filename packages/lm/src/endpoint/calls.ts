@@ -1,0 +1,164 @@
+import OpenAI from "openai";
+import { z } from "zod";
+import { EndpointError, UsageError } from "../language-model/errors.ts";
+import type { Prompt } from "../language-model/types.ts";
+import { untilAborted } from "../language-model/work.ts";
+import { type Ask, createAttempts } from "./attempts.ts";
+import { findCause, MalformedReply } from "./failures.ts";
+import { createFields } from "./fields.ts";
+import type { Ledger } from "./ledger.ts";
+import { errorIn, Refused } from "./refusal.ts";
+import { redactor } from "./secrets.ts";
+import type { Dialect, EndpointSettings } from "./settings.ts";
+import { guarded, listBytes, replyBytes } from "./transport.ts";
+import { estimateTokens, gatherStream, type Reply, readReplyBody, usageOf } from "./wire.ts";
+
+/** What an endpoint's calls are made with. */
+export interface CallDependencies {
+  fetch?: typeof globalThis.fetch;
+  environment?: Record<string, string | undefined>;
+}
+
+/** The calls of one endpoint. */
+export interface Calls {
+  /** Sends a prompt and reads the reply. */
+  ask: Ask;
+  /** The model's name and the server's dialect: asked for once, shared, and forgotten when it failed. */
+  served(signal: AbortSignal | undefined): Promise<{ model: string; dialect: Dialect }>;
+  /** The name under which the limit of a reply is sent. */
+  maxTokensField(prompt: Prompt): string;
+  /** Whether the server was found to refuse a field. */
+  without(field: string): boolean;
+}
+
+/** Errors: UsageError where the key's variable is not set. */
+export function createCalls(
+  settings: EndpointSettings,
+  { fetch = (input, init) => globalThis.fetch(input, init), environment = process.env }: CallDependencies,
+  ledger: Ledger,
+  closing: AbortSignal,
+): Calls {
+  const { apiKeyVariable, apiKeyHeader } = settings;
+  const key = apiKeyVariable ? environment[apiKeyVariable]?.trim() : undefined;
+  if (apiKeyVariable && !key)
+    throw new UsageError(`the environment variable ${apiKeyVariable}, named by apiKeyVariable, is not set`);
+  const bearer = key !== undefined && apiKeyHeader === undefined;
+
+  const client = new OpenAI({
+    baseURL: settings.baseUrl,
+    apiKey: key ?? "none",
+    organization: null,
+    project: null,
+    maxRetries: 0, // ours alone count
+    timeout: (settings.timeoutSeconds + 5) * 1000, // ours comes first, and covers the body too
+    logLevel: "off",
+    defaultHeaders: {
+      ...settings.headers,
+      ...(!bearer && { authorization: null }),
+      ...(apiKeyHeader !== undefined && key !== undefined && { [apiKeyHeader]: key }),
+    },
+    fetch,
+  });
+  const attempts = createAttempts(settings, ledger, redactor(key ? [key] : []));
+  const fields = createFields(settings.fields ?? {});
+  let known: ReturnType<Calls["served"]> | undefined;
+
+  /** One call; fields that the server refuses are left out of it and of all that follow. */
+  const send = async (
+    body: Record<string, unknown>,
+    chat: boolean,
+    bytes: number,
+    { signal, account, onText }: { signal: AbortSignal; account: Ledger; onText: ((text: string) => void) | undefined },
+  ): Promise<Reply> => {
+    const notice = (text: string) => account.notice(text);
+    for (;;) {
+      const streams = onText !== undefined && !fields.without("stream");
+      const sent = fields.shape({
+        ...body,
+        ...(streams && { stream: true, stream_options: { include_usage: true } }),
+      });
+      const { chat: conversations, completions } = client.withOptions({ fetch: guarded(fetch, bytes) });
+      try {
+        const answer: unknown = await (chat
+          ? conversations.completions.create(sent as never, { signal })
+          : completions.create(sent as never, { signal }));
+        if (streams) return await gatherStream(answer as AsyncIterable<unknown>, onText, notice);
+        const reply = readReplyBody(answer, notice);
+        onText?.(reply.choices[0]!.text);
+        return reply;
+      } catch (error) {
+        const refused = findCause(error, Refused);
+        const learnt = refused && fields.learn(refused, sent);
+        if (learnt === undefined) throw error;
+        notice(learnt);
+      }
+    }
+  };
+
+  const discover = async () => {
+    const settled = settings.dialect === "auto" ? undefined : settings.dialect;
+    if (settings.model && settled) return { model: settings.model, dialect: settled };
+    const list = await attempts(
+      async (signal) => {
+        const page = await client.withOptions({ fetch: guarded(fetch, listBytes) }).models.list({ signal });
+        const refused = errorIn((page as unknown as { body: unknown }).body);
+        if (refused) throw refused;
+        const data = z
+          .array(z.object({ id: z.string(), owned_by: z.string().nullish().catch(null) }))
+          .safeParse(page.data);
+        if (!data.success) throw new MalformedReply("the list of models is not a list of models");
+        return { value: data.data };
+      },
+      { signal: closing, expectedTokens: 0, probe: true },
+    ).catch((error) => {
+      // Not every server lists its models; the model must then be named, and the dialect is the plain one.
+      const answered = error instanceof EndpointError && (error.fault === "http" || error.fault === "malformed");
+      if (answered && settings.model) return [];
+      throw error;
+    });
+    const model = settings.model ?? (list.length === 1 ? list[0]!.id : undefined);
+    if (model === undefined)
+      throw new UsageError(
+        `${settings.baseUrl} serves ${list.length} models; name one with 'model': ${list.map(({ id }) => id).join(", ")}`,
+      );
+    return { model, dialect: settled ?? dialectOf(list[0]?.owned_by) };
+  };
+
+  const served: Calls["served"] = (signal) => {
+    known ??= discover().catch((error) => {
+      known = undefined;
+      throw error;
+    });
+    return untilAborted(known, signal);
+  };
+  const maxTokensField = (prompt: Prompt) => (typeof prompt === "string" ? "max_tokens" : settings.maxTokensField);
+
+  return {
+    served,
+    maxTokensField,
+    without: (field) => fields.without(field),
+    async ask(prompt, body, { onText, onStart, ...context }) {
+      const { model } = await served(context.signal);
+      const whole = { model, ...body, ...settings.body };
+      const maxTokens = Number(body[maxTokensField(prompt)] ?? 0);
+      const promptTokens = estimateTokens(prompt);
+      const bytes = replyBytes({ ...whole, stream: onText !== undefined }, { promptTokens, maxTokens });
+      return attempts(
+        async (signal) => {
+          onStart?.();
+          const { account = ledger } = context;
+          const reply = await send(whole, typeof prompt !== "string", bytes, { signal, account, onText });
+          return { value: reply, usage: usageOf(reply, prompt) };
+        },
+        { ...context, expectedTokens: promptTokens + maxTokens },
+      );
+    },
+  };
+}
+
+function dialectOf(owner: string | null | undefined): Dialect {
+  if (owner === "vllm") return "vllm";
+  if (owner === "llamacpp") return "llama.cpp";
+  if (owner === "me") return "llama-cpp-python";
+  return "openai";
+}
