@@ -15,48 +15,45 @@ import { parseArgs } from "node:util";
 import { type OpenRecipe, openRecipe, randomStream, runChecks, runSpec, type Scorecard } from "@tenet/align";
 import { type ResponseRow, rowId } from "@tenet/data";
 import { openStore, runId } from "@tenet/runs";
-import { z } from "zod";
 
-const checkpointSchema = z.strictObject({
-  id: z.string(),
-  label: z.string(),
-  /** Of each held-out reply, by prompt: whether it breaks any principle; and the principles it breaks and keeps to. */
-  replies: z.array(
-    z.strictObject({
-      prompt: z.string(),
-      violates: z.boolean().nullable(),
-      broken: z.array(z.string()),
-      kept: z.array(z.string()),
-    }),
-  ),
-  /** Distinct first four words over replies. */
-  openings: z.number(),
-  /** Perplexity of neutral texts over the first checkpoint's, less 1; absent where it was not measured, and for the first. */
-  perplexityRise: z.number().optional(),
-});
+interface Reply {
+  readonly prompt: string;
+  /** Whether it breaks any principle; null where no check applies. */
+  readonly violates: boolean | null;
+  /** Ids of the principles that it breaks and keeps to. */
+  readonly broken: readonly string[];
+  readonly kept: readonly string[];
+}
 
-const seedSchema = z.strictObject({
-  seed: z.int(),
-  run: z.string(),
-  recommended: z.string().optional(),
-  checkpoints: z.array(checkpointSchema),
-  /** Of each stage that did any work. */
-  seconds: z.record(z.string(), z.number()),
-  /** Of the process, where the system tells. Bytes. */
-  peak: z.number().optional(),
-});
-type SeedResult = z.output<typeof seedSchema>;
+interface SeedResult {
+  readonly seed: number;
+  readonly run: string;
+  readonly recommended?: string;
+  readonly checkpoints: readonly {
+    readonly id: string;
+    readonly label: string;
+    readonly replies: readonly Reply[];
+    /** Distinct first four words over replies. */
+    readonly openings: number;
+    /** Perplexity of neutral texts over the first checkpoint's, less 1; absent where it was not measured, and for the first. */
+    readonly perplexityRise?: number;
+  }[];
+  /** Of each stage. */
+  readonly seconds: Readonly<Record<string, number>>;
+  /** Peak of the process's memory in bytes, where the system tells. */
+  readonly peak?: number;
+}
 
-const fileSchema = z.strictObject({
-  recipe: z.string(),
-  heldOut: z.string(),
-  processor: z.string(),
-  instructions: z.array(z.string()),
-  memory: z.number(),
-  versions: z.record(z.string(), z.string()),
-  seeds: z.array(seedSchema),
-});
-type Evidence = z.output<typeof fileSchema>;
+interface Evidence {
+  /** Id of the recipe's run under its own seed: a recipe that says something else has another. */
+  readonly recipe: string;
+  readonly heldOut: string;
+  readonly processor: string;
+  readonly instructions: readonly string[];
+  readonly memory: number;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly seeds: SeedResult[];
+}
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -196,11 +193,7 @@ function summarise(table: Table): Summary {
 }
 
 /** Of replies to one prompt the mean. `of` says what a reply counts for; undefined leaves it out. */
-function tableOf(
-  evidence: Evidence,
-  id: string,
-  of: (reply: SeedResult["checkpoints"][number]["replies"][number]) => number | undefined,
-): Table {
+function tableOf(evidence: Evidence, id: string, of: (reply: Reply) => number | undefined): Table {
   return new Map(
     evidence.seeds.flatMap(({ seed, checkpoints }) => {
       const checkpoint = checkpoints.find((one) => one.id === id);
@@ -214,12 +207,11 @@ function tableOf(
   );
 }
 
-const violates = ({ violates }: SeedResult["checkpoints"][number]["replies"][number]) =>
-  violates === null ? undefined : Number(violates);
+const violates = ({ violates }: Reply) => (violates === null ? undefined : Number(violates));
 
 const breaks =
   (principle: string) =>
-  ({ broken, kept }: { broken: string[]; kept: string[] }) =>
+  ({ broken, kept }: Reply) =>
     broken.includes(principle) ? 1 : kept.includes(principle) ? 0 : undefined;
 
 /** Where both have a value. */
@@ -298,7 +290,7 @@ const { heldOut } = open.written.prompts;
 const name = basename(file, extname(file));
 const processor = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores, ${platform()} ${arch()}`;
 const place = join(options.out, `${name}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
-const kept = existsSync(place) ? fileSchema.parse(JSON.parse(readFileSync(place, "utf8"))) : undefined;
+const kept = existsSync(place) ? (JSON.parse(readFileSync(place, "utf8")) as Evidence) : undefined;
 const hash = runId(runSpec(open));
 const evidence: Evidence =
   kept?.recipe === hash
@@ -319,7 +311,7 @@ if (!options.summary)
     evidence.seeds.push({ ...result, ...(peak === undefined ? {} : { peak }) });
     evidence.seeds.sort((a, b) => a.seed - b.seed);
     mkdirSync(options.out, { recursive: true });
-    writeFileSync(place, `${JSON.stringify(fileSchema.parse(evidence))}\n`);
+    writeFileSync(place, `${JSON.stringify(evidence)}\n`);
     console.error(`seed ${seed}: ${((Date.now() - began) / 1000).toFixed(0)} s`);
   }
 if (evidence.seeds.length === 0) console.error(`${place} holds no seed of this recipe yet`);

@@ -11,14 +11,23 @@ export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions): P
   const estimate = await withStoreIfAny(io, options, (store) => estimateRun(open, store ? { store } : {}));
   if (options.json) return printJson(io, { dryRun: true, recipe: open.written, ...estimate, unsetKeys: unset });
   const there = estimate.begun ? "in the store already: a run continues it" : "new";
-  say(io, `${resolvedRecipe(open)}
-`);
-  say(io, `run ${estimate.run} in ${storeFolder(io, options)} (${there})
+  say(
+    io,
+    `${resolvedRecipe(open)}
+`,
+  );
+  say(
+    io,
+    `run ${estimate.run} in ${storeFolder(io, options)} (${there})
 
-`);
+`,
+  );
   const notes = [...estimate.notes, ...unset.map((key) => `${unsetKeyText(key)} here: a run needs it`)];
-  say(io, `${estimateText({ ...estimate, notes })}
-`);
+  say(
+    io,
+    `${estimateText({ ...estimate, notes })}
+`,
+  );
 }
 
 async function withStoreIfAny<Result>(

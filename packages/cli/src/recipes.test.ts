@@ -119,7 +119,7 @@ describe("a dry run", () => {
     expect(existsSync(join(home, "new"))).toBe(false);
     const { stages, left, begun } = await estimate(recipe, "--store", join(home, "new"));
     expect(begun).toBe(false);
-    expect(left).toMatchObject({ seconds: 0, completionTokens: 6 * 12 * 5 + 3 * 3 * 12 + 2 * 2 * 8 });
+    expect(left).toMatchObject({ seconds: 0, completionTokens: 6 * 12 * 5 + (3 + 1) * 3 * 12 + 2 * 2 * 8 });
     expect(stages.map(({ stage }) => stage)).toEqual(
       expect.arrayContaining(["audit labels", "policy", "answers of rl"]),
     );

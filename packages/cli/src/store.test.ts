@@ -1,9 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, expect, it } from "vitest";
-import { Connection } from "../../runs/src/database.ts";
 import { surroundings } from "../test/project.ts";
 import { run } from "./index.ts";
 
@@ -74,7 +74,7 @@ it("an empty argument, as a shell's variable that is not set gives, is refused a
 
 it("a store from elsewhere cannot lead out of its folder", async () => {
   const { place, id } = await storeWithRun("foreign");
-  const database = new Connection(place);
+  const database = new DatabaseSync(join(place, "store.db"));
   for (const table of ["run", "stage", "event"]) {
     const column = table === "run" ? "id" : "run";
     database.exec(`UPDATE ${table} SET ${column} = '../../../evil-12345678' WHERE ${column} = '${id}'`);

@@ -191,11 +191,22 @@ function describeExperience(
     "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
     "val/num_eos_tokens": sumOf(samples, ({ finished }) => (finished ? 1 : 0)),
     "val/response_length": tokens / count,
+    "val/duplicates": duplicateShare(samples),
     "val/engine_gap": drawn === 0 ? 0 : gap / drawn,
   };
   for (const name of Object.keys(rewarded[0]!.parts))
     metrics[`reward/${name}`] = perSample((i) => rewarded[i]!.parts[name]!);
   return metrics;
+}
+
+/** Share of responses that one to another prompt equals word for word. */
+function duplicateShare(samples: readonly Sample[]): number {
+  const prompts = new Map<string, Set<string>>();
+  for (const { response, prompt } of samples) {
+    const ids = prompts.get(response) ?? new Set();
+    prompts.set(response, ids.add(prompt.id));
+  }
+  return sumOf(samples, ({ response }) => (prompts.get(response)!.size > 1 ? 1 : 0)) / samples.length;
 }
 
 /** Σ of a function over a list, in float64. */

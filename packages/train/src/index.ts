@@ -19,6 +19,15 @@ export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.t
 export type { MetricEvent } from "./loop.ts";
 export { type DpoTerms, dpoLoss, klLoss, type PolicyTerms, policyLoss, type ValueTerms, valueLoss } from "./losses.ts";
 export {
+  type Alarm,
+  cutOffShare,
+  type IterationMetrics,
+  type MonitorLimits,
+  type MonitorRule,
+  monitorLimits,
+  monitorRules,
+} from "./monitor-rules.ts";
+export {
   completionSequence,
   type Item,
   type PackedBatch,

@@ -293,11 +293,7 @@ describe("Trainer", () => {
 
   it.each<[string, LoraConfig, LoraConfig?]>([
     ["another scale", { ...lora, rslora: true }],
-    [
-      "modules that the new one lacks",
-      { ...lora, targets: ["q_proj", "v_proj"] },
-      { ...lora, targets: ["q_proj"] },
-    ],
+    ["modules that the new one lacks", { ...lora, targets: ["q_proj", "v_proj"] }, { ...lora, targets: ["q_proj"] }],
     ["ranks of its own", { ...lora, modules: { "model.layers.0.self_attn.q_proj": { rank: 2, alpha: 8 } } }],
   ])("does not begin from an adapter with %s", async (name, before, after = lora) => {
     const path = join(folder, name);

@@ -11,6 +11,8 @@ export interface PrincipleVerdict {
   /** False where it has nothing to say about this prompt. */
   applies: boolean;
   violated: boolean;
+  /** How bad a violation is, in [0, 1]; absent where nobody says. */
+  severity?: number;
   /** For people: what was found; words of the response in double quotes are pointed out in it. */
   why?: string;
 }

@@ -1,20 +1,15 @@
 import type { ChainRow } from "@tenet/data";
-import { groupBy, mean, randomStream } from "@tenet/data";
+import { groupBy, mean } from "@tenet/data";
 import { type Constitution, constitutionHash } from "../constitution/index.ts";
-import { adherence, type JudgedResponse } from "./adherence.ts";
+import { adherence, type JudgedResponse, violates } from "./adherence.ts";
+import { type BaselineEvidence, baselineOf, baselineSentences } from "./baselines.ts";
 import { divergence } from "./divergence.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
 import { recommend } from "./recommend.ts";
 import { promptKey } from "./refusal.ts";
-import {
-  type CardSample,
-  cardEstimate,
-  type Metric,
-  type Scorecard,
-  type ScorecardInput,
-  scorecardSchema,
-} from "./scorecard.ts";
+import { cardEstimate, type Metric, type Scorecard, type ScorecardInput, scorecardSchema } from "./scorecard.ts";
+import { brokenReplies, replyList, shownChains, shownSamples } from "./shown.ts";
 import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
@@ -28,6 +23,14 @@ export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "creat
   comparisons?: readonly Comparison[];
   /** Pairs that the judge was asked about and whose answer could not be read: they count for nobody. */
   unreadComparisons?: number;
+  /** What the same prompts give without training. */
+  baselines?: readonly BaselineEvidence[];
+  /** Tokens that a reply to a held-out prompt may have. */
+  replyLimit?: number;
+  /** Who is asked beside what was trained against; `checks`: the share of replies that break none stands for a judge's score. */
+  independence?: Scorecard["independence"];
+  preferenceModel?: Scorecard["preferenceModel"];
+  labelsBy?: Scorecard["labelsBy"];
   /** Who refuses; default by patterns. */
   stanceOf?: MeasureOptions["stanceOf"];
   proxyName?: string;
@@ -52,18 +55,20 @@ export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "creat
  * Errors: ZodError where a field of the evidence is malformed, RangeError where evidence of two checkpoints cannot be compared.
  */
 export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
-  const { checkpoints, seed, comparisons = [] } = evidence;
+  const { checkpoints, seed, comparisons = [], baselines = [] } = evidence;
   const options: MeasureOptions = { seed, stanceOf: evidence.stanceOf ?? stanceByPatterns };
   const rows: Scorecard["rows"] = [];
   const differences: Scorecard["differences"] = [];
   const used: Metric[] = [];
   for (const { of, between, ...metric } of measures) {
     const before = rows.length;
-    for (const [i, checkpoint] of checkpoints.entries()) {
+    for (const [i, checkpoint] of [...checkpoints, ...baselines].entries()) {
       const estimate = of(checkpoint, options);
       if (estimate)
         rows.push({ checkpoint: checkpoint.id, metric: metric.name, ...cardEstimate(estimate), better: metric.better });
-      for (const earlier of new Set([checkpoints[0], checkpoints[i - 1]])) {
+      const trained = i > 0 && i < checkpoints.length;
+      const earliers = trained ? [checkpoints[0], checkpoints[i - 1], ...baselines] : [checkpoints[0]];
+      for (const earlier of new Set(earliers)) {
         if (!earlier || earlier === checkpoint) continue;
         const change = between(earlier, checkpoint, options);
         if (change)
@@ -75,10 +80,13 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
           });
       }
     }
-    if (rows.length > before) used.push(metric);
+    if (rows.length > before) used.push(limited(metric, evidence));
   }
   const compared = comparisonRows(comparisons, checkpoints, { seed, notes: unreadNotes(evidence) });
-  const adherences = checkpoints.map(({ id, responses }) => ({ checkpoint: id, ...adherence(responses) }));
+  const adherences = [...checkpoints, ...baselines].map(({ id, responses }) => ({
+    checkpoint: id,
+    ...adherence(responses),
+  }));
   const trust = trustOf(evidence);
   const facts = {
     checkpoints: checkpoints.map(({ id, label, model, adapter }) => ({
@@ -106,6 +114,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       }),
     );
   const unseen = (evidence.mustHold ?? []).filter((id) => mustHold.every(({ principle }) => principle !== id));
+  const untrained = baselines.map(baselineOf);
   return scorecardSchema.parse({
     format: "tenet scorecard",
     version: 1,
@@ -122,6 +131,12 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       })),
     },
     ...facts,
+    ...(untrained.length > 0
+      ? { baselines: { models: untrained, sentences: baselineSentences(untrained, facts) } }
+      : {}),
+    ...(evidence.independence === undefined ? {} : { independence: evidence.independence }),
+    ...(evidence.preferenceModel === undefined ? {} : { preferenceModel: evidence.preferenceModel }),
+    ...(evidence.labelsBy === undefined ? {} : { labelsBy: evidence.labelsBy }),
     principles: adherences.flatMap(({ checkpoint, principles }) =>
       [...principles].flatMap(([principle, estimate]) =>
         estimate.n === 0 ? [] : [{ principle, checkpoint, ...cardEstimate(estimate) }],
@@ -137,10 +152,10 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     better: recommendation.better,
     mustHold,
     charts: evidence.charts ?? [],
-    chains: draw(evidence.chains ?? [], evidence.chainSamples ?? 6, seed, "chains").map(
-      ({ prompt, responses, rounds }) => ({ prompt, responses, rounds }),
-    ),
-    samples: sampled(evidence, options),
+    chains: shownChains(evidence.chains ?? [], evidence.chainSamples ?? 6, seed),
+    samples: shownSamples(checkpoints, evidence.samples ?? 12, options),
+    breaks: brokenReplies(checkpoints, seed),
+    replies: replyList(checkpoints),
     costs: evidence.costs ?? [],
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
     provenance: {
@@ -216,17 +231,48 @@ function heldOut(responses: readonly JudgedResponse[], seed: number): Scorecard[
   };
 }
 
+/** Share of replies cut off at the limit from which on their length is the limit's making. */
+const cutShare = 0.1;
+
+/** A measure that the recipe's limit of tokens makes says so. */
+function limited(metric: Metric, { checkpoints, replyLimit }: ScorecardEvidence): Metric {
+  if (replyLimit === undefined) return metric;
+  const most = Math.max(
+    ...checkpoints.map(({ responses }) => {
+      const cut = responses.filter(({ row }) => row.finishReason === "length");
+      return responses.length === 0 ? 0 : cut.length / responses.length;
+    }),
+  );
+  const limit = `the recipe's limit of ${replyLimit} tokens`;
+  if (metric.name === "unfinished")
+    return {
+      ...metric,
+      madeByLimit: true,
+      about: `Replies that reached ${limit} before they ended. Another limit gives another figure: a change is no merit by itself.`,
+    };
+  if (metric.name === "words" && most >= cutShare)
+    return {
+      ...metric,
+      madeByLimit: true,
+      about: `${metric.about} Up to ${Math.round(100 * most)}% of a checkpoint's replies were cut off at ${limit}: they would have been longer.`,
+    };
+  return metric;
+}
+
 /** Proxy against judge, of the checkpoints that both have scored and whose KL is known; the first checkpoint's is 0. */
 function trustOf({
   checkpoints,
   seed,
   proxyName = "proxy",
   judgeName = "judge",
+  independence,
 }: ScorecardEvidence): Scorecard["overoptimisation"] {
   const points = checkpoints.flatMap(({ id, responses, logprobs, proxy, judge }, i): OptimisationPoint[] => {
     const kl = i === 0 ? 0 : logprobs?.policy.length ? sequenceKl(logprobs, seed) : undefined;
-    if (!proxy || !judge || kl === undefined) return [];
-    return [{ name: id, kl, proxy: perPrompt(responses, proxy), judge: perPrompt(responses, judge) }];
+    const independent = independence?.kind === "checks" ? keptBy(responses) : judge;
+    if (!proxy || !independent || kl === undefined) return [];
+    const point = { proxy: perPrompt(responses, proxy), judge: perPrompt(responses, independent) };
+    return point.proxy.size > 0 && point.judge.size > 0 ? [{ name: id, kl, ...point }] : [];
   });
   if (points.length < 2) return undefined;
   const { points: judged, trust } = overoptimisation(points, { seed });
@@ -247,6 +293,16 @@ function sequenceKl({ policy, reference }: NonNullable<CheckpointEvidence["logpr
   return divergence(policy, reference, { seed }).perSequence.k3.value;
 }
 
+/** 1 for a reply that breaks no principle, 0 for one that does; a reply to which no check applies has no score. */
+function keptBy(responses: readonly JudgedResponse[]): Map<string, number> {
+  return new Map(
+    responses.flatMap((response): [string, number][] => {
+      const broken = violates(response);
+      return broken === undefined ? [] : [[response.row.id, broken ? 0 : 1]];
+    }),
+  );
+}
+
 /** Mean score of each prompt's replies. */
 function perPrompt(responses: readonly JudgedResponse[], scores: ReadonlyMap<string, number>): Map<string, number> {
   const scored = responses.flatMap(({ row }) => {
@@ -259,46 +315,4 @@ function perPrompt(responses: readonly JudgedResponse[], scores: ReadonlyMap<str
       mean(group.map(({ score }) => score)),
     ]),
   );
-}
-
-/** Items drawn without replacement, in their own order: nobody chose them. */
-function draw<Item>(items: readonly Item[], count: number, seed: number, stage: string): Item[] {
-  const stream = randomStream({ seed, stage: `scorecard ${stage}`, item: items.length });
-  return items
-    .map((item, place) => ({ item, place, order: stream.uniform(place) }))
-    .sort((a, b) => a.order - b.order)
-    .slice(0, count)
-    .sort((a, b) => a.place - b.place)
-    .map(({ item }) => item);
-}
-
-/** Random prompts with the first reply of every checkpoint. */
-function sampled({ checkpoints, seed, samples = 12 }: ScorecardEvidence, { stanceOf }: MeasureOptions): CardSample[] {
-  const replies = checkpoints.map(({ responses }) => groupBy(responses, ({ row }) => promptKey(row)));
-  const shared = [...(replies[0] ?? [])].filter(([key]) => replies.every((group) => group.has(key)));
-  return draw(shared, samples, seed, "samples").map(([key, [first]]) => {
-    const { prompt, category, benign } = first!.row;
-    return {
-      prompt,
-      ...(category === undefined ? {} : { category }),
-      ...(benign === undefined ? {} : { benign }),
-      responses: checkpoints.map(({ id }, i) => {
-        const { row, verdicts } = replies[i]!.get(key)![0]!;
-        return {
-          checkpoint: id,
-          response: row.response,
-          finishReason: row.finishReason,
-          stance: stanceOf(row).stance,
-          verdicts: verdicts
-            .filter(({ applies }) => applies)
-            .map(({ principle, check, violated, why }) => ({
-              principle,
-              ...(check === undefined ? {} : { check }),
-              violated,
-              ...(why === undefined ? {} : { why }),
-            })),
-        };
-      }),
-    };
-  });
 }

@@ -1,5 +1,6 @@
 export { type Adherence, adherence, type JudgedResponse, type PrincipleVerdict, violates } from "./adherence.ts";
 export { assembleScorecard, type ScorecardEvidence } from "./assemble.ts";
+export type { BaselineEvidence } from "./baselines.ts";
 export {
   type Divergence,
   divergence,
@@ -7,6 +8,12 @@ export {
   sampleLogprobsSchema,
   scoreResponses,
 } from "./divergence.ts";
+export {
+  type ExpectedScore,
+  expectedScoreSchema,
+  expectedScores,
+  ratingQuestion,
+} from "./expected-score.ts";
 export { accuracyGate, type Gate, type GateSettings, gateFields } from "./gate.ts";
 export type { CheckpointEvidence } from "./measures.ts";
 export {
@@ -47,6 +54,7 @@ export {
 } from "./refusal.ts";
 export { scorecardPage } from "./report/report.ts";
 export {
+  type Baseline,
   type CardEstimate,
   type CardSample,
   type LabelHealth,

@@ -1,10 +1,20 @@
-import { bootstrap, type Estimate, groupBy, mean, rate, rateDifference } from "@tenet/data";
+import {
+  bootstrap,
+  type Estimate,
+  groupBy,
+  jackknife,
+  type LeaveOneOut,
+  mean,
+  rate,
+  rateDifference,
+} from "@tenet/data";
 import { type JudgedResponse, violates } from "./adherence.ts";
 import { divergence, type SampleLogprobs } from "./divergence.ts";
 import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";
 import { perplexity, perplexityRise, type TextScore } from "./perplexity.ts";
 import { countWords, detectRefusal, promptKey, type Refusal } from "./refusal.ts";
 import type { Metric } from "./scorecard.ts";
+import { commonestOpening, distinctN, kindsOfOpenings, openingOf, selfOverlap } from "./variety.ts";
 
 /** Everything that was seen of one checkpoint. What is absent is not measured, and has no row. */
 export interface CheckpointEvidence {
@@ -91,6 +101,36 @@ function average(
   };
 }
 
+/** A number of all replies together, from 0 to 1, that no reply has by itself. */
+function together(
+  metric: Omit<Metric, "unit" | "change">,
+  of: (responses: readonly JudgedResponse[]) => LeaveOneOut | undefined,
+): Measure {
+  const within = ({ value, interval: [low, high], n }: Estimate, least: number): Estimate => ({
+    value,
+    // A bound that is none stays none.
+    interval: [Number.isFinite(low) ? Math.max(least, low) : low, Number.isFinite(high) ? Math.min(1, high) : high],
+    n,
+  });
+  return {
+    ...metric,
+    unit: "share",
+    change: "difference",
+    of({ responses }) {
+      const found = of(responses);
+      return found && within(jackknife(found), 0);
+    },
+    between(before, after) {
+      const pairs = pairResponsesOf(before, after);
+      const [was, is] = [of(pairs.map(([old]) => old)), of(pairs.map(([, now]) => now))];
+      // Both leave out the same prompts, in the same order.
+      if (!was || !is || was.without.length !== is.without.length) return undefined;
+      const without = is.without.map((value, i) => value - was.without[i]!);
+      return within(jackknife({ value: is.value - was.value, without, n: pairs.length }), -1);
+    },
+  };
+}
+
 function meanOf(seen: readonly { prompt: string; x: number }[], seed: number): Estimate {
   return bootstrap(seen, (sample) => mean(sample.map(({ x }) => x)), { seed, cluster: ({ prompt }) => prompt });
 }
@@ -142,6 +182,54 @@ export const measures: readonly Measure[] = [
     },
     ({ row }) => row.finishReason === "length",
   ),
+  ...[1, 2, 3].map((n) =>
+    together(
+      {
+        name: `distinct-${n}`,
+        label: `Distinct-${n}`,
+        better: "neither",
+        about: `Different ${n === 1 ? "words" : `runs of ${n} words`}, of all in the replies together. More of the same makes it smaller, and so do longer replies.`,
+      },
+      (responses) => distinctN(responses, n),
+    ),
+  ),
+  together(
+    {
+      name: "self-overlap",
+      label: "Self-overlap",
+      better: "lower",
+      about:
+        "Of a reply's pairs of neighbouring words, how many a reply to another prompt has too, on average: 100% where everybody is told the same.",
+    },
+    selfOverlap,
+  ),
+  together(
+    {
+      name: "openings",
+      label: "Kinds of openings",
+      better: "higher",
+      about: "Different first four words, as a share of the replies.",
+    },
+    kindsOfOpenings,
+  ),
+  {
+    name: "commonest-opening",
+    label: "Commonest opening",
+    unit: "share",
+    change: "difference",
+    better: "neither",
+    about: "Replies that begin with the four words that most of them begin with.",
+    of({ responses }) {
+      const seen = opened(responses);
+      return seen.length === 0 ? undefined : rate(seen.map(([cluster, yes]) => ({ cluster, yes })));
+    },
+    between(before, after, { seed }) {
+      const pairs = pairResponsesOf(before, after);
+      const [was, is] = [opened(pairs.map(([old]) => old)), opened(pairs.map(([, now]) => now))];
+      const changes = is.map(([cluster, yes], i) => ({ cluster, before: was[i]![1], after: yes }));
+      return changes.length === 0 ? undefined : rateDifference(changes, { seed });
+    },
+  },
   average({ name: "words", label: "Words", unit: "words", better: "neither", about: "Words per reply." }, ({ row }) =>
     countWords(row.response),
   ),
@@ -206,6 +294,12 @@ export const measures: readonly Measure[] = [
     ({ row }, { judge }) => judge?.get(row.id),
   ),
 ];
+
+/** Of each reply its prompt, and whether it begins as most of them do. */
+function opened(responses: readonly JudgedResponse[]): [prompt: string, commonest: boolean][] {
+  const most = commonestOpening(responses);
+  return responses.map(({ row }) => [promptKey(row), openingOf(row.response) === most]);
+}
 
 function refuses({ stance }: Refusal): boolean {
   return stance === "refuses" || stance === "empty";

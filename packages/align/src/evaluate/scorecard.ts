@@ -28,6 +28,8 @@ const metricSchema = z.strictObject({
   better: z.enum(["lower", "higher", "neither"]),
   /** What it measures and how, in a sentence or two. */
   about: z.string(),
+  /** Whether a limit that the recipe sets makes the figure: a change of it is then no merit of a model, and no fault. */
+  madeByLimit: z.boolean().optional(),
 });
 export type Metric = z.output<typeof metricSchema>;
 
@@ -46,6 +48,14 @@ const rowSchema = cardEstimateSchema.extend({
   checkpoint: z.string(),
   metric: z.string(),
   better: z.enum(["lower", "higher", "neither"]),
+});
+
+const baselineSchema = z.strictObject({
+  ...checkpointSchema.omit({ adapter: true }).shape,
+  /** What it is, in a sentence. */
+  about: z.string(),
+  /** The reply that it gives to everything. */
+  reply: z.string().optional(),
 });
 
 /** An estimate as JSON can hold it: a bound that is none becomes null. */
@@ -88,6 +98,15 @@ export const labelHealthSchema = z.strictObject({
 });
 export type LabelHealth = z.output<typeof labelHealthSchema>;
 
+const preferenceModelSchema = z.strictObject({
+  /** On labelled pairs that it was not trained on; of n = 0 where there were none. */
+  accuracy: cardEstimateSchema,
+  /** Pairs that it was trained on. */
+  pairs: z.int().min(0),
+  /** Pearson's correlation of score and length of the reply; absent where it is not defined. */
+  lengthCorrelation: z.number().optional(),
+});
+
 const cardVerdictSchema = z.strictObject({
   principle: z.string(),
   check: z.string().optional(),
@@ -102,6 +121,8 @@ const sampleSchema = z.strictObject({
   responses: z.array(
     z.strictObject({
       checkpoint: z.string(),
+      /** Id of the reply's row in the store. */
+      row: z.string().optional(),
       response: z.string(),
       finishReason: z.enum(["stop", "length", "filtered"]),
       stance: z.enum(["answers", "partial", "refuses", "empty"]),
@@ -113,10 +134,45 @@ const sampleSchema = z.strictObject({
 export type CardSample = z.output<typeof sampleSchema>;
 
 const chainSchema = z.strictObject({
+  /** Id of the chain's row in the store. */
+  row: z.string().optional(),
   prompt: z.array(messageSchema).min(1),
   responses: chainRowSchema.shape.responses,
   rounds: chainRowSchema.shape.rounds,
 });
+
+/** A reply that breaks a principle: one for every principle that a checkpoint breaks, drawn by the seed. */
+const breakSchema = z.strictObject({
+  checkpoint: z.string(),
+  principle: z.string(),
+  /** Mean severity of the violations, in [0, 1]; 1 where nobody says. */
+  severity: z.number().min(0).max(1),
+  row: z.string(),
+  prompt: z.array(messageSchema).min(1),
+  response: z.string(),
+  check: z.string().optional(),
+  why: z.string().optional(),
+});
+
+/** Every reply in short, so that each can be found in the store. */
+const replyListSchema = z.array(
+  z.strictObject({
+    /** Beginning of the last message. */
+    prompt: z.string(),
+    category: z.string().optional(),
+    benign: z.boolean().optional(),
+    replies: z.array(
+      z.strictObject({
+        checkpoint: z.string(),
+        row: z.string(),
+        /** Beginning of the reply. */
+        begins: z.string(),
+        /** Principles that it breaks; absent where no check applies. */
+        breaks: z.array(z.string()).optional(),
+      }),
+    ),
+  }),
+);
 
 const costSchema = z.strictObject({
   /** Stage or role. */
@@ -159,6 +215,8 @@ export const scorecardSchema = z
     }),
     /** In order; the first is what the others are compared with. */
     checkpoints: z.array(checkpointSchema).min(1),
+    /** What the same prompts give without training, and what can be said of it. Their ids stand in `rows`, `differences` and `principles` too. */
+    baselines: z.strictObject({ models: z.array(baselineSchema).min(1), sentences: z.array(z.string()) }).optional(),
     heldOut: z.strictObject({ prompts: z.int(), benign: z.int(), samplesPerPrompt: z.number(), seed: z.int() }),
     metrics: z.array(metricSchema),
     rows: z.array(rowSchema),
@@ -204,10 +262,19 @@ export const scorecardSchema = z
         ),
       })
       .optional(),
+    /** Who is asked whether what was trained against still serves its end: a judge that training never saw, checks that are no part of the reward, or nobody. */
+    independence: z
+      .strictObject({ kind: z.enum(["judge", "checks", "none"]), name: z.string().optional(), why: z.string() })
+      .optional(),
     labelHealth: z.array(labelHealthSchema),
+    preferenceModel: preferenceModelSchema.optional(),
+    /** Pairs that were learnt from, by who preferred: `check`, `ai`, `human`, `ranking`. */
+    labelsBy: z.record(z.string(), z.int().min(0)).optional(),
     charts: z.array(chartSchema),
     chains: z.array(chainSchema),
     samples: z.array(sampleSchema),
+    breaks: z.array(breakSchema).optional(),
+    replies: replyListSchema.optional(),
     costs: z.array(costSchema),
     /** USD for one human label, low and high, to hold the cost of a machine's against. */
     humanLabelUsd: z.tuple([z.number(), z.number()]).default([1, 10]),
@@ -225,12 +292,14 @@ export const scorecardSchema = z
     }),
   })
   .refine(
-    ({ checkpoints, rows }) => {
-      const known = new Set(checkpoints.map(({ id }) => id));
-      return known.size === checkpoints.length && rows.every(({ checkpoint }) => known.has(checkpoint));
+    ({ checkpoints, baselines, rows }) => {
+      const named = [...checkpoints, ...(baselines?.models ?? [])];
+      const known = new Set(named.map(({ id }) => id));
+      return known.size === named.length && rows.every(({ checkpoint }) => known.has(checkpoint));
     },
-    { error: "checkpoints need distinct ids, and every row the id of one of them" },
+    { error: "checkpoints and baselines need distinct ids, and every row the id of one of them" },
   );
+export type Baseline = z.output<typeof baselineSchema>;
 export type Scorecard = z.output<typeof scorecardSchema>;
 export type ScorecardInput = z.input<typeof scorecardSchema>;
 

@@ -8,15 +8,17 @@ export interface RespondOptions {
   readonly sampling?: Omit<SamplingInput, "seed">;
   /** System prompt of the generator; prompts that bring their own keep it. It is not part of the row. */
   readonly system?: string | undefined;
+  /** Turns before each prompt, behind its system prompt; not part of the row either. */
+  readonly before?: readonly Message[] | undefined;
   readonly seed: number;
 }
 
 /** What the outcome of a prompt depends on besides the prompt, the generator and the seed. */
 export function respondDependsOn(
   _row: PromptRow,
-  { sampling, system }: Pick<RespondOptions, "sampling" | "system">,
+  { sampling, system, before }: Pick<RespondOptions, "sampling" | "system" | "before">,
 ): JsonValue {
-  return plainJson({ sampling, system });
+  return plainJson({ sampling, system, before });
 }
 
 /**
@@ -32,11 +34,11 @@ export function respondDependsOn(
  */
 export async function* respond(
   rows: readonly PromptRow[],
-  { generator, sampling, system, seed }: RespondOptions,
+  { generator, sampling, system, before = [], seed }: RespondOptions,
   call: StageCall = {},
 ): AsyncGenerator<Outcome<ResponseRow>> {
   const requests = rows.map(({ id, prompt }) => ({
-    prompt: withSystem(prompt, system),
+    prompt: behind(before, withSystem(prompt, system)),
     sampling: { ...sampling, seed },
     key: `respond:${id}`,
   }));
@@ -66,6 +68,11 @@ export async function* respond(
     }
     yield { input: id, rows: responses, ...(faults.length > 0 ? { aside: faults.join("; ") } : {}) };
   }
+}
+
+function behind(before: readonly Message[], prompt: readonly Message[]): Message[] {
+  const own = prompt[0]?.role === "system" ? 1 : 0;
+  return [...prompt.slice(0, own), ...before, ...prompt.slice(own)];
 }
 
 /** A conversation behind a system prompt, unless it has one. */

@@ -87,6 +87,24 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
       "prompts.heldOut beside it: the scorecard, which it is for, is made on held-out prompts",
       "neutral texts alone",
     );
+  const { baselines } = evaluate;
+  if (heldOut === undefined && baselines)
+    yield problem(
+      ["evaluate", "baselines"],
+      "prompts.heldOut beside it: the baselines answer held-out prompts",
+      "baselines alone",
+    );
+  if (
+    baselines !== undefined &&
+    baselines !== false &&
+    baselines.includes("demonstrations") &&
+    supervised.demonstrations === undefined
+  )
+    yield problem(
+      ["evaluate", "baselines"],
+      "supervised.demonstrations beside it: the untrained model is shown them",
+      'the baseline "demonstrations" without any',
+    );
   if (heldOut !== undefined && pathOf(heldOut) === pathOf(prompts.train))
     yield problem(
       ["prompts", "heldOut"],

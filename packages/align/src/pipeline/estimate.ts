@@ -142,6 +142,7 @@ function kindOf(stage: string, policy?: Recipe["policy"]): string {
   if (stage === "audit labels" || stage === "validation labels") return "labels";
   if (stage === "validation pairs") return "pairs";
   if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
+  if (stage.startsWith("rating of ")) return "ratings";
   return stage.startsWith("answers of ") ? "responses" : stage;
 }
 

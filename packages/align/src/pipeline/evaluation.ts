@@ -1,5 +1,6 @@
 import {
   type ChainRow,
+  type ExampleRow,
   type Origin,
   type PairRow,
   type PromptRow,
@@ -16,18 +17,24 @@ import {
   type Comparison,
   choiceJudge,
   comparePairs,
+  type ExpectedScore,
+  expectedScores,
   judgeQuestion,
   pairResponses,
+  ratingQuestion,
   type SampleLogprobs,
   type Scorecard,
   scoreResponses,
   scoreTexts,
   type TextScore,
 } from "../evaluate/index.ts";
+import { type BaselinePart, baselineParts } from "./baselines.ts";
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
 import type { GateReport } from "./gates.ts";
+import { independenceOf } from "./independence.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
+import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
 import { learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
@@ -76,19 +83,21 @@ export interface ScorecardParts {
   readonly checkpoints: readonly CheckpointPart[];
   readonly heldOut: Stage<StoredRows<PromptRow>>;
   readonly chains?: Stage<StoredRows<ChainRow>>;
+  /** What is learnt of the chains. */
+  readonly examples?: Stage<StoredRows<ExampleRow>>;
   readonly audit?: Stage<Report<AuditReport>>;
   /** What had to pass before it was learnt from. */
   readonly gates?: readonly Stage<Report<GateReport>>[];
   /** Scores the replies too. */
   readonly preferenceModel?: Stage<ModelValue>;
-  /** Compares the checkpoints' replies, each with those of every checkpoint before it. */
+  /** Compares the checkpoints' replies, each with those of every checkpoint before it; rates them where training never heard it. */
   readonly judge?: Stage<ModelValue>;
 }
 
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit, gates = [], judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, chains, examples, audit, gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
@@ -119,8 +128,14 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         answers.slice(0, i).map((earlier) => comparisonStage(later, earlier, judge, recipe.seed)),
       )
     : [];
+  const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
+  const independence = independenceOf(context);
+  const rated = judge && independence?.kind === "judge" ? judge : undefined;
+  const spoken = [...answers, ...baselines];
+  const ratings = rated ? spoken.map((one) => ratingStage(one, rated)) : [];
   const inputs: Record<string, Stage> = {
-    ...Object.fromEntries(comparisons.map((stage) => [stage.name, stage])),
+    ...Object.fromEntries([...comparisons, ...ratings].map((stage) => [stage.name, stage])),
+    ...Object.fromEntries(baselines.map(({ id, responses }) => [`baseline ${id}`, responses])),
     ...(chains && { chains }),
     ...(audit && { audit }),
     ...Object.fromEntries(gates.map((gate) => [gate.name, gate])),
@@ -144,19 +159,23 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
     },
     async make(_, stage) {
-      const replies = looked.map(({ responses }) => [...stage.value(responses).rows()]);
+      const replies = spoken.map(({ responses }) => [...stage.value(responses).rows()]);
       const proxies =
         preferenceModel && (await proxyScores(stage, stage.value(preferenceModel), replies, deviceOf(context.options)));
-      const evidence: CheckpointEvidence[] = [];
-      for (const [i, { id, label, model }] of checkpoints.entries()) {
+      const seen = (i: number) => ({
+        responses: replies[i]!.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
+        ...(proxies ? { proxy: proxies[i]! } : {}),
+        ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
+      });
+      const evidence = checkpoints.map(({ id, label, model }, i): CheckpointEvidence => {
         const { texts: scored, logprobs } = looked[i]!;
         const value = stage.value(model);
-        evidence.push({
+        return {
           id,
           label,
           model: nameOf(value),
           ...(value.source.type === "local" && value.source.adapter !== undefined ? { adapter: value.hash } : {}),
-          responses: replies[i]!.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
+          ...seen(i),
           ...(scored ? { texts: [...stage.value(scored).rows()] } : {}),
           ...(logprobs
             ? {
@@ -166,15 +185,27 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
                 },
               }
             : {}),
-          ...(proxies ? { proxy: proxies[i]! } : {}),
-        });
-      }
+        };
+      });
+      const untrained = baselines.map(({ id, label, about, reply }, i) => {
+        const model = reply ? "none" : nameOf(stage.value(first!.model));
+        return { id, label, about, model, ...seen(checkpoints.length + i), ...(reply && { reply: reply(stage) }) };
+      });
+      const preferences = preferenceModelOf(stage.store, stage.run.id);
+      const labelled = labelsBy(stage.store, stage.run.id);
       return assembleScorecard({
         title: context.name,
         constitution,
         seed: recipe.seed,
         checkpoints: evidence,
         proxyName: "preference model",
+        ...(rated ? { judgeName: `rating by ${nameOf(stage.value(rated))}` } : {}),
+        ...(independence?.kind === "checks" ? { judgeName: "share of replies that break no check" } : {}),
+        ...(independence ? { independence: named(independence, rated && nameOf(stage.value(rated))) } : {}),
+        ...(untrained.length > 0 ? { baselines: untrained } : {}),
+        replyLimit: sampling.maxTokens,
+        ...(preferences ? { preferenceModel: preferences } : {}),
+        ...(labelled ? { labelsBy: labelled } : {}),
         ...(judge
           ? {
               comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]),
@@ -215,6 +246,16 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
 function unaudited(recipe: PartContext["recipe"]) {
   if (!learnsModelLabels(recipe) || recipe.feedback.audit !== undefined) return [];
   return [{ name: "labeller", passed: false, overridden: true, why: "its labels were not audited" }];
+}
+
+type Independence = NonNullable<Scorecard["independence"]>;
+
+function named(independence: Independence, name: string | undefined): Independence {
+  return name === undefined ? independence : { ...independence, name };
+}
+
+function scoresOf(rows: Iterable<ExpectedScore>): Map<string, number> {
+  return new Map([...rows].map(({ response, score }) => [response, score]));
 }
 
 /** A model as people know it: no path of this machine. */
@@ -300,6 +341,23 @@ function comparisonStage(
     dependsOn: () => ({ question: judgeQuestion, a: a.id, b: b.id }),
     run: (rows, models, call) =>
       comparePairs(rows, { judge: choiceJudge(models.judge!, { seed }), a: a.id, b: b.id }, call),
+  });
+}
+
+/** How good each reply is to a judge that training never heard. METHODS §3, §7. */
+function ratingStage(
+  { id, responses }: Answers | BaselinePart,
+  judge: Stage<ModelValue>,
+): Stage<StoredRows<ExpectedScore>> {
+  return itemStage<ResponseRow, ExpectedScore>({
+    name: `rating of ${id}`,
+    title: `the judge's rating of replies of ${id}`,
+    kind: "rate",
+    version: 1,
+    over: responses,
+    models: { judge },
+    dependsOn: () => ({ question: ratingQuestion }),
+    run: (rows, models, call) => expectedScores(rows, { judge: models.judge! }, call),
   });
 }
 

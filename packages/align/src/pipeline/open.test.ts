@@ -373,6 +373,16 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:4:22 evaluate.neutral: expected prompts.heldOut beside it"],
   ],
   [
+    "baselines without a scorecard",
+    `${start}evaluate: { baselines: [constant] }\n`,
+    ["recipe.yaml:4:24 evaluate.baselines: expected prompts.heldOut beside it"],
+  ],
+  [
+    "demonstrations to show that are not there",
+    `${start}evaluate: { baselines: [demonstrations] }\n`,
+    ["evaluate.baselines: expected supervised.demonstrations beside it"],
+  ],
+  [
     "held-out prompts that are trained on",
     start.replace("prompts.jsonl", "prompts.jsonl, heldOut: ./prompts.jsonl"),
     ["recipe.yaml:3:43 prompts.heldOut: expected another file than prompts.train"],

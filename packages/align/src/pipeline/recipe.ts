@@ -126,6 +126,10 @@ const preferenceModelSchema = z.strictObject({
 /** A file of texts that have nothing to do with the constitution. */
 export const neutralTextsSchema = z.array(z.string().trim().min(1)).min(1);
 
+/** What held-out prompts give without training. */
+const baselineSchema = z.enum(["demonstrations", "constitution", "constant"]);
+export type BaselineName = z.output<typeof baselineSchema>;
+
 const evaluateSchema = z.strictObject({
   mustHold: z
     .array(z.string().min(1))
@@ -143,6 +147,12 @@ const evaluateSchema = z.strictObject({
     .optional()
     .describe(
       "Let the preference model score the replies too; by default where the policy is rewarded by it. `true` trains one for this alone where nothing else needs it.",
+    ),
+  baselines: z
+    .union([z.literal(false), z.array(baselineSchema).min(1)])
+    .optional()
+    .describe(
+      "What the same prompts give without training: the model with `supervised.demonstrations` as turns before the prompt, with the constitution as its system prompt, and one constant reply. By default all that the recipe has what it takes for, at the cost of two more replies to each prompt; `false` for none.",
     ),
 });
 
@@ -188,7 +198,9 @@ export const recipeSchema = z.strictObject({
       labeller: roleOf("Says which response is better"),
       judge: roleSchema
         .optional()
-        .describe("Compares the checkpoints' replies for the scorecard's win rates; without one nobody does."),
+        .describe(
+          "Compares the checkpoints' replies for the scorecard's win rates, and rates them where training never saw it; without one nobody does.",
+        ),
     })
     .prefault({})
     .describe("Who does what."),

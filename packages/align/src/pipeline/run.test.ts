@@ -1,6 +1,8 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ExampleRow } from "@tenet/data";
+import { writeTalkingModel } from "@tenet/fixtures";
 import { ArtifactChangedError, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
@@ -56,9 +58,11 @@ test("a recipe becomes a policy and a scorecard, with every stage in the store",
 
 test("the scorecard tells how far the preference model has come with the replies", () => {
   const told = first.events.filter((event) => event.type === "progress" && event.stage === "scorecard");
-  const answers = Object.entries(results(store, first.id)).filter(([name]) => /^answers of \w+$/.test(name));
+  const answers = Object.entries(results(store, first.id)).filter(([name]) => /^answers of (?!.* under )/.test(name));
+  // Three checkpoints, the untrained model under the constitution, and the constant reply.
+  expect(answers).toHaveLength(5);
   const total = answers.reduce((sum, [, { dataset }]) => sum + dataset!.rows, 0);
-  expect(told).toHaveLength(3);
+  expect(told).toHaveLength(5);
   for (const event of told) expect(event).toMatchObject({ total, unit: "replies" });
   expect(told.at(-1)).toMatchObject({ done: total });
 });
@@ -133,6 +137,45 @@ test("a second run over the same store reuses every stage and asks no model anyt
   expect(callsOf(store, id)).toEqual(before);
 });
 
+test("the scorecard says what the same prompts give without training, and whose labels were learnt from", () => {
+  reading(store, (reader) => {
+    const card = reader.stage(first.id, "scorecard")!.output as Scorecard;
+    const [constitution, constant] = card.baselines!.models;
+    expect(card.baselines!.models).toHaveLength(2);
+    expect(constitution).toMatchObject({ id: "with-constitution", model: expect.stringContaining("model") });
+    expect(constant).toMatchObject({ id: "constant-reply", model: "none" });
+    const examples = [...reader.rows<ExampleRow>(reader.stage(first.id, "examples")!.identity)];
+    expect(examples.map(({ completion }) => completion)).toContain(constant!.reply);
+    for (const { id } of card.baselines!.models) {
+      const of = card.rows.filter(({ checkpoint }) => checkpoint === id).map(({ metric }) => metric);
+      expect(of).toEqual(expect.arrayContaining(["violations", "openings", "self-overlap"]));
+      expect(of).not.toContain("perplexity");
+    }
+    for (const checkpoint of ["sl", "rl"])
+      expect(card.differences).toContainEqual(
+        expect.objectContaining({ checkpoint, against: "constant-reply", metric: "violations" }),
+      );
+    expect(
+      card.rows.find(({ checkpoint, metric }) => checkpoint === "constant-reply" && metric === "self-overlap"),
+    ).toMatchObject({ value: 1 });
+    // The checks are in the reward and in the labels, and there is no judge.
+    expect(card.independence).toMatchObject({ kind: "none", why: expect.stringMatching(/no judge.*checks are part/) });
+    expect(card.overoptimisation).toBeUndefined();
+    const { labelsBy, preferenceModel } = card;
+    expect(Object.values(labelsBy!).reduce((a, b) => a + b, 0)).toBe(reader.stage(first.id, "labels")!.rows);
+    expect(preferenceModel!.pairs).toBeGreaterThan(0);
+    expect(card.metrics.find(({ name }) => name === "unfinished")).toMatchObject({
+      madeByLimit: true,
+      about: expect.stringContaining("limit of 16 tokens"),
+    });
+    const rows = card.replies!.flatMap(({ replies }) => replies.map(({ row }) => row));
+    const answered = ["base", "sl", "rl"].map((id) => reader.stage(first.id, `answers of ${id}`)!.rows);
+    expect(rows).toHaveLength(answered.reduce((a, b) => a + b, 0));
+    for (const row of rows) expect(reader.lineage(row).length, row).toBeGreaterThan(0);
+    for (const { row } of card.chains) expect(reader.lineage(row!).length).toBeGreaterThan(0);
+  });
+});
+
 test("a judge compares every two checkpoints, and nothing else is done again", async () => {
   const judged = await writeRecipe(join(folder, "judged"), {
     recipe: `${reinforcedRecipe}roles: { judge: ./model }\n`,
@@ -142,10 +185,31 @@ test("a judge compares every two checkpoints, and nothing else is done again", a
   const against = ["sl against base", "rl against base", "rl against sl"];
   expect(stagesThat("done", events).sort()).toEqual([...compared, ...against, "scorecard"].sort());
   reading(store, (reader) => {
-    const { rows } = reader.stage(id, "scorecard")!.output as Scorecard;
+    const { rows, independence } = reader.stage(id, "scorecard")!.output as Scorecard;
+    // It is the labeller too: it says who wins, and is no witness against what it taught.
+    expect(independence).toMatchObject({ kind: "none", why: expect.stringMatching(/judge is its labeller/) });
     const rates = rows.filter(({ metric }) => metric === "win-rate");
     expect(rates.map(({ checkpoint }) => checkpoint)).toEqual(["sl", "rl"]);
     for (const { value, n } of rates) expect(n > 0 && value! >= 0 && value! <= 1).toBe(true);
+  });
+});
+
+test("a judge that training never heard rates every reply, and the alarm's rule is held against it", async () => {
+  const judged = await writeRecipe(join(folder, "independent"), {
+    recipe: `${reinforcedRecipe}roles: { judge: ./other }\n`,
+  });
+  await writeTalkingModel(join(folder, "independent", "other"), { endBias: 0.25 });
+  const { id, events } = await runWhole(judged, store);
+  const ids = ["base", "sl", "rl", "with-constitution", "constant-reply"];
+  expect(stagesThat("done", events)).toEqual(expect.arrayContaining(ids.map((one) => `rating of ${one}`)));
+  expect(stagesThat("reused", events)).toContain("answers of base with constitution");
+  reading(store, (reader) => {
+    const card = reader.stage(id, "scorecard")!.output as Scorecard;
+    expect(card.independence).toMatchObject({ kind: "judge" });
+    const scores = card.rows.filter(({ metric }) => metric === "judge");
+    expect(scores.map(({ checkpoint }) => checkpoint)).toEqual(ids);
+    for (const { value } of scores) expect(Math.abs(value)).toBeLessThanOrEqual(1);
+    expect(card.overoptimisation!.points.map(({ name }) => name).sort()).toEqual(["base", "rl", "sl"]);
   });
 });
 

@@ -79,6 +79,7 @@ export function sequential(context: PartContext): Arrangement {
           scorecardStage(context, {
             checkpoints: some,
             chains,
+            examples: revised,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
             ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
             ...(rl?.audit && { audit: rl.audit }),

@@ -1,8 +1,10 @@
 import type { Message } from "@tenet/data";
 import { openDataset, type PromptRow, readDocument } from "@tenet/data";
 import { z } from "zod";
-import { judgeQuestion } from "../evaluate/index.ts";
+import { judgeQuestion, ratingQuestion } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
+import { baselineIds, baselineNames, constitutionPrompt, demonstrationTurns } from "./baselines.ts";
+import { independenceOf } from "./independence.ts";
 import type { OpenRecipe } from "./open.ts";
 import type { DatasetReference, Recipe, RoleReference } from "./recipe.ts";
 
@@ -84,7 +86,7 @@ export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   });
   if (policy !== undefined) await addReinforced(work, open, prompts, validation, role);
   const { heldOut } = given;
-  if (heldOut !== undefined) await addEvaluation(work, recipe, await countPrompts(heldOut), evaluate.neutral);
+  if (heldOut !== undefined) await addEvaluation(work, open, await countPrompts(heldOut), evaluate.neutral);
   return rounded(work);
 }
 
@@ -285,10 +287,11 @@ function policyWork(
 
 async function addEvaluation(
   work: Map<string, Work>,
-  recipe: Recipe,
+  open: OpenRecipe,
   heldOut: Counted,
   neutral: string | undefined,
 ): Promise<void> {
+  const { recipe } = open;
   const { sampling, samples, divergence } = recipe.evaluate;
   const { model } = recipe;
   work.set("held-out", { rows: heldOut.rows });
@@ -310,7 +313,26 @@ async function addEvaluation(
           asked: [asked("scored", model, replies, heldOut.tokens + sampling.maxTokens, 0)],
         });
   }
+  const baselines = baselineNames(open, { examples: true });
+  // Beside the prompt the untrained model reads the demonstrations, or the constitution.
+  const extra = {
+    demonstrations: lengthOf(demonstrationTurns(open)),
+    constitution: size(constitutionPrompt(open)) + perMessage,
+  };
+  for (const name of baselines)
+    if (name === "constant") work.set("answers of a constant", { rows: replies });
+    else
+      work.set(`answers of base with ${name}`, {
+        rows: replies,
+        asked: [asked("generator", model, replies, heldOut.tokens + extra[name], sampling.maxTokens)],
+      });
   const { judge } = recipe.roles;
+  if (judge !== undefined && independenceOf(open)?.kind === "judge")
+    for (const id of [...ids, ...baselines.map((name) => baselineIds[name])])
+      work.set(`rating of ${id}`, {
+        rows: replies,
+        asked: [asked("judge", judge, replies, heldOut.tokens + sampling.maxTokens + size(ratingQuestion), 0)],
+      });
   if (judge !== undefined)
     for (const [i, later] of ids.entries())
       for (const earlier of ids.slice(0, i)) {

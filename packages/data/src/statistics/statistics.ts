@@ -148,7 +148,7 @@ export function groupBy<Item>(items: readonly Item[], key: (item: Item) => strin
 }
 
 /** Student's t, 97.5 % point: exact for 1 and 2 degrees of freedom, else Hill's expansion (error < 0.005 at 3, < 0.001 from 5). */
-function studentT95(freedom: number): number {
+export function studentT95(freedom: number): number {
   if (freedom === 1) return 12.706204736432095;
   if (freedom === 2) return 4.302652729911275;
   const z = z95;

@@ -1,0 +1,48 @@
+import type { Scorecard } from "../evaluate/index.ts";
+import { lookers } from "../feedback/constitution-first.ts";
+import type { OpenRecipe } from "./open.ts";
+import { type RoleReference, rewardsPreference, showsProxy } from "./recipe.ts";
+
+type Independence = NonNullable<Scorecard["independence"]>;
+
+/**
+ * Whose word can be held against what a policy was trained for: the recipe's judge where it is neither labeller nor critic of
+ * the reward; else the checks, where they are no part of the reward; else nobody's. Undefined where there is neither a judge nor
+ * anything that was trained against a score. METHODS §7.
+ */
+export function independenceOf({
+  recipe,
+  constitution,
+}: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
+  const { roles, policy } = recipe;
+  const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
+  const looks = lookers(recipe.feedback.label.constitutionFirst);
+  const asked = [...(learns ? (["labeller"] as const) : []), ...(learns && looks.critic ? (["critic"] as const) : [])];
+  const same = asked.filter(
+    (role) => roles.judge !== undefined && modelOf(roles.judge) === modelOf(roles[role] ?? recipe.model),
+  );
+  if (roles.judge !== undefined && same.length === 0)
+    return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
+  if (policy === undefined) return undefined;
+  const nobody =
+    roles.judge === undefined
+      ? "The recipe names no judge (roles.judge)"
+      : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
+  const rewarded =
+    ("reward" in policy && policy.reward.constitution > 0) || (learns && looks.checks)
+      ? "the checks are part of what was trained against"
+      : undefined;
+  if (!constitution.principles.some(({ checks }) => checks.length > 0))
+    return { kind: "none", why: `${nobody}, and the constitution has no checks.` };
+  if (rewarded !== undefined) return { kind: "none", why: `${nobody}, and ${rewarded}: nobody independent was asked.` };
+  if (!showsProxy(recipe))
+    return { kind: "none", why: `${nobody}, and there are no scores of what was trained against (evaluate.proxy).` };
+  return { kind: "checks", why: `${nobody}; the checks are no part of the reward and stand for one.` };
+}
+
+/** What tells one model from another: where it lies or who serves it, not how it is asked. */
+function modelOf(reference: RoleReference): string {
+  if (typeof reference === "string") return JSON.stringify([reference, null]);
+  if ("endpoint" in reference) return JSON.stringify([reference.endpoint, "endpoint", reference.model ?? null]);
+  return JSON.stringify([reference.model, reference.adapter ?? null]);
+}

@@ -1,0 +1,55 @@
+import type { PreferenceRow } from "@tenet/data";
+import type { Store } from "@tenet/runs";
+import { z } from "zod";
+import type { Scorecard } from "../evaluate/index.ts";
+
+/*
+ * What a run's store knows of the signals that its policy was trained by.
+ */
+
+/** Where the pairs that are learnt from lie: mixed, or with people's words over the machine's, or the machine's alone. */
+const labelStages = ["preferences", "human labels", "labels"];
+
+/** Pairs that a run learnt from, by who preferred; undefined where nothing was labelled. */
+export function labelsBy(store: Store, run: string): Record<string, number> | undefined {
+  const stage = labelStages.map((name) => store.stage(run, name)).find((info) => info?.status === "done");
+  if (!stage) return undefined;
+  const counts: Record<string, number> = {};
+  for (const { label } of store.rows<PreferenceRow>(stage.identity)) counts[label] = (counts[label] ?? 0) + 1;
+  return counts;
+}
+
+const estimate = z.object({
+  value: z.number(),
+  interval: z.tuple([z.number().nullable(), z.number().nullable()]),
+  n: z.int(),
+});
+
+/** What the preference model's training reported, as the store keeps it: a figure that is not defined is null. */
+const reportSchema = z.object({
+  report: z.object({
+    pairs: z.int(),
+    evaluation: z
+      .object({ accuracy: estimate, lengthCorrelation: z.number().nullable().optional() })
+      .optional()
+      // Without a pair that has a preferred reply there is no accuracy.
+      .catch(undefined),
+  }),
+});
+
+/** How the preference model of a run does on pairs that it was not trained on; undefined where there is no such model. */
+export function preferenceModelOf(store: Store, run: string): Scorecard["preferenceModel"] {
+  const stage = store.stages(run).find(({ kind, status }) => kind === "preference-model" && status === "done");
+  if (!stage) return undefined;
+  const { pairs, evaluation } = reportSchema.parse(stage.output).report;
+  const { accuracy = { value: 0, interval: [null, null], n: 0 }, lengthCorrelation } = evaluation ?? {};
+  return {
+    accuracy: {
+      value: accuracy.value,
+      interval: [...accuracy.interval] as [number | null, number | null],
+      n: accuracy.n,
+    },
+    pairs,
+    ...(typeof lengthCorrelation === "number" ? { lengthCorrelation } : {}),
+  };
+}
