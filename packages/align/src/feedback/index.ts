@@ -1,4 +1,4 @@
-export { type LabelDemonstration, labelDemonstrationSchema } from "../judge/index.ts";
+export { type LabelDemonstration, labelDemonstrationSchema, letters } from "../judge/index.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";
@@ -19,6 +19,7 @@ export {
   examplesSettingsSchema,
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
+export { type JudgeRowsOptions, judgeRows } from "./judge-rows.ts";
 export {
   type LabelOptions,
   labelDependsOn,

@@ -2,6 +2,7 @@ import { type LanguageModel, type Prompt, whyEmpty } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall, scoreEach } from "../ask.ts";
 import { type Answer, readAnswer } from "./letters.ts";
+import { letters } from "./question.ts";
 
 /** How answers are sampled of models that report no log-probabilities. The defaults are written here only. */
 export const sampledLettersSchema = z.strictObject({
@@ -35,9 +36,6 @@ export type ChoiceAnswer = { readonly request: number } & (
 
 /** How the reason begins of what is set aside because no letter could be read. */
 export const unreadReason = "the answer could not be read as (A) or (B)";
-
-/** The letters whose log-probabilities are compared. Single tokens in every vocabulary in use, behind "(" as behind a turn's start. */
-const letters = ["A", "B"] as const;
 
 /**
  * The answers of a model to questions with two options, for labeller, critic and judge alike.

@@ -17,6 +17,7 @@ export {
   type LabelDemonstration,
   labelDemonstrationSchema,
   labelDemonstrationsSchema,
+  letters,
   type Question,
   reasoningPrompt,
   reasoningStop,

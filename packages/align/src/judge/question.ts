@@ -45,7 +45,8 @@ export function askingWay({ score, chat, prefill }: Capabilities): AskingWay {
 }
 
 /** The letter on which the right answer of each demonstration stands. */
-const letters = ["A", "B"] as const;
+/** How the two options are called. */
+export const letters = ["A", "B"] as const;
 
 /** Demonstrations with the right answer on (A) and on (B) in turn, so that neither letter is the likelier one. */
 export function demonstrationTurns(
