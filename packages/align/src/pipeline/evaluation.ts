@@ -85,7 +85,8 @@ export interface ScorecardParts {
   readonly chains?: Stage<StoredRows<ChainRow>>;
   /** What is learnt of the chains. */
   readonly examples?: Stage<StoredRows<ExampleRow>>;
-  readonly audit?: Stage<Report<AuditReport>>;
+  /** What the labels are worth, of each labeller that was audited. */
+  readonly audits?: readonly Stage<Report<AuditReport>>[];
   /** What had to pass before it was learnt from. */
   readonly gates?: readonly Stage<Report<GateReport>>[];
   /** Scores the replies too. */
@@ -97,7 +98,7 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, examples, audit, gates = [], judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
@@ -137,8 +138,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...Object.fromEntries([...comparisons, ...ratings].map((stage) => [stage.name, stage])),
     ...Object.fromEntries(baselines.map(({ id, responses }) => [`baseline ${id}`, responses])),
     ...(chains && { chains }),
-    ...(audit && { audit }),
-    ...Object.fromEntries(gates.map((gate) => [gate.name, gate])),
+    ...Object.fromEntries([...audits, ...gates].map((stage) => [stage.name, stage])),
     ...(preferenceModel && { preferenceModel }),
   };
   for (const [i, { id, model }] of checkpoints.entries()) {
@@ -212,7 +212,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
               unreadComparisons: comparisons.reduce((sum, one) => sum + unreadIn(stage.value(one)), 0),
             }
           : {}),
-        ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
+        ...(audits.length > 0 && { labelHealth: audits.map((audit) => stage.value(audit).value.health) }),
         gates: [
           ...gates.map((one) => {
             const { name, gate } = stage.value(one).value;
