@@ -36,7 +36,7 @@ import { independenceOf } from "./independence.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
-import { learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
+import { isAudited, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
@@ -244,7 +244,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
 
 /** A model's labels that were learnt from although nobody knows what they are worth. */
 function unaudited(recipe: PartContext["recipe"]) {
-  if (!learnsModelLabels(recipe) || recipe.feedback.audit !== undefined) return [];
+  if (!learnsModelLabels(recipe) || isAudited(recipe)) return [];
   return [{ name: "labeller", passed: false, overridden: true, why: "its labels were not audited" }];
 }
 

@@ -1,7 +1,7 @@
 import type { Scorecard } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import type { OpenRecipe } from "./open.ts";
-import { type RoleReference, rewardsPreference, showsProxy } from "./recipe.ts";
+import { rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;
 
@@ -29,7 +29,8 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    ("reward" in policy && policy.reward.constitution > 0) || (learns && looks.checks)
+    ("reward" in policy && policy.reward.constitution > 0) ||
+    (learns && (looks.checks || recipe.feedback.label.method === "checks"))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))
@@ -41,7 +42,8 @@ export function independenceOf({
 }
 
 /** What tells one model from another: where it lies or who serves it, not how it is asked. */
-function modelOf(reference: RoleReference): string {
+function modelOf(reference: TrainableRole): string {
+  if (typeof reference === "object" && "train" in reference) return JSON.stringify(["trained", reference]);
   if (typeof reference === "string") return JSON.stringify([reference, null]);
   if ("endpoint" in reference) return JSON.stringify([reference.endpoint, "endpoint", reference.model ?? null]);
   return JSON.stringify([reference.model, reference.adapter ?? null]);
