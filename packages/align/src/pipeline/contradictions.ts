@@ -86,18 +86,8 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
         '"choice" beside roles.labeller.train: what is trained is the answer at once',
         `"${feedback.label.method}"`,
       );
-    const { path, ...file } = roles.labeller.train.audit;
-    const { pairs } = roles.labeller.train;
-    if (path !== undefined && (typeof pairs === "string" || "path" in pairs) && pathOf(pairs) === normalize(path))
-      yield problem(
-        [...at, "audit", "path"],
-        "another file than the pairs it learns from, or no path: a share of them is held out then",
-        `${path} again`,
-      );
-    for (const key of ["format", "limit"] as const)
-      if (path === undefined && file[key] !== undefined)
-        yield problem([...at, "audit", key], "path beside it, the file that it is of", `${key} alone`);
   }
+  yield* ofTrainedJudges(document);
 
   for (const [name, role] of Object.entries(roles)) {
     if (typeof role !== "object" || !("endpoint" in role) || !isUncounted(role)) continue;
@@ -174,23 +164,48 @@ export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitut
     if (examples.keep !== "all")
       yield problem(["supervised", "examples", "keep"], "checks in the constitution", noChecks);
   }
-  if (policy === undefined) return;
+  for (const name of ["labeller", "judge"] as const) {
+    const role = roles[name];
+    if (!isTrained(role)) continue;
+    const { pairs } = role.train;
+    if (typeof pairs === "object" && "from" in pairs && pairs.from === "checks" && !checked(principles))
+      yield problem(["roles", name, "train", "pairs", "from"], "checks in the constitution", noChecks);
+  }
+  if (policy === undefined && !isTrained(roles.judge)) return;
   if (drawn("preference").length === 0)
     yield problem(
       ["constitution"],
       'a principle with a weight above 0 and use: "preference" or "both", which labels are asked under',
       `${named}, which has none`,
     );
-  if (checked(principles)) return;
-  if (isTrained(roles.labeller)) {
-    const { pairs } = roles.labeller.train;
-    if (typeof pairs === "object" && "from" in pairs && pairs.from === "checks")
-      yield problem(["roles", "labeller", "train", "pairs", "from"], "checks in the constitution", noChecks);
-  }
+  if (policy === undefined || checked(principles)) return;
   if (lookers(feedback.label.constitutionFirst).checks)
     yield problem(["feedback", "label", "constitutionFirst", "by"], "checks in the constitution", noChecks);
   if ("reward" in policy && policy.reward.constitution > 0)
     yield problem(["policy", "reward", "constitution"], "0, or checks in the constitution, which it rewards", noChecks);
+}
+
+/** What a judge that is trained for a role learns from, and what it is audited on. */
+function* ofTrainedJudges(document: ParsedDocument<Recipe>): Generator<Problem> {
+  const { roles } = document.value;
+  for (const name of ["labeller", "judge"] as const) {
+    const role = roles[name];
+    if (!isTrained(role)) continue;
+    const { pairs, audit } = role.train;
+    const { path, ...file } = audit;
+    const at = ["roles", name, "train", "audit"];
+    if (path !== undefined && (typeof pairs === "string" || "path" in pairs) && pathOf(pairs) === normalize(path))
+      yield document.problem([...at, "path"], {
+        expected: "another file than the pairs it learns from, or no path: a share of them is held out then",
+        got: `${path} again`,
+      });
+    for (const key of ["format", "limit"] as const)
+      if (path === undefined && file[key] !== undefined)
+        yield document.problem([...at, key], {
+          expected: "path beside it, the file that it is of",
+          got: `${key} alone`,
+        });
+  }
 }
 
 function pathOf(reference: Recipe["prompts"]["train"]): string {

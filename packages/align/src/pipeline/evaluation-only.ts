@@ -3,7 +3,10 @@ import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { fileStage } from "./files.ts";
 import { roleStage } from "./parts.ts";
+import { isTrained, type TrainableRole } from "./recipe.ts";
 import type { Arrangement } from "./sequential.ts";
+import { trainedJudge } from "./trained-judge.ts";
+import { promptStages } from "./validation.ts";
 
 /** The scorecard of the recipe's model and of adapters on it, by name; nothing is trained. */
 export function evaluationOnly(context: PartContext, adapters: Readonly<Record<string, string>>): Arrangement {
@@ -18,7 +21,16 @@ export function evaluationOnly(context: PartContext, adapters: Readonly<Record<s
   ];
   const prompts = fileStage("held-out", "held-out prompts", heldOut, "prompts");
   const { judge } = recipe.roles;
-  const judged = judge === undefined ? {} : { judge: roleStage("judge", judge, options) };
+  const judged = judge === undefined ? {} : judgedBy(context, judge);
   const targets = [scorecardStage(context, { checkpoints, heldOut: prompts, ...judged })];
   return { checkpoints, targets, refused: () => [] };
+}
+
+function judgedBy(context: PartContext, role: TrainableRole) {
+  const { recipe, options } = context;
+  if (!isTrained(role)) return { judge: roleStage("judge", role, options) };
+  const { train: prompts } = promptStages(context);
+  const base = roleStage("judge's base", recipe.model, options);
+  const { model, audit } = trainedJudge(context, { name: "judge", base, prompts, train: role.train });
+  return { judge: model, audits: [audit] };
 }

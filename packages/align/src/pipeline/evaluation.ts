@@ -28,7 +28,10 @@ import {
   scoreTexts,
   type TextScore,
 } from "../evaluate/index.ts";
+
+import { labelDependsOn, principleJudge } from "../feedback/index.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
+
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
 import type { GateReport } from "./gates.ts";
@@ -36,7 +39,7 @@ import { independenceOf } from "./independence.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
-import { isAudited, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
+import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
@@ -126,7 +129,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const answers = checkpoints.map(({ id }, i) => ({ id, responses: looked[i]!.responses }));
   const comparisons = judge
     ? answers.flatMap((later, i) =>
-        answers.slice(0, i).map((earlier) => comparisonStage(later, earlier, judge, recipe.seed)),
+        answers.slice(0, i).map((earlier) => comparisonStage(context, later, earlier, judge)),
       )
     : [];
   const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
@@ -313,10 +316,10 @@ function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof as
 
 /** Who answered better, prompt by prompt. METHODS §7. */
 function comparisonStage(
+  { recipe, constitution, labelDemonstrations: demonstrations }: PartContext,
   a: Answers,
   b: Answers,
   judge: Stage<ModelValue>,
-  seed: number,
 ): Stage<StoredRows<Comparison>> {
   const sides = [a.responses, b.responses];
   const pairs = rowsStage<PairRow>({
@@ -331,6 +334,16 @@ function comparisonStage(
       for (const row of pairResponses(ours!, theirs!)) yield { row };
     },
   });
+  // A judge of one's own is asked what it was taught.
+  const trained = isTrained(recipe.roles.judge);
+  const { system, principles } = recipe.feedback.label;
+  const asking = {
+    ...(system !== undefined && { system }),
+    principles,
+    constitution,
+    demonstrations,
+    seed: recipe.seed,
+  };
   return itemStage<PairRow, Comparison>({
     name: `${a.id} against ${b.id}`,
     title: "which reply is better",
@@ -338,9 +351,15 @@ function comparisonStage(
     version: 2,
     over: pairs,
     models: { judge },
-    dependsOn: () => ({ question: judgeQuestion, a: a.id, b: b.id }),
-    run: (rows, models, call) =>
-      comparePairs(rows, { judge: choiceJudge(models.judge!, { seed }), a: a.id, b: b.id }, call),
+    dependsOn: (row) => ({
+      question: trained ? labelDependsOn(row, { ...asking, method: "choice", swap: true }) : judgeQuestion,
+      ...{ a: a.id, b: b.id },
+    }),
+    run: (rows, models, call) => {
+      const labeller = models.judge!;
+      const who = trained ? principleJudge({ ...asking, labeller }) : choiceJudge(labeller, { seed: recipe.seed });
+      return comparePairs(rows, { judge: who, a: a.id, b: b.id }, call);
+    },
   });
 }
 

@@ -262,7 +262,7 @@ export const recipeSchema = z.strictObject({
       labeller: trainableRoleSchema
         .optional()
         .describe("Says which response is better; by default the recipe's model."),
-      judge: roleSchema
+      judge: trainableRoleSchema
         .optional()
         .describe(
           "Compares the checkpoints' replies for the scorecard's win rates, and rates them where training never saw it; without one nobody does.",

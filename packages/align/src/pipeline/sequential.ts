@@ -84,6 +84,7 @@ export function sequential(context: PartContext): Arrangement {
   const rl = recipe.policy === undefined ? undefined : reinforced(context, { base, sl, prompts, validation, role });
   if (rl) checkpoints.push({ id: "rl", label: checkpointNames.rl.label, model: rl.policy });
   const { heldOut } = recipe.prompts;
+  const judge = heldOut === undefined || recipe.roles.judge === undefined ? undefined : role("judge");
   const scorecard = (some: readonly CheckpointPart[]) =>
     heldOut === undefined
       ? []
@@ -93,7 +94,7 @@ export function sequential(context: PartContext): Arrangement {
             chains,
             examples: revised,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
-            ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
+            ...(judge && { judge }),
             audits: [...(rl?.audit ? [rl.audit] : []), ...audits],
             ...(rl && showsProxy(recipe) && { preferenceModel: rl.preferenceModel }),
             ...(rl && rewardsPreference(recipe.policy) && { gates: [rl.gate] }),

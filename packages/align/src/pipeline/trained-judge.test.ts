@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type PreferenceRow, randomStream } from "@tenet/data";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import type { Scorecard } from "../evaluate/index.ts";
 import { estimateRun } from "./estimate.ts";
 import type { AuditReport } from "./labels.ts";
 import { openRecipe } from "./open.ts";
@@ -157,6 +158,23 @@ test("pairs to learn from are replies that the checks tell apart", async () => {
   const { stages } = await estimateRun(await openRecipe(recipe));
   // Every two of six replies to each of twelve prompts.
   expect(stages.find(({ stage }) => stage === "labeller pairs untold")).toMatchObject({ rows: 180 });
+});
+
+test("a trained judge compares checkpoints by the question that it was taught", async () => {
+  const store = join(folder, "compared");
+  const file = await written("compared");
+  const text = `${supervisedRecipe.replace("evaluate: {", "evaluate: { divergence: false,")}roles: { judge: { train: { ${training} } } }\n`;
+  await writeFile(file, text);
+  const { id } = await runWhole(file, store);
+  const scorecard = reading(store, (reader) => reader.stage(id, "scorecard")!.output as Scorecard);
+  expect(scorecard.labelHealth!.map(({ gate }) => gate.passed)).toEqual([true]);
+  const [rate] = scorecard.rows.filter(({ metric }) => metric === "win-rate");
+  expect(rate).toMatchObject({ checkpoint: "sl" });
+  expect(rate!.n).toBeGreaterThan(0);
+  const open = await openRecipe(file);
+  const { stages } = await estimateRun(open);
+  const names = inOrder(sequential({ ...open, options: {} }).targets).map(({ name }) => name);
+  expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !["model", "judge"].includes(name)));
 });
 
 test("an estimate counts a judge's training and its audit", async () => {

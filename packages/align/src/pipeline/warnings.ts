@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import type { OpenRecipe } from "./open.ts";
-import { isAudited, learnsModelLabels } from "./recipe.ts";
+import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
 
 /** What a recipe may do, and should be thought over: each a sentence that says what follows and what to write instead. */
 export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
@@ -8,6 +9,11 @@ export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
   if (learnsModelLabels(recipe) && !isAudited(recipe))
     warnings.push(
       "the labels are a model's and nobody knows what they are worth: give feedback.audit pairs whose better reply is known, train a labeller that is audited (roles.labeller.train), or let the checks label (feedback.label.method: checks)",
+    );
+  const { labeller, judge } = recipe.roles;
+  if (isTrained(labeller) && isTrained(judge) && isDeepStrictEqual(labeller.train.pairs, judge.train.pairs))
+    warnings.push(
+      "the judge learns from the same pairs as the labeller, and will like what it likes: give roles.judge.train.pairs others",
     );
   const checked = constitution.principles.some(({ checks }) => checks.length > 0);
   if (policy !== undefined && checked && prompts.validation === undefined)

@@ -51,7 +51,7 @@ interface Counted {
 /** The work of every stage that does any, by the stage's name. Errors: those of reading the files. */
 export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   const { recipe } = open;
-  const { supervised, prompts: given, policy, evaluate } = recipe;
+  const { supervised, prompts: given, policy } = recipe;
   const there = await countPrompts(given.train);
   const work = new Map<string, Work>([["prompts", { rows: there.rows }]]);
   const { prompts, validation } = await divided(open, there, work);
@@ -93,7 +93,7 @@ export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   });
   if (policy !== undefined) await addReinforced(work, open, prompts, validation, role);
   const { heldOut } = given;
-  if (heldOut !== undefined) await addEvaluation(work, open, await countPrompts(heldOut), evaluate.neutral);
+  if (heldOut !== undefined) await addEvaluation(work, open, { prompts, heldOut: await countPrompts(heldOut) });
   return rounded(work);
 }
 
@@ -231,7 +231,10 @@ async function addTrainedJudge(
   work: Map<string, Work>,
   open: OpenRecipe,
   prompts: Counted,
-  { name, train: { pairs, audit, epochs, maxLength } }: { readonly name: "labeller"; readonly train: JudgeTraining },
+  {
+    name,
+    train: { pairs, audit, epochs, maxLength },
+  }: { readonly name: "labeller" | "judge"; readonly train: JudgeTraining },
 ): Promise<void> {
   const { recipe, constitution, labelDemonstrations } = open;
   let there: Counted;
@@ -355,11 +358,10 @@ function policyWork(
 async function addEvaluation(
   work: Map<string, Work>,
   open: OpenRecipe,
-  heldOut: Counted,
-  neutral: string | undefined,
+  { prompts, heldOut }: { readonly prompts: Counted; readonly heldOut: Counted },
 ): Promise<void> {
   const { recipe } = open;
-  const { sampling, samples, divergence } = recipe.evaluate;
+  const { sampling, samples, divergence, neutral } = recipe.evaluate;
   const { model } = recipe;
   work.set("held-out", { rows: heldOut.rows });
   const texts = neutral === undefined ? undefined : await readTexts(neutral);
@@ -394,11 +396,20 @@ async function addEvaluation(
         asked: [asked("generator", model, replies, heldOut.tokens + extra[name], sampling.maxTokens)],
       });
   const { judge } = recipe.roles;
+  if (isTrained(judge)) await addTrainedJudge(work, open, prompts, { name: "judge", train: judge.train });
   if (judge !== undefined && independenceOf(open)?.kind === "judge")
     for (const id of [...ids, ...baselines.map((name) => baselineIds[name])])
       work.set(`rating of ${id}`, {
         rows: replies,
-        asked: [asked("judge", judge, replies, heldOut.tokens + sampling.maxTokens + size(ratingQuestion), 0)],
+        asked: [
+          asked(
+            "judge",
+            playerOf(judge, recipe),
+            replies,
+            heldOut.tokens + sampling.maxTokens + size(ratingQuestion),
+            0,
+          ),
+        ],
       });
   if (judge !== undefined)
     for (const [i, later] of ids.entries())
@@ -407,7 +418,7 @@ async function addEvaluation(
         work.set(`answers of ${later} and ${earlier}`, { rows: replies });
         work.set(`${later} against ${earlier}`, {
           rows: replies,
-          asked: [asked("judge", judge, 2 * replies, pair + size(judgeQuestion), 0)],
+          asked: [asked("judge", playerOf(judge, recipe), 2 * replies, pair + size(judgeQuestion), 0)],
         });
       }
   work.set("scorecard", { rows: 0 });
