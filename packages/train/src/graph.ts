@@ -3,6 +3,7 @@ import {
   after,
   broadcastTo,
   concat,
+  constant,
   customGradient,
   type Dim,
   dimMul,
@@ -40,6 +41,8 @@ export interface BatchGraph {
   readonly mask: Tensor;
   /** Log-probabilities of the tokens behind the chosen places, with what is reported beside them. */
   tokens(options?: TokenOptions): TokenTerms;
+  /** Logits of a few tokens at the chosen places, without those of the others: differences of log-probabilities. [n, tokens] */
+  logits(tokens: readonly number[]): Tensor;
   /** The scalar head at the chosen places. [n] */
   scores(): Tensor;
   /** `Sequence.values[name]`, 0 where padded. [n] */
@@ -122,6 +125,10 @@ export function batchGraph(options: GraphOptions): BatchGraph {
     mask,
     tokens: (wanted = {}) =>
       tokenTerms(hidden, weight(headName(config)), beside("targets", "int32"), { ...wanted, chunks, gradient }),
+    logits(tokens) {
+      const rows = gather(weight(headName(config)), constant(Int32Array.from(tokens), [tokens.length]));
+      return matmul(hidden, rows, { transB: true });
+    },
     scores: () => scalarHead(states, parameters[SCORE_WEIGHT]!, chosen),
     value: (name) => beside(`value.${name}`, "float32"),
     item,

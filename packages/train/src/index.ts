@@ -10,10 +10,19 @@ export {
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
 export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
 export { type EncodedReply, encodeReply, TemplateError } from "./encode.ts";
-export { NoExamplesError } from "./errors.ts";
+export { JudgeError, NoExamplesError } from "./errors.ts";
 export { baseIdentity, contentsFingerprint } from "./fingerprint.ts";
 export type { BatchGraph, TokenOptions, TokenTerms, Tuning } from "./graph.ts";
 export { type GrpoOptions, type GrpoSettings, grpoSettingsSchema, trainGrpo } from "./grpo.ts";
+export {
+  type JudgeOptions,
+  type JudgeReport,
+  type JudgeResult,
+  type JudgeRow,
+  type JudgeSettings,
+  judgeSettingsSchema,
+  trainJudge,
+} from "./judge.ts";
 export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
 export type { MetricEvent } from "./loop.ts";
 export { type DpoTerms, dpoLoss, klLoss, type PolicyTerms, policyLoss, type ValueTerms, valueLoss } from "./losses.ts";

@@ -18,6 +18,7 @@ export {
   examplesSettingsSchema,
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
+export { type JudgeRowsOptions, judgeRows } from "./judge-rows.ts";
 export {
   type LabelOptions,
   labelDependsOn,
@@ -27,6 +28,6 @@ export {
 } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
-export { type LabelDemonstration, labelDemonstrationSchema } from "./question.ts";
+export { type LabelDemonstration, labelDemonstrationSchema, letters } from "./question.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";
 export { type CleanRevision, cleanRevision, type Edit, revisionFault } from "./revision.ts";

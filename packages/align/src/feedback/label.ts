@@ -76,10 +76,7 @@ export async function* labelPairs(
   const { settings, constitution, demonstrations, seed } = resolve(options);
   const { labeller, critic = labeller } = options;
   const way = askingWay(await labeller.capabilities(call.signal ? { signal: call.signal } : {}), labeller.id);
-  const shared: Message[] = [
-    ...(settings.system === undefined ? [] : [{ role: "system" as const, content: settings.system }]),
-    ...demonstrationTurns(demonstrations, { reasoning: settings.method === "cot" }),
-  ];
+  const shared = sharedTurns(settings, demonstrations);
   const facts: Facts = { labeller, critic, constitution: constitutionHash(constitution), settings, seed };
 
   const pairs = rows.map((row) => new LabelledPair(row, drawFor(row, constitution, settings, seed)));
@@ -178,11 +175,9 @@ class LabelledPair {
   }
 
   questions({ swap }: LabelSettings): PairQuestion[] {
-    const { prompt, a, b } = this.row;
-    return this.principles.flatMap(({ id: principle, preferenceQuestion }) =>
-      (swap ? (["a", "b"] as const) : (["a"] as const)).map((first): PairQuestion => {
-        const question: Question = { prompt, question: preferenceQuestion, options: first === "a" ? [a, b] : [b, a] };
-        return { pair: this, principle, first, question, key: JSON.stringify(question) };
+    return this.principles.flatMap((principle) =>
+      questionsOf(this.row, principle, swap ? ["a", "b"] : ["a"]).map(({ first, question }): PairQuestion => {
+        return { pair: this, principle: principle.id, first, question, key: JSON.stringify(question) };
       }),
     );
   }
@@ -296,8 +291,30 @@ async function reason(
   return thoughts;
 }
 
+/** The turns before every question: the system prompt and the demonstrations. */
+export function sharedTurns(settings: LabelSettings, demonstrations: readonly LabelDemonstration[]): Message[] {
+  return [
+    ...(settings.system === undefined ? [] : [{ role: "system" as const, content: settings.system }]),
+    ...demonstrationTurns(demonstrations, { reasoning: settings.method === "cot" }),
+  ];
+}
+
+/** The question of a principle about a pair, once for each response that is to stand as (A). */
+export function questionsOf(
+  { prompt, a, b }: Pick<PairRow, "prompt" | "a" | "b">,
+  { preferenceQuestion: question }: Principle,
+  orders: readonly ("a" | "b")[],
+): { readonly first: "a" | "b"; readonly question: Question }[] {
+  return orders.map((first) => ({ first, question: { prompt, question, options: first === "a" ? [a, b] : [b, a] } }));
+}
+
 /** Principles for a pair, by its content. */
-function drawFor(row: PairRow, constitution: Constitution, settings: LabelSettings, seed: number) {
+export function drawFor(
+  row: Pick<PairRow, "prompt" | "a" | "b">,
+  constitution: Constitution,
+  settings: Pick<LabelSettings, "principles">,
+  seed: number,
+) {
   return drawPrinciples(constitution, {
     seed,
     stage: "label",

@@ -1,0 +1,158 @@
+// npx tsx --conditions=source scripts/judge-hh.ts --data FOLDER --out FOLDER [--development]
+//
+// A judge trained on published pairs, before and after; docs/results.md holds the figures. The data's folder holds
+// hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of hh-rlhf's harmless-base, of its test split),
+// hhh-438/438HHHEvaluations.jsonl and cai-paper/RLMadisonInstructions.json. With --development the test pairs are not looked
+// at: a part of the others takes their place, to choose settings by. A killed run continues from what --out holds.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import {
+  type Audit,
+  auditLabels,
+  auditPairs,
+  importCaiPaper,
+  type JudgeSettings,
+  judgeRows,
+  labelPairs,
+  letters,
+  type MetricEvent,
+  openDataset,
+  type PreferenceRow,
+  rowsOf,
+  trainJudge,
+} from "@tenet/align";
+import { adapterFactors, type LanguageModel, loadAdapter, openLocalModel } from "@tenet/lm";
+
+const seed = 0;
+/** The last pairs of the file; no training pair begins with a first turn of theirs. */
+const testPairs = 300;
+/** With --development: the last pairs of those before them. */
+const developmentPairs = 150;
+/** Tokens of a dialogue: the earliest turns are dropped until they fit, the last one never. */
+const dialogueTokens = 64;
+const settings = {
+  learningRate: 5e-4,
+  schedule: "linear",
+  warmupSteps: 8,
+  batchSize: 8,
+  // Longer questions are not trained on; all are asked when it is measured.
+  maxLength: 320,
+  checkpointEvery: 10,
+} satisfies Partial<JudgeSettings>;
+
+/** Steps whose metrics are averaged on a line. */
+const linesEvery = 10;
+/** Pairs labelled between two notes of how far it is. */
+const pairsAtOnce = 50;
+
+const { values: given } = parseArgs({
+  options: { data: { type: "string" }, out: { type: "string" }, development: { type: "boolean", default: false } },
+});
+if (given.data === undefined || given.out === undefined) {
+  console.error("expected --data FOLDER, with the published files, and --out FOLDER, for what is trained");
+  process.exit(2);
+}
+const { data, out, development } = { ...given, data: given.data, out: given.out };
+mkdirSync(out, { recursive: true });
+
+const instructions = join(data, "cai-paper", "RLMadisonInstructions.json");
+const constitution = importCaiPaper({ preferences: readFileSync(instructions, "utf8") });
+const model = await openLocalModel("smollm2-135m-instruct", { device: "cpu" });
+try {
+  const { train, test } = await dialogues();
+  const known: Record<string, readonly PreferenceRow[]> = development
+    ? { development: test }
+    : { "hh-rlhf": test, "438 questions": await read(join(data, "hhh-438", "438HHHEvaluations.jsonl")) };
+  say(`${train.length} pairs to train on, ${test.length} to ${development ? "choose settings by" : "test on"}`);
+  const figures: Record<string, unknown> = {};
+  for (const [name, rows] of Object.entries(known))
+    figures[`${name}, before`] = await audited(`${name}, before`, model, rows);
+  const adapter = await trained(train);
+  const judge = await model.withAdapter({ id: "judge", ...adapterFactors(await loadAdapter(adapter, model.config)) });
+  for (const [name, rows] of Object.entries(known))
+    figures[`${name}, after`] = await audited(`${name}, after`, judge, rows);
+  writeFileSync(join(out, "result.json"), `${JSON.stringify(figures, null, 2)}\n`);
+} finally {
+  await model.close();
+}
+
+async function read(file: string): Promise<PreferenceRow[]> {
+  const rows: PreferenceRow[] = [];
+  for await (const row of rowsOf(await openDataset(file, { as: "preferences" }))) rows.push(row);
+  return rows;
+}
+
+async function dialogues() {
+  const rows = await read(join(data, "hh-rlhf", "harmless-base.first1500.jsonl.gz"));
+  const firstTurn = ({ prompt }: PreferenceRow) => prompt[0]!.content;
+  const without = (some: readonly PreferenceRow[], others: readonly PreferenceRow[]) => {
+    const asked = new Set(others.map(firstTurn));
+    return some.filter((row) => !asked.has(firstTurn(row)));
+  };
+  const sealed = rows.slice(-testPairs);
+  const open = without(rows.slice(0, -testPairs), sealed);
+  const test = development ? open.slice(-developmentPairs) : sealed;
+  const train = development ? without(open.slice(0, -developmentPairs), test) : open;
+  return { train: train.map(shortened), test: test.map(shortened) };
+}
+
+/** The row with the end of its dialogue; a turn of each speaker goes at a time, so that it still begins with the person's. */
+function shortened(row: PreferenceRow): PreferenceRow {
+  let short = row;
+  const tokens = () => short.prompt.reduce((sum, { content }) => sum + model.text.encode(content).length, 0);
+  while (short.prompt.length > 2 && tokens() > dialogueTokens) short = { ...short, prompt: short.prompt.slice(2) };
+  return short;
+}
+
+async function trained(known: readonly PreferenceRow[]): Promise<string> {
+  const began = performance.now();
+  const rows = judgeRows(known, { constitution, seed, capabilities: await model.capabilities() });
+  const training = trainJudge({ model, rows, letters, settings, seed, folder: join(out, "judge") });
+  let recent: MetricEvent[] = [];
+  let next = await training.next();
+  for (; !next.done; next = await training.next()) {
+    recent.push(next.value);
+    const { step, of } = next.value;
+    if (step % linesEvery > 0 && step < of) continue;
+    const means = ["loss", "accuracy", "margin", "first", "grad_norm"].map((metric) => {
+      const mean = recent.reduce((sum, { metrics }) => sum + metrics[metric]!, 0) / recent.length;
+      return `${metric} ${mean.toFixed(3)}`;
+    });
+    say(`${step}/${of} ${means.join(" ")} ${Math.round((performance.now() - began) / 1000)} s`);
+    recent = [];
+  }
+  const { pairs, tokens, steps, aside } = next.value.report;
+  const seconds = Math.round((performance.now() - began) / 1000);
+  say(`trained on ${pairs} pairs, ${tokens} tokens in ${steps} steps, ${seconds} s; ${aside.length} pairs set aside`);
+  return next.value.path;
+}
+
+/** What the labels of a model are worth on pairs with a known answer, asked in both orders. */
+async function audited(name: string, labeller: LanguageModel, known: readonly PreferenceRow[]): Promise<unknown> {
+  const file = join(out, `${name}.json`);
+  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));
+  const pairs = auditPairs(known, { seed });
+  const labels: PreferenceRow[] = [];
+  for (let start = 0; start < pairs.length; start += pairsAtOnce) {
+    const some = pairs.slice(start, start + pairsAtOnce);
+    for await (const { rows, aside } of labelPairs(some, { labeller, constitution, seed })) {
+      labels.push(...rows);
+      if (aside !== undefined) say(`${name}: set aside: ${aside}`);
+    }
+  }
+  const figures = brief(auditLabels(known, labels, { seed }));
+  writeFileSync(file, `${JSON.stringify(figures, null, 2)}\n`);
+  say(`${name}: ${JSON.stringify(figures)}`);
+  return figures;
+}
+
+function brief({ accuracy, swapConsistency, positionBias, calibration, lengthBias, labelled, unlabelled }: Audit) {
+  const { ece, brier } = calibration;
+  const { longerPreferred, longerRight } = lengthBias;
+  return { labelled, unlabelled, accuracy, swapConsistency, positionBias, ece, brier, longerPreferred, longerRight };
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
