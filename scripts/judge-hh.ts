@@ -37,7 +37,7 @@ const settings = {
   warmupSteps: 8,
   batchSize: 8,
   // Longer questions are not trained on; all are asked when it is measured.
-  maxLength: 320,
+  maxLength: 280,
   checkpointEvery: 10,
 } satisfies Partial<JudgeSettings>;
 
@@ -65,13 +65,12 @@ try {
     ? { development: test }
     : { "hh-rlhf": test, "438 questions": await read(join(data, "hhh-438", "438HHHEvaluations.jsonl")) };
   say(`${train.length} pairs to train on, ${test.length} to ${development ? "choose settings by" : "test on"}`);
-  const figures: Record<string, unknown> = {};
-  for (const [name, rows] of Object.entries(known))
-    figures[`${name}, before`] = await audited(`${name}, before`, model, rows);
   const adapter = await trained(train);
   const judge = await model.withAdapter({ id: "judge", ...adapterFactors(await loadAdapter(adapter, model.config)) });
+  const figures: Record<string, unknown> = {};
   for (const [name, rows] of Object.entries(known))
-    figures[`${name}, after`] = await audited(`${name}, after`, judge, rows);
+    for (const [when, labeller] of Object.entries({ after: judge, before: model }))
+      figures[`${name}, ${when}`] = await audited(`${name}, ${when}`, labeller, rows);
   writeFileSync(join(out, "result.json"), `${JSON.stringify(figures, null, 2)}\n`);
 } finally {
   await model.close();

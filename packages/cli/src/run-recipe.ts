@@ -176,7 +176,8 @@ export function modelOptions(io: Io, { device, threads, memoryBudget, offline }:
 }
 
 /** A model that plays a role, as people call it. */
-function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["generator"]>): string {
+function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller"]>): string {
+  if (typeof reference === "object" && "train" in reference) return "a trained judge";
   if (typeof reference === "string") return reference;
   return "endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model;
 }

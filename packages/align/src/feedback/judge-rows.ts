@@ -1,4 +1,4 @@
-import type { PreferenceRow } from "@tenet/data";
+import { type JsonValue, type PreferenceRow, plainJson } from "@tenet/data";
 import type { Capabilities } from "@tenet/lm";
 import type { JudgeRow } from "@tenet/train";
 import type { z } from "zod";
@@ -7,12 +7,24 @@ import { drawFor, questionsOf, sharedTurns } from "./label.ts";
 import { labelSettingsSchema } from "./label-settings.ts";
 import { askingWay, choicePrompt, type LabelDemonstration } from "./question.ts";
 
-export interface JudgeRowsOptions extends z.input<typeof labelSettingsSchema> {
+/** How a judge is asked: what labels are asked with. */
+export interface JudgeAsking extends z.input<typeof labelSettingsSchema> {
   readonly constitution: Constitution;
   readonly demonstrations?: readonly LabelDemonstration[];
   readonly seed: number;
+}
+
+export interface JudgeRowsOptions extends JudgeAsking {
   /** Of the model that is to be trained: it is taught the question in the words in which it will be asked. */
   readonly capabilities: Capabilities;
+}
+
+/** What the questions of pairs depend on besides the pairs and the model. */
+export function judgeDependsOn({ constitution, demonstrations = [], seed: _, ...rest }: JudgeAsking): JsonValue {
+  const { method, system, principles } = labelSettingsSchema.parse(rest);
+  const drawn = constitution.principles.filter(({ use }) => use !== "revision");
+  const asked = drawn.map(({ id, weight, preferenceQuestion }) => [id, weight, preferenceQuestion]);
+  return plainJson({ method, system: system ?? null, principles, demonstrations, asked });
 }
 
 /**

@@ -3,7 +3,7 @@ import type { ParsedDocument, Path, Problem } from "@tenet/data";
 import { isUncounted } from "@tenet/lm";
 import type { Constitution, Principle } from "../constitution/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
-import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 
 /** What each by itself may be, but not together. */
 export function* contradictions(document: ParsedDocument<Recipe>): Generator<Problem> {
@@ -65,6 +65,38 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
       '"lora" beside a policy: policy, reference, preference model and value network are adapters of one base',
       '"all"',
     );
+
+  if (isTrained(roles.labeller)) {
+    const at = ["roles", "labeller", "train"];
+    if (policy === undefined) yield problem(at, without, "a labeller alone");
+    else if (
+      policy.algorithm !== "dpo" &&
+      feedback.audit === undefined &&
+      !rewardsPreference(policy) &&
+      !showsProxy(document.value)
+    )
+      yield problem(
+        at,
+        "policy.reward.preference above 0, policy: { algorithm: dpo } or evaluate.proxy: true: else nothing is labelled",
+        "a labeller alone",
+      );
+    if (feedback.label.method !== "choice")
+      yield problem(
+        ["feedback", "label", "method"],
+        '"choice" beside roles.labeller.train: what is trained is the answer at once',
+        `"${feedback.label.method}"`,
+      );
+    const { path, ...file } = roles.labeller.train.audit;
+    if (path !== undefined && pathOf(roles.labeller.train.pairs) === normalize(path))
+      yield problem(
+        [...at, "audit", "path"],
+        "another file than the pairs it learns from, or no path: a share of them is held out then",
+        `${path} again`,
+      );
+    for (const key of ["format", "limit"] as const)
+      if (path === undefined && file[key] !== undefined)
+        yield problem([...at, "audit", key], "path beside it, the file that it is of", `${key} alone`);
+  }
 
   for (const [name, role] of Object.entries(roles)) {
     if (typeof role !== "object" || !("endpoint" in role) || !isUncounted(role)) continue;

@@ -4,7 +4,7 @@ import { stringify } from "yaml";
 import { leastChange } from "../evaluate/index.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { OpenRecipe } from "./open.ts";
-import type { Recipe, RoleReference } from "./recipe.ts";
+import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
 import { runSpec } from "./run.ts";
 import { sequential } from "./sequential.ts";
 import { inOrder } from "./stages.ts";
@@ -139,7 +139,7 @@ function estimated(
 /** Stages that do the same to the same sort of text take equally long: what their rate is known by. */
 function kindOf(stage: string, policy?: Recipe["policy"]): string {
   if (stage === "policy") return policy ? `policy ${policy.algorithm}` : "rollouts";
-  if (stage === "audit labels" || stage === "validation labels") return "labels";
+  if (stage.endsWith("audit labels") || stage === "validation labels") return "labels";
   if (stage === "validation pairs") return "pairs";
   if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
   return stage.startsWith("answers of ") ? "responses" : stage;
@@ -171,7 +171,7 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
     for (const { stage, role, promptTokens, completionTokens, seconds } of usage) {
       const ours = stage === "pairs" || kindOf(stage) === "scoring" || stage.startsWith("answers of ");
       const played = ours ? undefined : recipe.roles?.[role as keyof Recipe["roles"]];
-      add(played === undefined ? model : modelName(played), kindOf(stage), seconds, promptTokens + completionTokens);
+      add(modelName(playerOf(played, { model })), kindOf(stage), seconds, promptTokens + completionTokens);
     }
     for (const { name, output, seconds, attempts, status } of store.stages(run.id)) {
       // Of a stage that was interrupted, the seconds are not those of its tokens.

@@ -76,7 +76,8 @@ export interface ScorecardParts {
   readonly checkpoints: readonly CheckpointPart[];
   readonly heldOut: Stage<StoredRows<PromptRow>>;
   readonly chains?: Stage<StoredRows<ChainRow>>;
-  readonly audit?: Stage<Report<AuditReport>>;
+  /** What the labels are worth, of each labeller that was audited. */
+  readonly audits?: readonly Stage<Report<AuditReport>>[];
   /** What had to pass before it was learnt from. */
   readonly gates?: readonly Stage<Report<GateReport>>[];
   /** Scores the replies too. */
@@ -88,7 +89,7 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, audit, gates = [], judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, chains, audits = [], gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
@@ -120,8 +121,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const inputs: Record<string, Stage> = {
     ...Object.fromEntries(comparisons.map((stage) => [stage.name, stage])),
     ...(chains && { chains }),
-    ...(audit && { audit }),
-    ...Object.fromEntries(gates.map((gate) => [gate.name, gate])),
+    ...Object.fromEntries([...audits, ...gates].map((stage) => [stage.name, stage])),
     ...(preferenceModel && { preferenceModel }),
   };
   for (const [i, { id, model }] of checkpoints.entries()) {
@@ -174,7 +174,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         checkpoints: evidence,
         proxyName: "preference model",
         ...(judge ? { comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]) } : {}),
-        ...(audit ? { labelHealth: [stage.value(audit).value.health] } : {}),
+        ...(audits.length > 0 && { labelHealth: audits.map((audit) => stage.value(audit).value.health) }),
         gates: [
           ...gates.map((one) => {
             const { name, gate } = stage.value(one).value;

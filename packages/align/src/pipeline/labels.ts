@@ -5,6 +5,7 @@ import { lookers } from "../feedback/constitution-first.ts";
 import { checkedHashes } from "../feedback/examples.ts";
 import {
   type Audit,
+  type AuditSettings,
   applyHumanLabels,
   auditLabels,
   auditPairs,
@@ -165,15 +166,18 @@ export interface AuditReport {
 export function auditStage(
   context: PartContext,
   part: {
+    readonly name: string;
     readonly known: Stage<StoredRows<PreferenceRow>>;
     readonly labeller: Stage<ModelValue>;
     readonly critic: Stage<ModelValue>;
+    readonly settings: AuditSettings;
+    /** What to do where the gate refuses. */
+    readonly refused: string;
   },
 ): Stage<Report<AuditReport>> {
-  const { known, labeller, critic } = part;
-  const { path: _, format: __, limit: ___, ...settings } = context.recipe.feedback.audit!;
+  const { name, known, labeller, critic, settings, refused } = part;
   const pairs = rowsStage<PairRow>({
-    name: "audit pairs",
+    name: `${name} pairs`,
     title: "pairs with a known answer, in a drawn order",
     kind: "audit-pairs",
     version: 1,
@@ -183,9 +187,15 @@ export function auditStage(
       for (const row of auditPairs([...stage.value(known).rows()], { seed: stage.seed })) yield { row };
     },
   });
-  const labels = labelsStage(context, { name: "audit labels", title: "labels for the audit", pairs, labeller, critic });
+  const labels = labelsStage(context, {
+    name: `${name} labels`,
+    title: "labels for the audit",
+    pairs,
+    labeller,
+    critic,
+  });
   return reportStage({
-    name: "audit",
+    name,
     title: "what the labels are worth",
     kind: "audit",
     version: 2,
@@ -199,13 +209,10 @@ export function auditStage(
     gate({ gate }, { emit }) {
       if (gate.passed) return;
       const message = gate.reasons.join("; ");
-      if (!gate.open)
-        throw new GateError(
-          `the audit refuses the labeller: ${message}. Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say`,
-        );
+      if (!gate.open) throw new GateError(`the audit refuses the labeller: ${message}. ${refused}`);
       emit({
         type: "message",
-        stage: "audit",
+        stage: name,
         level: "warning",
         message: `the audit refuses the labeller, and the recipe overrides it: ${message}`,
       });

@@ -252,6 +252,51 @@ const contradicting: readonly Case[] = [
     ["supervised.examples.from: expected", "there are no critiques to learn"],
   ],
   [
+    "a judge that is trained for nothing",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl } } }\n`,
+    ["recipe.yaml:4:29 roles.labeller.train: expected policy beside it", "a labeller alone"],
+  ],
+  [
+    "a judge that is trained for a policy without labels",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl } } }\n${policy.replace("ppo", "ppo, reward: { preference: 0, constitution: 1 }")}`,
+    ["recipe.yaml:4:29 roles.labeller.train: expected policy.reward.preference above 0"],
+  ],
+  [
+    "a trained judge that is to reason",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl } } }\n${policy}feedback: { label: { method: cot } }\n`,
+    ['recipe.yaml:6:30 feedback.label.method: expected "choice" beside roles.labeller.train', '"cot"'],
+  ],
+  [
+    "a judge audited on what it learnt",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl, audit: { path: ./pairs.jsonl } } } }\n${policy}`,
+    ["roles.labeller.train.audit.path: expected another file than the pairs it learns from", "./pairs.jsonl again"],
+  ],
+  [
+    "a limit of no file",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl, audit: { limit: 3 } } } }\n${policy}`,
+    ["roles.labeller.train.audit.limit: expected path beside it", "limit alone"],
+  ],
+  [
+    "a misspelt key of a judge",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl, epoch: 3 } } }\n${policy}`,
+    ["roles.labeller.train.epoch: unknown key", 'Did you mean "epochs"?'],
+  ],
+  [
+    "a judge without pairs",
+    `${start}roles: { labeller: { train: { epochs: 3 } } }\n${policy}`,
+    ["roles.labeller.train.pairs: expected"],
+  ],
+  [
+    "pairs of a judge that are none",
+    `${start}roles: { labeller: { train: { pairs: prompts.jsonl } } }\n${policy}`,
+    ["roles.labeller.train.pairs: ", "cannot be read as preferences"],
+  ],
+  [
+    "a trained generator",
+    `${start}roles: { generator: { train: { pairs: pairs.jsonl } } }\n${policy}`,
+    ["roles.generator"],
+  ],
+  [
     "an audit without labels",
     `${start}feedback: { audit: { path: pairs.jsonl } }\n`,
     ["recipe.yaml:4:20 feedback.audit: expected policy beside it", "nothing is labelled"],

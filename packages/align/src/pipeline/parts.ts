@@ -355,6 +355,6 @@ export function deviceOf({ device, threads }: PoolOptions) {
 }
 
 /** The fields of a value that a shape has. */
-function pick(value: object, shape: object): Record<string, unknown> {
+export function pick(value: object, shape: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).filter(([key]) => key in shape));
 }

@@ -13,7 +13,7 @@ import {
   readDocument,
 } from "@tenet/data";
 import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
-import { neutralTextsSchema, type Recipe } from "./recipe.ts";
+import { isTrained, neutralTextsSchema, type Recipe } from "./recipe.ts";
 
 /** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */
 type Kind = "file" | "prompts" | "examples" | "preferences" | "texts" | "adapter" | "aligned model" | "role";
@@ -60,6 +60,11 @@ export function placesOf(recipe: Recipe): Place[] {
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
     if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;
+    if (isTrained(role)) {
+      place("preferences", role.train, "pairs", ["roles", name, "train", "pairs"]);
+      place("preferences", role.train, "audit", ["roles", name, "train", "audit"]);
+      continue;
+    }
     place("role", recipe.roles, name, ["roles", name], "model");
     if (typeof role === "object") place("adapter", role, "adapter", ["roles", name, "adapter"]);
   }

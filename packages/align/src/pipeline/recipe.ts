@@ -1,5 +1,5 @@
 import { endpointSettingsSchema } from "@tenet/lm";
-import { policySettingsSchema, preferenceSettingsSchema, sftSettingsSchema } from "@tenet/train";
+import { judgeSettingsSchema, policySettingsSchema, preferenceSettingsSchema, sftSettingsSchema } from "@tenet/train";
 import { z } from "zod";
 import { gateFields } from "../evaluate/gate.ts";
 import {
@@ -64,6 +64,46 @@ const roleSchema = z.union([
   }),
 ]);
 export type RoleReference = z.output<typeof roleSchema>;
+
+/** A judge that the recipe trains: what it learns from, and what it is audited on before anybody asks it. */
+const judgeTrainingSchema = z.strictObject({
+  pairs: datasetSchema.describe("Pairs whose answer is known: labelled by people, or by a rule."),
+  ...judgeSettingsSchema.shape,
+  audit: z
+    .strictObject({
+      ...datasetFields,
+      path: path.optional().describe("Other pairs to be audited on; by default a share of those to learn from."),
+      share: z
+        .number()
+        .positive()
+        .max(0.9)
+        .default(0.25)
+        .describe("Share of the pairs that is not learnt but asked, where no path is given."),
+      ...auditSettingsSchema.shape,
+    })
+    .prefault({})
+    .describe("Pairs with a known answer that it never saw; it must be right on more of them than chance is."),
+});
+export type JudgeTraining = z.output<typeof judgeTrainingSchema>;
+
+/** A role, or a judge that is trained for it. */
+const trainableRoleSchema = z.union([
+  ...roleSchema.options,
+  z.strictObject({
+    train: judgeTrainingSchema.describe("Fine-tunes the recipe's model on the questions that it will be asked."),
+  }),
+]);
+export type TrainableRole = z.output<typeof trainableRoleSchema>;
+
+/** Whether a role is played by a judge that is trained for it. */
+export function isTrained(role: TrainableRole | undefined): role is { train: JudgeTraining } {
+  return typeof role === "object" && "train" in role;
+}
+
+/** What plays a role: a trained judge is the recipe's own model under an adapter. */
+export function playerOf(role: TrainableRole | undefined, { model }: { readonly model: string }): RoleReference {
+  return role === undefined || isTrained(role) ? model : role;
+}
 
 const roleOf = (what: string) => roleSchema.optional().describe(`${what}; by default the recipe's model.`);
 
@@ -185,7 +225,9 @@ export const recipeSchema = z.strictObject({
       generator: roleOf("Writes the first responses"),
       critic: roleOf("Writes critiques, and looks for violations where labels want the constitution first"),
       reviser: roleOf("Writes revisions"),
-      labeller: roleOf("Says which response is better"),
+      labeller: trainableRoleSchema
+        .optional()
+        .describe("Says which response is better; by default the recipe's model."),
       judge: roleSchema
         .optional()
         .describe("Compares the checkpoints' replies for the scorecard's win rates; without one nobody does."),

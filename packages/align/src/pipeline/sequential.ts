@@ -4,7 +4,7 @@ import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { fileStage } from "./files.ts";
 import { preferenceGateStage } from "./gates.ts";
-import { auditStage, humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
+import { type AuditReport, auditStage, humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
 import {
   chainsStage,
   examplesStage,
@@ -16,10 +16,11 @@ import {
   roleStage,
   supervisedStage,
 } from "./parts.ts";
-import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import type { Stage } from "./stages.ts";
+import { trainedJudge } from "./trained-judge.ts";
 import { promptStages } from "./validation.ts";
-import type { ModelValue, StoredRows } from "./values.ts";
+import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
 export interface Arrangement {
@@ -35,10 +36,21 @@ export function sequential(context: PartContext): Arrangement {
   const { recipe, options } = context;
   const base = roleStage("model", recipe.model, options);
   const roles = new Map<string, Stage<ModelValue>>();
+  const audits: Stage<Report<AuditReport>>[] = [];
   const role = (name: keyof Recipe["roles"]) => {
     const reference = recipe.roles[name];
-    if (reference !== undefined && !roles.has(name)) roles.set(name, roleStage(name, reference, options));
-    return roles.get(name) ?? base;
+    if (reference === undefined) return base;
+    const known = roles.get(name);
+    if (known) return known;
+    if (isTrained(reference)) {
+      const { model, audit } = trainedJudge(context, { name, base, train: reference.train });
+      roles.set(name, model);
+      audits.push(audit);
+      return model;
+    }
+    const given = roleStage(name, reference, options);
+    roles.set(name, given);
+    return given;
   };
   const { train: prompts, validation } = promptStages(context);
   const { supervised } = recipe;
@@ -81,13 +93,13 @@ export function sequential(context: PartContext): Arrangement {
             chains,
             heldOut: fileStage("held-out", "held-out prompts", heldOut, "prompts"),
             ...(recipe.roles.judge !== undefined && { judge: role("judge") }),
-            ...(rl?.audit && { audit: rl.audit }),
+            audits: [...(rl?.audit ? [rl.audit] : []), ...audits],
             ...(rl && showsProxy(recipe) && { preferenceModel: rl.preferenceModel }),
             ...(rl && rewardsPreference(recipe.policy) && { gates: [rl.gate] }),
           }),
         ];
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
-  const gates = rl?.audit ? [rl.audit] : [];
+  const gates = [...audits, ...(rl?.audit ? [rl.audit] : [])];
   return {
     checkpoints,
     targets: [...gates, ...checkpoints.map(({ model }) => model), ...scorecard(checkpoints)],
@@ -118,13 +130,7 @@ function reinforced(
 ) {
   const { feedback, preferenceModel: settings } = context.recipe;
   const judges = { labeller: role("labeller"), critic: role("critic") };
-  const audit =
-    feedback.audit === undefined
-      ? undefined
-      : auditStage(context, {
-          ...judges,
-          known: fileStage("known", "pairs with a known answer", feedback.audit, "preferences"),
-        });
+  const audit = feedback.audit && labellerAudit(context, feedback.audit, judges);
   const pairs = pairsStage(context, { name: "pairs", prompts, model: sl });
   const machine = labelsStage(context, { name: "labels", title: "labels", pairs, ...judges, behind: audit });
   const judged = humanLabelsStage({ name: "human labels", pairs, machine });
@@ -167,4 +173,20 @@ function reinforced(
     validation,
   });
   return { policy, preferenceModel, audit, gate };
+}
+
+/** The audit that a recipe wants of its labels, whoever makes them. */
+function labellerAudit(
+  context: PartContext,
+  { path, format, limit, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
+  judges: { readonly labeller: Stage<ModelValue>; readonly critic: Stage<ModelValue> },
+) {
+  return auditStage(context, {
+    ...judges,
+    name: "audit",
+    known: fileStage("known", "pairs with a known answer", { path, format, limit }, "preferences"),
+    settings,
+    refused:
+      "Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say",
+  });
 }

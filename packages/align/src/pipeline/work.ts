@@ -4,7 +4,14 @@ import { z } from "zod";
 import { judgeQuestion } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import type { OpenRecipe } from "./open.ts";
-import type { DatasetReference, Recipe, RoleReference } from "./recipe.ts";
+import {
+  type DatasetReference,
+  isTrained,
+  type JudgeTraining,
+  playerOf,
+  type Recipe,
+  type RoleReference,
+} from "./recipe.ts";
 
 /*
  * How much each stage of the sequential arrangement is asked to do, at most: every reply as long as it may be, no chain that
@@ -46,7 +53,7 @@ export async function workOf(open: OpenRecipe): Promise<Map<string, Work>> {
   const there = await countPrompts(given.train);
   const work = new Map<string, Work>([["prompts", { rows: there.rows }]]);
   const { prompts, validation } = await divided(open, there, work);
-  const role = (name: keyof Recipe["roles"]) => recipe.roles[name] ?? recipe.model;
+  const role = (name: keyof Recipe["roles"]) => playerOf(recipe.roles[name], recipe);
 
   const reply = supervised.response.maxTokens;
   work.set("responses", {
@@ -153,6 +160,8 @@ async function addReinforced(
 ): Promise<void> {
   const { recipe } = open;
   const { feedback, preferenceModel, policy } = recipe;
+  const { labeller } = recipe.roles;
+  if (isTrained(labeller)) await addTrainedJudge(work, open, "labeller", labeller.train);
   if (feedback.audit !== undefined) {
     const known = await countRows(feedback.audit, "preferences");
     work.set("known", { rows: known.rows });
@@ -212,17 +221,60 @@ function addPairs(
   return pairs;
 }
 
+/** A judge's training and its audit, both at both orders of each pair. */
+async function addTrainedJudge(
+  work: Map<string, Work>,
+  open: OpenRecipe,
+  name: "labeller",
+  { pairs, audit, epochs, maxLength }: JudgeTraining,
+): Promise<void> {
+  const { recipe, constitution, labelDemonstrations } = open;
+  const there = await countRows(pairs, "preferences");
+  work.set(`${name} pairs`, { rows: there.rows });
+  const { path } = audit;
+  const apart = path === undefined ? undefined : await countRows({ ...audit, path }, "preferences");
+  if (apart) work.set(`${name} audit file`, { rows: apart.rows });
+  const known = apart ?? { rows: there.rows * audit.share, tokens: there.tokens };
+  const learnt = apart ? there.rows : there.rows - known.rows;
+  if (!apart) work.set(`${name} pairs to audit`, { rows: known.rows });
+  work.set(`${name} pairs to learn`, { rows: learnt });
+  const { label } = recipe.feedback;
+  const plain = {
+    ...label,
+    method: "choice" as const,
+    constitutionFirst: { ...label.constitutionFirst, by: "off" as const },
+  };
+  const question = questionTokens({ recipe, constitution, labelDemonstrations }, there);
+  work.set(`${name} training`, {
+    rows: learnt,
+    trainingTokens: epochs * learnt * plain.principles * 2 * Math.min(question, maxLength),
+  });
+  const asking = { ...open, recipe: { ...recipe, feedback: { ...recipe.feedback, label: plain } } };
+  work.set(`${name} audit pairs`, { rows: known.rows });
+  work.set(`${name} audit labels`, { rows: known.rows, asked: labelRequests(asking, known, () => recipe.model) });
+  work.set(`${name} audit`, { rows: 0 });
+}
+
+/** Tokens of a labeller's question about a pair. */
+function questionTokens(
+  { recipe, constitution, labelDemonstrations }: Pick<OpenRecipe, "recipe" | "constitution" | "labelDemonstrations">,
+  pairs: Counted,
+): number {
+  const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
+  const shown = labelDemonstrations.reduce((sum, texts) => sum + sizes(texts), 0);
+  return pairs.tokens + question + size(recipe.feedback.label.system) + shown + perMessage;
+}
+
 /** What a labeller and a critic are asked to read and write about pairs. */
 function labelRequests(
   { recipe, constitution, labelDemonstrations }: OpenRecipe,
   pairs: Counted,
   role: RoleOf,
 ): Asked[] {
-  const { method, swap, principles, cot, constitutionFirst, system } = recipe.feedback.label;
+  const { method, swap, principles, cot, constitutionFirst } = recipe.feedback.label;
   if (method === "checks") return [];
   const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
-  const shown = labelDemonstrations.reduce((sum, texts) => sum + sizes(texts), 0);
-  const prompt = pairs.tokens + question + size(system) + shown + perMessage;
+  const prompt = questionTokens({ recipe, constitution, labelDemonstrations }, pairs);
   const questions = pairs.rows * principles * (swap ? 2 : 1);
   const requests: Asked[] = [];
   if (method === "cot") {

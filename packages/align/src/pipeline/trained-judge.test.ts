@@ -1,0 +1,133 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type PreferenceRow, randomStream } from "@tenet/data";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import { estimateRun } from "./estimate.ts";
+import type { AuditReport } from "./labels.ts";
+import { openRecipe } from "./open.ts";
+import { sequential } from "./sequential.ts";
+import { GateError, inOrder } from "./stages.ts";
+
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-judge-"));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Pairs of words of which the better one has an M; or, without the rule, whichever a coin chose. */
+function wordPairs(count: number, { rule }: { readonly rule: boolean }): object[] {
+  return Array.from({ length: count }, (_, i) => {
+    const stream = randomStream({ seed: 3, stage: "words", item: String(i) });
+    const word = (start: number) =>
+      Array.from({ length: 4 }, (_, j) => String.fromCharCode(97 + stream.integer(start + j, 26)));
+    const [one, other] = [word(0), word(4)];
+    one[stream.integer(8, 4)] = "M";
+    const [better, worse] = rule || stream.uniform(9) < 0.5 ? [one, other] : [other, one];
+    return { prompt: `Word ${i}?`, chosen: better.join(""), rejected: worse.join("") };
+  });
+}
+
+const training =
+  "pairs: words.jsonl, learningRate: 0.01, lora: { rank: 8, alpha: 16 }, epochs: 5, batchSize: 8, maxLength: 600, checkpointEvery: 2";
+const withJudge = (train: string) =>
+  `${reinforcedRecipe.replace("  audit: { path: known.jsonl }\n", "").replace("by: checks, downWeight: 0.5", "by: off")}roles: { labeller: { train: { ${train} } } }\n`;
+
+async function written(name: string, { rule = true, train = training, count = 96 } = {}): Promise<string> {
+  const file = await writeRecipe(join(folder, name), { recipe: withJudge(train) });
+  const lines = wordPairs(count, { rule }).map((row) => `${JSON.stringify(row)}\n`);
+  await writeFile(join(folder, name, "words.jsonl"), lines.join(""));
+  await writeFile(join(folder, name, "others.jsonl"), lines.slice(0, 8).join(""));
+  return file;
+}
+
+const auditOf = (store: string, id: string) =>
+  reading(store, (reader) => reader.stage(id, "labeller audit")!.output as AuditReport);
+const rowsOf = <Row>(store: string, id: string, stage: string) =>
+  reading(store, (reader) => [...reader.rows<Row>(reader.stage(id, stage)!.identity)]);
+
+test("a judge learns a planted rule, passes its audit on pairs it never saw, and labels", async () => {
+  const store = join(folder, "store");
+  const recipe = await written("rule");
+  const { id } = await runWhole(recipe, store, { only: ["labels"] });
+  const { gate, health } = auditOf(store, id);
+  expect(gate).toMatchObject({ passed: true, overridden: false });
+  expect(health.accuracy.value).toBeGreaterThan(0.85);
+  const [learnt, asked] = ["labeller pairs to learn", "labeller pairs to audit"].map((stage) =>
+    rowsOf<PreferenceRow>(store, id, stage).map(({ prompt }) => prompt[0]!.content),
+  );
+  expect(learnt!.length + asked!.length).toBe(96);
+  expect(new Set([...learnt!, ...asked!]).size).toBe(96);
+  const [label] = rowsOf<PreferenceRow>(store, id, "labels");
+  const [digits] = results(store, id)["labeller training"]!.artifacts;
+  expect(digits).toBeDefined();
+  expect(label!.origin.models!.labeller).toMatch(/^model\+[0-9a-f]{8}$/);
+
+  const again = await run(recipe, store, { only: ["labels"] });
+  expect(stagesThat("done", again.events)).toEqual([]);
+});
+
+test("a judge that was taught coin tosses is refused, before anything else is spent; an override says so", async () => {
+  const store = join(folder, "coins");
+  const { error, events, id } = await run(await written("refused", { rule: false }), store);
+  expect(error).toBeInstanceOf(GateError);
+  expect((error as Error).message).toMatch(/refuses the labeller.*roles\.labeller\.train/);
+  expect(stagesThat("done", events)).not.toContain("responses");
+  expect(auditOf(store, id).gate).toMatchObject({ passed: false, open: false });
+
+  const train = `${training}, audit: { override: true }`;
+  const overridden = await runWhole(await written("overridden", { rule: false, train }), store, { only: ["labeller"] });
+  expect(stagesThat("reused", overridden.events)).toContain("labeller training");
+  expect(auditOf(store, overridden.id).gate).toMatchObject({ passed: false, overridden: true });
+});
+
+test("a run that stops while a judge is trained ends as one that did not", async () => {
+  const recipe = await written("stopped", {
+    train: training.replace("epochs: 5", "epochs: 1, audit: { override: true }"),
+  });
+  const only = ["labeller"];
+  const whole = await runWhole(recipe, join(folder, "whole"), { only });
+  const store = join(folder, "parts");
+  const stop = new AbortController();
+  const stopped = await run(recipe, store, {
+    only,
+    signal: stop.signal,
+    onEvent: (event) => {
+      if (event.type === "metrics" && event.stage === "labeller training" && event.step === 3) stop.abort();
+    },
+  });
+  expect(stopped.error).toBeDefined();
+  const rest = await runWhole(recipe, store, { only });
+  const steps = rest.events.flatMap((event) => (event.type === "metrics" ? [event.step] : []));
+  expect(Math.min(...steps)).toBeGreaterThan(1);
+  expect(results(store, rest.id)).toEqual(results(join(folder, "whole"), whole.id));
+});
+
+test("with pairs of its own for the audit, those to learn that begin alike are left out", async () => {
+  const store = join(folder, "apart");
+  const train = `${training.replace("epochs: 5", "epochs: 1")}, audit: { path: others.jsonl, override: true }`;
+  const { id } = await runWhole(await written("apart", { train, count: 24 }), store, { only: ["labeller"] });
+  expect(rowsOf(store, id, "labeller pairs to learn")).toHaveLength(16);
+  expect(auditOf(store, id).health.accuracy.n).toBe(8);
+});
+
+test("an estimate counts a judge's training and its audit", async () => {
+  const open = await openRecipe(await written("estimated"));
+  const { stages } = await estimateRun(open);
+  const names = inOrder(sequential({ ...open, options: {} }).targets).map(({ name }) => name);
+  expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !["model", "labeller"].includes(name)));
+  const of = (name: string) => stages.find(({ stage }) => stage === `labeller ${name}`)!;
+  expect(of("pairs to learn").rows).toBe(72);
+  expect(of("audit labels")).toMatchObject({ rows: 24, roles: [{ role: "labeller", completionTokens: 0 }] });
+  // Both orders, in every epoch.
+  const { promptTokens } = of("audit labels").roles[0]!;
+  expect(of("training").trainingTokens! / (5 * 3 * promptTokens)).toBeCloseTo(1, 0);
+});

@@ -1,0 +1,147 @@
+import { type PreferenceRow, splitRows } from "@tenet/data";
+import { judgeSettingsSchema, trainJudge } from "@tenet/train";
+import { judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
+import { type AuditReport, auditStage } from "./labels.ts";
+import { deviceOf, fileStage, type PartContext, pick } from "./parts.ts";
+import type { JudgeTraining, Recipe } from "./recipe.ts";
+import { rowsStage, type Stage, trainingStage } from "./stages.ts";
+import type { ModelValue, Report, StoredRows } from "./values.ts";
+
+export interface TrainedJudge {
+  /** The model behind its gate: what asks it waits for the audit. */
+  readonly model: Stage<ModelValue>;
+  readonly audit: Stage<Report<AuditReport>>;
+}
+
+/**
+ * A role played by a trained judge: the base is taught the labeller's own question on pairs with a known answer, is audited on
+ * others, and stands behind the audit's gate. METHODS §3.
+ */
+export function trainedJudge(
+  given: PartContext,
+  part: { readonly name: string; readonly base: Stage<ModelValue>; readonly train: JudgeTraining },
+): TrainedJudge {
+  const { name, base, train } = part;
+  const context = asked(given);
+  const learnt = fileStage(`${name} pairs`, "pairs to learn from", train.pairs, "preferences");
+  const { path, format, limit, share, ...gate } = train.audit;
+  const others =
+    path === undefined
+      ? undefined
+      : fileStage(`${name} audit file`, "pairs to be audited on", { path, format, limit }, "preferences");
+  const { known, kept } = others ? apart(name, learnt, others) : split(name, learnt, share);
+  const trained = judgeStage(context, { name: `${name} training`, base, pairs: kept, train });
+  const audit = auditStage(context, {
+    name: `${name} audit`,
+    known,
+    labeller: trained,
+    critic: trained,
+    settings: gate,
+    refused: `Give it more pairs or more epochs (roles.${name}.train), another role, or set roles.${name}.train.audit.override: true, which the report will say`,
+  });
+  const model: Stage<ModelValue> = {
+    name,
+    title: `the ${name}, trained and audited`,
+    inputs: [trained, audit],
+    execute: async (stage) => stage.value(trained),
+  };
+  return { model, audit };
+}
+
+/** Fine-tuning on the questions of pairs with a known answer. */
+function judgeStage(
+  { recipe: { seed, feedback }, constitution, labelDemonstrations: demonstrations, options }: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    readonly train: JudgeTraining;
+  },
+): Stage<ModelValue> {
+  const { name, base, pairs, train } = part;
+  const settings = judgeSettingsSchema.parse(pick(train, judgeSettingsSchema.shape));
+  const asking = { ...feedback.label, constitution, demonstrations, seed };
+  return trainingStage({
+    name,
+    title: "a judge's fine-tuning",
+    kind: "judge",
+    version: 1,
+    inputs: { pairs },
+    base,
+    settings: [settings, judgeDependsOn(asking)],
+    train: async function* (inputs, { base: source, folder, models, signal }) {
+      const model = await models.base(source.reference);
+      const capabilities = await model.capabilities(signal ? { signal } : {});
+      const { path, report } = yield* trainJudge({
+        model,
+        rows: judgeRows([...inputs.pairs.rows()], { ...asking, capabilities }),
+        letters,
+        settings,
+        seed,
+        folder,
+        from: source.adapter,
+        signal,
+        ...deviceOf(options),
+      });
+      return { kind: "adapter", path, report };
+    },
+  });
+}
+
+/** The recipe as a judge is taught and audited under it: it answers at once, and nobody decides before it. */
+function asked(context: PartContext): PartContext {
+  const { feedback } = context.recipe;
+  const label: Recipe["feedback"]["label"] = {
+    ...feedback.label,
+    method: "choice",
+    constitutionFirst: { ...feedback.label.constitutionFirst, by: "off" },
+  };
+  return { ...context, recipe: { ...context.recipe, feedback: { ...feedback, label } } };
+}
+
+type Pairs = Stage<StoredRows<PreferenceRow>>;
+
+/** Pairs that begin alike are on one side: the same question with another reply would be known by heart. */
+const beginningOf = ({ prompt }: PreferenceRow) => JSON.stringify(prompt[0]);
+
+/** A share of the pairs is for the audit, the others are learnt. */
+function split(name: string, pairs: Pairs, share: number): { readonly known: Pairs; readonly kept: Pairs } {
+  const part = (side: "train" | "validation", what: string, title: string) =>
+    rowsStage<PreferenceRow>({
+      name: `${name} pairs to ${what}`,
+      title,
+      kind: `judge-${side}`,
+      version: 1,
+      inputs: [pairs],
+      settings: () => ({ share }),
+      *make(context) {
+        const { seed } = context;
+        const sides = splitRows(context.value(pairs).rows(), { seed, validation: share, key: beginningOf });
+        for (const row of sides[side]) yield { row };
+      },
+    });
+  return {
+    kept: part("train", "learn", "pairs to learn from, without those of the audit"),
+    known: part("validation", "audit", "pairs to be audited on, which are not learnt"),
+  };
+}
+
+/** All of the audit's own pairs; of those to learn the ones that begin like one of them are left out. */
+function apart(name: string, pairs: Pairs, known: Pairs): { readonly known: Pairs; readonly kept: Pairs } {
+  const kept = rowsStage<PreferenceRow>({
+    name: `${name} pairs to learn`,
+    title: "pairs to learn from, without what the audit asks",
+    kind: "judge-apart",
+    version: 1,
+    inputs: [pairs, known],
+    settings: () => null,
+    *make(context) {
+      const asked = new Set([...context.value(known).rows()].map(beginningOf));
+      for (const row of context.value(pairs).rows())
+        if (asked.has(beginningOf(row)))
+          yield { aside: { input: row.id, reason: "the audit asks about this conversation" } };
+        else yield { row };
+    },
+  });
+  return { known, kept };
+}
