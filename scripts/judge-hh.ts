@@ -32,7 +32,7 @@ const developmentPairs = 150;
 /** Tokens of a dialogue: the earliest turns are dropped until they fit, the last one never. */
 const dialogueTokens = 64;
 const settings = {
-  learningRate: 5e-4,
+  learningRate: 1e-3,
   schedule: "linear",
   warmupSteps: 8,
   batchSize: 8,
