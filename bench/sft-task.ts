@@ -1,7 +1,8 @@
 /**
  * Examples for fine-tuning: prompts and replies of mixed length, the same in every run and for every contestant.
  *
- * With TENET_TEST_DATA naming a folder that holds hh-rlhf/harmless-base.first1500.jsonl.gz they are that file's chosen replies, one in
+ * With TENET_TEST_DATA naming a folder that holds hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split
+ * of hh-rlhf's harmless-base) they are that file's chosen replies, one in
  * eleven. Without it, texts are put together from a list of words, with lengths between the quantiles of those replies.
  */
 import { existsSync } from "node:fs";

@@ -1,7 +1,7 @@
 // npx tsx --conditions=source scripts/judge-hh.ts --data FOLDER --out FOLDER [--development]
 //
 // A judge trained on published pairs, before and after; docs/results.md holds the figures. The data's folder holds
-// hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of hh-rlhf's harmless-base, of its test split),
+// hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split of hh-rlhf's harmless-base),
 // hhh-438/438HHHEvaluations.jsonl and cai-paper/RLMadisonInstructions.json. With --development the test pairs are not looked
 // at: a part of the others takes their place, to choose settings by. A killed run continues from what --out holds.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 // npx tsx --conditions=source scripts/preference-hh.ts --data FOLDER --out FOLDER
 //
 // A preference model of published pairs, with and without pre-training on rankings; docs/preference-model.md holds the figures.
-// The data's folder holds hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 pairs of hh-rlhf's harmless-base) and
+// The data's folder holds hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split of hh-rlhf's harmless-base) and
 // stackexchange/history.meta.Posts.xml.gz (a dump of history.meta.stackexchange.com). A killed run continues from what --out holds.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /*
  * The readers on data as their authors published them. Runs where this is set:
  *
- *   TENET_TEST_DATA  a folder with hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 pairs of hh-rlhf's harmless-base),
+ *   TENET_TEST_DATA  a folder with hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split of hh-rlhf's harmless-base),
  *                    hhh-438/438HHHEvaluations.jsonl (of the CAI paper), xstest/xstest_prompts.csv (XSTest v2) and
  *                    stackexchange/history.meta.Posts.xml.gz (a dump of history.meta.stackexchange.com)
  */
