@@ -108,7 +108,7 @@ export const preferenceRowSchema = pairRowSchema.extend({
   p: z.number().min(0).max(1),
   /** Factor of its loss. */
   weight: z.number().min(0).default(1),
-  label: z.enum(["ai", "human", "ranking", "check"]),
+  label: z.enum(["ai", "human", "ranking", "check", "contrast"]),
   /** How the label came about, for people: each step with its figures. */
   explanation: z.array(z.record(z.string(), z.json())).default([]),
 });

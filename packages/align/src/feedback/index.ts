@@ -1,6 +1,12 @@
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";
+export {
+  type ContrastOptions,
+  contrastDependsOn,
+  contrastPairs,
+  contrastSettingsSchema,
+} from "./contrast.ts";
 export { humanLabelUsd, type LabelCost, type LabelCosts, labelCosts, type RoleUsage, usageSince } from "./cost.ts";
 export {
   type CritiqueOptions,

@@ -2,9 +2,9 @@ import { type JsonValue, type PreferenceRow, plainJson } from "@tenet/data";
 import type { Capabilities } from "@tenet/lm";
 import type { JudgeRow } from "@tenet/train";
 import type { z } from "zod";
-import type { Constitution } from "../constitution/index.ts";
+import type { Constitution, Principle } from "../constitution/index.ts";
 import { drawFor, questionsOf, sharedTurns } from "./label.ts";
-import { labelSettingsSchema } from "./label-settings.ts";
+import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 import { askingWay, choicePrompt, type LabelDemonstration } from "./question.ts";
 
 /** How a judge is asked: what labels are asked with. */
@@ -29,7 +29,8 @@ export function judgeDependsOn({ constitution, demonstrations = [], seed: _, ...
 
 /**
  * Pairs with a known answer as what a judge learns from: the very questions that `labelPairs` asks a labeller about them, in
- * both orders, under the principles drawn for the pair; a row for each principle. METHODS §3.
+ * both orders, under the principles drawn for the pair, a row for each; a contrast pair under the one that tells its replies
+ * apart. METHODS §3.
  *
  * Pairs at p = ½, and of equal responses, have no answer and give no row. Errors: CapabilityError for a model that scores nothing.
  */
@@ -42,7 +43,7 @@ export function judgeRows(
   const shared = sharedTurns(settings, demonstrations);
   return known.flatMap((row): JudgeRow[] => {
     if (row.p === 0.5 || row.a.trim() === row.b.trim()) return [];
-    return drawFor(row, constitution, settings, seed).map((principle): JudgeRow => {
+    return principlesOf(row, { constitution, settings, seed }).map((principle): JudgeRow => {
       const questions = questionsOf(row, principle, ["a", "b"]).map(({ first, question }) => ({
         prompt: choicePrompt(shared, question, way),
         p: first === "a" ? row.p : 1 - row.p,
@@ -50,4 +51,13 @@ export function judgeRows(
       return { id: row.id, questions, weight: row.weight };
     });
   });
+}
+
+/** A contrast pair's answer is known under its own principle only. */
+function principlesOf(
+  row: PreferenceRow,
+  { constitution, settings, seed }: { constitution: Constitution; settings: LabelSettings; seed: number },
+): Principle[] {
+  if (row.label !== "contrast") return drawFor(row, constitution, settings, seed);
+  return constitution.principles.filter(({ id }) => row.origin.principles?.includes(id));
 }

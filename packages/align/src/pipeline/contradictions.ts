@@ -87,7 +87,8 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
         `"${feedback.label.method}"`,
       );
     const { path, ...file } = roles.labeller.train.audit;
-    if (path !== undefined && pathOf(roles.labeller.train.pairs) === normalize(path))
+    const { pairs } = roles.labeller.train;
+    if (path !== undefined && (typeof pairs === "string" || "path" in pairs) && pathOf(pairs) === normalize(path))
       yield problem(
         [...at, "audit", "path"],
         "another file than the pairs it learns from, or no path: a share of them is held out then",

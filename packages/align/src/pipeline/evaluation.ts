@@ -29,7 +29,7 @@ import type { PartContext } from "./context.ts";
 import type { GateReport } from "./gates.ts";
 import type { AuditReport } from "./labels.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
-import { learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
+import { isAudited, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
@@ -206,7 +206,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
 
 /** A model's labels that were learnt from although nobody knows what they are worth. */
 function unaudited(recipe: PartContext["recipe"]) {
-  if (!learnsModelLabels(recipe) || recipe.feedback.audit !== undefined) return [];
+  if (!learnsModelLabels(recipe) || isAudited(recipe)) return [];
   return [{ name: "labeller", passed: false, overridden: true, why: "its labels were not audited" }];
 }
 

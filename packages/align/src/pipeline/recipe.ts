@@ -4,6 +4,7 @@ import { z } from "zod";
 import { gateFields } from "../evaluate/gate.ts";
 import {
   auditSettingsSchema,
+  contrastSettingsSchema,
   critiqueSettingsSchema,
   examplesSettingsSchema,
   labelSettingsSchema,
@@ -65,9 +66,21 @@ const roleSchema = z.union([
 ]);
 export type RoleReference = z.output<typeof roleSchema>;
 
+/** Pairs that the recipe's model makes of the prompts to train on, so that their answer is known. */
+const contrastPairsSchema = z.strictObject({
+  from: z
+    .literal("contrast")
+    .describe(
+      "One reply sampled under a principle, the other under its opposite (RLCD): for principles that are rules.",
+    ),
+  ...contrastSettingsSchema.shape,
+});
+
 /** A judge that the recipe trains: what it learns from, and what it is audited on before anybody asks it. */
 const judgeTrainingSchema = z.strictObject({
-  pairs: datasetSchema.describe("Pairs whose answer is known: labelled by people, or by a rule."),
+  pairs: z
+    .union([...datasetSchema.options, contrastPairsSchema])
+    .describe("Pairs whose answer is known: a file of them, labelled by people for example, or pairs that are made."),
   ...judgeSettingsSchema.shape,
   audit: z
     .strictObject({
@@ -249,6 +262,11 @@ export type Recipe = z.output<typeof recipeSchema>;
 /** Whether a policy learns from what the preference model says of its replies. */
 export function rewardsPreference(policy: Recipe["policy"]): boolean {
   return policy !== undefined && "reward" in policy && policy.reward.preference > 0;
+}
+
+/** Whether somebody looks what a model's labels are worth before they are learnt. */
+export function isAudited({ feedback, roles }: Recipe): boolean {
+  return feedback.audit !== undefined || isTrained(roles.labeller);
 }
 
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */

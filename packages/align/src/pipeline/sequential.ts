@@ -35,6 +35,7 @@ export interface Arrangement {
 export function sequential(context: PartContext): Arrangement {
   const { recipe, options } = context;
   const base = roleStage("model", recipe.model, options);
+  const { train: prompts, validation } = promptStages(context);
   const roles = new Map<string, Stage<ModelValue>>();
   const audits: Stage<Report<AuditReport>>[] = [];
   const role = (name: keyof Recipe["roles"]) => {
@@ -43,7 +44,7 @@ export function sequential(context: PartContext): Arrangement {
     const known = roles.get(name);
     if (known) return known;
     if (isTrained(reference)) {
-      const { model, audit } = trainedJudge(context, { name, base, train: reference.train });
+      const { model, audit } = trainedJudge(context, { name, base, prompts, train: reference.train });
       roles.set(name, model);
       audits.push(audit);
       return model;
@@ -52,7 +53,6 @@ export function sequential(context: PartContext): Arrangement {
     roles.set(name, given);
     return given;
   };
-  const { train: prompts, validation } = promptStages(context);
   const { supervised } = recipe;
   const responses = responsesStage(context, {
     name: "responses",

@@ -51,8 +51,8 @@ async function written(name: string, { rule = true, train = training, count = 96
 
 const auditOf = (store: string, id: string) =>
   reading(store, (reader) => reader.stage(id, "labeller audit")!.output as AuditReport);
-const rowsOf = <Row>(store: string, id: string, stage: string) =>
-  reading(store, (reader) => [...reader.rows<Row>(reader.stage(id, stage)!.identity)]);
+const rowsOf = (store: string, id: string, stage: string) =>
+  reading(store, (reader) => [...reader.rows<PreferenceRow>(reader.stage(id, stage)!.identity)]);
 
 test("a judge learns a planted rule, passes its audit on pairs it never saw, and labels", async () => {
   const store = join(folder, "store");
@@ -62,11 +62,11 @@ test("a judge learns a planted rule, passes its audit on pairs it never saw, and
   expect(gate).toMatchObject({ passed: true, overridden: false });
   expect(health.accuracy.value).toBeGreaterThan(0.85);
   const [learnt, asked] = ["labeller pairs to learn", "labeller pairs to audit"].map((stage) =>
-    rowsOf<PreferenceRow>(store, id, stage).map(({ prompt }) => prompt[0]!.content),
+    rowsOf(store, id, stage).map(({ prompt }) => prompt[0]!.content),
   );
   expect(learnt!.length + asked!.length).toBe(96);
   expect(new Set([...learnt!, ...asked!]).size).toBe(96);
-  const [label] = rowsOf<PreferenceRow>(store, id, "labels");
+  const [label] = rowsOf(store, id, "labels");
   const [digits] = results(store, id)["labeller training"]!.artifacts;
   expect(digits).toBeDefined();
   expect(label!.origin.models!.labeller).toMatch(/^model\+[0-9a-f]{8}$/);
@@ -117,6 +117,27 @@ test("with pairs of its own for the audit, those to learn that begin alike are l
   const { id } = await runWhole(await written("apart", { train, count: 24 }), store, { only: ["labeller"] });
   expect(rowsOf(store, id, "labeller pairs to learn")).toHaveLength(16);
   expect(auditOf(store, id).health.accuracy.n).toBe(8);
+});
+
+test("pairs to learn from are made under principles and under their opposites", async () => {
+  const store = join(folder, "contrast");
+  const pairs = "{ from: contrast, sampling: { maxTokens: 1 } }";
+  const train = training
+    .replace("words.jsonl", pairs)
+    .replace("epochs: 5", "epochs: 1, audit: { path: others.jsonl, override: true }");
+  const recipe = await written("contrast", { train });
+  const { id } = await runWhole(recipe, store, { only: ["labeller"] });
+  const made = rowsOf(store, id, "labeller pairs");
+  expect(made.length).toBeGreaterThan(4);
+  for (const { label, origin, p } of made) {
+    expect([label, p === 0 || p === 1]).toEqual(["contrast", true]);
+    expect(["plain", "no-q", "short"]).toContain(origin.principles![0]);
+  }
+  expect(new Set(made.map(({ p }) => p))).toEqual(new Set([0, 1]));
+  const { stages } = await estimateRun(await openRecipe(recipe));
+  // Two replies of a token to each of twelve prompts.
+  const estimate = stages.find(({ stage }) => stage === "labeller pairs")!;
+  expect(estimate).toMatchObject({ rows: 12, roles: [{ role: "generator", completionTokens: 2 * 12 }] });
 });
 
 test("an estimate counts a judge's training and its audit", async () => {

@@ -1,10 +1,12 @@
-import { type PreferenceRow, splitRows } from "@tenet/data";
+import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
 import { judgeSettingsSchema, trainJudge } from "@tenet/train";
-import { judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
+import { contrastDependsOn, contrastPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
+import type { PartContext } from "./context.ts";
+import { fileStage } from "./files.ts";
 import { type AuditReport, auditStage } from "./labels.ts";
-import { deviceOf, fileStage, type PartContext, pick } from "./parts.ts";
+import { deviceOf, pick } from "./parts.ts";
 import type { JudgeTraining, Recipe } from "./recipe.ts";
-import { rowsStage, type Stage, trainingStage } from "./stages.ts";
+import { itemStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 export interface TrainedJudge {
@@ -19,11 +21,16 @@ export interface TrainedJudge {
  */
 export function trainedJudge(
   given: PartContext,
-  part: { readonly name: string; readonly base: Stage<ModelValue>; readonly train: JudgeTraining },
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly train: JudgeTraining;
+  },
 ): TrainedJudge {
   const { name, base, train } = part;
   const context = asked(given);
-  const learnt = fileStage(`${name} pairs`, "pairs to learn from", train.pairs, "preferences");
+  const learnt = knownPairs(context, { ...part, name: `${name} pairs` });
   const { path, format, limit, share, ...gate } = train.audit;
   const others =
     path === undefined
@@ -46,6 +53,33 @@ export function trainedJudge(
     execute: async (stage) => stage.value(trained),
   };
   return { model, audit };
+}
+
+/** Pairs with a known answer: those of a file, or made of the prompts by the base. */
+function knownPairs(
+  { recipe: { seed }, constitution }: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly train: JudgeTraining;
+  },
+): Pairs {
+  const { name, base, prompts, train } = part;
+  if (typeof train.pairs === "string" || "path" in train.pairs)
+    return fileStage(name, "pairs to learn from", train.pairs, "preferences");
+  const { sampling } = train.pairs;
+  const options = { sampling, constitution, seed };
+  return itemStage<PromptRow, PreferenceRow>({
+    name,
+    title: "replies under principles and under their opposites",
+    kind: "contrast-pairs",
+    version: 1,
+    over: prompts,
+    models: { generator: base },
+    dependsOn: (row) => contrastDependsOn(row, options),
+    run: (rows, { generator }, call) => contrastPairs(rows, { ...options, generator: generator! }, call),
+  });
 }
 
 /** Fine-tuning on the questions of pairs with a known answer. */

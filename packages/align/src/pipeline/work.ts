@@ -161,7 +161,7 @@ async function addReinforced(
   const { recipe } = open;
   const { feedback, preferenceModel, policy } = recipe;
   const { labeller } = recipe.roles;
-  if (isTrained(labeller)) await addTrainedJudge(work, open, "labeller", labeller.train);
+  if (isTrained(labeller)) await addTrainedJudge(work, open, prompts, { name: "labeller", train: labeller.train });
   if (feedback.audit !== undefined) {
     const known = await countRows(feedback.audit, "preferences");
     work.set("known", { rows: known.rows });
@@ -221,16 +221,27 @@ function addPairs(
   return pairs;
 }
 
-/** A judge's training and its audit, both at both orders of each pair. */
+/** A judge's training and its audit, both in both orders of each pair. */
 async function addTrainedJudge(
   work: Map<string, Work>,
   open: OpenRecipe,
-  name: "labeller",
-  { pairs, audit, epochs, maxLength }: JudgeTraining,
+  prompts: Counted,
+  { name, train: { pairs, audit, epochs, maxLength } }: { readonly name: "labeller"; readonly train: JudgeTraining },
 ): Promise<void> {
   const { recipe, constitution, labelDemonstrations } = open;
-  const there = await countRows(pairs, "preferences");
-  work.set(`${name} pairs`, { rows: there.rows });
+  let there: Counted;
+  if (typeof pairs === "string" || "path" in pairs) {
+    there = await countRows(pairs, "preferences");
+    work.set(`${name} pairs`, { rows: there.rows });
+  } else {
+    const { maxTokens } = pairs.sampling;
+    const instructed = prompts.tokens + mean(constitution.principles.map(({ text }) => size(text))) + perMessage;
+    there = { rows: prompts.rows, tokens: prompts.tokens + 2 * maxTokens };
+    work.set(`${name} pairs`, {
+      rows: there.rows,
+      asked: [asked("generator", recipe.model, 2 * there.rows, instructed, maxTokens)],
+    });
+  }
   const { path } = audit;
   const apart = path === undefined ? undefined : await countRows({ ...audit, path }, "preferences");
   if (apart) work.set(`${name} audit file`, { rows: apart.rows });
