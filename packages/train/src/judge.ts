@@ -7,11 +7,12 @@ import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { JudgeError, NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
-import { batches, type MetricEvent, shuffled, trainingLoop } from "./loop.ts";
+import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
 import { preferenceLoss } from "./preference.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
 import { openTrainer } from "./trainer.ts";
+import { trainingLoop } from "./training-loop.ts";
 
 /** Settings of a judge's training. METHODS §3. */
 export const judgeSettingsSchema = z

@@ -130,7 +130,7 @@ export function* contradictions(document: ParsedDocument<Recipe>): Generator<Pro
 
 /** What a recipe asks of a constitution that this one does not have. */
 export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitution): Generator<Problem> {
-  const { supervised, policy, feedback } = document.value;
+  const { supervised, policy, feedback, roles } = document.value;
   const { principles } = constitution;
   const named = `the constitution "${constitution.name}"`;
   const drawn = (use: Principle["use"]) =>
@@ -164,6 +164,11 @@ export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitut
       `${named}, which has none`,
     );
   if (checked(principles)) return;
+  if (isTrained(roles.labeller)) {
+    const { pairs } = roles.labeller.train;
+    if (typeof pairs === "object" && "from" in pairs && pairs.from === "checks")
+      yield problem(["roles", "labeller", "train", "pairs", "from"], "checks in the constitution", noChecks);
+  }
   if (lookers(feedback.label.constitutionFirst).checks)
     yield problem(["feedback", "label", "constitutionFirst", "by"], "checks in the constitution", noChecks);
   if ("reward" in policy && policy.reward.constitution > 0)

@@ -349,6 +349,11 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:4:35 policy.reward: expected a weight above 0", "got 0 for both"],
   ],
   [
+    "a judge that learns from checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}${policy}roles: { labeller: { train: { pairs: { from: checks } } } }\n`,
+    ["recipe.yaml:5:46 roles.labeller.train.pairs.from: expected checks in the constitution", "which has none"],
+  ],
+  [
     "a reward of checks that are not there",
     `${start.replace("kind.yaml", "unchecked.yaml")}policy: { algorithm: ppo, reward: { constitution: 1 } }\n`,
     ["recipe.yaml:4:51 policy.reward.constitution: expected 0, or checks", 'the constitution "plain", which has none'],

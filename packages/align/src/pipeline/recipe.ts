@@ -67,19 +67,30 @@ const roleSchema = z.union([
 export type RoleReference = z.output<typeof roleSchema>;
 
 /** Pairs that the recipe's model makes of the prompts to train on, so that their answer is known. */
-const contrastPairsSchema = z.strictObject({
-  from: z
-    .literal("contrast")
-    .describe(
-      "One reply sampled under a principle, the other under its opposite (RLCD): for principles that are rules.",
-    ),
-  ...contrastSettingsSchema.shape,
-});
+const madePairsSchema = z.discriminatedUnion("from", [
+  z.strictObject({
+    from: z
+      .literal("contrast")
+      .describe(
+        "One reply sampled under a principle, the other under its opposite (RLCD): for principles that are rules.",
+      ),
+    ...contrastSettingsSchema.shape,
+  }),
+  z.strictObject({
+    from: z.literal("checks").describe("Replies of which the constitution's checks find one worse than the other."),
+    samples: z
+      .int()
+      .min(2)
+      .default(4)
+      .describe("Replies to each prompt; every two that the checks tell apart are a pair."),
+    ...contrastSettingsSchema.shape,
+  }),
+]);
 
 /** A judge that the recipe trains: what it learns from, and what it is audited on before anybody asks it. */
 const judgeTrainingSchema = z.strictObject({
   pairs: z
-    .union([...datasetSchema.options, contrastPairsSchema])
+    .union([...datasetSchema.options, ...madePairsSchema.options])
     .describe("Pairs whose answer is known: a file of them, labelled by people for example, or pairs that are made."),
   ...judgeSettingsSchema.shape,
   audit: z

@@ -140,6 +140,25 @@ test("pairs to learn from are made under principles and under their opposites", 
   expect(estimate).toMatchObject({ rows: 12, roles: [{ role: "generator", completionTokens: 2 * 12 }] });
 });
 
+test("pairs to learn from are replies that the checks tell apart", async () => {
+  const store = join(folder, "checked");
+  const pairs = "{ from: checks, samples: 6, sampling: { maxTokens: 12 } }";
+  const train = training
+    .replace("words.jsonl", pairs)
+    .replace("epochs: 5", "epochs: 1, audit: { path: others.jsonl, override: true }");
+  const recipe = await written("checked", { train });
+  const { id } = await runWhole(recipe, store, { only: ["labeller"] });
+  const made = rowsOf(store, id, "labeller pairs");
+  expect(made.length).toBeGreaterThan(4);
+  for (const { a, b, p, label } of made) {
+    expect(label).toBe("check");
+    expect(p === 1 ? b : a).toMatch(/[q7]|.{15}/is);
+  }
+  const { stages } = await estimateRun(await openRecipe(recipe));
+  // Every two of six replies to each of twelve prompts.
+  expect(stages.find(({ stage }) => stage === "labeller pairs untold")).toMatchObject({ rows: 180 });
+});
+
 test("an estimate counts a judge's training and its audit", async () => {
   const open = await openRecipe(await written("estimated"));
   const { stages } = await estimateRun(open);

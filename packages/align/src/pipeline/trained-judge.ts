@@ -3,7 +3,7 @@ import { judgeSettingsSchema, trainJudge } from "@tenet/train";
 import { contrastDependsOn, contrastPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
 import type { PartContext } from "./context.ts";
 import { fileStage } from "./files.ts";
-import { type AuditReport, auditStage } from "./labels.ts";
+import { type AuditReport, auditStage, labelsStage, pairsStage } from "./labels.ts";
 import { deviceOf, pick } from "./parts.ts";
 import type { JudgeTraining, Recipe } from "./recipe.ts";
 import { itemStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
@@ -57,7 +57,7 @@ export function trainedJudge(
 
 /** Pairs with a known answer: those of a file, or made of the prompts by the base. */
 function knownPairs(
-  { recipe: { seed }, constitution }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
@@ -69,7 +69,8 @@ function knownPairs(
   if (typeof train.pairs === "string" || "path" in train.pairs)
     return fileStage(name, "pairs to learn from", train.pairs, "preferences");
   const { sampling } = train.pairs;
-  const options = { sampling, constitution, seed };
+  if (train.pairs.from === "checks") return checkedPairs(context, { ...part, samples: train.pairs.samples, sampling });
+  const options = { sampling, constitution: context.constitution, seed: context.recipe.seed };
   return itemStage<PromptRow, PreferenceRow>({
     name,
     title: "replies under principles and under their opposites",
@@ -80,6 +81,27 @@ function knownPairs(
     dependsOn: (row) => contrastDependsOn(row, options),
     run: (rows, { generator }, call) => contrastPairs(rows, { ...options, generator: generator! }, call),
   });
+}
+
+/** Replies of the base that the constitution's checks tell apart. */
+function checkedPairs(
+  context: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly samples: number;
+    readonly sampling: Recipe["feedback"]["pairs"]["sampling"];
+  },
+): Pairs {
+  const { name, base, prompts, samples, sampling } = part;
+  const { feedback } = context.recipe;
+  const told = withFeedback(context, {
+    pairs: { ...feedback.pairs, samples, sampling, pairs: "all" },
+    label: { ...feedback.label, method: "checks" },
+  });
+  const pairs = pairsStage(told, { name: `${name} untold`, prompts, model: base });
+  return labelsStage(told, { name, title: "pairs to learn from", pairs, labeller: base, critic: base });
 }
 
 /** Fine-tuning on the questions of pairs with a known answer. */
@@ -124,13 +146,15 @@ function judgeStage(
 
 /** The recipe as a judge is taught and audited under it: it answers at once, and nobody decides before it. */
 function asked(context: PartContext): PartContext {
-  const { feedback } = context.recipe;
-  const label: Recipe["feedback"]["label"] = {
-    ...feedback.label,
-    method: "choice",
-    constitutionFirst: { ...feedback.label.constitutionFirst, by: "off" },
-  };
-  return { ...context, recipe: { ...context.recipe, feedback: { ...feedback, label } } };
+  const { label } = context.recipe.feedback;
+  const constitutionFirst = { ...label.constitutionFirst, by: "off" as const };
+  return withFeedback(context, { label: { ...label, method: "choice", constitutionFirst } });
+}
+
+/** The recipe with other settings of feedback. */
+function withFeedback(context: PartContext, feedback: Partial<Recipe["feedback"]>): PartContext {
+  const { recipe } = context;
+  return { ...context, recipe: { ...recipe, feedback: { ...recipe.feedback, ...feedback } } };
 }
 
 type Pairs = Stage<StoredRows<PreferenceRow>>;

@@ -235,12 +235,16 @@ async function addTrainedJudge(
     work.set(`${name} pairs`, { rows: there.rows });
   } else {
     const { maxTokens } = pairs.sampling;
-    const instructed = prompts.tokens + mean(constitution.principles.map(({ text }) => size(text))) + perMessage;
-    there = { rows: prompts.rows, tokens: prompts.tokens + 2 * maxTokens };
-    work.set(`${name} pairs`, {
-      rows: there.rows,
-      asked: [asked("generator", recipe.model, 2 * there.rows, instructed, maxTokens)],
-    });
+    const checks = pairs.from === "checks";
+    const replies = prompts.rows * (checks ? pairs.samples : 2);
+    const rule = checks ? 0 : mean(constitution.principles.map(({ text }) => size(text))) + perMessage;
+    there = {
+      rows: prompts.rows * (checks ? (pairs.samples * (pairs.samples - 1)) / 2 : 1),
+      tokens: prompts.tokens + 2 * maxTokens,
+    };
+    const generated = [asked("generator", recipe.model, replies, prompts.tokens + rule, maxTokens)];
+    work.set(checks ? `${name} pairs untold` : `${name} pairs`, { rows: there.rows, asked: generated });
+    if (checks) work.set(`${name} pairs`, { rows: there.rows });
   }
   const { path } = audit;
   const apart = path === undefined ? undefined : await countRows({ ...audit, path }, "preferences");
