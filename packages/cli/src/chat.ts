@@ -99,6 +99,14 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
   let reply: AbortController | undefined;
   let warned = false;
   let code: number = EXIT.done;
+  let ended = false;
+  lines.once("close", () => {
+    ended = true;
+  });
+  // Input can end while a reply is on its way; Node from 24 on refuses to ask then.
+  const prompt = () => {
+    if (!ended) lines.prompt();
+  };
   const interrupt = () => {
     if (reply && !reply.signal.aborted) reply.abort(new Interrupted());
     else if (warned || reply) {
@@ -109,7 +117,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
     } else {
       warned = true;
       io.stderr.write("\n(Ctrl-C again, or Ctrl-D, ends the conversation)\n");
-      lines.prompt();
+      prompt();
     }
   };
   // readline takes Ctrl-C for itself on a terminal; elsewhere it is the process's.
@@ -117,7 +125,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
   const stop = io.onInterrupt(interrupt);
   const names = open.speakers.map(({ model }) => model.id).join(", ");
   io.stderr.write(`${names}. /clear starts anew, /exit ends.\n`);
-  lines.prompt();
+  prompt();
   try {
     for await (const line of lines) {
       warned = false;
@@ -143,7 +151,7 @@ async function converse(io: Io, open: Speakers, system: Message[], options: Chat
         }
         reply = undefined;
       }
-      lines.prompt();
+      prompt();
     }
   } finally {
     stop();
