@@ -86,6 +86,12 @@ export class Checkpoints {
     return undefined;
   }
 
+  /** The newest checkpoint's step and folder; undefined where there is none. */
+  async newest(): Promise<{ readonly step: number; readonly folder: string } | undefined> {
+    const [last] = await this.#saved();
+    return last && { step: last.step, folder: join(this.folder, last.name) };
+  }
+
   async #saved(): Promise<{ name: string; step: number }[]> {
     const names = await readdir(this.folder).catch(() => []);
     return names

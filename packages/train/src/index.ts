@@ -8,6 +8,7 @@ export {
   trainBestOfN,
 } from "./best-of-n.ts";
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
+export { DivergenceError } from "./divergence.ts";
 export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
 export { type EncodedReply, encodeReply, TemplateError } from "./encode.ts";
 export { JudgeError, NoExamplesError } from "./errors.ts";

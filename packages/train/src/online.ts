@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Actor, Experience } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { namingCheckpoint } from "./divergence.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import { bothSamplings, type MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
@@ -65,7 +66,11 @@ export async function* trainOnline(
     signal?.throwIfAborted();
     const started = performance.now();
     const experience = await actor.experience(iteration);
-    const learned = await learn(experience, iteration);
+    const learned = await namingCheckpoint(checkpoints, async () => {
+      const metrics = await learn(experience, iteration);
+      for (const trainer of Object.values(trainers)) await trainer.verify();
+      return metrics;
+    });
     const seconds = (performance.now() - started) / 1000;
     const episodes = promptsPerIteration * samplesPerPrompt;
     const step = iteration + 1;

@@ -166,7 +166,8 @@ async function openCritic(
   const from = options.valueFrom ?? options.from;
   const own = { ...settings, learningRate: settings.value.learningRate };
   const trainer = await trainerOptions({ ...options, from }, own, size);
-  return openTrainer({ ...trainer, tuning: { ...trainer.tuning, head: true } });
+  const optimizer = { ...trainer.optimizer, learningRateSetting: "value.learningRate" };
+  return openTrainer({ ...trainer, optimizer, tuning: { ...trainer.tuning, head: true } });
 }
 
 /** Applies a function of all rows' values at once, and cuts its result into rows again. */

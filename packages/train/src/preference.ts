@@ -143,7 +143,10 @@ export async function* trainPreference(options: PreferenceOptions): AsyncGenerat
   if (ranked.length > 0) {
     const rate = learningRate * pretraining.learningRateFactor;
     const into = join(folder, "pretraining");
-    const opened = await openPhase({ ...phase, pairs: ranked, plan: first, folder: into, from, rate, before: 0 });
+    const rateSetting = "learningRate or pretraining.learningRateFactor";
+    const opened = await openPhase({
+      ...{ ...phase, pairs: ranked, plan: first, folder: into, from, rate, rateSetting, before: 0 },
+    });
     try {
       tokens += (yield* opened.run()).tokens;
       start = join(into, "adapter");
@@ -166,6 +169,7 @@ export async function* trainPreference(options: PreferenceOptions): AsyncGenerat
       sampleOf(train, seed).map(({ item }) => item),
     );
     const { mean, variance } = moments(sample.flat());
+    opened.trainer.requireFinite("the deviation of scores", Math.sqrt(variance));
     // Scores that are all the same can be shifted, not scaled.
     const scores = { mean, deviation: Math.sqrt(variance) || 1 };
     await saveNormalisation(path, settings.normalise ? scores : { mean: 0, deviation: 1 });
@@ -197,6 +201,8 @@ interface PhaseOptions {
   readonly folder: string;
   readonly from: string | undefined;
   readonly rate: number;
+  /** What the rate is a result of, where not of `learningRate` alone. */
+  readonly rateSetting?: string;
   /** Steps of earlier phases, and of all phases. */
   readonly before: number;
   readonly of: number;
@@ -208,13 +214,14 @@ interface Progress {
 }
 
 /** Pre-training or fine-tuning: its own optimizer, schedule and checkpoints. */
-async function openPhase({ options, settings, pairs, plan, folder, from, rate, before, of }: PhaseOptions) {
+async function openPhase(phase: PhaseOptions) {
+  const { options, settings, pairs, plan, folder, from, rate, rateSetting = "learningRate", before, of } = phase;
   const { model, seed, signal, device, threads } = options;
   const { checkpointEvery, ...outcome } = settings;
   const trainer: Trainer = await openTrainer({
     model,
     tuning: { lora: loraConfig(settings.lora), head: true },
-    optimizer: optimizerOptions(settings, rate, plan.length),
+    optimizer: { ...optimizerOptions(settings, rate, plan.length), learningRateSetting: rateSetting },
     seed,
     from,
     expected: [...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],

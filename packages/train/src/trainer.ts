@@ -27,6 +27,7 @@ import {
   type Tensor,
   type TensorData,
 } from "@tenet/tensor";
+import { DivergenceError, whatToBeginFrom, whatToLower } from "./divergence.ts";
 import { type BuildForward, type Forward, forwardPass, Layout, type LayoutOptions } from "./forward.ts";
 import type { BatchGraph, Tuning } from "./graph.ts";
 import type { Item, PackedBatch } from "./packing.ts";
@@ -44,6 +45,8 @@ export interface TrainerOptions extends LayoutOptions {
 
 export interface OptimizerOptions {
   readonly learningRate: number;
+  /** What the learning rate is called among the stage's settings. Default "learningRate". */
+  readonly learningRateSetting?: string;
   readonly schedule: ScheduleOptions["kind"];
   /** Steps over which the learning rate rises from 0. */
   readonly warmupSteps: number;
@@ -79,9 +82,9 @@ export interface Update {
 
 /** A loss with its compiled programs, one for each row length that has occurred. */
 export interface Objective {
-  /** Adds the loss's gradient on some items to what the next `update` applies. */
+  /** Adds the loss's gradient on some items to what the next `update` applies. Errors: DivergenceError. */
   accumulate(items: readonly Item[]): Promise<Sums>;
-  /** The sums without a gradient. */
+  /** The sums without a gradient. Errors: DivergenceError. */
   evaluate(items: readonly Item[]): Promise<Sums>;
   close(): Promise<void>;
 }
@@ -120,6 +123,8 @@ export class Trainer {
   #step = 0;
   /** Whether `#gradient` holds anything. */
   #pending = false;
+  /** The loss that was last learned from, on one of its items. */
+  #probe: (() => Promise<number>) | undefined;
 
   constructor(options: TrainerOptions, parameters: ParameterSet) {
     this.model = options.model;
@@ -168,6 +173,13 @@ export class Trainer {
           for (let i = 0; i < total.length; i++) total[i]! += added[i]!;
           this.#pending = true;
         }
+        this.requireFinite("the loss", totals.loss!, this.#step + 1);
+        this.#probe = async () => {
+          const [batch] = this.pack(items.slice(0, 1));
+          const program = await training.at(batch!.time);
+          const { sums } = await program.run(this.#layout.feeds(program, batch!, this.parameters));
+          return sums.loss!.data[0]!;
+        };
         return totals as Sums;
       },
       evaluate: async (items) => {
@@ -177,10 +189,12 @@ export class Trainer {
           const { sums } = await program.run(this.#layout.feeds(program, batch, this.parameters));
           addTo(totals, sums);
         }
+        this.requireFinite("the loss in evaluation", totals.loss!);
         return totals as Sums;
       },
       close: async () => {
         this.#open.delete(objective);
+        this.#probe = undefined;
         await training.close();
         await forward.close();
       },
@@ -203,16 +217,21 @@ export class Trainer {
     return forward;
   }
 
-  /** Clips what was accumulated, and lets AdamW take one step at the schedule's learning rate. */
+  /**
+   * Clips what was accumulated, and lets AdamW take one step at the schedule's learning rate.
+   * @throws DivergenceError when the gradient or a parameter is no finite number
+   */
   update(): Update {
     if (!this.#pending) throw new TrainerError("update: nothing was accumulated since the last one");
     const { maxGradNorm } = this.#options.optimizer;
     const gradNorm = clipByGlobalNorm(this.#gradient, maxGradNorm > 0 ? maxGradNorm : Number.POSITIVE_INFINITY);
+    this.requireFinite("the gradient's norm", gradNorm, this.#step + 1);
     const learningRate = this.#learningRate(this.#step);
     this.#optimizer.step(this.#gradient, learningRate);
     this.#gradient.fill(0);
     this.#pending = false;
     this.#step++;
+    this.#requireFiniteParameters();
     return { step: this.#step, gradNorm, learningRate };
   }
 
@@ -248,6 +267,34 @@ export class Trainer {
     }
   }
 
+  /**
+   * Makes sure that the loss is still finite where training stands, on an item of the last batch: parameters can be finite and
+   * too large to compute with. Before a checkpoint, so that all that are kept can be gone on from. Errors: DivergenceError.
+   */
+  async verify(): Promise<void> {
+    if (this.#probe) this.requireFinite("the loss behind it", await this.#probe());
+  }
+
+  /** @throws DivergenceError naming what it was that is no finite number, the step (the last one taken), and what to lower */
+  requireFinite(what: string, value: number, step = this.#step): void {
+    if (Number.isFinite(value)) return;
+    const { optimizer } = this.#options;
+    const { lora } = this.tuning;
+    const advice = this.#step === 0 ? whatToBeginFrom(lora) : whatToLower(optimizer, lora);
+    throw new DivergenceError(
+      `training diverged at step ${step} of ${optimizer.steps}: ${what} is ${value}. ${advice}`,
+      step,
+    );
+  }
+
+  #requireFiniteParameters(): void {
+    const { data } = this.parameters;
+    // x · 0 is 0 for every finite number and NaN for the others.
+    let sum = 0;
+    for (let i = 0; i < data.length; i++) sum += data[i]! * 0;
+    if (sum !== 0) this.requireFinite("a parameter", data.find((x) => !Number.isFinite(x))!);
+  }
+
   /** Everything that the next step depends on, as bytes for a checkpoint. Only between updates. */
   state(): Record<"parameters" | "optimizer", Uint8Array> {
     if (this.#pending) throw new TrainerError("state: gradients are accumulated; call update() first");
@@ -256,7 +303,10 @@ export class Trainer {
     return { parameters, optimizer: encodeAdamW(this.#optimizer.state()) };
   }
 
-  /** Continues from such a state, bit by bit. @throws TrainerError when it is of another number of parameters */
+  /**
+   * Continues from such a state, bit by bit.
+   * @throws TrainerError when it is of another number of parameters, DivergenceError when they are not finite
+   */
   restore(state: Readonly<Record<"parameters" | "optimizer", Uint8Array>>): void {
     const { data } = this.parameters;
     if (state.parameters.byteLength !== data.byteLength)
@@ -269,6 +319,7 @@ export class Trainer {
     this.#step = optimizer.step;
     this.#gradient.fill(0);
     this.#pending = false;
+    this.#requireFiniteParameters();
   }
 
   /** Frees the programs; the model stays open. */

@@ -1,6 +1,7 @@
 import type { LocalModel } from "@tenet/lm";
 import type { z } from "zod";
 import type { Checkpoints } from "./checkpoint.ts";
+import { namingCheckpoint } from "./divergence.ts";
 import type { MetricEvent } from "./loop.ts";
 import { Selection, type SelectionOptions, type SelectionState } from "./selection.ts";
 import type { Trainer } from "./trainer.ts";
@@ -30,6 +31,7 @@ export interface LoopOptions<Progress> {
 /**
  * Takes steps until all are done, from the last checkpoint if there is one. Aborting saves where it stands and throws the
  * signal's reason. Returns the final progress.
+ * Errors: DivergenceError, with nothing kept of the step that diverged.
  */
 export async function* trainingLoop<
   Progress extends z.core.util.JSONType & { stopped?: boolean; selection?: SelectionState },
@@ -64,10 +66,18 @@ export async function* trainingLoop<
   if (selection && !selection.started) yield { step: trainer.step, of: steps, ...(await observe(selection)) };
   while (trainer.step < steps && !progress.stopped) {
     if (signal?.aborted) {
-      if (trainer.step > saved) await save();
+      if (trainer.step > saved) {
+        await namingCheckpoint(checkpoints, () => trainer.verify());
+        await save();
+      }
       throw signal.reason;
     }
-    const taken = await take(trainer.step, progress);
+    const taken = await namingCheckpoint(checkpoints, async () => {
+      const metrics = await take(trainer.step, progress);
+      const saves = trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped;
+      if (saves || watch?.due(trainer.step)) await trainer.verify();
+      return metrics;
+    });
     const observed = selection && watch?.due(trainer.step) ? await observe(selection) : undefined;
     if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
     const metrics = { ...taken, ...observed?.metrics };

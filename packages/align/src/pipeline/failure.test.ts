@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EndpointError } from "@tenet/lm";
 import { RunBusyError } from "@tenet/runs";
+import { DivergenceError } from "@tenet/train";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { ChatServer } from "../../test/pipeline/chat-server.ts";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
@@ -210,6 +211,25 @@ test("a run with nothing left to learn stops before it trains, and says at which
     expect(reader.run(id).status).toBe("failed");
     expect(reader.stage(id, "supervised")).toBeUndefined();
   });
+});
+
+test("a training that diverges fails its stage and is never reused; lower settings go on from what led to it", async () => {
+  const place = join(folder, "diverged");
+  const store = join(place, "store");
+  const high = supervisedRecipe.replace("learningRate: 0.005", "learningRate: 1e300");
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    const { id, error } = await run(await writeRecipe(place, { recipe: high }), store);
+    expect(error).toBeInstanceOf(DivergenceError);
+    expect((error as Error).message).toMatch(
+      /^training diverged at step 1 .* Lower learningRate \(the rate was 1e\+300\)/,
+    );
+    reading(store, (reader) =>
+      expect(reader.stage(id, "supervised")).toMatchObject({ status: "failed", error: (error as Error).message }),
+    );
+  }
+  const { id, events } = await runWhole(await writeRecipe(place, { recipe: supervisedRecipe }), store);
+  expect(stagesThat("reused", events)).toContain("examples");
+  reading(store, (reader) => expect(reader.stage(id, "supervised")).toMatchObject({ status: "done" }));
 });
 
 const smallDisk = 'mount -t tmpfs -o size="$1" none "$0" && shift && exec "$@"';
