@@ -1,4 +1,4 @@
-export { type LabelDemonstration, labelDemonstrationSchema, letters } from "../judge/index.ts";
+export { type Answer, type LabelDemonstration, labelDemonstrationSchema, letters, readAnswer } from "../judge/index.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";

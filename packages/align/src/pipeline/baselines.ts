@@ -1,5 +1,5 @@
 import { type ExampleRow, type Message, type Outcome, type PromptRow, type ResponseRow, rowId } from "@tenet/data";
-import { UsageError } from "@tenet/lm";
+import { refusesText, UsageError } from "@tenet/lm";
 import { commonest } from "../evaluate/variety.ts";
 import { type RespondOptions, respond, respondDependsOn } from "../feedback/respond.ts";
 import type { PartContext } from "./context.ts";
@@ -152,7 +152,7 @@ function answersStage(
 
 /**
  * Sets every prompt aside that the model does not take, all of them too: what is put before the prompts may be longer than a
- * small model's context, and a run is not to fail at its end for a figure beside the others.
+ * small model's context or a turn that its template refuses, and a run is not to fail at its end for a figure beside the others.
  */
 export async function* orAside(
   rows: readonly PromptRow[],
@@ -165,7 +165,7 @@ export async function* orAside(
       yield outcome;
     }
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    if (!(error instanceof UsageError || refusesText(error))) throw error;
     for (const input of open) yield { input, rows: [], aside: error.message };
   }
 }

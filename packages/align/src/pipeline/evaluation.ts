@@ -8,6 +8,7 @@ import {
   readDocument,
   rowId,
 } from "@tenet/data";
+import { type LocalModel, type Message, refusesText } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
 import { openPreferenceModel } from "@tenet/train";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
@@ -277,15 +278,23 @@ async function proxyScores(
   options: Parameters<typeof openPreferenceModel>[2],
 ): Promise<ReadonlyMap<string, number>[]> {
   const { reference, adapter } = preferenceSource(value);
-  const model = await openPreferenceModel(await models.base(reference), adapter, options);
+  const base = await models.base(reference);
+  // A constant reply is there also to prompts that the model's template refuses; it has no score then.
+  const taken = replies.map((rows) => rows.filter(({ prompt }) => takesPrompt(base, prompt)));
+  const model = await openPreferenceModel(base, adapter, options);
   try {
-    const total = replies.reduce((sum, rows) => sum + rows.length, 0);
+    const total = taken.reduce((sum, rows) => sum + rows.length, 0);
     let done = 0;
     const scored: ReadonlyMap<string, number>[] = [];
-    for (const rows of replies) {
+    for (const rows of taken) {
       const scores: number[] = [];
       for (let start = 0; start < rows.length; start += repliesAtOnce) {
-        scores.push(...(await model.score(rows.slice(start, start + repliesAtOnce), { signal })));
+        scores.push(
+          ...(await model.score(
+            rows.slice(start, start + repliesAtOnce).map((row) => ({ ...row, cut: row.finishReason === "length" })),
+            { signal },
+          )),
+        );
         emit({ type: "progress", stage: "scorecard", done: done + scores.length, total, unit: "replies" });
       }
       done += rows.length;
@@ -294,6 +303,16 @@ async function proxyScores(
     return scored;
   } finally {
     await model.close();
+  }
+}
+
+function takesPrompt(base: LocalModel, prompt: readonly Message[]): boolean {
+  try {
+    base.text.encodePrompt([...prompt]);
+    return true;
+  } catch (error) {
+    if (refusesText(error)) return false;
+    throw error;
   }
 }
 

@@ -23,7 +23,7 @@ beforeAll(async () => {
   recipe = await writeRecipe(join(folder, "recipe"), {
     recipe: severe,
     constitution: constitutionText.replace("max: 14", "max: 8"),
-    prompts: 24,
+    prompts: 40,
   });
   before = await runWhole(recipe, store);
   labels = rowsOf<PreferenceRow>("labels");
