@@ -7,8 +7,10 @@ import {
   type LocalModel,
   type LoraConfig,
   loadAdapter,
+  loraModules,
   mergeAdapter,
   openCheckpoint,
+  projections,
   resolveModel,
   SCORE_WEIGHT,
   saveAdapter,
@@ -104,7 +106,7 @@ export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
   const { model, tuning, seed, from } = options;
   const parameters = new ParameterSet(tunedShapes(model, tuning));
   initialiseAdapter(parameters, { seed });
-  if (from !== undefined) copyAdapter(await loadAdapter(from, model.config), parameters, tuning.lora, from);
+  if (from !== undefined) copyAdapter(await loadAdapter(from, model.config), parameters, tuning.lora, model, from);
   if (!tuning.lora) await copyWeights(model, parameters);
   return new Trainer(options, parameters);
 }
@@ -344,16 +346,22 @@ function copyAdapter(
   { lora: found, parameters }: Adapter,
   target: ParameterSet,
   wanted: LoraConfig | undefined,
+  { config }: LocalModel,
   folder: string,
 ): void {
   if (!wanted) throw new TrainerError(`${folder} is an adapter, but all weights are to be trained: merge it first`);
-  const describe = ({ rank, alpha, targets }: LoraConfig) =>
-    `rank ${rank}, alpha ${alpha}, ${targets ? [...targets].sort().join(" ") : "all modules"}`;
-  const fits = target.ranges.every(({ name, shape }) => {
-    if (name === SCORE_WEIGHT) return true;
-    return parameters.ranges.some((range) => range.name === name && `${range.shape}` === `${shape}`);
+  const describe = ({ rank, alpha, targets, modules, rslora }: LoraConfig) => {
+    const where = modules
+      ? "some modules with ranks or alphas of their own"
+      : [...(targets ?? projections)].sort().join(" ");
+    return `rank ${rank}, alpha ${alpha}${rslora ? " (rank-stabilised)" : ""}, ${where}`;
+  };
+  const [theirs, ours] = [loraModules(config, found), loraModules(config, wanted)];
+  const same = [...ours].every(([path, { rank, scale }]) => {
+    const other = theirs.get(path);
+    return other?.rank === rank && other.scale === scale;
   });
-  if (!fits || found.rank !== wanted.rank || found.alpha !== wanted.alpha)
+  if (!same || theirs.size !== ours.size)
     throw new TrainerError(
       `the adapter in ${folder} has ${describe(found)}; training is set to ${describe(wanted)}. Give both stages the same lora settings.`,
     );

@@ -243,8 +243,8 @@ describe("adapterFactors", () => {
   it("gives every module's factors, shared with the parameters", () =>
     withCheckpoint(family, async ({ config }) => {
       const adapter = await loadAdapter(await peftFolder("causal"), config);
-      const { scale, factors } = adapterFactors(adapter);
-      expect(scale).toBe(3);
+      const { factors } = adapterFactors(adapter);
+      expect(new Set([...factors.values()].map(({ scale }) => scale))).toEqual(new Set([3]));
       expect(factors.size).toBe(6);
       const path = "model.layers.1.mlp.down_proj";
       adapter.parameters.view(`${path}.lora_B.weight`)[3] = 42;
@@ -258,10 +258,7 @@ describe("hostile folders", () => {
   it.each([
     [{ peft_type: "IA3" }, /peft_type: expected "LORA", found "IA3"/],
     [{ use_dora: true }, /use_dora: expected false, found true\. Merge/],
-    [{ use_rslora: true }, /use_rslora: expected false/],
     [{ bias: "all" }, /bias: expected "none", found "all"/],
-    [{ rank_pattern: { q_proj: 8 } }, /rank_pattern: expected {}/],
-    [{ layers_to_transform: [0] }, /layers_to_transform: expected nothing/],
     [{ init_lora_weights: "pissa_niter_4" }, /init_lora_weights: expected true/],
     [{ modules_to_save: ["lm_head"] }, /modules_to_save: expected nothing, or the scalar head/],
     [

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { RE2JS } from "re2js";
 import * as z from "zod";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
 import { readJson } from "../checkpoint/file.ts";
@@ -12,31 +13,35 @@ const published = z.looseObject({
   peft_type: z.string(),
   r: z.int().min(1).max(65_536),
   lora_alpha: z.number().positive(),
+  use_rslora: z.boolean().nullish(),
+  /** By patterns of modules' names; the first that matches holds. */
+  rank_pattern: z.record(z.string().max(1000), z.int().min(1).max(65_536)).nullish(),
+  alpha_pattern: z.record(z.string().max(1000), z.number().positive()).nullish(),
   target_modules: z.union([z.string(), z.array(z.string()).max(10_000)]).nullish(),
+  exclude_modules: z.union([z.string().max(1000), z.array(z.string()).max(10_000)]).nullish(),
+  layers_to_transform: z.union([z.int(), z.array(z.int()).max(10_000)]).nullish(),
+  layers_pattern: z.union([z.string(), z.array(z.string())]).nullish(),
   base_model_name_or_path: z.string().nullish(),
   modules_to_save: z.array(z.string()).nullish(),
 });
 
 export interface AdapterConfig {
-  readonly rank: number;
-  readonly alpha: number;
-  /** The listed modules; undefined where they are a pattern, which the weights' names then answer. */
-  readonly targets: readonly Projection[] | undefined;
+  /** Of the adapter as a whole, without `targets`. */
+  readonly lora: LoraConfig;
+  /** Whether a module of the model is adapted; undefined where a pattern says so, which the weights' names then answer. */
+  readonly adapts: ((path: string) => boolean) | undefined;
+  /** Rank and alpha of a module. */
+  size(path: string): Pick<LoraConfig, "rank" | "alpha">;
   readonly baseModel: string | undefined;
 }
 
 /** Values under which a setting of PEFT changes nothing; with any other, the factors alone are not the adapter. */
 const PLAIN: Record<string, readonly unknown[]> = {
   bias: ["none"],
-  use_rslora: [false],
   use_dora: [false],
   use_qalora: [false],
   use_bdlora: [false],
   lora_bias: [false],
-  fan_in_fan_out: [false],
-  rank_pattern: [{}],
-  alpha_pattern: [{}],
-  layers_to_transform: [],
   layer_replication: [],
   trainable_token_indices: [],
   target_parameters: [[]],
@@ -47,12 +52,18 @@ const PLAIN: Record<string, readonly unknown[]> = {
   velora_config: [],
 };
 
+/** Settings that are read; of others that are called `use_…` nobody knows what they ask for. */
+const USED = new Set(["use_rslora"]);
+
 /** Initialisations that also change the base's weights. */
 const CHANGED_BASE = /^(pissa|olora|corda|loftq)/i;
 
+/** What to do with an adapter that is more than factors and a scale a module. */
+export const MERGE = "Merge the adapter into its model with PEFT (merge_and_unload) and load the result.";
+
 /**
  * Reads and checks `adapter_config.json`.
- * @throws CheckpointError naming the setting when it is malformed or asks for more than plain LoRA
+ * @throws CheckpointError naming the setting when it is malformed or asks for more than factors of the decoder's matrices
  */
 export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
   const file = join(folder, CONFIG_FILE);
@@ -72,11 +83,12 @@ export async function readAdapterConfig(folder: string): Promise<AdapterConfig> 
     throw new CheckpointError({ file, where, expected, found: quote(config[where]), fix });
   };
   if (config.peft_type !== "LORA") refuse("peft_type", '"LORA"', "Only LoRA adapters can be loaded.");
-  for (const [name, values] of Object.entries(PLAIN)) {
+  const unknown = Object.keys(config).filter((name) => name.startsWith("use_") && !USED.has(name));
+  for (const name of new Set([...Object.keys(PLAIN), ...unknown])) {
+    const values = PLAIN[name] ?? [false];
     const value = config[name] ?? null;
     if (value === null || values.some((plain) => JSON.stringify(plain) === JSON.stringify(value))) continue;
-    const expected = values.length > 0 ? JSON.stringify(values[0]) : "nothing";
-    refuse(name, expected, "Merge the adapter into its model with PEFT (merge_and_unload) and load the result.");
+    refuse(name, values.length > 0 ? JSON.stringify(values[0]) : "nothing", MERGE);
   }
   const start = config.init_lora_weights;
   if (typeof start === "string" && CHANGED_BASE.test(start))
@@ -87,34 +99,77 @@ export async function readAdapterConfig(folder: string): Promise<AdapterConfig> 
     );
   const saved = config.modules_to_save ?? [];
   if (saved.some((name) => name !== "score" && name !== "classifier"))
-    refuse(
-      "modules_to_save",
-      'nothing, or the scalar head "score"',
-      "Only LoRA factors and a scalar head can be loaded.",
-    );
+    refuse("modules_to_save", 'nothing, or the scalar head "score": modules trained whole are not read', MERGE);
+  if ([config.layers_pattern ?? []].flat().some((name) => name !== "" && name !== "layers"))
+    refuse("layers_pattern", 'nothing, or "layers", as the decoder calls them', MERGE);
+
+  const { r: rank, lora_alpha: alpha } = config;
+  const ranks = patterns("rank_pattern", config.rank_pattern, file);
+  const alphas = patterns("alpha_pattern", config.alpha_pattern, file);
   return {
-    rank: config.r,
-    alpha: config.lora_alpha,
-    targets: Array.isArray(config.target_modules) ? listed(config.target_modules, file) : undefined,
+    lora: { rank, alpha, ...(config.use_rslora ? { rslora: true } : {}) },
+    adapts: adapted(config, file),
+    size: (path) => ({ rank: ranks(path) ?? rank, alpha: alphas(path) ?? alpha }),
     baseModel: config.base_model_name_or_path ?? undefined,
   };
 }
 
-function listed(names: readonly string[], file: string): Projection[] {
-  const targets = new Set(names.map((name) => target(name, file)));
-  return projections.filter((projection) => targets.has(projection));
+/** The value of the first pattern that matches a module's path, or its end behind a dot, as PEFT looks it up. */
+function patterns(where: string, table: Readonly<Record<string, number>> | null | undefined, file: string) {
+  const compiled = Object.entries(table ?? {}).map(([pattern, value]) => {
+    return { matches: whole(`(?:.*\\.)?(?:${pattern})`, { file, where, pattern }), value };
+  });
+  return (path: string) => compiled.find(({ matches }) => matches(path))?.value;
+}
+
+/** A test of whole texts against a pattern from the file: RE2's, which no text can stall. */
+function whole(expression: string, { file, where, pattern }: { file: string; where: string; pattern: string }) {
+  try {
+    const compiled = RE2JS.compile(expression);
+    return (text: string) => compiled.matcher(text).matches();
+  } catch (cause) {
+    throw new CheckpointError({
+      file,
+      where,
+      expected: "patterns of modules' names without lookaround and backreferences",
+      found: quote(pattern),
+      fix: "Name the modules one by one, by the ends of their paths.",
+      cause,
+    });
+  }
+}
+
+/** Which modules a list of targets means: full paths or their ends, in some layers, but for some that are excluded. */
+function adapted(config: z.infer<typeof published>, file: string): AdapterConfig["adapts"] {
+  const { target_modules: targets, exclude_modules: excluded } = config;
+  if (typeof targets === "string" && targets.toLowerCase() !== "all-linear") return undefined;
+  if (targets === null || targets === undefined) return undefined;
+  const names = typeof targets === "string" ? [...projections] : targets;
+  for (const name of names) requireProjection(name, file);
+  const named = (path: string, list: readonly string[]) =>
+    list.some((name) => path === name || path.endsWith(`.${name}`));
+  const layers = config.layers_to_transform == null ? [] : [config.layers_to_transform].flat();
+  // PEFT heeds the layers where a module is named by its end, not where its whole path is given.
+  const inLayer = (path: string) => {
+    return layers.length === 0 || names.includes(path) || layers.includes(Number(/\.(\d+)\./.exec(path)?.[1]));
+  };
+  const out =
+    typeof excluded === "string"
+      ? whole(excluded, { file, where: "exclude_modules", pattern: excluded })
+      : (path: string) => named(path, excluded ?? []);
+  return (path) => named(path, names) && inLayer(path) && !out(path);
 }
 
 /** PEFT lists names that hold in every layer, or full paths; whether all layers are there the weights will show. */
-function target(name: string, file: string): Projection {
+function requireProjection(name: string, file: string): void {
   const last = name.slice(name.lastIndexOf(".") + 1) as Projection;
-  if (projections.includes(last)) return last;
+  if (projections.includes(last)) return;
   throw new CheckpointError({
     file,
     where: "target_modules",
     expected: `modules among ${projections.join(", ")}`,
     found: quote(name),
-    fix: "Train the adapter on these modules, in every layer.",
+    fix: /^(lm_head|embed_tokens)$/.test(last) ? MERGE : "Train the adapter on these modules.",
   });
 }
 
@@ -127,6 +182,12 @@ export interface AdapterConfigToWrite {
 
 /** What PEFT reads back; settings that are not here have its defaults. */
 export function adapterConfigJson({ lora, baseModel, head }: AdapterConfigToWrite): Record<string, unknown> {
+  const own = Object.entries(lora.modules ?? {});
+  const differing = (what: "rank" | "alpha") => {
+    return Object.fromEntries(
+      own.filter(([, size]) => size[what] !== lora[what]).map(([path, size]) => [path, size[what]]),
+    );
+  };
   return {
     base_model_name_or_path: baseModel ?? null,
     bias: "none",
@@ -138,9 +199,10 @@ export function adapterConfigJson({ lora, baseModel, head }: AdapterConfigToWrit
     modules_to_save: head ? ["score"] : null,
     peft_type: "LORA",
     r: lora.rank,
-    target_modules: [...(lora.targets ?? projections)],
+    target_modules: lora.modules ? own.map(([path]) => path) : [...(lora.targets ?? projections)],
     task_type: head ? "SEQ_CLS" : "CAUSAL_LM",
     use_dora: false,
-    use_rslora: false,
+    use_rslora: lora.rslora ?? false,
+    ...(lora.modules ? { rank_pattern: differing("rank"), alpha_pattern: differing("alpha") } : {}),
   };
 }

@@ -4,11 +4,22 @@ import { basename, dirname, join, resolve } from "node:path";
 import { ParameterSet, type ParameterShapes } from "@tenet/tensor";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
 import { type ModelConfig, openSafetensors, type Safetensors, writeSafetensors } from "../checkpoint/index.ts";
-import { type LoraConfig, loraShapes, type Projection, projections, SCORE_WEIGHT } from "../decoder/index.ts";
-import { adapterConfigJson, CONFIG_FILE, readAdapterConfig, WEIGHTS_FILE } from "./config.ts";
+import {
+  type LoraConfig,
+  loraModule,
+  loraModules,
+  loraShapes,
+  type Projection,
+  projections,
+  SCORE_WEIGHT,
+} from "../decoder/index.ts";
+import { type AdapterConfig, adapterConfigJson, CONFIG_FILE, readAdapterConfig, WEIGHTS_FILE } from "./config.ts";
+import { refuseMore } from "./more.ts";
 
 /** What PEFT puts before the name of every module of the model it wraps. */
 const PREFIX = "base_model.model.";
+/** What torch.compile puts before names, around the base or around all of it. */
+const COMPILED = /(^|\.)_orig_mod(?=\.)/g;
 
 export interface Adapter {
   readonly lora: LoraConfig;
@@ -63,7 +74,8 @@ export function requireFit(adapter: Adapter, config: ModelConfig, file: string):
 }
 
 /**
- * Loads an adapter in PEFT's format for a model of `config`: plain LoRA on projections of every layer, and a scalar head.
+ * Loads an adapter in PEFT's format for a model of `config`: LoRA factors of the layers' matrices, each with its rank and
+ * scale (rank-stabilised or not, `rank_pattern`, `alpha_pattern`, some layers), and a scalar head.
  *
  * Weights are read as float32, whatever type they are stored in; dropout is a matter of training and ignored.
  * @throws CheckpointError saying what was expected where, when files are damaged, are not of this model, or ask for more
@@ -77,14 +89,15 @@ export async function loadAdapter(folder: string, config: ModelConfig): Promise<
   const settings = await readAdapterConfig(folder);
   const file = await openSafetensors(path);
   try {
-    const found = new Map([...file.tensors].map(([name, { shape }]) => [moduleName(name, path), shape]));
-    const targets = settings.targets ?? targetsOf(found.keys());
-    const lora: LoraConfig = { rank: settings.rank, alpha: settings.alpha, targets };
+    const stored = storedNames(file.tensors.keys(), path);
+    const found = new Map([...stored].map(([name, own]) => [name, file.tensors.get(own)!.shape]));
+    refuseMore(found, config, path);
+    const lora = loraOf(settings, config, found);
     const shapes = adapterShapes(config, lora, { head: found.has(SCORE_WEIGHT) });
     const fix = `Load it on the model it was trained on (${settings.baseModel ? quote(settings.baseModel) : "not named"}).`;
     compareShapes(found, shapes, { file: path, lora, fix });
     const parameters = new ParameterSet(shapes);
-    for (const { name } of parameters.ranges) await readFinite(file, path, name, parameters.view(name));
+    for (const { name } of parameters.ranges) await readFinite(file, path, stored.get(name)!, parameters.view(name));
     return { lora, parameters, baseModel: settings.baseModel };
   } finally {
     await file.close();
@@ -93,39 +106,63 @@ export async function loadAdapter(folder: string, config: ModelConfig): Promise<
 
 /** The factors by module path, as a local model takes them. Arrays are shared: an adapter in training stays current. */
 export function adapterFactors({ lora, parameters }: Pick<Adapter, "lora" | "parameters">) {
-  const factors = new Map<string, { rank: number; a: Float32Array; b: Float32Array }>();
+  const factors = new Map<string, { rank: number; scale: number; a: Float32Array; b: Float32Array }>();
   for (const { name } of parameters.ranges) {
     if (!name.endsWith(".lora_A.weight")) continue;
     const path = name.slice(0, -".lora_A.weight".length);
     const [a, b] = [parameters.view(name), parameters.view(`${path}.lora_B.weight`)];
-    factors.set(path, { rank: lora.rank, a, b });
+    const { rank, scale } = loraModule(lora, path);
+    factors.set(path, { rank, scale, a, b });
   }
-  return { scale: lora.alpha / lora.rank, factors };
+  return { factors };
+}
+
+/** The shortest way to say which matrices are adapted, and how: by kind where all layers are alike, else one by one. */
+function loraOf(settings: AdapterConfig, config: ModelConfig, found: ReadonlyMap<string, unknown>): LoraConfig {
+  const { lora, size } = settings;
+  const adapts =
+    settings.adapts ?? ((path: string) => found.has(`${path}.lora_A.weight`) || found.has(`${path}.lora_B.weight`));
+  const paths = [...loraModules(config, lora).keys()].filter(adapts);
+  const targets = projections.filter((projection) => paths.some((path) => path.endsWith(`.${projection}`)));
+  const plain = paths.every((path) => size(path).rank === lora.rank && size(path).alpha === lora.alpha);
+  if (plain && paths.length === targets.length * config.num_hidden_layers) return { ...lora, targets };
+  return { ...lora, modules: Object.fromEntries(paths.map((path) => [path, size(path)])) };
 }
 
 async function readFinite(file: Safetensors, path: string, name: string, target: Float32Array): Promise<void> {
-  await file.readInto(PREFIX + name, target);
+  await file.readInto(name, target);
   const bad = target.findIndex((value) => !Number.isFinite(value));
   if (bad < 0) return;
   throw new CheckpointError({
     file: path,
-    where: `tensor ${quote(PREFIX + name)}`,
+    where: `tensor ${quote(name)}`,
     expected: "finite numbers",
     found: `${target[bad]} as number ${bad}`,
     fix: "The training that made it diverged, or the file is damaged; take an earlier checkpoint.",
   });
 }
 
-function moduleName(name: string, file: string): string {
-  if (name.startsWith(PREFIX)) return name.slice(PREFIX.length);
-  const where = `tensor ${quote(name)}`;
+/** The tensors' names without what PEFT and torch.compile put before them, and the names that they have in the file. */
+function storedNames(names: Iterable<string>, file: string): Map<string, string> {
+  const stored = new Map<string, string>();
   const fix = "Save the adapter again with PEFT's save_pretrained.";
-  throw new CheckpointError({ file, where, expected: `a name that starts with ${PREFIX}`, found: "another name", fix });
-}
-
-function targetsOf(names: Iterable<string>): Projection[] {
-  const adapted = new Set([...names].map((name) => name.split(".").at(-3)));
-  return projections.filter((projection) => adapted.has(projection));
+  for (const name of names) {
+    const where = `tensor ${quote(name)}`;
+    const plain = name.replace(COMPILED, "").replace(/^\./, "");
+    if (!plain.startsWith(PREFIX))
+      throw new CheckpointError({
+        file,
+        where,
+        expected: `a name that starts with ${PREFIX}`,
+        found: "another name",
+        fix,
+      });
+    const short = plain.slice(PREFIX.length);
+    if (stored.has(short))
+      throw new CheckpointError({ file, where, expected: "each tensor once", found: `${quote(short)} twice`, fix });
+    stored.set(short, name);
+  }
+  return stored;
 }
 
 interface Comparison {
@@ -144,13 +181,20 @@ function compareShapes(
   };
   for (const [name, shape] of found) {
     const wanted = Object.hasOwn(expected, name) ? expected[name]! : undefined;
-    if (!wanted)
-      fail(name, `factors of ${(lora.targets ?? projections).join(", ")} in the model's layers`, "another module");
-    else if (quote([...wanted]) !== quote([...shape]))
-      fail(name, `the shape ${quote([...wanted])} that rank ${lora.rank} has on this model`, quote([...shape]));
+    if (!wanted) fail(name, `factors of ${describe(lora)} in the model's layers`, "another module");
+    else if (quote([...wanted]) !== quote([...shape])) {
+      const { rank } = loraModule(lora, name.replace(/\.lora_[AB]\.weight$/, ""));
+      fail(name, `the shape ${quote([...wanted])} that rank ${rank} has on this model`, quote([...shape]));
+    }
   }
   for (const [name, shape] of Object.entries(expected))
     if (!found.has(name)) fail(name, `a tensor of shape ${quote([...shape])}`, "none of that name");
+}
+
+function describe({ targets = projections, modules }: LoraConfig): string {
+  if (!modules) return targets.join(", ");
+  const kinds = new Set(Object.keys(modules).map((path) => path.slice(path.lastIndexOf(".") + 1) as Projection));
+  return `some layers' ${[...kinds].join(", ")}`;
 }
 
 /** Follows symbolic links: a file must lie in its folder, or in the store of Hugging Face's cache that the folder links to. */

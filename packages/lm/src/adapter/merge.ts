@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { readJson } from "../checkpoint/file.ts";
 import { type Checkpoint, type ModelConfig, type TensorToWrite, writeSafetensors } from "../checkpoint/index.ts";
+import { loraModule } from "../decoder/index.ts";
 import { type Adapter, hasHead, inNewFolder, requireFit, requireInside, writeJson } from "./folder.ts";
 
 export interface MergeOptions {
@@ -21,7 +22,7 @@ const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 const CLASSES = { llama: "Llama", mistral: "Mistral", qwen2: "Qwen2", qwen3: "Qwen3" };
 
 /**
- * Writes a model with an adapter merged in, W + (alpha / rank)·B·A, as a Hugging Face folder: `model.safetensors`,
+ * Writes a model with an adapter merged in, W + scale·B·A, as a Hugging Face folder: `model.safetensors`,
  * `config.json`, tokenizer and chat template. The folder must be new or empty; it appears whole.
  * One tensor is in memory at a time. A checkpoint from GGUF is written in full, dequantised.
  * @throws CheckpointError
@@ -66,7 +67,7 @@ async function mergedWeight(
   const factor = parameters.ranges.find((range) => range.name === `${path}.lora_A.weight`);
   if (!factor) return weight;
   const [a, b] = [parameters.view(factor.name), parameters.view(`${path}.lora_B.weight`)];
-  addProduct(weight, b, a, { rank: lora.rank, scale: lora.alpha / lora.rank });
+  addProduct(weight, b, a, loraModule(lora, path));
   return weight;
 }
 

@@ -8,7 +8,11 @@ export {
   adaptedProjection,
   type Lora,
   type LoraConfig,
+  type LoraFactors,
+  type LoraModule,
   loraFrom,
+  loraModule,
+  loraModules,
   loraShapes,
 } from "./lora.ts";
 export {

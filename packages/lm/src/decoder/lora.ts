@@ -19,38 +19,65 @@ export interface LoraConfig {
   readonly alpha: number;
   /** Matrices that are adapted; all seven of a layer when not given. */
   readonly targets?: readonly Projection[];
+  /** Scale by alpha / √rank instead (rank-stabilised LoRA, arXiv 2312.03732). */
+  readonly rslora?: boolean;
+  /** Where ranks or alphas differ, or not every layer is adapted: the adapted matrices by their paths, in place of `targets`. */
+  readonly modules?: Readonly<Record<string, Pick<LoraConfig, "rank" | "alpha">>>;
 }
 
-/** Factors of adapted matrices, as graph tensors: A [rank, in] and B [out, rank] by module path. */
-export interface Lora {
+/** One adapted matrix of an adapter. */
+export interface LoraModule extends Pick<LoraConfig, "rank" | "alpha"> {
+  /** Factor of B·A. */
   readonly scale: number;
-  readonly factors: Readonly<Record<string, { readonly a: Tensor; readonly b: Tensor }>>;
+}
+
+/** Factors of an adapted matrix, as graph tensors. */
+export interface LoraFactors {
+  /** [rank, in] */
+  readonly a: Tensor;
+  /** [out, rank] */
+  readonly b: Tensor;
+  readonly scale: number;
+}
+
+/** Factors of adapted matrices by module path. */
+export interface Lora {
+  readonly factors: Readonly<Record<string, LoraFactors>>;
+}
+
+/** Rank, alpha and scale of a matrix that the adapter changes. */
+export function loraModule({ modules, rslora, ...all }: LoraConfig, path: string): LoraModule {
+  const { rank, alpha } = modules?.[path] ?? all;
+  return { rank, alpha, scale: alpha / (rslora ? Math.sqrt(rank) : rank) };
+}
+
+/** Every matrix that an adapter changes, by its path, in the order of layers. */
+export function loraModules(config: ModelConfig, lora: LoraConfig): Map<string, LoraModule> {
+  const { targets = projections, modules } = lora;
+  const paths = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer).flatMap((layer) =>
+    targets.map((target) => modulePath(layer, target)),
+  );
+  return new Map((modules ? Object.keys(modules) : paths).map((path) => [path, loraModule(lora, path)]));
 }
 
 /** Shapes of an adapter's parameters, named as PEFT names them (without its prefix). */
 export function loraShapes(config: ModelConfig, lora: LoraConfig): ParameterShapes {
   const shapes: Record<string, readonly number[]> = {};
-  for (const path of targetPaths(config, lora)) {
+  for (const [path, { rank }] of loraModules(config, lora)) {
     const [out, width] = projectionShape(config, path.slice(path.lastIndexOf(".") + 1) as Projection);
-    shapes[`${path}.lora_A.weight`] = [lora.rank, width];
-    shapes[`${path}.lora_B.weight`] = [out, lora.rank];
+    shapes[`${path}.lora_A.weight`] = [rank, width];
+    shapes[`${path}.lora_B.weight`] = [out, rank];
   }
   return shapes;
 }
 
 /** The adapter over parameters with those names. */
 export function loraFrom(config: ModelConfig, lora: LoraConfig, tensors: Readonly<Record<string, Tensor>>): Lora {
-  const pairs = targetPaths(config, lora).map((path) => {
+  const pairs = [...loraModules(config, lora)].map(([path, { scale }]) => {
     const [a, b] = [tensors[`${path}.lora_A.weight`]!, tensors[`${path}.lora_B.weight`]!];
-    return [path, { a, b }] as const;
+    return [path, { a, b, scale }] as const;
   });
-  return { scale: lora.alpha / lora.rank, factors: Object.fromEntries(pairs) };
-}
-
-function targetPaths(config: ModelConfig, { targets = projections }: LoraConfig): string[] {
-  return Array.from({ length: config.num_hidden_layers }, (_, layer) =>
-    targets.map((target) => modulePath(layer, target)),
-  ).flat();
+  return { factors: Object.fromEntries(pairs) };
 }
 
 /** Projections with the adapter's factors merged into the matrices: what a training graph projects with. */
@@ -62,7 +89,7 @@ export function adaptedProjection(
   return (x, layer, names) => {
     const paths = names.map((name) => modulePath(layer, name));
     const matrices = paths.map((path) => ({ weight: weight(`${path}.weight`), factors: lora?.factors[path] }));
-    return adaptedLinear(x, matrices, lora?.scale ?? 0).map((y, i) =>
+    return adaptedLinear(x, matrices).map((y, i) =>
       hasBias(config, names[i]!) ? y.add(weight(`${paths[i]}.bias`)) : y,
     );
   };
@@ -72,29 +99,33 @@ export function adaptedProjection(
 export interface AdaptedWeight {
   /** [out, in] */
   readonly weight: Tensor;
-  readonly factors?: { readonly a: Tensor; readonly b: Tensor } | undefined;
+  readonly factors?: LoraFactors | undefined;
 }
 
 /**
- * x · (W + s·B·A)ᵀ for several adapted matrices of one input: x [rows, in] → [rows, out] each.
+ * x · (W + s·B·A)ᵀ for several adapted matrices of one input, each with its scale s: x [rows, in] → [rows, out] each.
  *
  * The factors are multiplied into the matrix once a step, which costs in·out·r, where applying them to the activations
  * costs rows·(in + out)·r and two more passes over every result. The gradient never forms the full ∂L/∂W:
  * ∂A = s·(dy·B)ᵀ·x, ∂B = s·dyᵀ·(x·Aᵀ), with the A of all matrices in one product. W is frozen.
  * Source: LoRA (arXiv 2106.09685), eq. 3.
  */
-export function adaptedLinear(x: Tensor, matrices: readonly AdaptedWeight[], scale: number): Tensor[] {
+export function adaptedLinear(x: Tensor, matrices: readonly AdaptedWeight[]): Tensor[] {
   const adapted = matrices.flatMap(({ factors }) => factors ?? []);
   if (adapted.length < matrices.length)
-    return matrices.map((m) => (m.factors ? adaptedLinear(x, [m], scale)[0]! : matmul(x, m.weight, { transB: true })));
+    return matrices.map((m) => (m.factors ? adaptedLinear(x, [m])[0]! : matmul(x, m.weight, { transB: true })));
   const factors = adapted.flatMap(({ a, b }) => [a, b]);
+  const scales = adapted.map(({ scale }) => scale);
   return [
     ...customGradient([x, ...factors], () => {
-      const merged = matrices.map(({ weight }, i) => addMatmul(weight, adapted[i]!.b, adapted[i]!.a, { alpha: scale }));
+      const merged = matrices.map(({ weight }, i) => {
+        const { a, b, scale } = adapted[i]!;
+        return addMatmul(weight, b, a, { alpha: scale });
+      });
       return {
         outputs: merged.map((w) => matmul(x, w, { transB: true })),
         saved: merged,
-        gradient: ({ dys, inputs: [x, ...factors], saved }) => adaptedGradient(x!, factors, saved, dys, scale),
+        gradient: ({ dys, inputs: [x, ...factors], saved }) => adaptedGradient(x!, factors, saved, dys, scales),
       };
     }),
   ];
@@ -105,20 +136,22 @@ function adaptedGradient(
   factors: readonly Tensor[],
   merged: readonly Tensor[],
   dys: readonly Tensor[],
-  scale: number,
+  scales: readonly number[],
 ): Tensor[] {
   const as = factors.filter((_, i) => i % 2 === 0);
   const bs = factors.filter((_, i) => i % 2 === 1);
   const ranks = as.map((a) => a.dim(0));
+  const common = scales[0]!;
   // [rows, Σ rank] on both sides: what each A makes of the input, and what reaches each A from its output.
   const inner = split(matmul(x, concat(as), { transB: true }), 1, ranks);
   const reaching = concat(
-    dys.map((dy, i) => matmul(dy, bs[i]!)),
+    // One product for all A has one scale: by how much a matrix's own differs from it is taken in here.
+    dys.map((dy, i) => matmul(dy, bs[i]!, { alpha: scales[i]! / common })),
     1,
   );
-  const das = split(matmul(reaching, x, { transA: true, alpha: scale }), 0, ranks);
+  const das = split(matmul(reaching, x, { transA: true, alpha: common }), 0, ranks);
   // (x·Aᵀ)ᵀ·dy, transposed afterwards: the small side decides the kernel's speed.
-  const dbs = dys.map((dy, i) => transposeMatrix(matmul(inner[i]!, dy, { transA: true, alpha: scale })));
+  const dbs = dys.map((dy, i) => transposeMatrix(matmul(inner[i]!, dy, { transA: true, alpha: scales[i]! })));
   const dx = dys.slice(1).reduce((sum, dy, i) => addMatmul(sum, dy, merged[i + 1]!), matmul(dys[0]!, merged[0]!));
   return [dx, ...das.flatMap((da, i) => [da, dbs[i]!])];
 }

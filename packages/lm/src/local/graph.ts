@@ -155,26 +155,33 @@ function compileDecoder(
   }, options);
 }
 
-/** x·Wᵀ + bias, and for adapted modules + scale·(x·Aᵀ)·Bᵀ with factors fed on each run: an adapter costs its own size. */
+/**
+ * x·Wᵀ + bias, and for adapted modules + scale·(x·Aᵀ)·Bᵀ with factors fed on each run: an adapter costs its own size.
+ * Scales are fed as one vector, in the order of the adapted modules.
+ */
 function adaptedProjection(
   config: ModelConfig,
   weight: (name: string) => Tensor,
   product: MatrixProduct,
   adapted: ReadonlySet<string>,
 ): LayerContext["project"] {
-  const scale = adapted.size > 0 ? input("lora.scale", "float32", []) : undefined;
+  const paths = [...adapted];
+  const each = paths.map(() => 1);
+  const parts = paths.length > 0 ? split(input("lora.scales", "float32", [paths.length]), 0, each) : [];
+  const scales = new Map(paths.map((path, i) => [path, parts[i]!]));
   return (x, layer, names) =>
     names.map((name) => {
       const path = modulePath(layer, name);
       const [out, width] = projectionShape(config, name);
       let y = product(x, `${path}.weight`);
       if (hasBias(config, name)) y = y.add(weight(`${path}.bias`));
-      if (!adapted.has(path)) return y;
+      const scale = scales.get(path);
+      if (!scale) return y;
       // Every adapter of a graph may have its own rank, and every module too.
       const rank = `rank_${layer}_${name}`;
       const a = input(`${path}.lora_A.weight`, "float32", [rank, width]);
       const b = input(`${path}.lora_B.weight`, "float32", [out, rank]);
-      return addMatmul(y, matmul(x, a, { transB: true }).mul(scale!), b, { transB: true });
+      return addMatmul(y, matmul(x, a, { transB: true }).mul(scale), b, { transB: true });
     });
 }
 

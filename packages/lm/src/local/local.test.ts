@@ -14,7 +14,7 @@ import {
   UsageError,
 } from "../language-model/index.ts";
 import { PromptLookup } from "./drafts.ts";
-import { type LocalAdapter, type LocalModel, type LocalOptions, openLocalModel } from "./index.ts";
+import { type LocalAdapter, type LocalFactors, type LocalModel, type LocalOptions, openLocalModel } from "./index.ts";
 
 let folder: string;
 let model: LocalModel;
@@ -81,7 +81,7 @@ async function trainingLogprobs(tokens: readonly number[], adapter?: LocalAdapte
 }
 
 function madeAdapter(id: string, seed: number): LocalAdapter {
-  const factors = new Map<string, { rank: number; a: Float32Array; b: Float32Array }>();
+  const factors = new Map<string, LocalFactors>();
   for (let layer = 0; layer < model.config.num_hidden_layers; layer++)
     for (const [path, name] of [
       [`model.layers.${layer}.self_attn.q_proj`, "q_proj"],
@@ -90,9 +90,9 @@ function madeAdapter(id: string, seed: number): LocalAdapter {
       const [out, width] = projectionShape(model.config, name);
       const draw = (length: number, salt: number) =>
         Float32Array.from({ length }, (_, i) => Math.sin(seed + salt + 1.3 * i + layer) * 0.3);
-      factors.set(path, { rank: 2, a: draw(2 * width, 1), b: draw(2 * out, 2) });
+      factors.set(path, { rank: 2, scale: 2, a: draw(2 * width, 1), b: draw(2 * out, 2) });
     }
-  return { id, scale: 2, factors };
+  return { id, factors };
 }
 
 const greedy = { temperature: 0, maxTokens: 24, minTokens: 24, logprobs: 0 };
@@ -201,15 +201,15 @@ describe("limits", () => {
   });
 
   it("an adapter for another model is refused", async () => {
+    const tiny = { rank: 1, scale: 1, a: new Float32Array(1), b: new Float32Array(1) };
     const wrong = {
       id: "wrong",
-      scale: 1,
-      factors: new Map([["model.layers.9.mlp.up_proj", { rank: 1, a: new Float32Array(1), b: new Float32Array(1) }]]),
+      factors: new Map([["model.layers.9.mlp.up_proj", tiny]]),
     };
     await expect(model.withAdapter(wrong)).rejects.toThrow(/layers\.9/);
     const short = {
       ...wrong,
-      factors: new Map([["model.layers.0.mlp.up_proj", { rank: 1, a: new Float32Array(1), b: new Float32Array(1) }]]),
+      factors: new Map([["model.layers.0.mlp.up_proj", tiny]]),
     };
     await expect(model.withAdapter(short)).rejects.toThrow(/expected 32 and 48 values/);
   });

@@ -50,13 +50,21 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly memoryBudget?: number;
 }
 
+/** What an adapter adds to a matrix W: scale · B·A. Arrays are shared, so a training adapter stays current. */
+export interface LocalFactors {
+  readonly rank: number;
+  /** alpha / rank as a rule */
+  readonly scale: number;
+  /** [rank, in], row-major */
+  readonly a: Float32Array;
+  /** [out, rank], row-major */
+  readonly b: Float32Array;
+}
+
 /** LoRA factors for a local model, by module path; as they come from an adapter's files or from training. */
 export interface LocalAdapter {
   readonly id: string;
-  /** alpha / rank */
-  readonly scale: number;
-  /** A [rank, in] and B [out, rank], row-major; arrays are shared, so a training adapter stays current. */
-  readonly factors: ReadonlyMap<string, { readonly rank: number; readonly a: Float32Array; readonly b: Float32Array }>;
+  readonly factors: ReadonlyMap<string, LocalFactors>;
 }
 
 /** A model in this process: frozen weights, held once, under any number of adapters. */
@@ -189,7 +197,7 @@ class Base {
     for (const path of adapted)
       if (!this.#weights.has(`${path}.weight`))
         throw new UsageError(`the adapter changes "${path}", which the model does not have`);
-    const feeds = adapter ? adapterFeeds(adapter, (name) => this.weight(name)) : {};
+    const feeds = adapter ? adapterFeeds(adapter, adapted, (name) => this.weight(name)) : {};
     const engine = new Engine(this.config, this.text.endIds, this.graphs(adapted), feeds);
     return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, options.borrowed ?? false);
   }
@@ -200,8 +208,14 @@ class Base {
   }
 }
 
-function adapterFeeds({ scale, factors }: LocalAdapter, weightOf: (name: string) => Tensor): Feeds {
-  const feeds: Record<string, Feeds[string]> = { "lora.scale": scale };
+/** `adapted` is the order of the graph's scales. */
+function adapterFeeds(
+  { factors }: LocalAdapter,
+  adapted: readonly string[],
+  weightOf: (name: string) => Tensor,
+): Feeds {
+  const scales = Float32Array.from(adapted, (path) => factors.get(path)!.scale);
+  const feeds: Record<string, Feeds[string]> = { "lora.scales": { data: scales, shape: [adapted.length] } };
   for (const [path, { rank, a, b }] of factors) {
     const [out, width] = weightOf(`${path}.weight`).shape as [number, number];
     if (a.length !== rank * width || b.length !== out * rank)
