@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeTinyModel } from "@tenet/fixtures";
-import { type LocalModel, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
+import { type LocalModel, type LoraConfig, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
 import { decodeAdamW, ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { completionSequence, type Item } from "./packing.ts";
@@ -288,6 +288,23 @@ describe("Trainer", () => {
         expect(parameters.data).toEqual(trainer.parameters.data);
       },
       { tuning: { lora, head: true } },
+    );
+  });
+
+  it.each<[string, LoraConfig, LoraConfig?]>([
+    ["another scale", { ...lora, rslora: true }],
+    ["modules that the new one lacks", { ...lora, targets: ["q_proj", "v_proj"] }, { ...lora, targets: ["q_proj"] }],
+    ["ranks of its own", { ...lora, modules: { "model.layers.0.self_attn.q_proj": { rank: 2, alpha: 8 } } }],
+  ])("does not begin from an adapter with %s", async (name, before, after = lora) => {
+    const path = join(folder, name);
+    await withTrainer((trainer) => trainer.save(path), { tuning: { lora: before } });
+    const opened = withTrainer(async () => undefined, { tuning: { lora: after }, from: path });
+    await expect(opened).rejects.toThrow(/Give both stages the same lora settings/);
+    // With its own settings it does, factor by factor.
+    await withTrainer(
+      async (trainer) =>
+        expect(trainer.parameters.data).toEqual((await loadAdapter(path, model.config)).parameters.data),
+      { tuning: { lora: before }, from: path },
     );
   });
 });
