@@ -2,7 +2,7 @@ import { CheckpointError, quote } from "./errors.ts";
 import type { RangeFile } from "./file.ts";
 import { BF16, type Codec, F16, F32 } from "./floats.ts";
 import { MOST_METADATA, MOST_TENSORS } from "./json-header.ts";
-import { Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0 } from "./quants.ts";
+import { IQ4_NL, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0 } from "./quants.ts";
 
 /*
  * Why this is not @huggingface/gguf 0.4.6: it pads its window with zeros past the end of a local file, so a truncated
@@ -52,13 +52,17 @@ const CODECS = new Map<number, [name: string, codec: Codec]>([
   [6, ["Q5_0", Q5_0]],
   [7, ["Q5_1", Q5_1]],
   [8, ["Q8_0", Q8_0]],
+  [10, ["Q2_K", Q2_K]],
+  [11, ["Q3_K", Q3_K]],
   [12, ["Q4_K", Q4_K]],
   [13, ["Q5_K", Q5_K]],
   [14, ["Q6_K", Q6_K]],
+  [20, ["IQ4_NL", IQ4_NL]],
+  [23, ["IQ4_XS", IQ4_XS]],
   [30, ["BF16", BF16]],
 ]);
 
-/** Those that are not read, for messages: numbers 9 to 29 without the above, and a few later ones. */
+/** Those that are not read, for messages: numbers 9 to 29 but for the above, and a few later ones. */
 const UNREAD = new Map<number, string>([
   ...["Q8_1", "Q2_K", "Q3_K"].map((name, i) => [9 + i, name] as const),
   ...["Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S"].map((name, i) => [15 + i, name] as const),
@@ -67,6 +71,7 @@ const UNREAD = new Map<number, string>([
     [34, "TQ1_0"],
     [35, "TQ2_0"],
     [39, "MXFP4"],
+    [40, "NVFP4"],
   ] as const),
 ]);
 
@@ -184,8 +189,11 @@ async function tensorInfo(cursor: Cursor, name: string) {
   const relative = await cursor.u64(`the offset of ${where}`);
   const known = CODECS.get(id);
   if (known === undefined) {
-    const fix = `Quantise the model to one of these, for instance with llama-quantize.`;
-    return cursor.fail(where, `a type of ${GGUF_TYPES.join(", ")}`, UNREAD.get(id) ?? `number ${id}`, fix);
+    const name = UNREAD.get(id) ?? `number ${id}`;
+    // Codebooks of thousands of numbers that belong to llama.cpp: there is no rule to compute them by.
+    const codebook = name.startsWith("IQ") ? `${name} packs by a codebook that is not built in here. ` : "";
+    const fix = `${codebook}Take a file of the same model in one of these (IQ4_XS and Q2_K are the smallest), or make one with llama-quantize.`;
+    return cursor.fail(where, `a type of ${GGUF_TYPES.join(", ")}`, name, fix);
   }
   const [type, codec] = known;
   const elements = shape.reduce((product, size) => product * size, 1);

@@ -2,6 +2,8 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { describe, expect, it } from "vitest";
 import { failure, withFile } from "../../test/checkpoint/build.ts";
 import golden from "../../test/checkpoint/gguf.golden.json" with { type: "json" };
+import cuts from "../../test/checkpoint/pretokenizers.golden.json" with { type: "json" };
+import { openTokenizer } from "../text/tokenizer.ts";
 import { openGguf } from "./gguf.ts";
 import type { GgufValue } from "./gguf-header.ts";
 import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
@@ -64,10 +66,74 @@ describe("a tokenizer from GGUF metadata", () => {
     expect(cut.pre_tokenize_text(text, {})).toEqual(words);
   });
 
+  it.each(Object.entries(cuts.words))("cuts text as %s does in Hugging Face's tokenizers", (pre, words) => {
+    const cut = load({ "ggml.pre": pre }).pre_tokenizer!;
+    for (const [i, text] of cuts.texts.entries()) expect(cut.pre_tokenize_text(text, {}), text).toEqual(words[i]);
+  });
+
+  it("begins with bos and takes words whole where the name means it", () => {
+    const flags = (pre: string) => {
+      const { tokenizer, config } = build({ "ggml.pre": pre });
+      return [(tokenizer.model as { ignore_merges: boolean }).ignore_merges, config.add_bos_token];
+    };
+    for (const pre of ["llama-bpe", "falcon3", "tekken"]) expect(flags(pre), pre).toEqual([true, true]);
+    for (const pre of ["smaug-bpe", "dbrx", "deepseek-llm", "deepseek-r1-qwen"])
+      expect(flags(pre), pre).toEqual([false, false]);
+    expect(build({ "ggml.pre": "deepseek-r1-qwen", "ggml.add_bos_token": true }).config.add_bos_token).toBe(true);
+  });
+
   it("takes a known word whole where the model does", () => {
     const fewer = { "ggml.merges": ["Ġ a"], "ggml.add_bos_token": false };
     expect(load({ ...fewer, "ggml.pre": "llama-bpe" }).encode("the").ids).toEqual([id("the")]);
     expect(load({ ...fewer, "ggml.pre": "gpt-2" }).encode("the").ids).toEqual(["t", "h", "e"].map(id));
+  });
+
+  describe("kinds of token", () => {
+    const tokens = [...(tiny.get("tokenizer.ggml.tokens") as string[])];
+    const kinds = Int32Array.from(tiny.get("tokenizer.ggml.token_type") as Int32Array);
+    const open = (changes: Record<string, [id: number, kind: number]>, more: Record<string, GgufValue> = {}) => {
+      const [names, types] = [[...tokens], kinds.slice()];
+      for (const [content, [id, kind]] of Object.entries(changes)) {
+        names[id] = content;
+        types[id] = kind;
+      }
+      return openTokenizer(build({ "ggml.tokens": names, "ggml.token_type": types, ...more }));
+    };
+
+    it("control: never found in text that may not have it, left out of what is shown", () => {
+      const tokenizer = open({ "<|turn|>": [270, 3] });
+      expect(tokenizer.encode("a<|turn|>", { allowSpecial: true })).toEqual([id("a"), 270]);
+      expect(tokenizer.encode("a<|turn|>")).not.toContain(270);
+      expect(tokenizer.decode([id("a"), 270], { skipSpecial: true })).toBe("a");
+    });
+
+    it("user-defined: found in any text, whole, before it is cut and merged", () => {
+      const tokenizer = open({ "<think>": [270, 4], "   ": [271, 4] });
+      expect(tokenizer.encode("a<think>   the")).toEqual([id("a"), 270, 271, id("the")]);
+      expect(tokenizer.decode([270, id("a")], { skipSpecial: true })).toBe("<think>a");
+    });
+
+    it("unknown and unused: the first is special, the second has no text of its own", () => {
+      const tokenizer = open({ "<unk>": [270, 2], filler: [271, 5] });
+      expect(tokenizer.special.get("<unk>")).toBe(270);
+      expect(tokenizer.encode("filler")).not.toContain(271);
+      expect(tokenizer.tokenText(271)).toBe("");
+    });
+
+    it("unused, but made by a merge: a word", () => {
+      const tokenizer = open({ the: [id("the"), 5] });
+      expect(tokenizer.encode("the")).toEqual([id("the")]);
+    });
+
+    it("byte: stands for the byte, in text and in what is shown", () => {
+      const newline = id("Ċ");
+      const tokenizer = open({ "<0x0A>": [newline, 6], "<0xE2>": [270, 6] });
+      expect(tokenizer.encode("a\nb")).toEqual([id("a"), newline, id("b")]);
+      expect(tokenizer.decode([id("a"), newline])).toBe("a\n");
+      expect(tokenizer.encode("<0x0A>")).not.toContain(newline);
+      // "â" is an ordinary token already: the second keeps its name, and the first its place.
+      expect(tokenizer.encode("â")).toEqual([id("Ã"), id("¢")]);
+    });
   });
 
   it("puts tokens around the text where the file says so", () => {
@@ -81,7 +147,7 @@ describe("a tokenizer from GGUF metadata", () => {
 
   it.each<[string, Record<string, GgufValue | undefined>, RegExp]>([
     ["another kind", { "ggml.model": "llama" }, /"gpt2" \(byte-level BPE\), found "llama".*tokenizer\.json/],
-    ["an unknown pre-tokenizer", { "ggml.pre": "constructor" }, /one of smollm, qwen2, .*found "constructor"/],
+    ["an unknown pre-tokenizer", { "ggml.pre": "constructor" }, /one of smollm, .*qwen2, .*found "constructor"/],
     ["no tokens", { "ggml.tokens": undefined }, /a list of strings, found undefined/],
     ["types that do not fit", { "ggml.token_type": Int32Array.of(1) }, /288 numbers, one a token/],
     ["no merges", { "ggml.merges": 3 }, /a list of strings, found 3/],

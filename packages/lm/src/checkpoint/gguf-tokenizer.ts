@@ -1,5 +1,7 @@
+import { BYTE_LETTERS } from "../text/bytes.ts";
 import { CheckpointError, quote } from "./errors.ts";
 import type { GgufValue } from "./gguf-header.ts";
+import { PRE_TOKENIZERS } from "./gguf-pretokenizers.ts";
 
 /** What @huggingface/tokenizers and @huggingface/jinja need to speak for a model. */
 export interface TokenizerFiles {
@@ -9,69 +11,14 @@ export interface TokenizerFiles {
   config: Record<string, unknown>;
 }
 
-/** Kinds of token in `tokenizer.ggml.token_type`; 1 is ordinary text, 6 a byte. Source: llama.h of llama.cpp. */
-const [UNKNOWN, CONTROL, USER_DEFINED, UNUSED] = [2, 3, 4, 5];
-
-const BYTE_LEVEL = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
-const GPT2_SPLIT = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
-
-/** Words with one leading mark, numbers of up to `digits` digits, marks with line ends, spaces: GPT-4's pattern. */
-const cl100k = (digits: string) =>
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
-  `\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
-
-const split = (pattern: string) => ({
-  type: "Split",
-  pattern: { Regex: pattern },
-  behavior: "Isolated",
-  invert: false,
-});
-const splits = (...patterns: string[]) => ({
-  type: "Sequence",
-  pretokenizers: [...patterns.map(split), { ...BYTE_LEVEL, use_regex: false }],
-});
-
-interface PreTokenizer {
-  pre_tokenizer: object;
-  normalizer?: object;
-  /** A word that is in the vocabulary is taken whole, whatever the merges say. */
-  ignore_merges?: true;
-  add_bos?: true;
-}
-
-const LLAMA3: PreTokenizer = { pre_tokenizer: splits(cl100k("{1,3}")), ignore_merges: true, add_bos: true };
-const GPT2: PreTokenizer = { pre_tokenizer: { ...BYTE_LEVEL, use_regex: true } };
-
-/**
- * How text is cut before merging, by `tokenizer.ggml.pre`; a Map, as the name comes from the file.
- * Source: the published `tokenizer.json` of each model; for `default`, llama-vocab.cpp of llama.cpp.
- */
-const PRE_TOKENIZERS = new Map<string, PreTokenizer>([
-  [
-    "smollm",
-    {
-      pre_tokenizer: {
-        type: "Sequence",
-        pretokenizers: [
-          { type: "Digits", individual_digits: true },
-          { ...BYTE_LEVEL, use_regex: true },
-        ],
-      },
-    },
-  ],
-  ["qwen2", { pre_tokenizer: splits(cl100k("")), normalizer: { type: "NFC" } }],
-  ["llama-bpe", LLAMA3],
-  ["llama3", LLAMA3],
-  ["llama-v3", LLAMA3],
-  ["gpt-2", GPT2],
-  ["default", { pre_tokenizer: splits("[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2_SPLIT, "\\p{N}+", "[0-9][0-9][0-9]") }],
-]);
+/** Kinds of token in `tokenizer.ggml.token_type`; 1 is ordinary text. Source: llama.h of llama.cpp. */
+const [UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE] = [2, 3, 4, 5, 6];
 
 /**
  * Builds the tokenizer files that GGUF metadata stand for; byte-level BPE (`tokenizer.ggml.model` = `gpt2`) only.
  *
- * Control tokens become special added tokens, user-defined ones plain added tokens; unused padding entries are left
- * out, as Hugging Face's files have none. Throws CheckpointError for another kind of tokenizer, an unknown
+ * Control tokens become special added tokens, user-defined ones plain added tokens; a byte's token (`<0x0A>`) stands for
+ * the byte; unused padding entries are left out, as Hugging Face's files have none. Throws CheckpointError for another kind of tokenizer, an unknown
  * pre-tokenizer (both with the known ones), and for lists that do not fit together.
  */
 export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file: string): TokenizerFiles {
@@ -98,12 +45,27 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
   const merges = get("ggml.merges");
   if (!isStrings(merges)) return fail("ggml.merges", "a list of strings", merges);
 
+  const pairs = merges.map((merge, i) => {
+    // The first half may itself be a space in vocabularies that are not byte-level throughout.
+    const space = merge.indexOf(" ", 1);
+    if (space < 1 || space === merge.length - 1) fail(`ggml.merges[${i}]`, "two tokens with a space between", merge);
+    return [merge.slice(0, space), merge.slice(space + 1)];
+  });
+
   // No prototype: a token may be called `__proto__`.
   const vocab: Record<string, number> = Object.create(null);
   const added: object[] = [];
+  const merged = new Set(pairs.map(([left, right]) => `${left}${right}`));
+  const bytes: [letter: string, id: number][] = [];
   for (const [id, content] of tokens.entries()) {
     const type = types[id]!;
-    if (type === UNUSED) continue;
+    const letter = type === BYTE ? letterOfByte(content) : undefined;
+    if (letter !== undefined) {
+      bytes.push([letter, id]);
+      continue;
+    }
+    // A word that merging makes is a word, whatever else is said of it.
+    if (type === UNUSED && !merged.has(content)) continue;
     // Added tokens too: Hugging Face's own library numbers an added token anew when the vocabulary lacks it.
     vocab[content] = id;
     if (type === CONTROL || type === USER_DEFINED || type === UNKNOWN) {
@@ -111,12 +73,8 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
       added.push({ id, content, ...flags, special: type !== USER_DEFINED });
     }
   }
-  const pairs = merges.map((merge, i) => {
-    // The first half may itself be a space in vocabularies that are not byte-level throughout.
-    const space = merge.indexOf(" ", 1);
-    if (space < 1 || space === merge.length - 1) fail(`ggml.merges[${i}]`, "two tokens with a space between", merge);
-    return [merge.slice(0, space), merge.slice(space + 1)];
-  });
+  // Under the letter that stands for the byte, unless an ordinary token is called that already.
+  for (const [letter, id] of bytes) vocab[letter in vocab ? tokens[id]! : letter] = id;
 
   const token = (key: string): string | undefined => {
     const id = get(`ggml.${key}_token_id`);
@@ -184,6 +142,12 @@ function postProcessor({ before, after }: { before: string[]; after: string[] },
     pair: [...around("A"), ...around("B")],
     special_tokens: Object.fromEntries(names.map((id) => [id, { id, ids: [idOf(id)], tokens: [id] }])),
   };
+}
+
+/** The letter by which byte-level vocabularies write the byte that `<0x0A>` names; undefined for another text. */
+function letterOfByte(token: string): string | undefined {
+  const match = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
+  return match ? BYTE_LETTERS[Number.parseInt(match[1]!, 16)] : undefined;
 }
 
 function isStrings(value: unknown): value is string[] {

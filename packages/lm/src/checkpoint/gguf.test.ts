@@ -117,6 +117,48 @@ describe("rope scaling", () => {
   });
 });
 
+describe("types of tensors", () => {
+  const types = (type: number) => ggufBytes({ tensors: [{ name: "w", dimensions: [256, 1], type }] });
+
+  it("reads the K and the 4-bit I types", async () => {
+    for (const [type, name, bytes] of [
+      [10, "Q2_K", 84],
+      [11, "Q3_K", 110],
+      [20, "IQ4_NL", 8 * 18],
+      [23, "IQ4_XS", 136],
+    ] as const)
+      await withFile(types(type), async (path) => {
+        const file = await openGguf(path);
+        expect(file.tensors.get("w")).toMatchObject({ type: name, bytes });
+        expect((await file.read("w")).filter((value) => value === 0)).toHaveLength(256);
+        await file.close();
+      });
+  });
+
+  it.each([
+    [16, "IQ2_XXS"],
+    [17, "IQ2_XS"],
+    [18, "IQ3_XXS"],
+    [19, "IQ1_S"],
+    [21, "IQ3_S"],
+    [22, "IQ2_S"],
+    [29, "IQ1_M"],
+  ])("refuses number %i as %s, with what to take instead", async (type, name) => {
+    const error = await withFile(types(type), (path) => failure(openGguf(path)));
+    expect(error.found).toBe(name);
+    expect(error.fix).toMatch(/packs by a codebook.*IQ4_XS and Q2_K are the smallest/);
+  });
+
+  it.each([
+    [34, "TQ1_0"],
+    [39, "MXFP4"],
+    [40, "NVFP4"],
+    [99, "number 99"],
+  ])("refuses number %i as %s", async (type, name) => {
+    expect((await withFile(types(type), (path) => failure(openGguf(path)))).found).toBe(name);
+  });
+});
+
 describe("hostile files", () => {
   const fails = (bytes: Uint8Array) => withFile(bytes, (path) => failure(openGguf(path)));
   const metadata = (more: Record<string, Buffer>) => ggufBytes({ metadata: { ...SMALL_MODEL, ...more } });
@@ -176,7 +218,7 @@ describe("hostile files", () => {
       tensors({ ...w, name: "output.weight" }, { ...w, name: "lm_head.weight" }),
       /another called "lm_head.weight"/,
     ],
-    ["a type that is not read", tensors({ ...w, type: 23 }), /a type of F32, .*Q6_K, BF16, found IQ4_XS/],
+    ["a type that is not read", tensors({ ...w, type: 22 }), /a type of F32, .*Q6_K, .*BF16, found IQ2_S/],
     ["an unknown type", tensors({ ...w, type: 4 }), /found number 4/],
     [
       "rows that are no whole blocks",

@@ -34,7 +34,7 @@ export interface Gguf {
 /**
  * Opens a GGUF file: reads and checks its header, and no weights.
  *
- * Reads F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K. Throws CheckpointError for an unknown
+ * Reads F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS. Throws CheckpointError for an unknown
  * architecture or tensor type, for one part of a split model, and for anything in the header that does not hold.
  */
 export async function openGguf(path: string): Promise<Gguf> {

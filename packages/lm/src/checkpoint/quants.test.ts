@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import golden from "../../test/checkpoint/quants.golden.json" with { type: "json" };
 import { BF16, type Codec, encodeBF16, encodeF16, F16, F32, float16Table } from "./floats.ts";
-import { Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0 } from "./quants.ts";
+import * as quants from "./quants.ts";
 
-const CODECS: Record<string, Codec> = { F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K };
+const CODECS: Record<string, Codec> = { F32, F16, BF16, ...quants };
 
 const bytesOf = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
 

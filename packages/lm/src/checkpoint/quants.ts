@@ -148,3 +148,64 @@ export const Q6_K = blocks(256, 210, (b, p, out, o, half) => {
     }
   }
 });
+
+/** w = d · scale · q − dmin · minimum, in sixteen sub-blocks of 16; scale and minimum are the nibbles of one byte. */
+export const Q2_K = blocks(256, 84, (b, p, out, o, half) => {
+  const d = half[b[p + 80]! | (b[p + 81]! << 8)]!;
+  const dmin = half[b[p + 82]! | (b[p + 83]! << 8)]!;
+  for (let part = 0; part < 16; part++) {
+    const scale = d * (b[p + part]! & 15);
+    const minimum = dmin * (b[p + part]! >> 4);
+    const [qs, shift] = twoBits(p + 16, part);
+    for (let j = 0; j < 16; j++) out[o + 16 * part + j] = scale * ((b[qs + j]! >> shift) & 3) - minimum;
+  }
+});
+
+/** w = d · (scale − 32) · q, in sixteen sub-blocks of 16; q has 2 low bits and a third that, where it is absent, takes 4 off. */
+export const Q3_K = blocks(256, 110, (b, p, out, o, half) => {
+  const d = half[b[p + 108]! | (b[p + 109]! << 8)]!;
+  for (let part = 0; part < 16; part++) {
+    // Low nibbles of all sixteen scales in eight bytes, their two high bits in the four after.
+    const low = (b[p + 96 + (part & 7)]! >> (4 * (part >> 3))) & 15;
+    const high = (b[p + 104 + (part & 3)]! >> (2 * (part >> 2))) & 3;
+    const scale = d * ((low | (high << 4)) - 32);
+    const [qs, shift] = twoBits(p + 32, part);
+    const [mask, bit] = [p + 16 * (part & 1), part >> 1];
+    for (let j = 0; j < 16; j++) {
+      const q = (b[qs + j]! >> shift) & 3;
+      out[o + 16 * part + j] = scale * (q - ((b[mask + j]! >> bit) & 1 ? 0 : 4));
+    }
+  }
+});
+
+/** Where the 2-bit numbers of sub-block `part` stand: four times 32 of them share 32 bytes, each at another shift. */
+function twoBits(from: number, part: number): [at: number, shift: number] {
+  return [from + 32 * (part >> 3) + 16 * (part & 1), 2 * ((part >> 1) & 3)];
+}
+
+/** The sixteen steps of the non-linear 4-bit types: finer around 0. Source: ggml-common.h of llama.cpp. */
+const STEPS = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/** Sixteen bytes at `from` are 32 steps, low nibbles first, times `scale`. */
+function steps(b: Uint8Array, from: number, scale: number, out: Float32Array, to: number): void {
+  for (let j = 0; j < 16; j++) {
+    out[to + j] = scale * STEPS[b[from + j]! & 15]!;
+    out[to + 16 + j] = scale * STEPS[b[from + j]! >> 4]!;
+  }
+}
+
+/** w = d · step[q] */
+export const IQ4_NL = blocks(32, 18, (b, p, out, o, half) => {
+  steps(b, p + 2, half[b[p]! | (b[p + 1]! << 8)]!, out, o);
+});
+
+/** w = d · (scale − 32) · step[q], in eight sub-blocks of 32; a scale has 4 low bits in a nibble and 2 high ones apart. */
+export const IQ4_XS = blocks(256, 136, (b, p, out, o, half) => {
+  const d = half[b[p]! | (b[p + 1]! << 8)]!;
+  const highs = b[p + 2]! | (b[p + 3]! << 8);
+  for (let part = 0; part < 8; part++) {
+    const low = (b[p + 4 + (part >> 1)]! >> (4 * (part & 1))) & 15;
+    const scale = (low | (((highs >> (2 * part)) & 3) << 4)) - 32;
+    steps(b, p + 8 + 16 * part, d * scale, out, o + 32 * part);
+  }
+});

@@ -227,16 +227,18 @@ export interface FuzzReport {
 export class FuzzViolation extends Error {}
 
 /**
- * Runs numbered cases for `seconds`, or the one numbered `only`.
+ * Runs numbered cases: for `seconds`, or `cases` of them however long they take, or the one numbered `only`.
  *
  * Throws FuzzViolation at the first that fails with another error, takes over a second, or makes memory grow.
  */
 export async function fuzz({
-  seconds,
+  seconds = Number.POSITIVE_INFINITY,
+  cases = Number.POSITIVE_INFINITY,
   seed = 1,
   only,
 }: {
-  seconds: number;
+  seconds?: number;
+  cases?: number;
   seed?: number;
   only?: number | undefined;
 }): Promise<FuzzReport> {
@@ -256,7 +258,8 @@ export async function fuzz({
   const until = performance.now() + seconds * 1000;
   let atStart = 0;
   const handles = await openHandles();
-  for (let number = only ?? 0; only === undefined ? performance.now() < until : number === only; number++) {
+  const more = (number: number) => number < cases && performance.now() < until;
+  for (let number = only ?? 0; only === undefined ? more(number) : number === only; number++) {
     const pick = random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b));
     const chosen = all[pick(all.length)]!;
     const path = join(folder, chosen.open);

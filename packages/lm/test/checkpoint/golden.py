@@ -37,14 +37,17 @@ def save(name, content):
 
 # Where the float16 scales stand in a block; the rest of a block may be any bytes.
 SCALES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208]}
+# Types that came later, with numbers of their own: those of the others stay what they were.
+LATER = {T.Q2_K: [80, 82], T.Q3_K: [108], T.IQ4_NL: [0], T.IQ4_XS: [0]}
+later_rng = np.random.default_rng(20260202)
 # Zero of both signs, the smallest subnormal, subnormals, ordinary ones, the largest.
 EDGES = np.array([0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF], dtype="<u2")
 
 
-def random_blocks(qtype, count):
+def random_blocks(qtype, count, rng=rng):
     size = gguf.GGML_QUANT_SIZES[qtype][1]
     blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
-    for at in SCALES[qtype]:
+    for at in {**SCALES, **LATER}[qtype]:
         scales = rng.normal(0, 0.01, count).astype("<f2").view("<u2")
         scales[: min(count, len(EDGES))] = rng.permutation(EDGES)[:count]
         blocks[:, at : at + 2] = scales.view(np.uint8).reshape(count, 2)
@@ -69,6 +72,11 @@ def quants():
             with np.errstate(over="ignore", invalid="ignore"):
                 values = gguf.dequantize(data, qtype)
             cases.append({"type": qtype.name, "source": source, "blocks": b64(data), "values": f32(values)})
+    for qtype in LATER:
+        data = random_blocks(qtype, 24 if gguf.GGML_QUANT_SIZES[qtype][0] == 32 else 12, later_rng)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = gguf.dequantize(data, qtype)
+        cases.append({"type": qtype.name, "source": "random blocks", "blocks": b64(data), "values": f32(values)})
     save("quants", {"cases": cases})
 
 
