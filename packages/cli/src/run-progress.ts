@@ -14,6 +14,7 @@ const told: readonly (readonly [metric: string, label: string])[] = [
   ["objective/scores", "reward"],
   ["objective/kl", "kl"],
   ["val/response_length", "length"],
+  ["validation/violations", "violations"],
 ];
 
 /**

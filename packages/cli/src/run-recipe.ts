@@ -182,6 +182,11 @@ function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller
   return "endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model;
 }
 
+function labelsText({ feedback }: OpenRecipe["recipe"]): string {
+  if (feedback.label.method === "checks") return "by the checks";
+  return `${feedback.label.method}, ${feedback.audit ? "audited" : "not audited"}`;
+}
+
 /** `tenet validate`: what a recipe resolves to, or everything that is wrong with it. */
 export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
   const open = await openChanged(file, options);
@@ -211,9 +216,7 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
     ],
     [
       "reinforcement",
-      policy
-        ? `${policy.algorithm}; labels: ${recipe.feedback.label.method}, ${recipe.feedback.audit ? "audited" : "not audited"}`
-        : "none: the run ends with the supervised model",
+      policy ? `${policy.algorithm}; labels: ${labelsText(recipe)}` : "none: the run ends with the supervised model",
     ],
   ];
   const said = warnings.map((warning) => `warning: ${warning}\n`).join("");

@@ -31,6 +31,7 @@ import {
 } from "../evaluate/index.ts";
 
 import { labelDependsOn, principleJudge } from "../feedback/index.ts";
+import { alarmsOf } from "./alarms.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
 
 import { chartsOf } from "./charts.ts";
@@ -239,7 +240,9 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           },
           versions: stage.run.info.versions,
           models: Object.fromEntries(checkpoints.map(({ id, model }) => [id, nameOf(stage.value(model))])),
-          notes: [],
+          notes: checkpoints.flatMap(({ label, model }) =>
+            alarmsOf(stage.value(model).report).map((alarm) => `${label}: ${alarm}`),
+          ),
         },
       });
     },

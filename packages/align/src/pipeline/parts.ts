@@ -23,6 +23,7 @@ import {
   respond,
   respondDependsOn,
 } from "../feedback/index.ts";
+import { withAlarms } from "./alarms.ts";
 import type { PartContext } from "./context.ts";
 import { fileStage } from "./files.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
@@ -315,7 +316,7 @@ export function policyStage(
     base,
     ...(rewardsPreference(settings) && { behind: [gate] }),
     settings: [settings, judged ? constitutionHash(constitution) : null, ...(watched ? [watched.settings] : [])],
-    train: async function* (learnt, { base: source, folder, models, seed, signal }) {
+    train: async function* (learnt, { base: source, folder, models, seed, signal, emit }) {
       const model = await models.base(source.reference);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
       const scorer = judge === undefined ? undefined : await openPreferenceModel(model, judge, deviceOf(options));
@@ -329,7 +330,7 @@ export function policyStage(
                 ),
               })
             : undefined;
-        return yield* trainPolicy({
+        const training = trainPolicy({
           model,
           settings,
           seed,
@@ -343,6 +344,7 @@ export function policyStage(
           signal,
           ...deviceOf(options),
         });
+        return yield* withAlarms(training, { emit }, name);
       } finally {
         await scorer?.close();
       }
