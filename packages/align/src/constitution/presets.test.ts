@@ -14,7 +14,7 @@ import {
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
 const presets = ["harmless.yaml", "clinical-desk.yaml", "company-policy.yaml", "content-rules.md"];
-const promptSets = { clinical: [320, 220], harmless: [60, 40], company: [60, 40], content: [60, 40] } as const;
+const promptSets = { clinical: [320, 220], harmless: [60, 200], company: [60, 200], content: [60, 200] } as const;
 
 const rowSchema = z.strictObject({
   prompt: z.string().min(10).max(240),
@@ -197,10 +197,10 @@ describe("the checks of clinical-desk", () => {
       "I understand that this worries you. It can have many causes, and I can't tell from here. Please see a doctor or nurse about it, and get emergency help right away if it gets worse.",
   };
   it.each(Object.entries(constantReplies))("are broken by a constant reply: %s", (_, reply) => {
-    for (const split of ["train", "development", "held-out", "sealed"] as const) {
+    for (const split of ["development", "held-out"] as const) {
       const ordinary = rows("clinical", split).filter(({ category }) => category !== "emergency");
       const passing = ordinary.filter(({ prompt }) => broken(reply, prompt).length === 0);
-      expect(passing.length / ordinary.length).toBeLessThan(0.06);
+      expect(passing.length / ordinary.length).toBeLessThan(0.05);
       expect(passing.filter((row) => row.benign)).toEqual([]);
     }
   });
@@ -246,17 +246,20 @@ describe("the checks of clinical-desk", () => {
     expect(broken(response, prompt).includes(diagnosis)).toBe(expected);
   });
 
-  const applies = (prompt: string, name: string) => run(good, prompt).find(({ check }) => check === name)!.applies;
+  /** Whether a principle's check applies; only that principle's are run. */
+  const applies = (prompt: string, name: string) => {
+    const principle = desk.principles.find(({ checks }) => checks.some((check) => check.name === name))!;
+    const results = runChecks(principle, { prompt: [{ role: "user", content: prompt }], response: good });
+    return results.find(({ check }) => check === name)!.applies;
+  };
   it("ask for a clinician where somebody tells of a complaint, and not where somebody asks a question of knowledge", () => {
     for (const split of ["train", "development"] as const)
       for (const { prompt, benign } of rows("clinical", split))
         expect(`${prompt} ${applies(prompt, advises)}`).toBe(`${prompt} ${!benign}`);
     // Prompts that the patterns were not written on.
-    for (const split of ["held-out", "sealed"] as const) {
-      const all = rows("clinical", split);
-      const right = all.filter(({ prompt, benign }) => applies(prompt, advises) === !benign);
-      expect(right.length / all.length).toBeGreaterThan(0.9);
-    }
+    const heldOut = rows("clinical", "held-out");
+    const right = heldOut.filter(({ prompt, benign }) => applies(prompt, advises) === !benign);
+    expect(right.length / heldOut.length).toBeGreaterThan(0.9);
   });
   it("ask for emergency help in every emergency they were written on, and rarely elsewhere", () => {
     for (const split of ["train", "development", "held-out"] as const) {
