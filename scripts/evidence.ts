@@ -75,7 +75,6 @@ if (recipe === undefined || !Number.isInteger(count) || count < 1) {
 }
 
 const main = fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url));
-const tsx = fileURLToPath(new URL("../node_modules/tsx/dist/cli.mjs", import.meta.url));
 
 /** What of the processor's instruction set decides how products round. Empty where the system does not tell. */
 function instructions(): string[] {
@@ -87,7 +86,19 @@ function instructions(): string[] {
 
 /** Runs one seed to its end in a process of its own; resolves to the peak of its memory in bytes, where the system tells. */
 function runSeed(file: string, seed: number): Promise<number | undefined> {
-  const args = [tsx, "--conditions=source", main, "run", file, "--seed", String(seed), "--store", options.store];
+  // One process, so that its memory is the run's.
+  const args = [
+    "--conditions=source",
+    "--import",
+    "tsx",
+    main,
+    "run",
+    file,
+    "--seed",
+    String(seed),
+    "--store",
+    options.store,
+  ];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
   let peak: number | undefined;
   const look = setInterval(() => {

@@ -77,7 +77,11 @@ function ownRecipe(recipe: string, project: { constitution: string; demonstratio
     .replace(/\.\.\/prompts\/(?:\w+\/)?(?=[\w-]+\.\w+)/g, "prompts/");
   const own = project.demonstrations
     ? body.replace(/\.\.\/demonstrations\/[\w.-]+/g, "demonstrations.yaml")
-    : body.replace(/^ *demonstrations:.*\n/m, "");
+    : body
+        .replace(/^ *demonstrations:.*\n/m, "")
+        .replace(/^( *baselines: \[)demonstrations, /m, "$1")
+        // A principle of the constitution that the recipe was written for.
+        .replace(/^ *mustHold:.*\n/m, "");
   return `# tenet run recipe.yaml\n# Paths are relative to this file. \`tenet run recipe.yaml --dry-run\` shows every setting that can be added.\n${own}`;
 }
 

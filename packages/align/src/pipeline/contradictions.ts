@@ -1,5 +1,5 @@
 import { normalize } from "node:path";
-import type { ParsedDocument, Path, Problem } from "@tenet/data";
+import { nearest, type ParsedDocument, type Path, type Problem } from "@tenet/data";
 import { isUncounted } from "@tenet/lm";
 import type { Constitution, Principle } from "../constitution/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
@@ -147,6 +147,14 @@ export function* unmet(document: ParsedDocument<Recipe>, constitution: Constitut
   const noChecks = `${named}, which has none`;
   const problem = (path: Path, expected: string, got: string) => document.problem(path, { expected, got });
 
+  const ids = principles.map(({ id }) => id);
+  for (const [i, id] of (document.value.evaluate.mustHold ?? []).entries())
+    if (!ids.includes(id))
+      yield document.problem(["evaluate", "mustHold", i], {
+        expected: `the id of a principle of ${named}: ${ids.join(", ")}`,
+        got: JSON.stringify(id),
+        suggestion: nearest(id, ids),
+      });
   const { critique, examples, revisions } = supervised;
   if (revisions > 0 && drawn("revision").length === 0)
     yield problem(
