@@ -16,8 +16,11 @@ export function independenceOf({
 }: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
   const { roles, policy } = recipe;
   const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
-  const looks = lookers(recipe.feedback.label.constitutionFirst);
-  const asked = [...(learns ? (["labeller"] as const) : []), ...(learns && looks.critic ? (["critic"] as const) : [])];
+  const { method, constitutionFirst } = recipe.feedback.label;
+  const looks = lookers(constitutionFirst);
+  // Where the checks alone label, nobody else is asked.
+  const heard = learns && method !== "checks";
+  const asked = [...(heard ? (["labeller"] as const) : []), ...(heard && looks.critic ? (["critic"] as const) : [])];
   const same = asked.filter(
     (role) => roles.judge !== undefined && modelOf(roles.judge) === modelOf(roles[role] ?? recipe.model),
   );

@@ -11,9 +11,9 @@ const tones: Record<Scorecard["verdict"]["tone"], { word: string; look: string }
   worse: { word: "Worse than where it started", look: "bad" },
 };
 
-/** The checkpoint that the page speaks of: what somebody would use. */
-export function subjectOf({ checkpoints }: Scorecard): Checkpoint {
-  return checkpoints.at(-1)!;
+/** The checkpoint that the page speaks of: the one that is recommended, else the last. */
+export function subjectOf({ checkpoints, recommended }: Scorecard): Checkpoint {
+  return checkpoints.find(({ id }) => id === recommended) ?? checkpoints.at(-1)!;
 }
 
 /** What can be said, what the figures are, and what still breaks. */

@@ -25,8 +25,9 @@ describe("the page", () => {
       ...card,
       breaks: card.breaks!.map((one) => ({ ...one, severity: one.principle === "kind" ? 1 : 0.1 })),
     };
-    const broken = breaksOf(graded, subjectOf(graded));
-    expect(broken[0]).toMatchObject({ principle: "kind", example: { checkpoint: "rl" } });
+    const subject = subjectOf(graded);
+    const broken = breaksOf(graded, subject);
+    expect(broken[0]).toMatchObject({ principle: "kind", example: { checkpoint: subject.id } });
     const harm = broken.map(({ severity, rate }) => severity! * rate.value);
     expect(harm).toEqual(harm.toSorted((a, b) => b - a));
     const first = scorecardPage(graded).split("<main")[0]!;
@@ -40,7 +41,7 @@ describe("the page", () => {
     expect(samples).toMatch(/<li>no check objects, of \d+ that appl/);
     expect(samples).not.toContain("keeps to");
     const clean = { ...card, principles: card.principles.map((one) => ({ ...one, value: 0 })) };
-    expect(scorecardPage(clean)).toMatch(/No check objects to any reply of RL-CAI\. What checks cannot tell/);
+    expect(scorecardPage(clean)).toMatch(/No check objects to any reply of \w+-CAI\. What checks cannot tell/);
   });
 
   it("tells a check by its name, and shows the pattern to who asks for it", () => {
@@ -106,6 +107,16 @@ describe("the page", () => {
     expect(labels).toMatch(/Not shown to be better than chance.*tested on 8.*50%.*22–78%/s);
     const { labelHealth: _, ...rest } = card;
     expect(section("labels", scorecardPage({ ...rest, labelHealth: [] }))).toContain("was not audited");
+  });
+
+  it("speaks of the checkpoint that is recommended, and tells what passed a gate", () => {
+    const sl: Scorecard = {
+      ...card,
+      recommended: "sl",
+      gates: [{ name: "preference model", passed: false, overridden: true, why: "it is at chance" }],
+    };
+    expect(scorecardPage(sl).split("<main")[0]).toContain("By SL-CAI, by how bad and how often");
+    expect(section("labels", scorecardPage(sl))).toMatch(/preference model: <b>did not pass; overridden.*at chance/);
   });
 
   it("says that there is no independent judge where there is none", () => {

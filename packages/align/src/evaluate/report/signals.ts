@@ -51,12 +51,15 @@ export function curvesSection(card: Scorecard): Html | undefined {
 }
 
 export function labelsSection(card: Scorecard): Html | undefined {
-  const { labelHealth, labelsBy, preferenceModel } = card;
-  if (labelHealth.length === 0 && !labelsBy && !preferenceModel) return undefined;
+  const { labelHealth, labelsBy, preferenceModel, gates } = card;
+  if (labelHealth.length === 0 && !labelsBy && !preferenceModel && gates.length === 0) return undefined;
   return html`${labelsBy && html`<p class="intro">Pairs that were learnt from: ${formatLabelCounts(labelsBy)}.${labelHealth.length === 0 && (labelsBy.ai ?? 0) > 0 && " What the model's labels are worth was not audited."}</p>`}${
     labelHealth.length > 0 &&
     html`<p class="intro">What the labeller is worth, on pairs whose answer is known. A labeller that does not clear chance is refused.</p>${labelHealth.map((health) => labellerHealth(health))}`
-  }${preferenceModel && preferenceModelHealth(preferenceModel)}`;
+  }${preferenceModel && preferenceModelHealth(preferenceModel)}${
+    gates.length > 0 &&
+    html`<h3>Gates</h3><ul class="sentences">${gates.map(({ name, passed, overridden, why }) => html`<li>${name}: <b>${passed ? "passed" : overridden ? "did not pass; overridden by the recipe" : "refused"}</b> (${why})</li>`)}</ul>`
+  }`;
 }
 
 interface BarOptions {
