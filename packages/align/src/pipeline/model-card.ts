@@ -6,7 +6,7 @@ import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/form
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
-import { type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
+import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
 
 interface Card {
   readonly checkpoint: StoredCheckpoint;
@@ -88,7 +88,8 @@ const measuring = new Set([
   ...["texts", "score-texts", "score-responses", "pair-responses", "compare", "rate", "constant-responses"],
   ...["audit-pairs", "audit", "scorecard"],
 ]);
-const measuringNames = /^(held-out|known|audit labels|answers of .*|validation.*)$/;
+const measuringNames =
+  /^(held-out|known|(\w+ )?audit (pairs|labels|file)|\w+ pairs to audit|answers of .*|validation.*)$/;
 
 function isMeasured(name: string, kind: string): boolean {
   return measuring.has(kind) || measuringNames.test(name);
@@ -97,7 +98,7 @@ function isMeasured(name: string, kind: string): boolean {
 /** What reinforcement learning alone was made of. */
 function isReinforced(name: string, kind: string): boolean {
   const kinds = ["pairs", "label", "human-labels", "preference-model", "policy"];
-  return kinds.includes(kind) || /^(human pairs|rankings|preferences)$/.test(name);
+  return kinds.includes(kind) || /^(human pairs|rankings|preferences|labeller .*)$/.test(name);
 }
 
 function stageTable(stages: readonly { name: string; kind: string; rows: number; aside: number }[]): string {
@@ -113,8 +114,7 @@ function signals(store: Store, run: string, recipe: Recipe | undefined): string[
   const preferences = preferenceModelOf(store, run);
   const said: string[] = [];
   if (counts) said.push(`Labelled pairs: ${formatLabelCounts(counts)}.`);
-  if (counts?.ai && recipe && recipe.feedback.audit === undefined)
-    said.push("What the model's labels are worth was not audited.");
+  if (counts?.ai && recipe && !isAudited(recipe)) said.push("What the model's labels are worth was not audited.");
   if (preferences) {
     const { accuracy, pairs } = preferences;
     said.push(
