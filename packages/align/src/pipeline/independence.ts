@@ -32,8 +32,7 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    ("reward" in policy && policy.reward.constitution > 0) ||
-    (learns && (looks.checks || recipe.feedback.label.method === "checks"))
+    ("reward" in policy && policy.reward.constitution > 0) || (learns && (looks.checks || method === "checks"))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))
