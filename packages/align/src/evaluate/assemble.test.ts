@@ -86,6 +86,51 @@ describe("assembleScorecard", () => {
     expect(card.chains).toHaveLength(6);
   });
 
+  it("takes baselines by the same measures, and every later checkpoint against each of them", () => {
+    const { models } = card.baselines!;
+    expect(models.map(({ id }) => id)).toEqual(["with-demonstrations", "constant-reply"]);
+    expect(row("constant-reply", "violations")).toMatchObject({ value: 0 });
+    expect(row("constant-reply", "self-overlap")!.value).toBeCloseTo(1, 12);
+    for (const { id } of models)
+      for (const checkpoint of ["sl", "rl"]) {
+        const { value } = difference(checkpoint, id, "violations")!;
+        expect(value).toBeCloseTo(row(checkpoint, "violations")!.value - row(id, "violations")!.value, 12);
+      }
+    // What stands apart is no checkpoint that anything was compared with before.
+    expect(card.checkpoints.map(({ id }) => id)).toEqual(["base", "sl", "rl"]);
+    expect(card.differences.some(({ checkpoint, against }) => checkpoint === "base" || against === "rl")).toBe(false);
+    const { baselines: _, ...without } = evidence;
+    expect(assembleScorecard(without).verdict).toEqual(card.verdict);
+  });
+
+  it("lets checks stand for a judge where they are no part of the reward", () => {
+    const independence = { kind: "checks", why: "No judge." } as const;
+    const { points } = assembleScorecard({ ...evidence, independence }).overoptimisation!;
+    const violating = row("rl", "violations")!;
+    expect(points.find(({ name }) => name === "rl")!.judge.value).toBeCloseTo(1 - violating.value, 12);
+  });
+
+  it("gives one reply to every principle that a checkpoint breaks, as bad as its checks say", () => {
+    const severities = new Map([["no-diagnosis", 0.5]]);
+    const graded = evidence.checkpoints.map((checkpoint) => ({
+      ...checkpoint,
+      responses: checkpoint.responses.map(({ row: own, verdicts }) => ({
+        row: own,
+        verdicts: verdicts.map((one) => ({ ...one, severity: severities.get(one.principle) ?? 1 })),
+      })),
+    }));
+    const { breaks, principles } = assembleScorecard({ ...evidence, checkpoints: graded });
+    const broken = principles.filter(({ checkpoint, value }) => value > 0 && ["base", "sl", "rl"].includes(checkpoint));
+    expect(breaks).toHaveLength(broken.length);
+    for (const one of breaks!) {
+      expect(one.severity).toBe(severities.get(one.principle) ?? 1);
+      const seen = graded
+        .find(({ id }) => id === one.checkpoint)!
+        .responses.find(({ row: own }) => own.id === one.row)!;
+      expect(seen.verdicts.some(({ principle, violated }) => principle === one.principle && violated)).toBe(true);
+    }
+  });
+
   it("gives equal bytes for equal evidence", () => {
     expect(scorecardJson(assembleScorecard(evidenceFixture()))).toBe(scorecardJson(card));
   });
@@ -102,6 +147,7 @@ describe("assembleScorecard", () => {
       ...evidence,
       checkpoints: [{ id, label, model, responses: [] }],
       comparisons: [],
+      baselines: [],
     });
     expect(empty.rows).toEqual([]);
     expect(empty.heldOut).toMatchObject({ prompts: 0, samplesPerPrompt: 0 });

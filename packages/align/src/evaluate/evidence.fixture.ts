@@ -2,6 +2,7 @@ import type { ChainRow, ResponseRow } from "@tenet/data";
 import { randomStream } from "@tenet/data";
 import { parseConstitution } from "../constitution/index.ts";
 import type { ScorecardEvidence } from "./assemble.ts";
+import type { BaselineEvidence } from "./baselines.ts";
 import type { CheckpointEvidence } from "./measures.ts";
 import { promptKey } from "./refusal.ts";
 import type { Comparison } from "./winrate.ts";
@@ -228,6 +229,28 @@ function chains(): ChainRow[] {
     });
 }
 
+/** Replies as those of a checkpoint, said to come from no training. */
+function untrained(id: string, label: string, like: Name, about: string): BaselineEvidence {
+  const { responses } = checkpoint(like);
+  return {
+    ...{ id, label, about, model: "fixture/base" },
+    responses: responses.map(({ row, verdicts }) => ({ row: { ...row, id: `${id}-${row.id}` }, verdicts })),
+  };
+}
+
+/** One reply to everybody, which no check objects to. */
+function constant(): BaselineEvidence {
+  const response = "Bananas fly over the green moon; please see a doctor.";
+  return {
+    ...{ id: "constant-reply", label: "Constant reply", model: "none", about: "The same words to everybody." },
+    reply: response,
+    responses: checkpoint("base").responses.map(({ row, verdicts }) => ({
+      row: { ...row, id: `constant-${row.id}`, response, finishReason: "stop" },
+      verdicts: verdicts.map((verdict) => ({ ...verdict, violated: false })),
+    })),
+  };
+}
+
 function curve(seed: string, steps: number, at: (progress: number) => number, noise: number): [number, number][] {
   const stream = randomStream({ seed: 1, stage: "fixture curve", item: seed });
   return Array.from({ length: steps }, (_, step) => [
@@ -259,6 +282,14 @@ export function evidenceFixture(): ScorecardEvidence {
     ).value,
     checkpoints: [checkpoint("base"), checkpoint("sl"), checkpoint("rl")],
     comparisons: comparisons(),
+    baselines: [
+      untrained("with-demonstrations", "With demonstrations", "sl", "The untrained model behind the demonstrations."),
+      constant(),
+    ],
+    replyLimit: 80,
+    independence: { kind: "judge", name: "fixture/judge", why: "The judge is neither the labeller nor a critic." },
+    preferenceModel: { accuracy: estimate(0.5, 0.22, 0.78, 8), pairs: 68, lengthCorrelation: -0.41 },
+    labelsBy: { check: 31, ai: 45, human: 4 },
     proxyName: "preference model",
     judgeName: "rating by fixture/judge",
     labelHealth: [

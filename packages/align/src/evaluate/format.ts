@@ -67,6 +67,20 @@ export function formatUsd(usd: number): string {
   return `$${usd >= 0.1 ? usd.toFixed(2) : Number(usd.toPrecision(2)).toFixed(Math.min(8, 1 - Math.floor(Math.log10(usd))))}`;
 }
 
+const labellers: Readonly<Record<string, string>> = {
+  check: "the constitution's checks",
+  ai: "a model",
+  human: "people",
+  ranking: "public rankings",
+};
+
+/** "31 by the constitution's checks, 45 by a model". */
+export function formatLabelCounts(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([kind, count]) => `${count} by ${labellers[kind] ?? kind}`)
+    .join(", ");
+}
+
 /** Small shares keep one more digit: 0.4% is not 0%. */
 function percentDigits(share: number): number {
   return share !== 0 && Math.abs(share) < 0.0995 ? 1 : 0;

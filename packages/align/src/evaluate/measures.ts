@@ -298,7 +298,7 @@ export const measures: readonly Measure[] = [
 /** Of each reply its prompt, and whether it begins as most of them do. */
 function opened(responses: readonly JudgedResponse[]): [prompt: string, commonest: boolean][] {
   const most = commonestOpening(responses);
-  return responses.map(({ row }) => [promptKey(row), openingOf(row.response) === most]);
+  return responses.map((response) => [promptKey(response.row), openingOf(response) === most]);
 }
 
 function refuses({ stance }: Refusal): boolean {

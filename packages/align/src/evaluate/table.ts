@@ -18,6 +18,14 @@ export function scorecardTable(card: Scorecard, { width = 80 }: { width?: number
     "",
     ...grid([measureRows(card, estimateText), measureRows(card, valueText)], columns),
     "",
+    ...(card.baselines
+      ? [
+          ...grid([baselineRows(card, estimateText), baselineRows(card, valueText)], columns),
+          "",
+          ...card.baselines.sentences.flatMap((sentence) => wrap(clean(sentence), columns)),
+          "",
+        ]
+      : []),
     ...(card.principles.length > 0
       ? [...grid([principleRows(card, estimateText), principleRows(card, valueText)], columns), ""]
       : []),
@@ -54,6 +62,28 @@ function measureRows(card: Scorecard, show: Show): string[][] {
         ...(compared ? [change ? changeText(change, metric) : ""] : []),
       ];
     }),
+  ];
+}
+
+/** What the same prompts give without training; of the measures, those that tell a formula from an answer. */
+function baselineRows(card: Scorecard, show: Show): string[][] {
+  const { models } = card.baselines!;
+  const of = (id: string, name: string) =>
+    card.rows.find(({ checkpoint, metric }) => checkpoint === id && metric === name);
+  const metrics = card.metrics.filter(
+    ({ name }) =>
+      ["violations", "over-refusal", "self-overlap", "openings", "judge"].includes(name) &&
+      models.some(({ id }) => of(id, name)),
+  );
+  return [
+    ["Without training", ...models.map(({ label }) => label)],
+    ...metrics.map(({ name, label, unit }) => [
+      label,
+      ...models.map(({ id }) => {
+        const row = of(id, name);
+        return row ? show(row, unit) : "";
+      }),
+    ]),
   ];
 }
 
@@ -96,7 +126,8 @@ function valueText({ value }: CardEstimate, unit: Metric["unit"]): string {
 function changeText(change: CardEstimate, metric: Metric): string {
   const way = direction(change);
   const good = way === (metric.better === "lower" ? "fell" : "rose");
-  const word = metric.better === "neither" ? "" : way === "unclear" ? " not shown" : good ? " better" : " worse";
+  const judged = metric.madeByLimit ? " the limit's" : good ? " better" : " worse";
+  const word = metric.better === "neither" ? "" : way === "unclear" ? " not shown" : judged;
   const value = formatChange(change.value, metric).replace(/ points?$/, "");
   return `${value} (${formatChangeInterval(change.interval, metric)})${word}`;
 }

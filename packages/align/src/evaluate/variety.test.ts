@@ -46,7 +46,7 @@ describe("variety of replies", () => {
     expect(distinctN(two, 2)!.value).toBe(6 / 8);
     expect(distinctN(two, 3)!.value).toBe(5 / 6);
     expect(kindsOfOpenings(two)!.value).toBe(1);
-    expect(openingOf("I’m sorry that you have it")).toBe("i’m sorry that you");
+    expect(openingOf(reply("it hurts", "I’m sorry that you have it"))).toBe("i’m sorry that you");
     expect(commonestOpening(each("a b c d", "e", "e", "a b c d f"))).toBe("a b c d");
     expect(wordsOf("頭が痛いです").length).toBeGreaterThan(1);
   });

@@ -25,9 +25,21 @@ export function wordsOf(text: string): string[] {
   return words;
 }
 
+/** Words of replies that were looked at: every measure of every pair of checkpoints asks for them again. */
+const wordsByRow = new WeakMap<JudgedResponse["row"], readonly string[]>();
+
+function wordsIn({ row }: JudgedResponse): readonly string[] {
+  let words = wordsByRow.get(row);
+  if (!words) {
+    words = wordsOf(row.response);
+    wordsByRow.set(row, words);
+  }
+  return words;
+}
+
 /** The first four words of a reply. */
-export function openingOf(text: string): string {
-  return wordsOf(text).slice(0, openingWords).join(" ");
+export function openingOf(response: JudgedResponse): string {
+  return wordsIn(response).slice(0, openingWords).join(" ");
 }
 
 function ngrams(words: readonly string[], n: number): string[] {
@@ -35,7 +47,10 @@ function ngrams(words: readonly string[], n: number): string[] {
 }
 
 /** Items of every prompt's replies as numbers, prompts in order of first appearance. */
-function counted(responses: readonly JudgedResponse[], items: (text: string) => readonly string[]): Counted[] {
+function counted(
+  responses: readonly JudgedResponse[],
+  items: (response: JudgedResponse) => readonly string[],
+): Counted[] {
   const numbers = new Map<string, number>();
   const number = (item: string) => {
     const known = numbers.get(item);
@@ -45,7 +60,7 @@ function counted(responses: readonly JudgedResponse[], items: (text: string) => 
   };
   const prompts = groupBy(responses, ({ row }) => promptKey(row));
   return [...prompts.values()].map((members) => ({
-    replies: members.map(({ row }) => items(row.response).map(number)),
+    replies: members.map((response) => items(response).map(number)),
   }));
 }
 
@@ -78,17 +93,17 @@ function distinct(prompts: readonly Counted[]): LeaveOneOut | undefined {
  * Source: Li et al., "A diversity-promoting objective function for neural conversation models" (1510.03055), §5.
  */
 export function distinctN(responses: readonly JudgedResponse[], n: number): LeaveOneOut | undefined {
-  return distinct(counted(responses, (text) => ngrams(wordsOf(text), n)));
+  return distinct(counted(responses, (response) => ngrams(wordsIn(response), n)));
 }
 
 /** Kinds of openings ÷ replies. */
 export function kindsOfOpenings(responses: readonly JudgedResponse[]): LeaveOneOut | undefined {
-  return distinct(counted(responses, (text) => [openingOf(text)]));
+  return distinct(counted(responses, (response) => [openingOf(response)]));
 }
 
 /** The opening that most replies have, the first of equally common ones; undefined of nothing. */
 export function commonestOpening(responses: readonly JudgedResponse[]): string | undefined {
-  return commonest(responses.map(({ row }) => openingOf(row.response)));
+  return commonest(responses.map(openingOf));
 }
 
 /** What is there most often, the first of equally common ones; undefined of nothing. */
@@ -108,7 +123,7 @@ export function commonest(texts: readonly string[]): string | undefined {
  * n = 2, without brevity penalty.
  */
 export function selfOverlap(responses: readonly JudgedResponse[]): LeaveOneOut | undefined {
-  const pairs = (text: string) => [...new Set(ngrams(["\u0002", ...wordsOf(text), "\u0003"], 2))];
+  const pairs = (response: JudgedResponse) => [...new Set(ngrams(["\u0002", ...wordsIn(response), "\u0003"], 2))];
   const prompts = counted(responses, pairs);
   if (prompts.length < 2) return undefined;
   const kinds = 1 + prompts.reduce((most, { replies }) => replies.flat().reduce((a, b) => Math.max(a, b), most), 0);

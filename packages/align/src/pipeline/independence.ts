@@ -16,8 +16,11 @@ export function independenceOf({
 }: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
   const { roles, policy } = recipe;
   const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
-  const looks = lookers(recipe.feedback.label.constitutionFirst);
-  const asked = [...(learns ? (["labeller"] as const) : []), ...(learns && looks.critic ? (["critic"] as const) : [])];
+  const { method, constitutionFirst } = recipe.feedback.label;
+  const looks = lookers(constitutionFirst);
+  // Where the checks alone label, nobody else is asked.
+  const heard = learns && method !== "checks";
+  const asked = [...(heard ? (["labeller"] as const) : []), ...(heard && looks.critic ? (["critic"] as const) : [])];
   const same = asked.filter(
     (role) => roles.judge !== undefined && modelOf(roles.judge) === modelOf(roles[role] ?? recipe.model),
   );
@@ -29,8 +32,7 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    ("reward" in policy && policy.reward.constitution > 0) ||
-    (learns && (looks.checks || recipe.feedback.label.method === "checks"))
+    ("reward" in policy && policy.reward.constitution > 0) || (learns && (looks.checks || method === "checks"))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

@@ -2,10 +2,11 @@ import { cell, table } from "@tenet/data";
 import { catalogue } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
 import { stringify } from "yaml";
-import { formatInterval, formatValue } from "../evaluate/format.ts";
+import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
-import { type Recipe, recipeSchema } from "./recipe.ts";
+import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
+import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
 
 interface Card {
   readonly checkpoint: StoredCheckpoint;
@@ -26,6 +27,10 @@ export async function modelCard(store: Store, run: string, { checkpoint, base, w
   const licence = recipe === undefined ? undefined : catalogueEntry(recipe.model)?.licence;
   const datasets = written.filter((path) => path.startsWith("datasets/"));
   const stages = store.stages(run).filter(({ status }) => status === "done");
+  const measured = stages.filter(({ name, kind }) => isMeasured(name, kind));
+  const trained = stages.filter(
+    ({ name, kind }) => !isMeasured(name, kind) && (checkpoint.id === "rl" || !isReinforced(name, kind)),
+  );
   const front = {
     ...(licence && { license: licence.toLowerCase() }),
     ...(base && { base_model: base }),
@@ -39,14 +44,19 @@ export async function modelCard(store: Store, run: string, { checkpoint, base, w
     `${cell(base ?? recipe?.model ?? "A model")}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint)}.`,
     ...usage(written, base),
     "## Trained on",
-    table(
-      ["stage", "kind", "rows", "set aside"],
-      stages.map(({ name, kind, rows, aside }) => [name, kind, rows, aside]),
-    ),
+    stageTable(trained),
+    ...(checkpoint.id === "rl" ? signals(store, run, recipe) : []),
     ...(datasets.length > 0 ? [`The datasets are beside this card: ${datasets.join(", ")}.`] : []),
     ...(constitution
       ? ["### Principles", constitution.principles.map(({ id, text }) => `- **${cell(id)}**: ${cell(text)}`).join("\n")]
       : []),
+    "## Measured on",
+    ...(measured.length > 0
+      ? [
+          "None of these rows was trained on: they are what the figures below, and those of the labels, were taken of.",
+          stageTable(measured),
+        ]
+      : ["Nothing: no held-out prompts were given."]),
     "## How it does",
     ...(card ? scores(card) : ["No scorecard was made of this run."]),
     "## Provenance",
@@ -73,6 +83,49 @@ export async function modelCard(store: Store, run: string, { checkpoint, base, w
   return `${parts.join("\n\n")}\n`;
 }
 
+/** Kinds of stages that look at models and labels, and names of those whose kind does other work too. */
+const measuring = new Set([
+  ...["texts", "score-texts", "score-responses", "pair-responses", "compare", "rate", "constant-responses"],
+  ...["audit-pairs", "audit", "scorecard"],
+]);
+const measuringNames =
+  /^(held-out|known|(\w+ )?audit (pairs|labels|file)|\w+ pairs to audit|answers of .*|validation.*)$/;
+
+function isMeasured(name: string, kind: string): boolean {
+  return measuring.has(kind) || measuringNames.test(name);
+}
+
+/** What reinforcement learning alone was made of. */
+function isReinforced(name: string, kind: string): boolean {
+  const kinds = ["pairs", "label", "human-labels", "preference-model", "policy"];
+  return kinds.includes(kind) || /^(human pairs|rankings|preferences|labeller .*)$/.test(name);
+}
+
+function stageTable(stages: readonly { name: string; kind: string; rows: number; aside: number }[]): string {
+  return table(
+    ["stage", "kind", "rows", "set aside"],
+    stages.map(({ name, kind, rows, aside }) => [name, kind, rows, aside]),
+  );
+}
+
+/** Whose labels they were, and what is known of the preference model. */
+function signals(store: Store, run: string, recipe: Recipe | undefined): string[] {
+  const counts = labelsBy(store, run);
+  const preferences = preferenceModelOf(store, run);
+  const said: string[] = [];
+  if (counts) said.push(`Labelled pairs: ${formatLabelCounts(counts)}.`);
+  if (counts?.ai && recipe && !isAudited(recipe)) said.push("What the model's labels are worth was not audited.");
+  if (preferences) {
+    const { accuracy, pairs } = preferences;
+    said.push(
+      accuracy.n === 0
+        ? `The preference model learnt ${pairs} pairs and was tested on none.`
+        : `The preference model learnt ${pairs} pairs; on ${accuracy.n} that it never saw it is right in ${formatValue(accuracy.value, "share")} (${formatInterval(accuracy.interval, "share")}).`,
+    );
+  }
+  return said.length > 0 ? [said.join(" ")] : [];
+}
+
 interface Principles {
   readonly name: string;
   readonly version: string;
@@ -87,8 +140,16 @@ function catalogueEntry(reference: string) {
 function methodOf(recipe: Recipe | undefined, { id }: StoredCheckpoint): string {
   const learning = "supervised learning on its own replies, criticised and revised under the principles";
   if (id !== "rl") return learning;
-  const algorithm = recipe?.policy?.algorithm;
-  return `${learning}; then reinforcement learning${algorithm ? ` (${algorithm})` : ""} from labels that a model gave`;
+  const policy = recipe?.policy;
+  const from =
+    policy === undefined
+      ? ""
+      : policy.algorithm === "dpo"
+        ? " from labelled pairs"
+        : rewardsPreference(policy)
+          ? ` against a preference model of labelled pairs${"reward" in policy && policy.reward.constitution > 0 ? " and the constitution's checks" : ""}`
+          : " against the constitution's checks";
+  return `${learning}; then reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
 }
 
 function usage(written: readonly string[], base: string | undefined): string[] {
@@ -105,18 +166,26 @@ function usage(written: readonly string[], base: string | undefined): string[] {
 }
 
 /** The scorecard's measures by checkpoint, and what can be said of them. */
-function scores({ checkpoints, metrics, rows, heldOut, verdict }: Scorecard): string[] {
-  const head = ["", ...checkpoints.map(({ label }) => label)];
-  const lines = metrics.map(({ name, label, unit }) => [
-    label,
-    ...checkpoints.map(({ id }) => {
-      const row = rows.find((one) => one.checkpoint === id && one.metric === name);
-      return row ? `${formatValue(row.value, unit)} (${formatInterval(row.interval, unit)})` : "";
-    }),
-  ]);
+function scores(card: Scorecard): string[] {
+  const { checkpoints, metrics, rows, heldOut, verdict, baselines, independence } = card;
+  const columns = (of: readonly { id: string; label: string }[]) => {
+    const lines = metrics.flatMap(({ name, label, unit, madeByLimit }) => {
+      const found = of.map(({ id }) => rows.find((one) => one.checkpoint === id && one.metric === name));
+      if (found.every((row) => row === undefined)) return [];
+      const figures = found.map((row) =>
+        row ? `${formatValue(row.value, unit)} (${formatInterval(row.interval, unit)})` : "",
+      );
+      return [[madeByLimit ? `${label} (made by the recipe's limit of tokens)` : label, ...figures]];
+    });
+    return table(["", ...of.map(({ label }) => label)], lines);
+  };
   return [
     `On ${heldOut.prompts} held-out prompts, with 95 % intervals:`,
-    table(head, lines),
+    columns(checkpoints),
     verdict.sentences.map(cell).join(" "),
+    ...(baselines
+      ? ["The same prompts without training:", columns(baselines.models), baselines.sentences.map(cell).join(" ")]
+      : []),
+    ...(independence?.kind === "none" ? [`No independent judge: ${cell(independence.why)}`] : []),
   ];
 }

@@ -10,6 +10,7 @@ import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../..
 import type { Scorecard } from "../evaluate/index.ts";
 import { storedCheckpoints } from "./checkpoints.ts";
 import { exportRun } from "./export-run.ts";
+import { modelCard } from "./model-card.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -174,6 +175,33 @@ test("the scorecard says what the same prompts give without training, and whose 
     for (const row of rows) expect(reader.lineage(row).length, row).toBeGreaterThan(0);
     for (const { row } of card.chains) expect(reader.lineage(row!).length).toBeGreaterThan(0);
   });
+});
+
+test("a model's card tells what it was trained on from what it was measured on, and whose labels they were", async () => {
+  const opened = openStore(store, { readOnly: true });
+  try {
+    const card = async (id: "sl" | "rl") => {
+      const checkpoint = (await storedCheckpoints(opened, first.id)).find((one) => one.id === id)!;
+      const text = await modelCard(opened, first.id, { checkpoint, base: undefined, written: ["adapter"] });
+      const of = (title: string) => text.split(`## ${title}\n`)[1]!.split("\n## ")[0]!;
+      return { text, trained: of("Trained on"), measured: of("Measured on") };
+    };
+    const rl = await card("rl");
+    for (const stage of ["held-out", "neutral texts", "answers of rl", "known", "audit", "scorecard"]) {
+      expect(rl.trained, stage).not.toMatch(new RegExp(`^\\| ${stage} `, "m"));
+      expect(rl.measured, stage).toMatch(new RegExp(`^\\| ${stage} `, "m"));
+    }
+    for (const stage of ["prompts", "mixture", "labels", "policy"])
+      expect(rl.trained).toMatch(new RegExp(`^\\| ${stage} `, "m"));
+    expect(rl.trained).toMatch(/Labelled pairs: \d+ by /);
+    expect(rl.text).toMatch(/against a preference model of labelled pairs and the constitution's checks/);
+    expect(rl.text).toMatch(/No independent judge: .*no judge/);
+    expect(rl.text).toMatch(/The same prompts without training:/);
+    const { trained } = await card("sl");
+    expect(trained).not.toMatch(/^\| (labels|policy|preference model) /m);
+  } finally {
+    opened.close();
+  }
 });
 
 test("a judge compares every two checkpoints, and nothing else is done again", async () => {

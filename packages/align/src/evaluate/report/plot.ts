@@ -1,3 +1,4 @@
+import { formatInterval } from "../format.ts";
 import type { CardEstimate, Chart } from "../scorecard.ts";
 import { type Html, html } from "./html.ts";
 
@@ -124,7 +125,34 @@ export function chart({ title, stage, kind, x, y, series }: Chart): Html {
 <div class="below"><span>${x}</span>${
     drawn.length > 1 &&
     html`<ul class="legend">${drawn.map(({ label }, i) => html`<li class="t${i % chartColours}">${label}</li>`)}</ul>`
-  }</div></figure>`;
+  }</div>${values(
+    [x, ...drawn.map(({ label }) => label)],
+    kind === "scatter" ? drawn.flatMap(({ points }) => points) : byPlace(drawn),
+  )}</figure>`;
+}
+
+/** Rows of a chart's table, at most. */
+const tableRows = 60;
+
+/** The values of a chart as a table, for keyboards, fingers and readers; of many, some that are evenly spread. */
+function values(head: readonly string[], rows: readonly (readonly (number | string | undefined)[])[]): Html {
+  const shown = every(rows, tableRows);
+  const of = shown.length < rows.length ? ` (${shown.length} of ${rows.length}, evenly spread)` : "";
+  return html`<details class="values"><summary>Values${of}</summary><div class="scroll"><table><thead><tr>${head.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead><tbody>${shown.map(
+    ([first, ...rest]) =>
+      html`<tr><th scope="row">${cell(first)}</th>${rest.map((value) => html`<td>${cell(value)}</td>`)}</tr>`,
+  )}</tbody></table></div></details>`;
+}
+
+function cell(value: number | string | undefined): string | undefined {
+  return typeof value === "number" ? short(value) : value;
+}
+
+/** Values of several series at each place along x, in order. */
+function byPlace(series: readonly { readonly points: readonly (readonly [number, number])[] }[]) {
+  const places = [...new Set(series.flatMap(({ points }) => points.map(([x]) => x)))].sort((a, b) => a - b);
+  const of = series.map(({ points }) => new Map(points));
+  return places.map((x) => [x, ...of.map((points) => points.get(x))]);
 }
 
 /** Stated probability against what came true, with the diagonal that a calibrated labeller follows. */
@@ -140,7 +168,10 @@ export function reliabilityDiagram(bins: readonly { predicted: number; observed:
     ({ predicted, observed, n }) =>
       html`<circle class="point" cx="${percent(100 * predicted)}" cy="${percent(100 - 100 * observed)}" r="${Math.round(30 + 50 * Math.sqrt(n / most)) / 10}"><title>stated ${short(predicted)}, came true ${short(observed)}, ${n} labels</title></circle>`,
   )}</g></svg>
-<svg class="axis" aria-hidden="true">${[0, 0.5, 1].map((tick) => html`<text x="${percent(100 * tick)}" y="12" text-anchor="${anchor(100 * tick)}">${tick}</text>`)}</svg></figure>`;
+<svg class="axis" aria-hidden="true">${[0, 0.5, 1].map((tick) => html`<text x="${percent(100 * tick)}" y="12" text-anchor="${anchor(100 * tick)}">${tick}</text>`)}</svg>${values(
+    ["stated", "came true", "labels"],
+    bins.map(({ predicted, observed, n }) => [predicted, observed, n]),
+  )}</figure>`;
 }
 
 /** Estimates with their intervals at places of an axis, joined by a line. */
@@ -177,7 +208,15 @@ export function estimatePlot({
     },
   )}</svg>
 <svg class="axis" aria-hidden="true">${xs.ticks.map((tick) => html`<text x="${percent(atX(tick))}" y="12" text-anchor="middle">${xs.label(tick)}</text>`)}</svg>
-<div class="below"><span>${x}</span></div></figure>`;
+<div class="below"><span>${x}</span></div>${values(
+    ["checkpoint", x, "mean", "95% interval"],
+    points.map(({ label, at, estimate: { value, interval } }) => [
+      label,
+      at,
+      value,
+      formatInterval(interval, "number"),
+    ]),
+  )}</figure>`;
 }
 
 function anchor(at: number): "start" | "middle" | "end" {

@@ -31,15 +31,18 @@ h1, h2, .lede { font-family: var(--serif); font-weight: 600; letter-spacing: -.0
 h1 { font-size: clamp(30px, 5vw, 46px); line-height: 1.12; margin: 6px 0 0; }
 h2 { font-size: 26px; line-height: 1.2; margin: 0 0 6px; }
 h3 { font-size: 16px; margin: 0; }
-h4 { font-size: 14px; margin: 0 0 6px; }
 p { margin: 0 0 10px; text-wrap: pretty; }
 main > section { padding: 44px 0 0; margin-top: 44px; border-top: 1px solid var(--line); }
+main > section:first-child { border-top: 0; margin-top: 0; }
+.fold { display: none; }
+.back { font-size: 13.5px; margin: 22px 0 0; } .back a { color: var(--muted); }
 .intro { color: var(--muted); max-width: 68ch; margin-bottom: 22px; }
 body > header { padding-top: 56px; }
 .overline { font-size: 13px; color: var(--muted); margin: 0; }
 .overline span + span::before { content: "·"; margin: 0 .55em; }
-nav { margin: 22px 0 0; font-size: 14px; }
-nav ul { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 0; padding: 0; }
+nav { position: sticky; top: 0; z-index: 2; margin: 30px 0 0; background: var(--paper); border-bottom: 1px solid var(--line); font-size: 14px; }
+nav ul { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; max-width: 1080px; margin: 0 auto; padding: 9px 28px; }
+:target { scroll-margin-top: 56px; }
 nav a { color: var(--muted); text-decoration: none; }
 nav a:hover { color: var(--ink); text-decoration: underline; }
 code, .hash { font-family: var(--mono); font-size: .86em; overflow-wrap: anywhere; }
@@ -55,6 +58,21 @@ code, .hash { font-family: var(--mono); font-size: .86em; overflow-wrap: anywher
 .chip.warn { background: var(--warn-bg); color: var(--warn); }
 .panel { background: var(--raised); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px; }
 .panel h3 + p { color: var(--muted); font-size: 14px; margin: 2px 0 14px; }
+h2.small { font: 600 16px var(--sans); letter-spacing: 0; margin: 0; }
+.panel h2.small + p { color: var(--muted); font-size: 14px; margin: 2px 0 14px; }
+.openings { font-size: 14px; color: var(--muted); margin: 14px 0 0; } .openings b { color: var(--ink); }
+/* what still breaks */
+.breaks { margin-top: 38px; }
+.breaks ol { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 16px; list-style: none; margin: 0; padding: 0; }
+.breaks .panel { padding: 16px 18px; min-width: 0; }
+.breaks .what { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 12px; align-items: baseline; }
+.breaks .rate { margin: 0; } .breaks .rate b { color: var(--bad); font-size: 18px; }
+.breaks small { color: var(--muted); font-size: 12.5px; margin-left: 6px; }
+.breaks .principle-text { color: var(--muted); font-size: 13.5px; }
+.breaks .asked .passage { font-family: var(--serif); font-size: 16px; }
+.breaks .verdicts, .breaks .rest { font-size: 13.5px; color: var(--muted); }
+.breaks .rest { margin-top: 12px; }
+.sentences { margin: 0 0 18px; padding-left: 20px; } .sentences li { margin-bottom: 6px; }
 /* interval bars */
 .bars { display: grid; grid-template-columns: max-content minmax(0, 1fr) minmax(112px, max-content); gap: 0 14px; align-items: center; }
 .bars .row { display: contents; }
@@ -121,13 +139,15 @@ svg .name { fill: var(--ink); font-weight: 600; }
 .below { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 16px; font-size: 13px; color: var(--muted); }
 .legend { display: flex; gap: 14px; list-style: none; margin: 0; padding: 0; }
 .legend li::before { content: ""; display: inline-block; width: 14px; height: 3px; border-radius: 2px; background: var(--c); margin-right: 6px; vertical-align: middle; }
+.values { margin-top: 6px; } .values > summary { font-size: 13px; }
+.values .scroll { max-height: 260px; overflow: auto; } .values table { font-size: 13px; } .values td, .values tbody th { padding: 3px 14px 3px 0; }
 .empty { color: var(--muted); font-style: italic; }
 /* text by people and models */
 .passage { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: 15px; margin: 0 0 8px; }
 .passage .cut, .kept { color: var(--muted); font-size: 14px; }
 .role { font-size: 12.5px; font-weight: 600; color: var(--muted); margin: 0 0 2px; }
 ins { background: var(--good-bg); color: var(--good); text-decoration: none; border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
-del { color: var(--bad); opacity: .8; }
+del { color: var(--bad); }
 mark { background: var(--bad-bg); color: var(--bad); border-radius: 3px; padding: 0 1px; text-decoration: underline wavy 1px; text-underline-offset: 4px; }
 .chain { border-top: 1px solid var(--line); padding: 14px 0; }
 .chain > summary { color: var(--ink); font-family: var(--serif); font-size: 18px; }
@@ -142,19 +162,38 @@ mark { background: var(--bad-bg); color: var(--bad); border-radius: 3px; padding
 .tag { font-size: 13px; color: var(--muted); }
 .replies { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px; }
 .reply { background: var(--raised); border: 1px solid var(--line); border-top: 3px solid var(--c); border-radius: 4px 4px 10px 10px; padding: 12px 16px 10px; min-width: 0; display: flex; flex-direction: column; }
-.reply h4 { color: var(--c); }
+.reply h3 { color: var(--c); font-size: 14px; margin: 0 0 6px; }
+.row-id { font-size: 12px; color: var(--muted); margin: 6px 0 0; }
+.before-after { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 220px), 1fr)); gap: 4px 22px; }
+.why { display: inline; } .why[open] { display: block; }
+.why > summary { display: inline; font-size: inherit; text-decoration: underline dotted; text-underline-offset: 3px; }
+.all .one + .one { margin-top: 6px; } .all td small, .all th small { white-space: normal; } .all table { font-size: 13.5px; }
+.all .bad { color: var(--bad); }
 .verdicts { list-style: none; margin: auto 0 0; padding: 8px 0 0; font-size: 13px; color: var(--muted); overflow-wrap: anywhere; }
-.verdicts .bad b { color: var(--bad); } .verdicts .good { color: var(--good); }
+.verdicts .bad b, .verdicts.bad b { color: var(--bad); }
 /* provenance */
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 6px 22px; font-size: 14px; margin: 0; }
 .facts dt { color: var(--muted); } .facts dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: var(--faint); border-radius: 8px; padding: 12px 16px; white-space: pre-wrap; overflow-wrap: anywhere; font: 14px/1.5 var(--mono); margin: 0 0 18px; }
 .health { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 300px); gap: 40px; align-items: start; }
+.health + .health { margin-top: 34px; }
 .health h3 { margin: 0 0 4px; }
 .health .calibration { margin-top: 18px; } .health .calibration small { color: var(--muted); }
 body > footer { margin-top: 64px; padding-bottom: 56px; color: var(--muted); font-size: 13.5px; }
 @media (max-width: 760px) {
   main, body > header, body > footer { padding-left: 18px; padding-right: 18px; }
+  nav ul { flex-wrap: nowrap; overflow-x: auto; padding: 11px 18px; white-space: nowrap; }
+  main > section { padding-top: 18px; margin-top: 18px; position: relative; }
+  main > section > h2 { padding-right: 74px; }
+  input.fold { display: block; position: absolute; top: 18px; right: 0; width: 62px; height: 34px; margin: 0; opacity: 0; cursor: pointer; }
+  label.fold { display: block; position: absolute; top: 18px; right: 0; min-width: 62px; padding: 5px 12px; border: 1px solid var(--line); border-radius: 99px; background: var(--raised); color: var(--muted); font-size: 14px; text-align: center; pointer-events: none; }
+  .fold .of { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+  input.fold:focus-visible + label { outline: 2px solid var(--s2); outline-offset: 3px; }
+  .fold .opened, input.fold:checked + label .closed, section:target > label .closed { display: none; }
+  input.fold:checked + label .opened { display: inline; }
+  .fold ~ .body { display: none; }
+  input.fold:checked ~ .body, section:target > .body { display: block; }
+  section:target > .fold { display: none; }
   body > header { padding-top: 32px; }
   .verdict, .health, .chain li { grid-template-columns: minmax(0, 1fr); }
   .verdict { gap: 28px; }
@@ -180,7 +219,8 @@ body > footer { margin-top: 64px; padding-bottom: 56px; color: var(--muted); fon
 }
 @media print {
   body { font-size: 12px; }
-  nav, .skip { display: none; }
+  nav, .skip, .back, .fold { display: none; }
+  .fold ~ .body { display: block; }
   main > section, .sample, .chain, figure { break-inside: avoid; }
 }
 `;
