@@ -53,7 +53,7 @@ export function verdict(card: Parts, { recommendation, mustHold, unseen }: First
 
   const others = card.metrics.flatMap((metric) => {
     const difference = change(metric.name, last.id, first.id);
-    if (!difference || metric.better === "neither" || metric.name === "violations") return [];
+    if (!difference || metric.better === "neither" || metric.madeByLimit || metric.name === "violations") return [];
     const way = direction(difference);
     const worse = way === (metric.better === "lower" ? "rose" : "fell");
     const text = `${metric.label.toLowerCase()} ${formatChange(difference.value, metric)} (${formatChangeInterval(difference.interval, metric)})`;
