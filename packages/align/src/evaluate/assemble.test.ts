@@ -42,6 +42,16 @@ describe("assembleScorecard", () => {
     expect(row("rl", "elo")!.value).toBeGreaterThan(row("sl", "elo")!.value);
   });
 
+  it("says how many comparisons nobody could read, and gives nobody a point for them", () => {
+    const unread = assembleScorecard({ ...evidence, unreadComparisons: 3 });
+    const note = `3 of ${evidence.comparisons!.length + 3} comparisons by the judge could not be read; they count for nobody.`;
+    expect(unread.provenance.notes).toContain(note);
+    expect(unread.metrics.find(({ name }) => name === "win-rate")?.about).toContain(note);
+    expect(row("rl", "win-rate", unread)).toEqual(row("rl", "win-rate"));
+    expect(scorecardPage(unread)).toContain(note);
+    expect(card.provenance.notes.join()).not.toContain("could not be read");
+  });
+
   it("counts violations as a loop over the replies does", () => {
     for (const { id, responses } of evidence.checkpoints) {
       const checked = responses.filter(({ verdicts }) => verdicts.some(({ applies }) => applies));
