@@ -29,3 +29,15 @@ it("says nothing of probabilities that nobody stated", () => {
   expect(calibration).toMatchObject({ ece: Number.NaN, brier: { value: Number.NaN, n: 0 }, bins: [] });
   expect(gate.passed).toBe(false);
 });
+
+it("says how many readings are of sampled letters", () => {
+  const letters = { A: 2, B: 1, tie: 0, unread: 0 };
+  const readings = [
+    { step: "reading", principle: "kind", first: "a", logprobs: [-0.1, -2], p: 0.87 },
+    { step: "reading", principle: "kind", first: "b", letters, p: 0.33 },
+  ];
+  const label = { ...row(1, "right", "wrong", 0.6), explanation: readings };
+  const audit = auditLabels([row(1, "right", "wrong", 1)], [label], { seed: 1 });
+  expect(audit.sampledLetters).toMatchObject({ value: 0.5, n: 2 });
+  expect(audit.swapConsistency.n).toBe(1);
+});
