@@ -35,8 +35,6 @@ export {
 } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
-
 export { principleJudge } from "./principle-judge.ts";
-
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";
 export { type CleanRevision, cleanRevision, type Edit, revisionFault } from "./revision.ts";

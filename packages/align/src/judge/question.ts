@@ -44,8 +44,7 @@ export function askingWay({ score, chat, prefill }: Capabilities): AskingWay {
   return { chat: false, prefill: true };
 }
 
-/** The letter on which the right answer of each demonstration stands. */
-/** How the two options are called. */
+/** The letters whose log-probabilities are compared. Single tokens in every vocabulary in use, behind "(" as behind a turn's start. */
 export const letters = ["A", "B"] as const;
 
 /** Demonstrations with the right answer on (A) and on (B) in turn, so that neither letter is the likelier one. */
