@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type PromptRow, rateDifference } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
+import { unlessRefused } from "./encode.ts";
 import type { Sampling } from "./loop.ts";
 import type { Reward, RewardRequest } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutUnder } from "./rollout.ts";
@@ -44,6 +45,8 @@ export type SelectionState = {
 /** How the checkpoint that a training returns was chosen. */
 export interface SelectionReport {
   readonly prompts: number;
+  /** Prompts that the model cannot take, as its chat template refuses them; absent where there are none. */
+  readonly refused?: number;
   readonly observations: readonly { readonly step: number; readonly metrics: Readonly<Record<string, number>> }[];
   /** Step whose weights were kept: 0 where nothing was better than the start. Absent where no rule says what is better: the last. */
   readonly kept?: number;
@@ -67,6 +70,8 @@ const patience = 2;
 export class Selection {
   readonly state: SelectionState;
   readonly #options: SelectionOptions;
+  /** Those that the model can take. */
+  readonly #prompts: readonly PromptRow[];
   readonly #model: LocalModel;
   readonly #seed: number;
   readonly #reward: Reward | undefined;
@@ -82,6 +87,9 @@ export class Selection {
     saved?: { readonly state: SelectionState; readonly weights: Uint8Array | undefined },
   ) {
     this.#options = options;
+    this.#prompts = options.prompts.filter(
+      ({ prompt }) => "value" in unlessRefused(() => model.text.encodePrompt(prompt)),
+    );
     this.#model = model;
     this.#seed = seed;
     this.#reward = reward;
@@ -109,9 +117,9 @@ export class Selection {
     step: number,
     signal?: AbortSignal,
   ): Promise<{ readonly metrics: Record<string, number>; readonly sampling: Sampling }> {
-    const { prompts, sampling, violates } = this.#options;
+    const { sampling, violates } = this.#options;
     const adapter = trainer.adapter(`validation-${step}`);
-    const { samples, sampling: spent } = await rolloutUnder(this.#model, adapter, prompts, {
+    const { samples, sampling: spent } = await rolloutUnder(this.#model, adapter, this.#prompts, {
       ...{ seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
     });
     const requests = samples.map(rewardRequest);
@@ -168,8 +176,10 @@ export function watchedReport(
 ): { selection?: SelectionReport } {
   if (!options || !selection) return {};
   const { observations, best, ended } = selection;
+  const answered = observations[0]?.violates.length ?? options.prompts.length;
   const report: SelectionReport = {
-    prompts: options.prompts.length,
+    prompts: answered,
+    ...(answered < options.prompts.length && { refused: options.prompts.length - answered }),
     observations: observations.map(({ step, metrics }) => ({ step, metrics })),
     ...(best === undefined ? {} : { kept: observations[best]!.step }),
     ...(ended === undefined ? {} : { ended }),

@@ -38,12 +38,17 @@ test("a row that the model's template refuses is set aside wherever it stands, w
   const append = (name: string, row: object) => appendFile(join(here, name), `${JSON.stringify(row)}\n`);
   await append("prompts.jsonl", { prompt: system });
   await append("held-out.jsonl", { prompt: twice });
+  for (const prompt of ["Validation 1: say a word.", "Validation 2: say a word.", system])
+    await append("validation.jsonl", { prompt });
   await append("helpful.jsonl", { prompt: twice, completion: "A word, as you wished." });
   await append("known.jsonl", { prompt: system, chosen: "Rest.", rejected: "q".repeat(20) });
   await writeFile(
     recipe,
     reinforcedRecipe
-      .replace("path: held-out.jsonl, limit: 3", "path: held-out.jsonl")
+      .replace(
+        "heldOut: { path: held-out.jsonl, limit: 3 }",
+        "validation: { path: validation.jsonl }, heldOut: { path: held-out.jsonl }",
+      )
       .replace("path: helpful.jsonl, ratio: 0.5", "path: helpful.jsonl"),
   );
 
@@ -58,7 +63,10 @@ test("a row that the model's template refuses is set aside wherever it stands, w
         .filter(({ reason }) => reason.startsWith("the chat template refuses"));
     for (const stage of ["responses", "pairs"])
       expect(refused(stage), stage).toEqual([{ reason: expect.stringContaining("no system turns"), count: 1 }]);
-    const { report } = reader.stage(id, "policy")!.output as { report: { aside: { reason: string }[] } };
+    const { report } = reader.stage(id, "policy")!.output as {
+      report: { aside: { reason: string }[]; selection: object };
+    };
+    expect(report.selection).toMatchObject({ prompts: 2, refused: 1 });
     expect(report.aside).toEqual([expect.objectContaining({ reason: expect.stringContaining("no system turns") })]);
     const answered = reader
       .stages(id)
