@@ -4,6 +4,7 @@ import type { LocalModel, Prompt } from "@tenet/lm";
 import { type DeviceName, greater, type Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
+import { unlessRefused } from "./encode.ts";
 import { JudgeError, NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
@@ -85,13 +86,13 @@ export async function* trainJudge(options: JudgeOptions): AsyncGenerator<MetricE
   const { model, rows, seed, folder, from, signal, device, threads } = options;
   const settings = judgeSettingsSchema.parse(options.settings);
   const { epochs, batchSize, learningRate, checkpointEvery, ...outcome } = settings;
-  const letters = tokensOf(options);
   const aside: { id: string; reason: string }[] = [];
   const asked = prepare(rows, model, settings.maxLength, aside);
   if (asked.length === 0)
     throw new NoExamplesError(
       `none of the ${rows.length} pairs can be trained on: ${aside[0]?.reason ?? "there are none"}`,
     );
+  const letters = tokensOf(options);
   const plan = Array.from({ length: epochs }, (_, epoch) => {
     const order = shuffled(asked.length, { seed, stage: "judge", epoch });
     const steps = batches(order, (index) => asked[index]!.tokens, { size: batchSize });
@@ -177,10 +178,12 @@ function prepare(
       aside.push({ id, reason: "its weight is 0" });
       return [];
     }
-    const sequences = questions.map(({ prompt }) => {
-      const tokens = model.text.encodePrompt(prompt);
-      return { tokens, chosen: [tokens.length - 1] };
-    });
+    const encoded = unlessRefused(() => questions.map(({ prompt }) => model.text.encodePrompt(prompt)));
+    if ("refused" in encoded) {
+      aside.push({ id, reason: encoded.refused });
+      return [];
+    }
+    const sequences = encoded.value.map((tokens) => ({ tokens, chosen: [tokens.length - 1] }));
     const most = Math.max(...sequences.map(({ tokens }) => tokens.length));
     if (most > longest) {
       aside.push({ id, reason: `its questions have up to ${most} tokens, more than ${longest}` });
@@ -219,9 +222,13 @@ function judgeObjective(graph: BatchGraph, letters: readonly [number, number]) {
   };
 }
 
-function tokensOf({ model, letters }: JudgeOptions): [number, number] {
-  return letters.map((letter) => {
-    const tokens = model.text.encode(letter);
+/** The letters' tokens as they are scored: behind a question. Which question does not matter, since all end alike. */
+function tokensOf({ model, letters, rows }: JudgeOptions): [number, number] {
+  const prompts = rows.flatMap(({ questions }) => questions.map(({ prompt }) => prompt));
+  const taken = prompts.find((prompt) => "value" in unlessRefused(() => model.text.encodePrompt(prompt)))!;
+  const { texts } = model.text.encodeBehind(taken, letters);
+  return letters.map((letter, i) => {
+    const tokens = texts[i]!;
     if (tokens.length !== 1)
       throw new JudgeError(
         `"${letter}" is ${tokens.length} tokens of ${model.id}; a judge is trained on letters that are one: give a model whose vocabulary has them`,
