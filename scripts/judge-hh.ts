@@ -11,6 +11,7 @@ import {
   type Audit,
   auditLabels,
   auditPairs,
+  easyPairs,
   importCaiPaper,
   type JudgeSettings,
   judgeRows,
@@ -40,6 +41,9 @@ const settings = {
   maxLength: 280,
   checkpointEvery: 10,
 } satisfies Partial<JudgeSettings>;
+
+/** Replies beside their own words in disorder, which are learnt first. */
+const warmupPairs = 320;
 
 /** Steps whose metrics are averaged on a line. */
 const linesEvery = 10;
@@ -106,8 +110,10 @@ function shortened(row: PreferenceRow): PreferenceRow {
 
 async function trained(known: readonly PreferenceRow[]): Promise<string> {
   const began = performance.now();
-  const rows = judgeRows(known, { constitution, seed, capabilities: await model.capabilities() });
-  const training = trainJudge({ model, rows, letters, settings, seed, folder: join(out, "judge") });
+  const asking = { constitution, seed, capabilities: await model.capabilities() };
+  const rows = judgeRows(known, asking);
+  const warmup = judgeRows(easyPairs(known, { count: warmupPairs, seed }), asking);
+  const training = trainJudge({ model, rows, warmup, letters, settings, seed, folder: join(out, "judge") });
   let recent: MetricEvent[] = [];
   let next = await training.next();
   for (; !next.done; next = await training.next()) {

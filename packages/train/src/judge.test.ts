@@ -115,6 +115,18 @@ describe("trainJudge", () => {
     expect(half.events[0]!.metrics).not.toHaveProperty("margin");
   });
 
+  it("learns the easy pairs once, before the others and whatever the epochs", async () => {
+    const settings = { ...quick, batchSize: 4, epochs: 2 };
+    const easy = rows(8, 500);
+    const { result, events } = await train({ rows: rows(8), warmup: easy, settings, folder: join(folder, "easy") });
+    expect(events.map(({ metrics }) => metrics.epoch)).toEqual([0, 0, 0.5, 1, 1.5, 2]);
+    expect(result.report).toMatchObject({ pairs: 8, warmupPairs: 8, steps: 6 });
+    const alone = await train({ rows: easy, settings: { ...settings, epochs: 1 }, folder: join(folder, "alone") });
+    // The same eight pairs in two updates, in another order.
+    const tokens = (metrics: readonly MetricEvent[]) => metrics[1]!.metrics.num_tokens;
+    expect(tokens(events)).toBe(tokens(alone.events));
+  });
+
   it("continues after an interruption, and ends with the same bytes", async () => {
     const options = { rows: rows(40), settings: { ...quick, epochs: 2, checkpointEvery: 2 } };
     const whole = await train({ ...options, folder: join(folder, "whole") });

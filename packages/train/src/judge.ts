@@ -43,6 +43,8 @@ export interface JudgeRow {
 export interface JudgeOptions {
   readonly model: LocalModel;
   readonly rows: readonly JudgeRow[];
+  /** Easy pairs, learnt once before the others: to compare, and to name the letter, before what is compared is hard to tell. */
+  readonly warmup?: readonly JudgeRow[] | undefined;
   /** What names the options, such as A and B. */
   readonly letters: readonly [string, string];
   readonly settings: z.input<typeof judgeSettingsSchema>;
@@ -58,6 +60,8 @@ export interface JudgeOptions {
 
 export interface JudgeReport {
   readonly pairs: number;
+  /** Those learnt before them, where there were any. */
+  readonly warmupPairs?: number;
   /** Rows that were not used, and why. */
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
   readonly steps: number;
@@ -87,17 +91,23 @@ export async function* trainJudge(options: JudgeOptions): AsyncGenerator<MetricE
   const settings = judgeSettingsSchema.parse(options.settings);
   const { epochs, batchSize, learningRate, checkpointEvery, ...outcome } = settings;
   const aside: { id: string; reason: string }[] = [];
-  const asked = prepare(rows, model, settings.maxLength, aside);
-  if (asked.length === 0)
+  const given = prepare(rows, model, settings.maxLength, aside);
+  if (given.length === 0)
     throw new NoExamplesError(
       `none of the ${rows.length} pairs can be trained on: ${aside[0]?.reason ?? "there are none"}`,
     );
   const letters = tokensOf(options);
-  const plan = Array.from({ length: epochs }, (_, epoch) => {
-    const order = shuffled(asked.length, { seed, stage: "judge", epoch });
-    const steps = batches(order, (index) => asked[index]!.tokens, { size: batchSize });
-    return steps.map((taken, i) => ({ pairs: taken, epoch: epoch + (i + 1) / steps.length }));
-  }).flat();
+  const easy = prepare(options.warmup ?? [], model, settings.maxLength, aside);
+  const asked = [...given, ...easy];
+  const first = shuffled(easy.length, { seed, stage: "judge-warmup", epoch: 0 }).map((i) => given.length + i);
+  const plan = [
+    ...batches(first, () => 1, { size: batchSize }).map((pairs) => ({ pairs, epoch: 0 })),
+    ...Array.from({ length: epochs }, (_, epoch) => {
+      const order = shuffled(given.length, { seed, stage: "judge", epoch });
+      const steps = batches(order, () => 1, { size: batchSize });
+      return steps.map((pairs, i) => ({ pairs, epoch: epoch + (i + 1) / steps.length }));
+    }).flat(),
+  ];
   const trainer = await openTrainer({
     model,
     tuning: { lora: loraConfig(settings.lora) },
@@ -146,7 +156,16 @@ export async function* trainJudge(options: JudgeOptions): AsyncGenerator<MetricE
     });
     const path = join(folder, "adapter");
     await trainer.save(path);
-    return { path, report: { pairs: asked.length, aside, steps: plan.length, tokens: progress.tokens } };
+    return {
+      path,
+      report: {
+        pairs: given.length,
+        ...(easy.length > 0 && { warmupPairs: easy.length }),
+        aside,
+        steps: plan.length,
+        tokens: progress.tokens,
+      },
+    };
   } finally {
     await trainer.close();
   }

@@ -25,7 +25,7 @@ export {
   examplesSettingsSchema,
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
-export { type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, judgeRows } from "./judge-rows.ts";
+export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, judgeRows } from "./judge-rows.ts";
 export {
   type LabelOptions,
   labelDependsOn,

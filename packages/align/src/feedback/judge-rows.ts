@@ -1,4 +1,4 @@
-import { type JsonValue, type PreferenceRow, plainJson } from "@tenet/data";
+import { type JsonValue, type PreferenceRow, plainJson, randomStream, rowId } from "@tenet/data";
 import type { Capabilities } from "@tenet/lm";
 import type { JudgeRow } from "@tenet/train";
 import type { z } from "zod";
@@ -7,6 +7,7 @@ import type { Constitution, Principle } from "../constitution/index.ts";
 import { askingWay, choicePrompt, type LabelDemonstration } from "../judge/index.ts";
 import { drawFor, questionsOf, sharedTurns } from "./label.ts";
 import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
+import { pairKey } from "./pair-key.ts";
 
 /** How a judge is asked: what labels are asked with. */
 export interface JudgeAsking extends z.input<typeof labelSettingsSchema> {
@@ -52,6 +53,35 @@ export function judgeRows(
       return { id: row.id, questions, weight: row.weight };
     });
   });
+}
+
+/**
+ * Easy pairs out of harder ones: the better reply of a pair beside its own words in another order. Which of two is fluent is plain to any
+ * language model; to say so by a letter, in both orders, is what a small one has to learn before it can compare anything else.
+ * At most `count`, drawn by (seed, content); replies of fewer than four different words give none.
+ */
+export function easyPairs(
+  known: readonly PreferenceRow[],
+  { count, seed }: { readonly count: number; readonly seed: number },
+): PreferenceRow[] {
+  const drawn = known.flatMap((row) => {
+    const { prompt, a, b, p } = row;
+    const better = p > 0.5 ? a : b;
+    const words = better.trim().split(/\s+/);
+    if (p === 0.5 || new Set(words).size < 4) return [];
+    const stream = randomStream({ seed, stage: "judge-warmup", item: pairKey(row) });
+    const mixed = [...words];
+    for (let i = mixed.length - 1; i > 0; i--) {
+      const j = stream.integer(i, i + 1);
+      [mixed[i], mixed[j]] = [mixed[j]!, mixed[i]!];
+    }
+    const [first, second] = [words.join(" "), mixed.join(" ")];
+    if (first === second) return [];
+    const id = rowId("preference", prompt, first, second, 1, "disorder");
+    return [{ at: stream.uniform(mixed.length), row: { ...row, id, a: first, b: second, p: 1 } }];
+  });
+  drawn.sort((x, y) => x.at - y.at);
+  return drawn.slice(0, count).map(({ row }) => row);
 }
 
 /** A contrast pair's answer is known under its own principle only. */

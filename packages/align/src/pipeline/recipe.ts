@@ -92,6 +92,13 @@ const judgeTrainingSchema = z.strictObject({
   pairs: z
     .union([...datasetSchema.options, ...madePairsSchema.options])
     .describe("Pairs whose answer is known: a file of them, labelled by people for example, or pairs that are made."),
+  warmup: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      "Easy pairs that are learnt first, at most so many: a better reply beside its own words in disorder. A small model learns by them to compare and to name the letter.",
+    ),
   ...judgeSettingsSchema.shape,
   audit: z
     .strictObject({

@@ -92,7 +92,7 @@ test("a judge that was taught coin tosses is refused, before anything else is sp
 
 test("a run that stops while a judge is trained ends as one that did not", async () => {
   const recipe = await written("stopped", {
-    train: training.replace("epochs: 5", "epochs: 1, audit: { override: true }"),
+    train: training.replace("epochs: 5", "epochs: 1, warmup: 16, audit: { override: true }"),
   });
   const only = ["labeller"];
   const whole = await runWhole(recipe, join(folder, "whole"), { only });

@@ -1,6 +1,6 @@
 import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
 import { judgeSettingsSchema, trainJudge } from "@tenet/train";
-import { contrastDependsOn, contrastPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
+import { contrastDependsOn, contrastPairs, easyPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
 import type { PartContext } from "./context.ts";
 import { fileStage } from "./files.ts";
 import { type AuditReport, auditStage, labelsStage, pairsStage } from "./labels.ts";
@@ -124,13 +124,16 @@ function judgeStage(
     version: 1,
     inputs: { pairs },
     base,
-    settings: [settings, judgeDependsOn(asking)],
+    settings: [settings, judgeDependsOn(asking), ...(train.warmup > 0 ? [train.warmup] : [])],
     train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.base(source.reference);
       const capabilities = await model.capabilities(signal ? { signal } : {});
+      const known = [...inputs.pairs.rows()];
+      const easy = easyPairs(known, { count: train.warmup, seed });
       const { path, report } = yield* trainJudge({
         model,
-        rows: judgeRows([...inputs.pairs.rows()], { ...asking, capabilities }),
+        rows: judgeRows(known, { ...asking, capabilities }),
+        warmup: judgeRows(easy, { ...asking, capabilities }),
         letters,
         settings,
         seed,

@@ -233,7 +233,7 @@ async function addTrainedJudge(
   prompts: Counted,
   {
     name,
-    train: { pairs, audit, epochs, maxLength },
+    train: { pairs, audit, epochs, maxLength, warmup },
   }: { readonly name: "labeller" | "judge"; readonly train: JudgeTraining },
 ): Promise<void> {
   const { recipe, constitution, labelDemonstrations } = open;
@@ -270,7 +270,7 @@ async function addTrainedJudge(
   const question = questionTokens({ recipe, constitution, labelDemonstrations }, there);
   work.set(`${name} training`, {
     rows: learnt,
-    trainingTokens: epochs * learnt * plain.principles * 2 * Math.min(question, maxLength),
+    trainingTokens: (epochs * learnt + Math.min(warmup, learnt)) * plain.principles * 2 * Math.min(question, maxLength),
   });
   const asking = { ...open, recipe: { ...recipe, feedback: { ...recipe.feedback, label: plain } } };
   work.set(`${name} audit pairs`, { rows: known.rows });
