@@ -325,3 +325,15 @@ describe("what cannot be opened", () => {
     expect(reads).toBe(99);
   });
 });
+
+describe("unpaired preferences as examples", () => {
+  it.each([false, 0, "false", "False", "0"])("with label %j are set aside with the reason", async (label) => {
+    const rows = jsonl(
+      { prompt: "Why?", completion: "So.", label: true },
+      { prompt: "Why?", completion: "Fool.", label },
+    );
+    const found = await read(rows, "examples");
+    expect(found.rows.map(({ completion }) => completion)).toEqual(["So."]);
+    expect(found.asides.map(({ reason }) => reason)).toEqual([expect.stringContaining("its label is false")]);
+  });
+});

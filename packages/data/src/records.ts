@@ -65,8 +65,11 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   },
   examples: {
     expected: "messages that end with the assistant's, prompt and completion, or prompt, chosen and rejected",
-    fields: [...pairFields, "messages", "completion", "weight", "origin"],
+    fields: [...pairFields, "messages", "completion", "weight", "label", "origin"],
     row: ({ source, value }) => {
+      // Unpaired preferences (TRL): completions that are wanted and completions that are not.
+      if (value.label === false || value.label === 0 || /^(false|0)$/i.test(String(value.label)))
+        throw new Unusable("its label is false: a completion that is not wanted is no example to learn");
       const { prompt, completion } = exampleIn(value);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       return { id: rowId("example", prompt, completion), origin: originIn(value, source), prompt, completion, weight };

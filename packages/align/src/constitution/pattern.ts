@@ -21,6 +21,11 @@ export function compilePattern(pattern: string): RE2JS {
 
 /** Why a text is no pattern, in one sentence; undefined where it is one. */
 export function patternFault(pattern: string): string | undefined {
+  const control = [...pattern].find((character) => isControl(character.codePointAt(0)!));
+  if (control !== undefined) {
+    const code = control.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
+    return `it holds the control character U+${code}, which no reply has: in double quotes YAML and JSON read "\\b" as a backspace; write the pattern in single quotes, or "\\\\b"`;
+  }
   try {
     compilePattern(pattern);
     return undefined;
@@ -30,6 +35,11 @@ export function patternFault(pattern: string): string | undefined {
     const hint = perl ? " (patterns are RE2's: no lookahead, no lookbehind, no backreferences)" : "";
     return `not a pattern: ${reason}${hint}`;
   }
+}
+
+/** All but tab and the ends of lines. */
+function isControl(code: number): boolean {
+  return (code < 32 && code !== 9 && code !== 10 && code !== 13) || code === 127;
 }
 
 /** Where a pattern matches. */
