@@ -64,7 +64,7 @@ it.each([
     expect(await ended).toEqual([code, null]);
     expect(statusIn(store)).toBe("interrupted");
   },
-  60_000,
+  240_000,
 );
 
 it("a run whose reader goes away is stopped, and does not end as one that is done", async () => {
@@ -74,4 +74,4 @@ it("a run whose reader goes away is stopped, and does not end as one that is don
   // Something more is printed while it works; then it waits for the server, unless it was stopped.
   expect(await ended).toEqual([141, null]);
   expect(statusIn(store)).toBe("interrupted");
-}, 60_000);
+}, 240_000);
