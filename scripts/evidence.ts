@@ -13,7 +13,7 @@ import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type OpenRecipe, openRecipe, randomStream, runChecks, runSpec, type Scorecard } from "@tenet/align";
-import { type ResponseRow, rowId } from "@tenet/data";
+import { openingOf, type ResponseRow, rowId } from "@tenet/data";
 import { openStore, runId } from "@tenet/runs";
 
 interface Reply {
@@ -145,11 +145,14 @@ function readSeed(open: OpenRecipe, seed: number): SeedResult {
           kept,
         };
       });
-      const opening = ({ response }: ResponseRow) =>
-        (response.toLowerCase().match(/[\p{L}\p{N}'’]+/gu) ?? []).slice(0, 4).join(" ");
       const rise = perplexity(id);
       return {
-        ...{ id, label, replies, openings: new Set(rows.map(opening)).size / rows.length },
+        ...{
+          id,
+          label,
+          replies,
+          openings: new Set(rows.map(({ response }) => openingOf(response))).size / rows.length,
+        },
         ...(rise === undefined ? {} : { perplexityRise: rise }),
       };
     });

@@ -10,6 +10,7 @@ export type { Message } from "./message.ts";
 export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
 export { type NearDuplicate, nearDuplicates, normalForm } from "./near-duplicates.ts";
 export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } from "./open.ts";
+export { openingOf } from "./opening.ts";
 export { type RandomStream, randomStream, type StreamKey } from "./random.ts";
 export { type Aside, type Collected, collect, type Read, rowsOf } from "./read.ts";
 export type { Kinds as DatasetKinds } from "./records.ts";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type PromptRow, rateDifference } from "@tenet/data";
+import { openingOf, type PromptRow, rateDifference } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
 import { unlessRefused } from "./encode.ts";
 import type { Sampling } from "./loop.ts";
@@ -52,9 +52,6 @@ export interface SelectionReport {
   readonly kept?: number;
   readonly ended?: string;
 }
-
-/** Words whose repetition makes two openings one kind. */
-const openingWords = 4;
 
 /** Observations in a row that are measurably worse than the best before a training is ended. */
 const patience = 2;
@@ -201,12 +198,6 @@ export function selectionDigest({ prompts, every, sampling, leastVariety, digest
   return createHash("sha256")
     .update(JSON.stringify([promptsDigest(prompts), every, sampling, leastVariety, digest]))
     .digest("hex");
-}
-
-/** The first words of a response, without case and marks. */
-function openingOf(response: string): string {
-  const words = response.toLowerCase().match(/[\p{L}\p{N}'’]+/gu) ?? [];
-  return words.slice(0, openingWords).join(" ");
 }
 
 function meanOf(values: readonly number[]): number {
