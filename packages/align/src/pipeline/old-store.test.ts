@@ -37,14 +37,17 @@ describe("a store of before there were arrangements", () => {
     reader.close();
   });
 
-  it.each(Object.keys(oldRecipes))("has every stage of %s reused, asks nobody anything and trains nothing", async (name) => {
-    const old = reading(store, (reader) => reader.runs().find(({ recipe }) => isOf(name, recipe))!.id);
-    const before = results(store, old);
-    const { id, events } = await runWhole(await writeOldRecipe(join(folder, name), name), store);
-    for (const status of ["started", "continued", "done", "failed"]) expect(stagesThat(status, events)).toEqual([]);
-    expect(results(store, id)).toEqual(before);
-    if (id !== old) expect(Object.values(callsOf(store, id)).reduce((sum, calls) => sum + calls, 0)).toBe(0);
-  });
+  it.each(Object.keys(oldRecipes))(
+    "has every stage of %s reused, asks nobody anything and trains nothing",
+    async (name) => {
+      const old = reading(store, (reader) => reader.runs().find(({ recipe }) => isOf(name, recipe))!.id);
+      const before = results(store, old);
+      const { id, events } = await runWhole(await writeOldRecipe(join(folder, name), name), store);
+      for (const status of ["started", "continued", "done", "failed"]) expect(stagesThat(status, events)).toEqual([]);
+      expect(results(store, id)).toEqual(before);
+      if (id !== old) expect(Object.values(callsOf(store, id)).reduce((sum, calls) => sum + calls, 0)).toBe(0);
+    },
+  );
 
   it.each(Object.keys(oldRecipes))("still answers for %s: its checkpoints are found", async (name) => {
     const reader = openStore(store, { readOnly: true });

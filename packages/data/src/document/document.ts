@@ -22,6 +22,8 @@ const largest = 1 << 22;
 export interface ParsedDocument<Value> {
   readonly file: string;
   readonly value: Value;
+  /** What stands in the file, before the schema filled anything in. */
+  readonly given: unknown;
   /** Place of the value at a path (or of its key), else of the nearest thing around it. */
   locate(path: Path, target?: "value" | "key"): Position;
   /**
@@ -72,6 +74,7 @@ export function checkDocument<Schema extends z.ZodType>(
   return {
     file,
     value: result.data,
+    given: value,
     locate,
     problem: (path, facts) =>
       makeProblem(file, locate(path), path, { ...facts, got: facts.got ?? describeValue(valueAt(value, path)) }),

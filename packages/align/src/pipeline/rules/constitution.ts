@@ -1,0 +1,72 @@
+import { nearest } from "@tenet/data";
+import type { Principle } from "../../constitution/index.ts";
+import { lookers } from "../../feedback/constitution-first.ts";
+import { isTrained } from "../recipe.ts";
+import type { ConstitutionRules, Rule } from "./rule.ts";
+
+/** What a recipe asks of a constitution that this one does not have. */
+export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) => {
+  const { supervised, policy, feedback, roles, evaluate } = recipe;
+  const { principles } = constitution;
+  const named = `the constitution "${constitution.name}"`;
+  const got = `${named}, which has none`;
+  const drawn = (use: Principle["use"]) =>
+    principles.filter(({ weight, use: own }) => weight > 0 && (own === "both" || own === use));
+  const checked = (some: readonly Principle[]) => some.some(({ checks }) => checks.length > 0);
+  const ids = principles.map(({ id }) => id);
+  const { critique, examples, revisions } = supervised;
+  const unchecked = !checked(principles);
+  const revising = drawn("revision");
+  const labels = policy !== undefined || isTrained(roles.judge);
+  /** Of what only checks can do. */
+  const needsChecks = (at: Rule["at"], when: boolean, expected = "checks in the constitution"): Rule => ({
+    at,
+    when,
+    expected,
+    got,
+  });
+  return [
+    ...(evaluate.mustHold ?? []).map((id, i) => ({
+      at: ["evaluate", "mustHold", i],
+      when: !ids.includes(id),
+      expected: `the id of a principle of ${named}: ${ids.join(", ")}`,
+      got: JSON.stringify(id),
+      suggestion: nearest(id, ids),
+    })),
+    {
+      at: ["constitution"],
+      when: revisions > 0 && revising.length === 0,
+      expected: 'a principle with a weight above 0 and use: "revision" or "both"',
+      got,
+    },
+    needsChecks(
+      ["supervised", "critique", "critiques"],
+      revisions > 0 && revising.length > 0 && critique.critiques === "checks" && !checked(revising),
+      "checks in principles for revision",
+    ),
+    needsChecks(["supervised", "critique", "accept"], unchecked && critique.accept === "no-worse-by-checks"),
+    needsChecks(["supervised", "critique", "endWhen"], unchecked && critique.endWhen === "checks-pass"),
+    needsChecks(["supervised", "examples", "keep"], unchecked && examples.keep !== "all"),
+    ...(["labeller", "judge"] as const).map((name) => {
+      const role = roles[name];
+      const pairs = isTrained(role) ? role.train.pairs : undefined;
+      const byChecks = typeof pairs === "object" && "from" in pairs && pairs.from === "checks";
+      return needsChecks(["roles", name, "train", "pairs", "from"], unchecked && byChecks);
+    }),
+    {
+      at: ["constitution"],
+      when: labels && drawn("preference").length === 0,
+      expected: 'a principle with a weight above 0 and use: "preference" or "both", which labels are asked under',
+      got,
+    },
+    needsChecks(
+      ["feedback", "label", "constitutionFirst", "by"],
+      policy !== undefined && unchecked && lookers(feedback.label.constitutionFirst).checks,
+    ),
+    needsChecks(
+      ["policy", "reward", "constitution"],
+      policy !== undefined && unchecked && "reward" in policy && policy.reward.constitution > 0,
+      "0, or checks in the constitution, which it rewards",
+    ),
+  ];
+};

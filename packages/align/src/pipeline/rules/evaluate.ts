@@ -1,0 +1,49 @@
+import { normalize } from "node:path";
+import type { DatasetReference } from "../recipe.ts";
+import type { Rules } from "./rule.ts";
+
+/** Held-out prompts, and what is made on them. */
+export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, supervised } }) => {
+  const { heldOut, train } = prompts;
+  const { baselines } = evaluate;
+  return [
+    {
+      at: ["evaluate", "proxy"],
+      when: evaluate.proxy === true && (policy === undefined || heldOut === undefined),
+      expected:
+        "policy and prompts.heldOut beside it: the preference model, which is made for a policy, scores the replies to held-out prompts",
+      got: "a proxy alone",
+    },
+    {
+      at: ["evaluate", "neutral"],
+      when: heldOut === undefined && evaluate.neutral !== undefined,
+      expected: "prompts.heldOut beside it: the scorecard, which it is for, is made on held-out prompts",
+      got: "neutral texts alone",
+    },
+    {
+      at: ["evaluate", "baselines"],
+      when: heldOut === undefined && baselines !== undefined && baselines !== false,
+      expected: "prompts.heldOut beside it: the baselines answer held-out prompts",
+      got: "baselines alone",
+    },
+    {
+      at: ["evaluate", "baselines"],
+      when:
+        baselines !== false &&
+        baselines?.includes("demonstrations") === true &&
+        supervised.demonstrations === undefined,
+      expected: "supervised.demonstrations beside it: the untrained model is shown them",
+      got: 'the baseline "demonstrations" without any',
+    },
+    {
+      at: ["prompts", "heldOut"],
+      when: heldOut !== undefined && pathOf(heldOut) === pathOf(train),
+      expected: "another file than prompts.train: what was trained on says nothing about what is new",
+      got: `${pathOf(train)} again`,
+    },
+  ];
+};
+
+function pathOf(reference: DatasetReference): string {
+  return normalize(typeof reference === "string" ? reference : reference.path);
+}

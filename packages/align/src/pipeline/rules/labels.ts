@@ -1,0 +1,39 @@
+import { rewardsPreference, showsProxy } from "../recipe.ts";
+import { type Rules, withoutPolicy } from "./rule.ts";
+
+/** Pairs, their labels, and the preference model that learns them. */
+export const labelRules: Rules = ({ recipe }) => {
+  const { policy, feedback, preferenceModel, prompts } = recipe;
+  const needed = policy !== undefined && !rewardsPreference(policy) && !showsProxy(recipe);
+  const user = `${prompts.heldOut === undefined ? "prompts.heldOut and " : ""}evaluate.proxy: true, which has the preference model score the replies to held-out prompts`;
+  const nobody = `policy.reward.preference above 0, or ${user}: else nothing needs a preference model, and none is trained`;
+  return [
+    {
+      at: ["feedback", "audit"],
+      when: policy === undefined && feedback.audit !== undefined,
+      expected: withoutPolicy,
+      got: "an audit alone",
+    },
+    {
+      at: ["feedback", "demonstrations"],
+      when: policy === undefined && feedback.demonstrations !== undefined,
+      expected: withoutPolicy,
+      got: "demonstrations for a labeller alone",
+    },
+    ...(["pretrain", "human"] as const).flatMap((key) => [
+      {
+        at: ["preferenceModel", key],
+        when: policy === undefined && preferenceModel[key] !== undefined,
+        expected: withoutPolicy,
+        got: "data for a preference model alone",
+      },
+      {
+        at: ["preferenceModel", key],
+        // DPO learns from people's pairs itself.
+        when: needed && preferenceModel[key] !== undefined && !(key === "human" && policy.algorithm === "dpo"),
+        expected: nobody,
+        got: "data for a preference model alone",
+      },
+    ]),
+  ];
+};

@@ -1,0 +1,31 @@
+import type { Rules } from "./rule.ts";
+
+export const supervisedRules: Rules = ({ recipe: { supervised, policy } }) => {
+  const { revisions, examples, critique } = supervised;
+  return [
+    {
+      at: ["supervised", "revisions"],
+      when: revisions === 0 && examples.unchanged === "skip",
+      expected:
+        'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
+    },
+    {
+      at: ["supervised", "examples", "from"],
+      when: revisions === 0 && examples.from !== "final",
+      expected: '"final", or supervised.revisions of at least 1: without revisions there is none to learn',
+    },
+    {
+      at: ["supervised", "examples", "from"],
+      when: critique.critiques === "none" && examples.from === "critique-and-revision",
+      expected:
+        '"final" or "every-revision", or supervised.critique.critiques other than "none": there are no critiques to learn',
+    },
+    {
+      at: ["supervised", "weights"],
+      when: policy !== undefined && supervised.weights === "all",
+      expected:
+        '"lora" beside a policy: policy, reference, preference model and value network are adapters of one base',
+      got: '"all"',
+    },
+  ];
+};

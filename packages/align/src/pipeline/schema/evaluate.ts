@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { samplingFields } from "../../feedback/sampling.ts";
+import { path } from "./files.ts";
+
+/** A file of texts that have nothing to do with the constitution. */
+export const neutralTextsSchema = z.array(z.string().trim().min(1)).min(1);
+
+/** What held-out prompts give without training. */
+const baselineSchema = z.enum(["demonstrations", "constitution", "constant"]);
+export type BaselineName = z.output<typeof baselineSchema>;
+
+export const evaluateSchema = z.strictObject({
+  mustHold: z
+    .array(z.string().min(1))
+    .optional()
+    .describe("Ids of principles that may not be broken: the verdict says first which of them are."),
+  sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the replies to held-out prompts."),
+  samples: z.int().min(1).default(1).describe("Replies to each held-out prompt."),
+  neutral: path.optional().describe("Texts whose perplexity tells what alignment cost: a list in YAML or JSON."),
+  divergence: z
+    .boolean()
+    .default(true)
+    .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
+  proxy: z
+    .boolean()
+    .optional()
+    .describe(
+      "Let the preference model score the replies too; by default where the policy is rewarded by it. `true` trains one for this alone where nothing else needs it.",
+    ),
+  baselines: z
+    .union([z.literal(false), z.array(baselineSchema).min(1)])
+    .optional()
+    .describe(
+      "What the same prompts give without training: the model with `supervised.demonstrations` as turns before the prompt, with the constitution as its system prompt, and one constant reply. By default all that the recipe has what it takes for, at the cost of two more replies to each prompt; `false` for none.",
+    ),
+});

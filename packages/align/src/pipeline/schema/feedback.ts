@@ -1,0 +1,17 @@
+import { z } from "zod";
+import { auditSettingsSchema, labelSettingsSchema, pairSettingsSchema } from "../../feedback/index.ts";
+import { datasetFields, path } from "./files.ts";
+
+export const feedbackSchema = z.strictObject({
+  pairs: pairSettingsSchema.prefault({}).describe("How pairs of replies are drawn."),
+  label: labelSettingsSchema.prefault({}).describe("How they are labelled."),
+  demonstrations: path
+    .optional()
+    .describe("File of worked comparisons, an even number of them, shown to the labeller before each question."),
+  audit: z
+    .strictObject({ ...datasetFields, ...auditSettingsSchema.shape })
+    .optional()
+    .describe(
+      "Pairs whose answer is known, on which the labeller is judged before its labels are used. Without it a model's labels are used although nobody knows what they are worth; run and scorecard say so.",
+    ),
+});
