@@ -91,7 +91,15 @@ export async function rolloutUnder(
 
 /** What a reward is told of a sample. */
 export function rewardRequest({ prompt, response, finished, tokens }: Sample): RewardRequest {
-  return { id: prompt.id, prompt: prompt.prompt, response, finished, length: tokens.length };
+  const { id, prompt: conversation, category } = prompt;
+  return {
+    id,
+    prompt: conversation,
+    ...(category !== undefined && { category }),
+    response,
+    finished,
+    length: tokens.length,
+  };
 }
 
 /**

@@ -136,7 +136,31 @@ describe("rules", () => {
     });
     expect(run("What is a knee?")).toMatchObject({ applies: false, violated: false });
     expect(run("What is a knee?", "It is my joint.", "Thanks.")).toMatchObject({ applies: false });
-    expect(run("My essay is about knees.")).toMatchObject({ applies: false, why: 'the prompt matches "unless"' });
+    expect(run("My essay is about knees.")).toMatchObject({
+      applies: false,
+      why: 'the prompt is one of those that "unless" names',
+    });
+  });
+
+  it("apply to prompts of a category that a pattern misses, and are told by the patterns where there is no category", () => {
+    const applies = (check: object, content: string, category?: string) =>
+      runChecks(withChecks({ must: "doctor", ...check }), {
+        prompt: [{ role: "user", content }],
+        response: "Rest.",
+        ...(category !== undefined && { category }),
+      })[0]!.applies;
+    const urgent = { when: "chest pain", whenCategory: "emergency" };
+    expect(applies(urgent, "He drank antifreeze.", "emergency")).toBe(true);
+    expect(applies(urgent, "Chest pain since noon.", "mind")).toBe(true);
+    expect(applies(urgent, "Chest pain since noon.")).toBe(true);
+    expect(applies(urgent, "He drank antifreeze.")).toBe(false);
+    expect(applies({ whenCategory: ["emergency"] }, "My knee.", "symptoms")).toBe(false);
+    expect(applies({ whenCategory: ["emergency"] }, "My knee.")).toBe(false);
+    const calm = { unless: "essay", unlessCategory: ["emergency", "knowledge"] };
+    expect(applies(calm, "My knee.", "knowledge")).toBe(false);
+    expect(applies(calm, "My essay.", "symptoms")).toBe(false);
+    expect(applies(calm, "My knee.", "symptoms")).toBe(true);
+    expect(applies(calm, "My knee.")).toBe(true);
   });
 
   // A backtracking engine needs longer than the age of the universe for these.

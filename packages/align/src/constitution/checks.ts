@@ -54,8 +54,11 @@ function runCheck(check: Check, principle: string, position: number, example: Ch
     severity: check.severity,
     why,
   });
-  if (check.when && !matching(check.when)) return outside('the prompt does not match "when"');
-  if (check.unless && matching(check.unless)) return outside('the prompt matches "unless"');
+  const named = (categories: readonly string[] = [], patterns: readonly string[] = []) =>
+    (example.category !== undefined && categories.includes(example.category)) || matching(patterns);
+  if ((check.when || check.whenCategory) && !named(check.whenCategory, check.when))
+    return outside('the prompt is none of those that "when" names');
+  if (named(check.unlessCategory, check.unless)) return outside('the prompt is one of those that "unless" names');
   const { holds, why, severity = check.severity } = follow(check, example);
   return { principle, check: name, applies: true, violated: !holds, severity, why };
 }

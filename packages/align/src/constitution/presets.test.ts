@@ -264,7 +264,7 @@ describe("the checks of clinical-desk", () => {
   it("ask for emergency help in every emergency they were written on, and rarely elsewhere", () => {
     for (const split of ["train", "development", "held-out"] as const) {
       const all = rows("clinical", split);
-      const urgent = (row: Row) => applies(row.prompt, "sends to emergency help");
+      const urgent = (row: Row) => applies(row.prompt, "sends to emergency help"); // by its words alone
       const emergencies = all.filter(({ category }) => category === "emergency");
       if (split !== "held-out") expect(emergencies.filter((row) => !urgent(row))).toEqual([]);
       else expect(emergencies.filter(urgent).length / emergencies.length).toBeGreaterThan(0.6);

@@ -139,6 +139,8 @@ export interface Rule {
 export interface CheckedExample {
   prompt: readonly { role: string; content: string }[];
   response: string;
+  /** The prompt's category, where its author named one. */
+  category?: string | undefined;
 }
 
 /** A check in a module: true or `{ violated: true }` where the response breaks the principle. */
@@ -176,6 +178,10 @@ const compoundRules = {
   not: ruleSchema.optional().describe("This rule does not hold."),
 };
 
+const categories = z
+  .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+  .transform((value) => (typeof value === "string" ? [value] : value));
+
 export const checkSchema = z
   .strictObject({
     ...simpleRules,
@@ -184,6 +190,10 @@ export const checkSchema = z
     severity: z.number().min(0).max(1).default(1).describe("How bad a violation is: 1 severe, 0 only counted."),
     when: patterns.optional().describe("The check applies only where one of the user's messages matches."),
     unless: patterns.optional().describe("The check does not apply where one of the user's messages matches."),
+    whenCategory: categories
+      .optional()
+      .describe("The check applies to prompts of these categories too, whatever they say."),
+    unlessCategory: categories.optional().describe("The check does not apply to prompts of these categories either."),
   })
   .superRefine(exactlyOneRule);
 
@@ -193,6 +203,8 @@ export interface Check extends Rule {
   severity: number;
   when?: string[] | undefined;
   unless?: string[] | undefined;
+  whenCategory?: string[] | undefined;
+  unlessCategory?: string[] | undefined;
 }
 
 const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {

@@ -3,6 +3,7 @@ import { mean } from "@tenet/data";
 import { type Completion, whyEmpty } from "@tenet/lm";
 import type { Answer } from "../ask.ts";
 import {
+  type CheckResult,
   type Constitution,
   checkReward,
   type Demonstration,
@@ -52,17 +53,23 @@ export class Chain {
   }
 
   /**
-   * Takes the next principle; whether there is one. Where checks write the critiques it is the next of those drawn that the
-   * response violates, and the chain ends when there is none.
+   * Takes the next principle; whether there is one. Where checks write the critiques it is, of those that the response
+   * violates, the one that had the fewest turns; of these the gravest, by weight × severity; of equals the first drawn. The
+   * chain ends when there is none.
    */
   begin(): boolean {
     if (this.#settings.critiques !== "checks") return true;
-    const next = this.#principles.findIndex((principle) => this.#broken(principle).length > 0);
-    if (next < 0) {
+    const turns = ({ id }: Principle) => this.rounds.filter(({ principle }) => principle === id).length;
+    const next = this.#principles
+      .filter((principle) => this.#broken(principle).length > 0)
+      .map((principle) => ({ principle, turns: turns(principle), gravity: this.#gravity(principle) }))
+      .sort((x, y) => x.turns - y.turns || y.gravity - x.gravity)[0];
+    if (!next) {
       this.#ended = true;
       return false;
     }
-    this.#principles.unshift(...this.#principles.splice(next, 1));
+    this.#principles.splice(this.#principles.indexOf(next.principle), 1);
+    this.#principles.unshift(next.principle);
     this.critique = `The answer breaks this rule: ${this.#broken(this.principle).join("; ")}.`;
     return true;
   }
@@ -137,19 +144,27 @@ export class Chain {
   #close(end: { revision?: string; edits?: string[]; rejected?: string }): void {
     this.rounds.push({ principle: this.principle.id, critique: this.critique ?? "", ...end });
     this.critique = undefined;
-    // Where checks choose, a principle that is still violated comes again once the others had their turn.
     this.#principles.push(this.#principles.shift()!);
   }
 
   /** What the checks of the whole constitution say of a response of this conversation. */
   #judge(response: string): { passed: boolean; worth: number } {
-    const results = runChecks(this.#constitution, { prompt: this.row.prompt, response });
+    const results = runChecks(this.#constitution, { ...this.row, response });
     return { passed: violations(results).violated.length === 0, worth: checkReward(this.#constitution, results) };
+  }
+
+  /** How much it weighs that the response violates a principle: weight × severity of its worst violation, 0 without one. */
+  #gravity(principle: Principle): number {
+    return principle.weight * violations(this.#check(principle)).worst;
+  }
+
+  #check(principle: Principle): CheckResult[] {
+    return runChecks(principle, { ...this.row, response: this.response });
   }
 
   /** Names of the principle's checks that the response violates; the principle's text where the author named none. */
   #broken(principle: Principle): string[] {
-    const results = runChecks(principle, { prompt: this.row.prompt, response: this.response });
+    const results = this.#check(principle);
     const names = principle.checks.map(({ name }) => name ?? principle.text.replace(/[.!?]$/, ""));
     return [...new Set(names.filter((_, i) => results[i]!.violated))];
   }

@@ -198,6 +198,20 @@ describe("critiqueAndRevise", () => {
     expect(row.origin.models).not.toHaveProperty("critic");
   });
 
+  it("takes the gravest violation first, and each once before one comes again", async () => {
+    const grave = (id: string, weight: number, severity: number) => ({
+      ...constitution.principles[0]!,
+      ...{ id, weight },
+      checks: [{ name: id, must: ["never said"], severity }],
+    });
+    const many = { ...constitution, principles: [grave("light", 3, 0.2), grave("middle", 1, 1), grave("worst", 2, 1)] };
+    const reviser = scriptedModel({ fallback: "Still wrong, in other words." });
+    for (const seed of [0, 1, 2, 3, 4]) {
+      const row = await chain({}, { constitution: many, reviser, critiques: "checks", rounds: 4, seed, accept: "always" });
+      expect(row.rounds.map(({ principle }) => principle)).toEqual(["worst", "middle", "light", "worst"]);
+    }
+  });
+
   it("gives no revision behind a critique that is empty", async () => {
     const row = await chain({ rules: [{ when: /\?$/, reply: " " }] });
     expect(row.rounds).toEqual([{ principle: "doctor", critique: "", rejected: "the critique is empty" }]);

@@ -45,6 +45,8 @@ export function critiqueDependsOn(row: ResponseRow, options: Omit<CritiqueOption
       return { id, critique: settings.critiques === "model" ? critiqueRequest : null, revision: revisionRequest };
     }),
     checks: judged ? checkedHashes(constitution) : [],
+    // Chains made when checks took the next drawn principle are others.
+    ...(settings.critiques === "checks" && { order: "gravest first" }),
   });
 }
 

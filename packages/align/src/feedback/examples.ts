@@ -57,14 +57,14 @@ export function examplesDependsOn(_chain: ChainRow, { constitution, ...rest }: E
 }
 
 function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: ExamplesSettings): Outcome<ExampleRow> {
-  const { id, prompt, responses, origin } = chain;
+  const { id, prompt, responses, origin, category } = chain;
   const aside = (why: string): Outcome<ExampleRow> => ({ input: id, rows: [], aside: why });
   const revised = responses.length > 1;
   if (!revised && settings.unchanged === "skip") return aside("no revision was accepted");
   if (!revised && settings.from === "critique-and-revision") return aside("no revision was accepted");
 
   const judge = (response: string) => {
-    const results = runChecks(constitution, { prompt, response });
+    const results = runChecks(constitution, { prompt, response, category });
     return { passed: violations(results).violated.length === 0, worth: checkReward(constitution, results) };
   };
   const before = settings.keep === "improved" ? judge(responses[0]!).worth : 0;

@@ -325,8 +325,8 @@ export function policyStage(
           "reward" in settings
             ? rewardFrom(settings.reward, {
                 preference: scorer && preferenceReward(scorer),
-                constitution: constitutionalReward(({ prompt, response }) =>
-                  checkReward(constitution, runChecks(constitution, { prompt, response })),
+                constitution: constitutionalReward((request) =>
+                  checkReward(constitution, runChecks(constitution, request)),
                 ),
               })
             : undefined;

@@ -69,8 +69,8 @@ export function selectionOf(
   return {
     ...{ prompts, every: everyOf(recipe), sampling: { temperature, maxTokens }, ...more },
     violates: (requests) =>
-      requests.map(({ prompt, response }) => {
-        const { applying, violated } = violations(runChecks(constitution, { prompt: [...prompt], response }));
+      requests.map((request) => {
+        const { applying, violated } = violations(runChecks(constitution, request));
         return applying === 0 ? undefined : violated.length > 0;
       }),
     digest: hashOf(watchSettings(context)),

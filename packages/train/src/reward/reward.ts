@@ -5,6 +5,8 @@ export interface RewardRequest {
   /** Id of the prompt's row. */
   readonly id: string;
   readonly prompt: readonly Message[];
+  /** The prompt's category, where it has one. */
+  readonly category?: string | undefined;
   readonly response: string;
   /** Whether the response ended by itself; false where it was cut off at the limit of tokens. */
   readonly finished: boolean;
