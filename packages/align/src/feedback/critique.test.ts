@@ -207,7 +207,10 @@ describe("critiqueAndRevise", () => {
     const many = { ...constitution, principles: [grave("light", 3, 0.2), grave("middle", 1, 1), grave("worst", 2, 1)] };
     const reviser = scriptedModel({ fallback: "Still wrong, in other words." });
     for (const seed of [0, 1, 2, 3, 4]) {
-      const row = await chain({}, { constitution: many, reviser, critiques: "checks", rounds: 4, seed, accept: "always" });
+      const row = await chain(
+        {},
+        { constitution: many, reviser, critiques: "checks", rounds: 4, seed, accept: "always" },
+      );
       expect(row.rounds.map(({ principle }) => principle)).toEqual(["worst", "middle", "light", "worst"]);
     }
   });
