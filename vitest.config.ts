@@ -23,5 +23,7 @@ export default defineConfig({
     // Creating ONNX Runtime sessions and compiling training graphs takes seconds on small machines.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Transformed modules are kept in node_modules, so that a second run starts sooner.
+    experimental: { fsModuleCache: true },
   },
 });
