@@ -179,7 +179,7 @@ export function modelOptions(io: Io, { device, threads, memoryBudget, offline }:
 function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller"]>): string {
   if (typeof reference === "object" && "train" in reference) return "a trained judge";
   if (typeof reference === "string") return reference;
-  return "endpoint" in reference ? (reference.model ?? reference.endpoint) : reference.model;
+  return "endpoint" in reference ? (reference.model ?? [reference.endpoint].flat().join(", ")) : reference.model;
 }
 
 function labelsText({ feedback }: OpenRecipe["recipe"]): string {

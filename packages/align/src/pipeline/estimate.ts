@@ -195,7 +195,9 @@ function trainedTokens(output: unknown, policy: Recipe["policy"]): number {
 /** A model as people know it. */
 function modelName(reference: RoleReference): string {
   if (typeof reference === "string") return reference;
-  return "endpoint" in reference ? `${reference.model ?? "model"} at ${reference.endpoint}` : reference.model;
+  if (!("endpoint" in reference)) return reference.model;
+  const { model = "model", endpoint } = reference;
+  return typeof endpoint === "string" ? `${model} at ${endpoint}` : model;
 }
 
 function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], { policy }: Recipe): string[] {

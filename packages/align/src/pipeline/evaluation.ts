@@ -8,7 +8,7 @@ import {
   readDocument,
   rowId,
 } from "@tenet/data";
-import { type LocalModel, type Message, refusesText } from "@tenet/lm";
+import { addressesOf, type LocalModel, type Message, refusesText } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
 import { openPreferenceModel } from "@tenet/train";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
@@ -267,7 +267,9 @@ function scoresOf(rows: Iterable<ExpectedScore>): Map<string, number> {
 
 /** A model as people know it: no path of this machine. */
 function nameOf({ source, hash }: ModelValue): string {
-  return source.type === "local" ? localName(source, hash) : (source.settings.model ?? source.settings.baseUrl);
+  return source.type === "local"
+    ? localName(source, hash)
+    : (source.settings.model ?? addressesOf(source.settings).join(", "));
 }
 
 /** Replies scored between two messages of progress. */

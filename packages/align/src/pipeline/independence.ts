@@ -1,5 +1,7 @@
+import { addressesOf } from "@tenet/lm";
 import type { Scorecard } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
+import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
 import { rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
 
@@ -21,9 +23,7 @@ export function independenceOf({
   // Where the checks alone label, nobody else is asked.
   const heard = learns && method !== "checks";
   const asked = [...(heard ? (["labeller"] as const) : []), ...(heard && looks.critic ? (["critic"] as const) : [])];
-  const same = asked.filter(
-    (role) => roles.judge !== undefined && modelOf(roles.judge) === modelOf(roles[role] ?? recipe.model),
-  );
+  const same = asked.filter((role) => roles.judge !== undefined && isSame(roles.judge, roles[role] ?? recipe.model));
   if (roles.judge !== undefined && same.length === 0)
     return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
   if (policy === undefined) return undefined;
@@ -41,6 +41,14 @@ export function independenceOf({
   if (!showsProxy(recipe))
     return { kind: "none", why: `${nobody}, and there are no scores of what was trained against (evaluate.proxy).` };
   return { kind: "checks", why: `${nobody}; the checks are no part of the reward and stand for one.` };
+}
+
+/** Whether two are one model. Of several servers one that both name is enough: they serve the same model. */
+function isSame(one: TrainableRole, other: TrainableRole): boolean {
+  if (typeof one !== "object" || typeof other !== "object" || !("endpoint" in one) || !("endpoint" in other))
+    return modelOf(one) === modelOf(other);
+  const [here, there] = [one, other].map((role) => addressesOf(endpointSettings(role)));
+  return one.model === other.model && here!.some((address) => there!.includes(address));
 }
 
 /** What tells one model from another: where it lies or who serves it, not how it is asked. */

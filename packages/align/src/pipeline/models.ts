@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   adapterFactors,
   asReplies,
@@ -17,6 +16,7 @@ import {
 } from "@tenet/lm";
 import type { Usage } from "@tenet/runs";
 import { contentsFingerprint } from "@tenet/train";
+import { endpointFingerprint } from "./endpoint-identity.ts";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
 export interface PoolOptions
@@ -115,16 +115,18 @@ async function readText(reference: string, options: PoolOptions): Promise<TextCo
   }
 }
 
-/** Tells a model from others of the same name, a local one by its contents. Errors: those of `resolveModel`. */
+/**
+ * Tells a model from others of the same name, a local one by its contents.
+ *
+ * @param runs of the store that results are reused from: see `endpointFingerprint`
+ * Errors: those of `resolveModel`.
+ */
 export async function modelFingerprint(
   source: LocalSource | EndpointSource,
   options: PoolOptions = {},
+  runs: Parameters<typeof endpointFingerprint>[1] = [],
 ): Promise<string> {
-  if (source.type === "endpoint") {
-    // What may be spent changes no reply: a run whose budget is raised goes on behind what it has.
-    const { budget: _, ...settings } = source.settings;
-    return createHash("sha256").update(JSON.stringify(settings)).digest("hex");
-  }
+  if (source.type === "endpoint") return endpointFingerprint(source.settings, runs);
   const path = await resolveModel(source.reference, options);
   return contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
 }

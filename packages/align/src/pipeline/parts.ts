@@ -25,10 +25,11 @@ import {
 } from "../feedback/index.ts";
 import { withAlarms } from "./alarms.ts";
 import type { PartContext } from "./context.ts";
+import { endpointSettings } from "./endpoint-identity.ts";
 import { fileStage } from "./files.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
 import { type RoleReference, rewardsPreference } from "./recipe.ts";
-import { itemStage, modelStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
+import { itemStage, modelStage, rowsStage, type Stage, type StageContext, trainingStage } from "./stages.ts";
 import { canWatch, selectionOf, watchSettings } from "./validation.ts";
 import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
 
@@ -45,7 +46,8 @@ export function roleStage(
   { trained = false }: { readonly trained?: boolean } = {},
 ): Stage<ModelValue> {
   const source = roleSource(reference);
-  const open = async () => modelValue(source, await modelFingerprint(source, options));
+  const open = async ({ store }: Pick<StageContext, "store">) =>
+    modelValue(source, await modelFingerprint(source, options, store.runs()));
   if (source.type === "endpoint") return modelStage(name, `the ${name}`, open, { endpoint: source });
   const check: Stage["check"] = async ({ models, emit }) => {
     const text = await models.text(source.reference);
@@ -59,10 +61,7 @@ export function roleStage(
 
 function roleSource(reference: RoleReference): ModelValue["source"] {
   if (typeof reference === "string") return { type: "local", reference };
-  if ("endpoint" in reference) {
-    const { endpoint, ...settings } = reference;
-    return { type: "endpoint", settings: { ...settings, baseUrl: endpoint } };
-  }
+  if ("endpoint" in reference) return { type: "endpoint", settings: endpointSettings(reference) };
   const { model, adapter } = reference;
   return { type: "local", reference: model, ...(adapter === undefined ? {} : { adapter }) };
 }

@@ -3,6 +3,7 @@ import { nearest } from "@tenet/data";
 import { UsageError } from "@tenet/lm";
 import { openStore, type RunStatus, type RunWriter, runId, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
+import { withoutAddresses } from "./endpoint-identity.ts";
 import { evaluationOnly } from "./evaluation-only.ts";
 import type { RunEvent } from "./events.ts";
 import { unsetKeys, unsetKeyText } from "./keys.ts";
@@ -115,19 +116,12 @@ export function runSpec(
 ) {
   const recipe = {
     ...written,
-    roles: Object.fromEntries(Object.entries(written.roles).map(([name, role]) => [name, withoutBudget(role)])),
+    roles: Object.fromEntries(Object.entries(written.roles).map(([name, role]) => [name, withoutAddresses(role)])),
     constitutionHash: constitutionHash(constitution),
   };
   const shared = { versions: { ...versions } };
   if (evaluate === undefined) return { name, recipe, ...shared };
   return { name: `${name.slice(0, 75)}.eval`, recipe: { ...recipe, adapters: Object.keys(evaluate) }, ...shared };
-}
-
-/** What may be spent makes no other run: with more of it the same one goes on. */
-function withoutBudget(role: unknown): unknown {
-  if (typeof role !== "object" || role === null || !("budget" in role)) return role;
-  const { budget: _, ...rest } = role;
-  return rest;
 }
 
 /** What the id does not hold, and somebody who comes back to the run needs: where its model lies, and its principles. */

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Outcome } from "@tenet/data";
 import { plainJson } from "@tenet/data";
-import { endpointSettingsSchema, type LanguageModel, parseReference } from "@tenet/lm";
+import { addressesOf, endpointSettingsSchema, type LanguageModel, parseReference } from "@tenet/lm";
 import {
   hashOf,
   type Item,
@@ -126,7 +126,9 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
       for (const row of input.rows()) keys.update(keyOf(row));
       const endpoints = Object.values(values).flatMap(({ source }) => (source.type === "endpoint" ? [source] : []));
       const local = endpoints.length === 0;
-      const calls = endpoints.map(({ settings }) => endpointSettingsSchema.parse(settings).concurrency);
+      const calls = endpoints.map(
+        ({ settings }) => endpointSettingsSchema.parse(settings).concurrency * addressesOf(settings).length,
+      );
       const size = Math.max(rowsAtOnce, ...calls.map((concurrency) => rowsPerCall * concurrency));
 
       const work = async (stage: StageWriter) => {
@@ -397,7 +399,7 @@ export function reportStage<I extends Inputs, Result>(options: ReportStageOption
 export function modelStage(
   name: string,
   title: string,
-  open: () => Promise<ModelValue>,
+  open: (context: StageContext) => Promise<ModelValue>,
   known: Pick<Stage, "endpoint" | "check"> = {},
 ): Stage<ModelValue> {
   return { name, title, inputs: [], execute: open, ...known };

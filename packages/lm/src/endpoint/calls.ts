@@ -1,14 +1,15 @@
 import OpenAI from "openai";
-import { z } from "zod";
 import { EndpointError, UsageError } from "../language-model/errors.ts";
 import type { Prompt } from "../language-model/types.ts";
 import { untilAborted } from "../language-model/work.ts";
+import { createAlikeness, dialectOf, type Listed, listSchema } from "./alike.ts";
 import { type Ask, createAttempts } from "./attempts.ts";
 import { findCause, MalformedReply } from "./failures.ts";
 import { createFields } from "./fields.ts";
 import type { Ledger } from "./ledger.ts";
 import { errorIn, Refused } from "./refusal.ts";
 import { redactor } from "./secrets.ts";
+import { createServers, type Server, type ServerUse } from "./servers.ts";
 import type { Dialect, EndpointSettings } from "./settings.ts";
 import { guarded, listBytes, replyBytes } from "./transport.ts";
 import { estimateTokens, gatherStream, type Reply, readReplyBody, usageOf } from "./wire.ts";
@@ -29,6 +30,8 @@ export interface Calls {
   maxTokensField(prompt: Prompt): string;
   /** Whether the server was found to refuse a field. */
   without(field: string): boolean;
+  /** What each server was given. */
+  servers(): ServerUse[];
 }
 
 /** Errors: UsageError where the key's variable is not set. */
@@ -44,27 +47,31 @@ export function createCalls(
     throw new UsageError(`the environment variable ${apiKeyVariable}, named by apiKeyVariable, is not set`);
   const bearer = key !== undefined && apiKeyHeader === undefined;
 
-  const client = new OpenAI({
-    baseURL: settings.baseUrl,
-    apiKey: key ?? "none",
-    organization: null,
-    project: null,
-    maxRetries: 0, // ours alone count
-    timeout: (settings.timeoutSeconds + 5) * 1000, // ours comes first, and covers the body too
-    logLevel: "off",
-    defaultHeaders: {
-      ...settings.headers,
-      ...(!bearer && { authorization: null }),
-      ...(apiKeyHeader !== undefined && key !== undefined && { [apiKeyHeader]: key }),
-    },
-    fetch,
-  });
-  const attempts = createAttempts(settings, ledger, redactor(key ? [key] : []));
+  const clientOf = ({ address }: Server) =>
+    new OpenAI({
+      baseURL: address,
+      apiKey: key ?? "none",
+      organization: null,
+      project: null,
+      maxRetries: 0, // ours alone count
+      timeout: (settings.timeoutSeconds + 5) * 1000, // ours comes first, and covers the body too
+      logLevel: "off",
+      defaultHeaders: {
+        ...settings.headers,
+        ...(!bearer && { authorization: null }),
+        ...(apiKeyHeader !== undefined && key !== undefined && { [apiKeyHeader]: key }),
+      },
+      fetch,
+    });
+  const servers = createServers(settings);
+  const clients = new Map(servers.all.map((server) => [server, clientOf(server)]));
+  const attempts = createAttempts(settings, servers, ledger, redactor(key ? [key] : []));
   const fields = createFields(settings.fields ?? {});
   let known: ReturnType<Calls["served"]> | undefined;
 
   /** One call; fields that the server refuses are left out of it and of all that follow. */
   const send = async (
+    server: Server,
     body: Record<string, unknown>,
     chat: boolean,
     bytes: number,
@@ -77,7 +84,9 @@ export function createCalls(
         ...body,
         ...(streams && { stream: true, stream_options: { include_usage: true } }),
       });
-      const { chat: conversations, completions } = client.withOptions({ fetch: guarded(fetch, bytes) });
+      const { chat: conversations, completions } = clients.get(server)!.withOptions({
+        fetch: guarded(fetch, bytes),
+      });
       try {
         const answer: unknown = await (chat
           ? conversations.completions.create(sent as never, { signal })
@@ -95,19 +104,27 @@ export function createCalls(
     }
   };
 
+  /** The models that a server lists. */
+  const listed = async (server: Server, signal: AbortSignal): Promise<Listed[]> => {
+    const page = await clients
+      .get(server)!
+      .withOptions({ fetch: guarded(fetch, listBytes) })
+      .models.list({ signal });
+    const refused = errorIn((page as unknown as { body: unknown }).body);
+    if (refused) throw refused;
+    const data = listSchema.safeParse(page.data);
+    if (!data.success) throw new MalformedReply("the list of models is not a list of models");
+    return data.data;
+  };
+
   const discover = async () => {
     const settled = settings.dialect === "auto" ? undefined : settings.dialect;
     if (settings.model && settled) return { model: settings.model, dialect: settled };
+    let asked = servers.all[0]!;
     const list = await attempts(
-      async (signal) => {
-        const page = await client.withOptions({ fetch: guarded(fetch, listBytes) }).models.list({ signal });
-        const refused = errorIn((page as unknown as { body: unknown }).body);
-        if (refused) throw refused;
-        const data = z
-          .array(z.object({ id: z.string(), owned_by: z.string().nullish().catch(null) }))
-          .safeParse(page.data);
-        if (!data.success) throw new MalformedReply("the list of models is not a list of models");
-        return { value: data.data };
+      async (signal, server) => {
+        asked = server;
+        return { value: await listed(server, signal) };
       },
       { signal: closing, expectedTokens: 0, probe: true },
     ).catch((error) => {
@@ -119,10 +136,12 @@ export function createCalls(
     const model = settings.model ?? (list.length === 1 ? list[0]!.id : undefined);
     if (model === undefined)
       throw new UsageError(
-        `${settings.baseUrl} serves ${list.length} models; name one with 'model': ${list.map(({ id }) => id).join(", ")}`,
+        `${asked.address} serves ${list.length} models; name one with 'model': ${list.map(({ id }) => id).join(", ")}`,
       );
     return { model, dialect: settled ?? dialectOf(list[0]?.owned_by) };
   };
+
+  const alike = createAlikeness(servers.all, settings, (server) => listed(server, closing));
 
   const served: Calls["served"] = (signal) => {
     known ??= discover().catch((error) => {
@@ -137,6 +156,7 @@ export function createCalls(
     served,
     maxTokensField,
     without: (field) => fields.without(field),
+    servers: servers.use,
     async ask(prompt, body, { onText, onStart, ...context }) {
       const { model } = await served(context.signal);
       const whole = { model, ...body, ...settings.body };
@@ -144,21 +164,15 @@ export function createCalls(
       const promptTokens = estimateTokens(prompt);
       const bytes = replyBytes({ ...whole, stream: onText !== undefined }, { promptTokens, maxTokens });
       return attempts(
-        async (signal) => {
+        async (signal, server) => {
+          await alike(server, signal);
           onStart?.();
           const { account = ledger } = context;
-          const reply = await send(whole, typeof prompt !== "string", bytes, { signal, account, onText });
+          const reply = await send(server, whole, typeof prompt !== "string", bytes, { signal, account, onText });
           return { value: reply, usage: usageOf(reply, prompt) };
         },
-        { ...context, expectedTokens: promptTokens + maxTokens },
+        { ...context, prompt, expectedTokens: promptTokens + maxTokens },
       );
     },
   };
-}
-
-function dialectOf(owner: string | null | undefined): Dialect {
-  if (owner === "vllm") return "vllm";
-  if (owner === "llamacpp") return "llama.cpp";
-  if (owner === "me") return "llama-cpp-python";
-  return "openai";
 }

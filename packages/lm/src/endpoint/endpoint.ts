@@ -24,7 +24,8 @@ import { type CallDependencies, createCalls } from "./calls.ts";
 import { createLedger, type Ledger, type Spent } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
-import { type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
+import type { ServerUse } from "./servers.ts";
+import { addressesOf, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
 import { estimateTokens, toCompletion, usageOf } from "./wire.ts";
 
 export interface EndpointDependencies extends CallDependencies {
@@ -42,10 +43,13 @@ export interface EndpointModel extends LanguageModel {
   speaker(): EndpointModel;
   /** Counts towards the budget what was spent before: by an earlier process of the same run. */
   charge(spent: Spent): void;
+  /** What each server was given. */
+  servers(): ServerUse[];
 }
 
 /**
- * A model behind an OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted services.
+ * A model behind an OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted services; or behind several, which share the work
+ * (`servers.ts`).
  *
  * Conversations go to `chat/completions`, raw text to `completions`. What the server can do beyond that is found out by a
  * few one-token calls when it is first needed, and remembered. `score` echoes the text where the server gives right
@@ -64,9 +68,14 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     throw new UsageError(
       "endpoint settings: budget.usd needs a price above 0, by which it is counted; budget.tokens needs none",
     );
+  const addresses = addressesOf(settings);
+  if (addresses.length > 1 && settings.model === undefined)
+    throw new UsageError(
+      "endpoint settings: several servers need the name of the model that all of them serve: 'model'",
+    );
   const ledger = createLedger(settings);
   const closing = new AbortController();
-  const { ask, served, maxTokensField, without } = createCalls(settings, dependencies, ledger, closing.signal);
+  const { ask, served, servers, maxTokensField, without } = createCalls(settings, dependencies, ledger, closing.signal);
   let abilities: Promise<Abilities> | undefined;
 
   // What the server can do is found out once and shared, so it outlives the call that asked first; a failure is forgotten.
@@ -196,20 +205,25 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     return { request: position, scores };
   };
 
+  const width = settings.concurrency * addresses.length;
   const batch = async function* <R>(tasks: ((signal: AbortSignal) => Promise<R[]>)[], signal: AbortSignal | undefined) {
     if (closing.signal.aborted) throw closing.signal.reason;
     const both = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
-    for await (const results of inOrderOfCompletion(tasks, { width: settings.concurrency, signal: both }))
-      yield* results;
+    for await (const results of inOrderOfCompletion(tasks, { width, signal: both })) yield* results;
   };
 
   const speaker = (account: Ledger): EndpointModel => ({
     ...asReplies(speaking(account)),
     speaker: () => speaker(account.part()),
     charge: (spent) => ledger.charge(spent),
+    servers,
   });
   const speaking = (account: Ledger): LanguageModel => ({
-    id: `${settings.model ?? "default"}@${new URL(settings.baseUrl).host}`,
+    // Of several servers it does not matter which answers: what they give is the model's.
+    id:
+      typeof settings.baseUrl === "string"
+        ? `${settings.model ?? "default"}@${new URL(settings.baseUrl).host}`
+        : `${settings.model ?? "default"}`,
     async capabilities({ signal } = {}): Promise<Capabilities> {
       const { dialect } = await served(signal);
       const can = await rememberedAbilities(signal, account);

@@ -1,6 +1,8 @@
 export { type EndpointDependencies, type EndpointModel, endpoint } from "./endpoint.ts";
 export { recordingFetch, replayFetch } from "./replay.ts";
+export type { ServerUse } from "./servers.ts";
 export {
+  addressesOf,
   type Dialect,
   dialects,
   type EndpointInput,

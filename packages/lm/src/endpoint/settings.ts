@@ -11,27 +11,42 @@ export type Dialect = (typeof dialects)[number];
 
 /** A problem whose value is a secret, or may be: it is not to be shown with it. */
 function secret(message: string): z.core.$ZodCustomParams {
-  return { error: message, params: { secret: true }, abort: true };
+  return { error: message, params: { secret: true } };
 }
+
+const address = z
+  .url({ protocol: /^https?$/ })
+  .refine(
+    (url) => !URL.canParse(url) || (!new URL(url).password && !new URL(url).username),
+    secret(
+      "a name, password or key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
+    ),
+  )
+  .refine(
+    (url) => !URL.canParse(url) || secretIn(Object.fromEntries(new URL(url).searchParams)) === undefined,
+    secret(
+      "a key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
+    ),
+  );
 
 /** What a recipe says about an endpoint. The defaults are written here and nowhere else. */
 export const endpointSettingsSchema = z.strictObject({
   baseUrl: z
-    .url({ protocol: /^https?$/ })
-    .refine(
-      (url) => !URL.canParse(url) || (!new URL(url).password && !new URL(url).username),
-      secret(
-        "a name, password or key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
-      ),
-    )
-    .refine(
-      (url) => !URL.canParse(url) || secretIn(Object.fromEntries(new URL(url).searchParams)) === undefined,
-      secret(
-        "a key in an address ends up in logs: use apiKeyVariable, the name of an environment variable that holds it",
-      ),
-    )
-    .describe("Up to and with the version, such as `http://localhost:8000/v1`."),
-  model: z.string().min(1).optional().describe("By default the only model that the server lists."),
+    .union([
+      address,
+      z
+        .array(address)
+        .min(1)
+        .refine((addresses) => new Set(addresses).size === addresses.length, "the same address stands here twice"),
+    ])
+    .describe(
+      "Up to and with the version, such as `http://localhost:8000/v1`; a list of servers of the same model, which share the work.",
+    ),
+  model: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("By default the only model that the server lists; needed where there are several servers."),
   apiKeyVariable: z
     .string()
     .refine(
@@ -69,9 +84,9 @@ export const endpointSettingsSchema = z.strictObject({
     .describe(
       "`one`: every sample is its own call, so that it depends on no other; `all`: one call with n, whose prompt a hosted service charges once.",
     ),
-  concurrency: z.int().min(1).default(8).describe("Calls under way at once."),
-  requestsPerMinute: z.int().min(1).optional().describe("Calls begun in a minute, at most."),
-  tokensPerMinute: z.int().min(1).optional().describe("Tokens of a minute's calls, at most."),
+  concurrency: z.int().min(1).default(8).describe("Calls under way at once, of each server."),
+  requestsPerMinute: z.int().min(1).optional().describe("Calls begun in a minute, at most, of each server."),
+  tokensPerMinute: z.int().min(1).optional().describe("Tokens of a minute's calls, at most, of each server."),
   timeoutSeconds: z.number().gt(0).max(86_400).default(120).describe("From sending to the last byte of the reply."),
   retries: z
     .strictObject({
@@ -136,6 +151,11 @@ export const endpointSettingsSchema = z.strictObject({
 /** Whether dollars are limited that are never counted, for want of a price: such a budget would stop nothing. */
 export function isUncounted({ budget, price }: Pick<EndpointSettings, "budget" | "price">): boolean {
   return budget?.usd !== undefined && (price === undefined || price.prompt + price.completion === 0);
+}
+
+/** Where an endpoint's model is served. */
+export function addressesOf({ baseUrl }: Pick<EndpointInput, "baseUrl">): readonly string[] {
+  return typeof baseUrl === "string" ? [baseUrl] : baseUrl;
 }
 
 export type EndpointSettings = z.output<typeof endpointSettingsSchema>;

@@ -35,6 +35,15 @@ export const roleRules: Rules = ({ recipe }) => {
     },
     ...(["labeller", "judge"] as const).flatMap((name) => trainingRules(name, roles[name])),
     ...Object.entries(roles).map(([name, role]): Rule => {
+      const served = typeof role === "object" && "endpoint" in role ? role : undefined;
+      return {
+        at: ["roles", name, "endpoint"],
+        when: Array.isArray(served?.endpoint) && served.model === undefined,
+        expected: `the model's name beside a list of servers, as roles.${name}.model: servers come and go, and results are known by the model's name`,
+        got: "a list alone",
+      };
+    }),
+    ...Object.entries(roles).map(([name, role]): Rule => {
       const priced = typeof role === "object" && "endpoint" in role ? role : undefined;
       return {
         at: ["roles", name, "budget", "usd"],

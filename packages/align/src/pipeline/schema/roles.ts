@@ -4,6 +4,14 @@ import { z } from "zod";
 import { auditSettingsSchema, contrastSettingsSchema } from "../../feedback/index.ts";
 import { datasetFields, datasetSchema, path } from "./files.ts";
 
+/** A model behind a server, or behind several. */
+export const endpointRoleSchema = z.strictObject({
+  endpoint: endpointSettingsSchema.shape.baseUrl.describe(
+    "Address of an OpenAI-compatible server, up to and with the version, such as `http://localhost:8000/v1`; or a list of them that serve the same model.",
+  ),
+  ...endpointSettingsSchema.omit({ baseUrl: true }).shape,
+});
+
 /** A model: a local reference, one with an adapter, or a server. */
 const roleSchema = z.union([
   z.string().min(1),
@@ -11,12 +19,7 @@ const roleSchema = z.union([
     model: z.string().min(1).describe("Catalogue name, folder, file, `hf:owner/name` or `pypi:package==version/file`."),
     adapter: path.optional().describe("Folder of a LoRA adapter in PEFT's format."),
   }),
-  z.strictObject({
-    endpoint: endpointSettingsSchema.shape.baseUrl.describe(
-      "Address of an OpenAI-compatible server, up to and with the version, such as `http://localhost:8000/v1`.",
-    ),
-    ...endpointSettingsSchema.omit({ baseUrl: true }).shape,
-  }),
+  endpointRoleSchema,
 ]);
 export type RoleReference = z.output<typeof roleSchema>;
 
