@@ -3,6 +3,7 @@ export * from "./catalogue/index.ts";
 export { type Checkpoint, CheckpointError, type ModelConfig, openCheckpoint } from "./checkpoint/index.ts";
 export * from "./decoder/index.ts";
 export * from "./endpoint/index.ts";
+export * from "./gguf/index.ts";
 export * from "./language-model/index.ts";
 export * from "./local/index.ts";
 export * from "./text/index.ts";

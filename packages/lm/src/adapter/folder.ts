@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { lstat, mkdir, open, realpath, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, realpath, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ParameterSet, type ParameterShapes } from "@tenet/tensor";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
-import { type ModelConfig, openSafetensors, type Safetensors, writeSafetensors } from "../checkpoint/index.ts";
+import { type Checkpoint, type ModelConfig, openSafetensors, type Safetensors, writeSafetensors } from "../checkpoint/index.ts";
+import { wholeFile } from "../checkpoint/whole-file.ts";
 import {
   type LoraConfig,
   loraModule,
@@ -28,6 +29,9 @@ export interface Adapter {
   /** The model it was trained on, as its config names it. */
   readonly baseModel: string | undefined;
 }
+
+/** An adapter without where it comes from. */
+export type Factors = Pick<Adapter, "lora" | "parameters">;
 
 /** Shapes of an adapter's parameters; with a scalar head, `score.weight` [1, hidden] as well. */
 export function adapterShapes(
@@ -66,11 +70,23 @@ export function hasHead({ parameters }: Pick<Adapter, "parameters">): boolean {
 }
 
 /** @throws CheckpointError when an adapter's parameters are not those of its settings on a model of `config` */
-export function requireFit(adapter: Adapter, config: ModelConfig, file: string): void {
+export function requireFit(adapter: Factors, config: ModelConfig, file: string): void {
   const { parameters, lora } = adapter;
   const found = new Map(parameters.ranges.map(({ name, shape }) => [name, shape]));
   const fix = "Give the model and the settings that the adapter was made with.";
   compareShapes(found, adapterShapes(config, lora, { head: hasHead(adapter) }), { file, lora, fix });
+}
+
+/** @throws CheckpointError for an adapter that does not fit a model of `config`, or has a head for which `file` has no place */
+export function requireMergeable(adapter: Factors, { config, path }: Pick<Checkpoint, "config" | "path">, file: string): void {
+  requireFit(adapter, config, path);
+  if (!hasHead(adapter)) return;
+  throw new CheckpointError({
+    file,
+    expected: "an adapter of a language model",
+    found: "one with a scalar head, for which a model's files have no place",
+    fix: "Keep preference models and value networks as adapters.",
+  });
 }
 
 /**
@@ -105,7 +121,7 @@ export async function loadAdapter(folder: string, config: ModelConfig): Promise<
 }
 
 /** The factors by module path, as a local model takes them. Arrays are shared: an adapter in training stays current. */
-export function adapterFactors({ lora, parameters }: Pick<Adapter, "lora" | "parameters">) {
+export function adapterFactors({ lora, parameters }: Factors) {
   const factors = new Map<string, { rank: number; scale: number; a: Float32Array; b: Float32Array }>();
   for (const { name } of parameters.ranges) {
     if (!name.endsWith(".lora_A.weight")) continue;
@@ -234,18 +250,5 @@ export async function inNewFolder(folder: string, write: (into: string) => Promi
 
 /** Writes a JSON file that appears whole or not at all. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
-  const temporary = join(dirname(path), `.${randomBytes(8).toString("hex")}.json.tmp`);
-  const handle = await open(temporary, "wx");
-  try {
-    try {
-      await handle.writeFile(`${JSON.stringify(value, null, 2)}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await wholeFile(path, (handle) => handle.writeFile(`${JSON.stringify(value, null, 2)}\n`));
 }

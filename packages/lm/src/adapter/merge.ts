@@ -4,7 +4,7 @@ import { CheckpointError } from "../checkpoint/errors.ts";
 import { readJson } from "../checkpoint/file.ts";
 import { type Checkpoint, type ModelConfig, type TensorToWrite, writeSafetensors } from "../checkpoint/index.ts";
 import { loraModule } from "../decoder/index.ts";
-import { type Adapter, hasHead, inNewFolder, requireFit, requireInside, writeJson } from "./folder.ts";
+import { type Adapter, type Factors, inNewFolder, requireInside, requireMergeable, writeJson } from "./folder.ts";
 
 export interface MergeOptions {
   /** Type of the weights in the merged checkpoint. Default BF16. */
@@ -36,15 +36,7 @@ export async function mergeAdapter(
   { dtype = "BF16" }: MergeOptions = {},
 ): Promise<void> {
   await requireEmpty(folder);
-  requireFit(adapter, checkpoint.config, checkpoint.path);
-  if (hasHead(adapter)) {
-    throw new CheckpointError({
-      file: folder,
-      expected: "an adapter of a language model",
-      found: "one with a scalar head, for which the merged model has no place",
-      fix: "Keep preference models and value networks as adapters.",
-    });
-  }
+  requireMergeable(adapter, checkpoint, folder);
   const config = await mergedConfig(checkpoint, dtype);
   const tensors = [...checkpoint.tensors].map(([name, { shape }]) => {
     return { name, dtype, shape, data: () => mergedWeight(checkpoint, adapter, name) };
@@ -57,9 +49,10 @@ export async function mergeAdapter(
   });
 }
 
-async function mergedWeight(
+/** A weight with what the adapter adds to it, row-major float32. */
+export async function mergedWeight(
   checkpoint: Checkpoint,
-  { lora, parameters }: Adapter,
+  { lora, parameters }: Factors,
   name: string,
 ): Promise<Float32Array> {
   const weight = await checkpoint.read(name);

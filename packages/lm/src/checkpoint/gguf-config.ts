@@ -48,11 +48,15 @@ function ropeScaling(get: (key: string) => GgufValue | undefined, factors: Float
   if (factors !== undefined) return { rope_type: "frequency_factors", factors: [...factors] };
   const rope_type = get("rope.scaling.type") ?? "none";
   if (rope_type === "none") return null;
+  const factor = get("rope.scaling.factor");
+  const times = get("rope.scaling.attn_factor");
+  // llama.cpp multiplies by it what YaRN has by itself; transformers takes the product.
+  const own = typeof factor === "number" && factor > 1 ? 0.1 * Math.log(factor) + 1 : 1;
   return {
     rope_type,
-    factor: get("rope.scaling.factor"),
+    factor,
     original_max_position_embeddings: get("rope.scaling.original_context_length"),
-    attention_factor: tidy(get("rope.scaling.attn_factor")),
+    attention_factor: typeof times === "number" ? times * own : times,
     beta_fast: tidy(get("rope.scaling.yarn_beta_fast")),
     beta_slow: tidy(get("rope.scaling.yarn_beta_slow")),
   };

@@ -75,6 +75,12 @@ const UNREAD = new Map<number, string>([
   ] as const),
 ]);
 
+/** The number under which a file names a type that can be read. */
+export function typeNumber(type: string): number {
+  for (const [number, [name]] of CODECS) if (name === type) return number;
+  throw new Error(`there is no GGUF type ${type}`);
+}
+
 /** The types that can be read, for messages and documentation. */
 export const GGUF_TYPES: readonly string[] = [...CODECS.values()].map(([name]) => name);
 
@@ -91,13 +97,13 @@ const NUMBERS = new Map<number, [new (buffer: ArrayBuffer) => GgufNumbers, numbe
   [11, [BigInt64Array, 8]],
   [12, [Float64Array, 8]],
 ]);
-const [BOOL, STRING, ARRAY] = [7, 8, 9];
+export const [BOOL, STRING, ARRAY] = [7, 8, 9] as const;
 
 /** A 262,144-entry vocabulary with its merges is 15 MB; nothing honest comes near these. */
 const LARGEST_HEADER = 100_000_000;
 const LONGEST_STRING = 10_000_000;
 const MOST_DIMENSIONS = 4;
-const DEFAULT_ALIGNMENT = 32;
+export const DEFAULT_ALIGNMENT = 32;
 
 /**
  * Reads and checks the header of a GGUF file (versions 2 and 3, little-endian): metadata and tensor descriptions.

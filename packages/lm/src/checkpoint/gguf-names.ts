@@ -39,6 +39,26 @@ export function huggingFaceName(name: string): string | undefined {
   return `${prefix}${table[part!]}.${kind}`;
 }
 
+const STORED_WHOLE = inverse(WHOLE);
+const STORED_PER_LAYER = inverse(PER_LAYER);
+
+/**
+ * The GGUF name of a tensor that a model of the family has.
+ *
+ * @example
+ * ggufName("model.layers.3.self_attn.q_proj.weight"); // "blk.3.attn_q.weight"
+ */
+export function ggufName(name: string): string {
+  const [, layer, part, kind] = /^(?:model\.layers\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? [];
+  const stored = (layer === undefined ? STORED_WHOLE : STORED_PER_LAYER).get(part ?? "");
+  if (stored === undefined) throw new Error(`"${name}" has no name in GGUF`);
+  return `${layer === undefined ? "" : `blk.${layer}.`}${stored}.${kind}`;
+}
+
+function inverse(table: Record<string, string>): ReadonlyMap<string, string> {
+  return new Map(Object.entries(table).map(([stored, name]) => [name, stored]));
+}
+
 /**
  * How many heads' rows a tensor's rows are interleaved in, or undefined when they stand as in Hugging Face.
  *

@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
 import { CheckpointError, quote } from "./errors.ts";
 import { encodeBF16, encodeF16 } from "./floats.ts";
+import { wholeFile, writeAll } from "./whole-file.ts";
 
 /** A tensor to be written; `data` as a function is asked for when its turn comes, so that only one is in memory. */
 export interface TensorToWrite {
@@ -23,9 +22,8 @@ const CHUNK = 1 << 16;
 /**
  * Writes a safetensors file: header, then each tensor in turn; the file appears whole or not at all.
  *
- * Everything goes to a temporary file beside `path`, which is flushed to the disk and renamed. Header and order are
- * those of the reference implementation, so equal tensors give equal bytes (metadata keys are sorted; the reference
- * leaves their order to chance). Numbers are rounded to nearest even. Tensors with a repeated name or `data` of another
+ * Header and order are those of the reference implementation, so equal tensors give equal bytes (metadata keys are sorted; the
+ * reference leaves their order to chance). Numbers are rounded to nearest even. Tensors with a repeated name or `data` of another
  * length than `shape` throw CheckpointError; what the disk refuses is thrown as it is.
  */
 export async function writeSafetensors(
@@ -36,22 +34,10 @@ export async function writeSafetensors(
   const sorted = [...tensors].sort(
     (a, b) => DTYPE_ORDER[a.dtype] - DTYPE_ORDER[b.dtype] || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)),
   );
-  const temporary = join(dirname(path), `.${randomBytes(8).toString("hex")}.safetensors.tmp`);
-  const handle = await open(temporary, "wx");
-  try {
-    try {
-      await writeAll(handle, encodeHeader(path, sorted, metadata));
-      for (const tensor of sorted) await writeTensor(handle, path, tensor);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncFolder(dirname(path));
+  await wholeFile(path, async (handle) => {
+    await writeAll(handle, encodeHeader(path, sorted, metadata));
+    for (const tensor of sorted) await writeTensor(handle, path, tensor);
+  });
 }
 
 function encodeHeader(path: string, tensors: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>) {
@@ -100,20 +86,6 @@ async function writeTensor(handle: FileHandle, path: string, { name, dtype, shap
     ENCODERS[dtype](part, chunk);
     await writeAll(handle, new Uint8Array(chunk.buffer, 0, part.length * 2));
   }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  // One write may take less than it is given, and never 2 GiB.
-  for (let at = 0; at < bytes.length; ) {
-    at += (await handle.write(bytes, at, Math.min(bytes.length - at, 1 << 30))).bytesWritten;
-  }
-}
-
-/** Makes the rename itself survive a power cut; Windows cannot open folders and needs no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }
 
 const elements = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);

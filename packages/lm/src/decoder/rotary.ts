@@ -78,7 +78,7 @@ export function rotaryFrequencies(config: ModelConfig, positions: number): numbe
 }
 
 /** What YaRN multiplies rotated queries and keys with: 0.1·ln(factor) + 1 unless configured (arXiv 2309.00071, §3.4). */
-function yarnFactor(scaling: RopeScaling | null): number {
+export function yarnFactor(scaling: RopeScaling | null): number {
   if (scaling?.rope_type !== "yarn") return 1;
   const { factor, attention_factor, mscale, mscale_all_dim: all } = scaling;
   const growth = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);

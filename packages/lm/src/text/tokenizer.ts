@@ -64,7 +64,7 @@ export function openTokenizer({ tokenizer: file, config }: TokenizerFiles): Text
   const rule = byteRule(file.decoder);
   let library: Tokenizer;
   try {
-    library = new Tokenizer(exact(file), config);
+    library = new Tokenizer(exactPreTokenizer(file), config);
   } catch (error) {
     throw new TokenizerError(`tokenizer.json: ${(error as Error).message}`, { cause: error });
   }
@@ -232,7 +232,7 @@ const GPT2_WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p
  * Its `Digits` knows only ASCII's digits where Hugging Face takes every number (٣, ½, Ⅷ); its `ByteLevel` cuts words by
  * JavaScript's white space, which has U+FEFF and lacks U+0085. Its `Split` on a regular expression is right in both.
  */
-function exact(file: Record<string, unknown>): Record<string, unknown> {
+export function exactPreTokenizer(file: Record<string, unknown>): Record<string, unknown> {
   type Pre = Record<string, unknown> & { type?: string };
   const split = (pattern: string): Pre => ({
     type: "Split",

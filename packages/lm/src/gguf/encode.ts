@@ -1,0 +1,83 @@
+import { encodeBF16, encodeF16, float16Table } from "../checkpoint/floats.ts";
+
+/** The types that GGUF files are written in. */
+export const ggufWriteTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0"] as const;
+export type GgufWriteType = (typeof ggufWriteTypes)[number];
+
+/** How float32 becomes the bytes of one type: fixed blocks of `blockSize` numbers in `blockBytes` bytes. */
+export interface Encoder {
+  readonly blockSize: number;
+  readonly blockBytes: number;
+  /** Encodes whole blocks; `out` holds `values.length / blockSize * blockBytes` bytes. */
+  encode(values: Float32Array, out: Uint8Array): void;
+}
+
+const halves = (bytes: Uint8Array) => new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+
+/**
+ * One encoder a type. Block types are rounded in float32 as the reference does it, so the same numbers give the same bytes.
+ * Source: `quantize_row_q8_0_ref` and `quantize_row_q4_0_ref` in ggml-quants.c of llama.cpp.
+ */
+export const encoders: Record<GgufWriteType, Encoder> = {
+  F32: {
+    blockSize: 1,
+    blockBytes: 4,
+    encode(values, out) {
+      out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    },
+  },
+  F16: { blockSize: 1, blockBytes: 2, encode: (values, out) => encodeF16(values, halves(out)) },
+  BF16: { blockSize: 1, blockBytes: 2, encode: (values, out) => encodeBF16(values, halves(out)) },
+  // w ≈ d · q, d = max |w| / 127
+  Q8_0: blocks(34, (values, from, out, at) => {
+    let most = 0;
+    for (let i = 0; i < 32; i++) most = Math.max(most, Math.abs(values[from + i]!));
+    const inverse = scale(Math.fround(most / 127), out, at);
+    for (let i = 0; i < 32; i++) out[at + 2 + i] = awayFromZero(Math.fround(values[from + i]! * inverse));
+  }),
+  // w ≈ d · (q − 8), d = (the w farthest from 0) / −8, so that it is met exactly
+  Q4_0: blocks(18, (values, from, out, at) => {
+    let far = 0;
+    for (let i = 0; i < 32; i++) if (Math.abs(values[from + i]!) > Math.abs(far)) far = values[from + i]!;
+    const inverse = scale(Math.fround(far / -8), out, at);
+    const step = (i: number) => Math.min(15, Math.trunc(Math.fround(Math.fround(values[from + i]! * inverse) + 8.5)));
+    for (let i = 0; i < 16; i++) out[at + 2 + i] = step(i) | (step(i + 16) << 4);
+  }),
+};
+
+/** An encoder of blocks of 32 numbers, from what one block does. */
+function blocks(
+  blockBytes: number,
+  one: (values: Float32Array, from: number, out: Uint8Array, at: number) => void,
+): Encoder {
+  return {
+    blockSize: 32,
+    blockBytes,
+    encode(values, out) {
+      for (let block = 0; block * 32 < values.length; block++) one(values, block * 32, out, block * blockBytes);
+    },
+  };
+}
+
+const single = new Float32Array(1);
+const half = new Uint16Array(1);
+
+/** Writes a block's scale as float16 and gives 1 / scale of the unrounded one, in float32; 0 for 0. */
+function scale(d: number, out: Uint8Array, at: number): number {
+  single[0] = d;
+  encodeF16(single, half);
+  out[at] = half[0]! & 255;
+  out[at + 1] = half[0]! >> 8;
+  return d === 0 ? 0 : Math.fround(1 / d);
+}
+
+function awayFromZero(value: number): number {
+  return Math.sign(value) * Math.floor(Math.abs(value) + 0.5);
+}
+
+/** The greatest number that a type can hold; beyond it a weight would become infinite. */
+export function largestOf(type: GgufWriteType): number {
+  if (type === "F16") return float16Table()[0x7bff]!;
+  if (type === "Q8_0") return 127 * float16Table()[0x7bff]!;
+  return type === "Q4_0" ? 8 * float16Table()[0x7bff]! : Number.MAX_VALUE;
+}

@@ -1,0 +1,96 @@
+import { type Factors, requireMergeable } from "../adapter/folder.ts";
+import { mergedWeight } from "../adapter/merge.ts";
+import { ggufName, interleavedHeads, unpermute } from "../checkpoint/gguf-names.ts";
+import type { Checkpoint } from "../checkpoint/index.ts";
+import { openText } from "../text/index.ts";
+import { encoders, type GgufWriteType } from "./encode.ts";
+import { ggufArchitecture, ggufSettings } from "./settings.ts";
+import { ggufVocabulary } from "./vocabulary.ts";
+import { type GgufMetadata, type GgufTensorToWrite, writeGguf } from "./write.ts";
+
+export interface GgufExportOptions {
+  /** Of the matrices; norms and biases are always float32, and in Q4_0 the embeddings and the output head are Q8_0. Default F16. */
+  readonly type?: GgufWriteType;
+  /** Merged into the weights. */
+  readonly adapter?: Factors;
+  /** For people, as `general.name`. */
+  readonly name?: string;
+}
+
+export interface GgufExport {
+  /** What the format or llama.cpp cannot do as the engine does, a sentence each. */
+  readonly notices: readonly string[];
+}
+
+/**
+ * Writes a model as one GGUF file for llama.cpp and what is built on it: weights, config, tokenizer, chat template and ends of a
+ * reply. The file appears whole or not at all; one tensor is in memory at a time.
+ * @throws CheckpointError for a model that llama.cpp cannot run as it is, naming the setting
+ * @example
+ * await exportGguf(checkpoint, "model-F16.gguf", { type: "F16", adapter: await loadAdapter(folder, checkpoint.config) });
+ */
+export async function exportGguf(
+  checkpoint: Checkpoint,
+  path: string,
+  { type = "F16", adapter, name }: GgufExportOptions = {},
+): Promise<GgufExport> {
+  const { config } = checkpoint;
+  if (adapter) requireMergeable(adapter, checkpoint, path);
+  const files = await checkpoint.tokenizer();
+  const settings = ggufSettings(config, type, checkpoint.path);
+  const vocabulary = ggufVocabulary({
+    ...{ files, chatTemplate: checkpoint.chatTemplate, rows: config.vocab_size, file: checkpoint.path },
+    text: await openText(checkpoint),
+  });
+  const tensors = [...checkpoint.tensors].map(([name, { shape }]): GgufTensorToWrite => {
+    const data = () => (adapter ? mergedWeight(checkpoint, adapter, name) : checkpoint.read(name));
+    const stored = ggufName(name);
+    return {
+      name: stored,
+      type: typeOf(name, shape, type),
+      shape,
+      data: async () => interleaved(await data(), stored, shape, checkpoint),
+    };
+  });
+  const { frequencyFactors } = settings;
+  if (frequencyFactors)
+    tensors.push({
+      name: "rope_freqs.weight",
+      type: "F32",
+      shape: [frequencyFactors.length],
+      data: () => frequencyFactors,
+    });
+  const metadata: GgufMetadata = {
+    ...settings.metadata,
+    ...(name === undefined ? {} : { "general.name": { type: "string", value: name } }),
+    ...vocabulary.metadata,
+  };
+  await writeGguf(path, metadata, tensors);
+  return { notices: [...settings.notices, ...vocabulary.notices] };
+}
+
+/** The type that a tensor is written in: vectors whole; rows that are no whole blocks as F16. */
+function typeOf(name: string, shape: readonly number[], wanted: GgufWriteType): GgufWriteType {
+  if (shape.length < 2) return "F32";
+  const table = name === "model.embed_tokens.weight" || name === "lm_head.weight";
+  const type = table && wanted === "Q4_0" ? "Q8_0" : wanted;
+  return shape.at(-1)! % encoders[type].blockSize === 0 ? type : "F16";
+}
+
+/** The rows of a query's or key's matrix in the order that llama.cpp rotates them in; others as they are. */
+export function interleaved(
+  values: Float32Array,
+  stored: string,
+  shape: readonly number[],
+  { config }: Pick<Checkpoint, "config">,
+): Float32Array {
+  const heads = interleavedHeads(ggufArchitecture(config), stored, config);
+  if (heads === undefined) return values;
+  const [rows = 0, columns = 1] = shape;
+  const moved = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    const from = unpermute(row, rows / heads) * columns;
+    moved.set(values.subarray(from, from + columns), row * columns);
+  }
+  return moved;
+}

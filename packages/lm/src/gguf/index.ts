@@ -1,0 +1,3 @@
+export { exportGgufAdapter } from "./adapter.ts";
+export { type GgufWriteType, ggufWriteTypes } from "./encode.ts";
+export { exportGguf, type GgufExport, type GgufExportOptions } from "./export.ts";
