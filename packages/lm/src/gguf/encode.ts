@@ -1,4 +1,5 @@
-import { encodeBF16, encodeF16, float16Table } from "../checkpoint/floats.ts";
+import { BF16, type Codec, encodeBF16, encodeF16, F16, F32, float16Table } from "../checkpoint/floats.ts";
+import { Q4_0, Q8_0 } from "../checkpoint/quants.ts";
 
 /** The types that GGUF files are written in. */
 export const ggufWriteTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0"] as const;
@@ -80,4 +81,17 @@ export function largestOf(type: GgufWriteType): number {
   if (type === "F16") return float16Table()[0x7bff]!;
   if (type === "Q8_0") return 127 * float16Table()[0x7bff]!;
   return type === "Q4_0" ? 8 * float16Table()[0x7bff]! : Number.MAX_VALUE;
+}
+
+const decoders: Record<GgufWriteType, Codec> = { F32, F16, BF16, Q8_0, Q4_0 };
+
+/** Numbers as a file of a type gives them back; whole blocks. */
+export function rounded(values: Float32Array, type: GgufWriteType): Float32Array {
+  const { blockSize, blockBytes, encode } = encoders[type];
+  const blocks = values.length / blockSize;
+  const bytes = new Uint8Array(blocks * blockBytes);
+  encode(values, bytes);
+  const out = new Float32Array(values.length);
+  decoders[type].decode(bytes, out, 0, blocks);
+  return out;
 }

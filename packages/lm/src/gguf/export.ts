@@ -70,7 +70,7 @@ export async function exportGguf(
 }
 
 /** The type that a tensor is written in: vectors whole; rows that are no whole blocks as F16. */
-function typeOf(name: string, shape: readonly number[], wanted: GgufWriteType): GgufWriteType {
+export function typeOf(name: string, shape: readonly number[], wanted: GgufWriteType): GgufWriteType {
   if (shape.length < 2) return "F32";
   const table = name === "model.embed_tokens.weight" || name === "lm_head.weight";
   const type = table && wanted === "Q4_0" ? "Q8_0" : wanted;

@@ -47,6 +47,7 @@ function cutter({ pre_tokenizer, normalizer }: PreTokenizer): (text: string) => 
     added_tokens: [],
     normalizer: normalizer ?? null,
     pre_tokenizer,
+    post_processor: null,
     model: { type: "BPE", vocab: { a: 0 }, merges: [] },
     decoder: { type: "ByteLevel" },
   };

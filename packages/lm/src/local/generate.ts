@@ -28,6 +28,8 @@ export interface Job {
   readonly tokens: readonly number[];
   /** Tokens a reply may have: what was asked for, or what is left of the context. */
   readonly room: number;
+  /** Of its own, where it is not one of a batch: its signal ends this job and no other. */
+  readonly options?: CallOptions;
 }
 
 export interface GenerateSettings {
@@ -39,6 +41,8 @@ export interface GenerateSettings {
   readonly options: CallOptions;
   /** Counted up as work is done. */
   readonly statistics: DecodeStatistics;
+  /** Jobs that came since it was last asked: they are taken in between two calls. */
+  readonly arrivals?: () => readonly Job[];
 }
 
 /** What decoding did, in sums. */
@@ -61,27 +65,47 @@ const roomAtOnce = 128;
 /**
  * Continuous batching: each slot of the cache carries one sample; when one ends, the next takes its place. Prompts are
  * computed several to a call, behind the beginning they share, and once for all samples of a request. Yields samples as
- * they end. Stops between calls when the signal aborts, yielding what has text as cancelled.
+ * they end. Stops between calls when the signal aborts, yielding what has text as cancelled; of a job with a signal of its own, that
+ * job alone.
  */
 export async function* generateJobs(
   engine: Engine,
   jobs: readonly Job[],
   shared: Prefix,
-  { text, cache, drafts, options, statistics }: GenerateSettings,
+  { text, cache, drafts, options, statistics, arrivals }: GenerateSettings,
 ): AsyncGenerator<GenerateResult> {
   const slots = cache.rows;
   // Alike lengths together waste no padding, and long ones first none at the end.
   const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
-  const most = Math.max(...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, roomAtOnce)));
+  const most = Math.max(0, ...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, roomAtOnce)));
   cache.reserve(most - shared.tokens.length);
   const ready: Placed[] = [];
   // Slots in use are always the first ones.
   const active: Sample[] = [];
+  /** The last sample moves into the slot that becomes free. */
+  const leave = (sample: Sample) => {
+    const slot = active.indexOf(sample);
+    const moved = active.pop()!;
+    if (moved !== sample) {
+      cache.copy(slot, active.length);
+      active[slot] = moved;
+    }
+    cache.clear(active.length);
+  };
 
   for (;;) {
     if (options.signal?.aborted) {
       for (const sample of active) if (sample.begun) yield sample.finish("cancelled");
       throw options.signal.reason;
+    }
+    if (arrivals) {
+      waiting.push(...arrivals());
+      remove(waiting, (job) => job.options?.signal?.aborted === true);
+      remove(ready, ({ sample }) => sample.aborted);
+      for (const sample of active.filter(({ aborted }) => aborted)) {
+        leave(sample);
+        yield sample.finish("cancelled");
+      }
     }
     while (active.length < slots && (ready.length > 0 || waiting.length > 0)) {
       if (ready.length === 0) ready.push(...(await prefill(engine, waiting, shared, text, options)));
@@ -119,19 +143,17 @@ export async function* generateJobs(
     });
     cache.appendAll(fresh, counts);
     for (const { sample, reason } of ended) {
-      // The last sample moves into the slot that became free.
-      const slot = active.indexOf(sample);
-      const moved = active.pop()!;
-      if (moved !== sample) {
-        cache.copy(slot, active.length);
-        active[slot] = moved;
-      }
-      cache.clear(active.length);
+      leave(sample);
       yield sample.finish(reason);
     }
     // Let the program see to its timers and signals between calls.
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+function remove<T>(items: T[], gone: (item: T) => boolean): void {
+  const kept = items.filter((item) => !gone(item));
+  if (kept.length < items.length) items.splice(0, items.length, ...kept);
 }
 
 /** A sample whose prompt is computed: the answer to its first question, and how its keys and values get into a slot. */
@@ -199,13 +221,18 @@ class Sample {
     this.#job = job;
     this.#index = index;
     this.#text = text;
-    this.#options = options;
+    this.#options = job.options ?? options;
     const { seed, stop } = job.sampling;
     this.#random = randomStream({ seed, stage: "generate", item: randomnessKey(job.request), sample: index });
     this.#stops = stopDetector(stop);
     this.#decoder = text.decoder();
     this.#lookup = new PromptLookup(job.tokens);
     this.#history = [...job.tokens];
+  }
+
+  /** Whether the one who asked for it has gone. */
+  get aborted(): boolean {
+    return this.#job.options?.signal?.aborted === true;
   }
 
   /** Whether any token was drawn. */

@@ -24,6 +24,7 @@ import { bytesPerPosition, cacheShape, KeyValueCache, type Prefix } from "./cach
 import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
+import { liveGeneration } from "./live.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
 import { weightsFolder } from "./weight-files.ts";
@@ -80,6 +81,11 @@ export interface LocalModel extends LanguageModel {
   withAdapter(adapter?: LocalAdapter): Promise<LocalModel>;
   /** What decoding did since the model was opened. */
   statistics(): DecodeStatistics;
+  /**
+   * The same model for callers that do not know of each other: replies to all their requests are decoded together, each request joins
+   * those under way and ends by its own signal. `context` bounds prompt and reply together, and so the memory of a slot.
+   */
+  live(options?: { readonly context?: number }): LanguageModel;
 }
 
 /**
@@ -282,16 +288,7 @@ class View implements LocalModel {
 
   async *generate(requests: readonly GenerateRequest[], options: CallOptions = {}): AsyncGenerator<GenerateResult> {
     this.#open();
-    const jobs = requests.map((request, position): Job => {
-      const tokens = this.#encode(request.prompt);
-      const sampling = resolveSampling(request.sampling);
-      const left = this.config.max_position_embeddings - tokens.length;
-      if (left < 1)
-        throw new UsageError(
-          `the prompt of request ${position} has ${tokens.length} tokens; the model's context is ${this.config.max_position_embeddings}, and a reply needs one`,
-        );
-      return { request, position, sampling, tokens, room: Math.min(sampling.maxTokens, left) };
-    });
+    const jobs = requests.map((request, position) => this.#job(request, position, this.config.max_position_embeddings));
     if (jobs.length === 0) return;
     options.signal?.throwIfAborted();
     const longest = Math.max(...jobs.map(({ tokens, room }) => tokens.length + room));
@@ -307,15 +304,48 @@ class View implements LocalModel {
     const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
     try {
       for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
-        const { usage } = result.completion;
-        this.#totals.promptTokens += usage.promptTokens;
-        this.#totals.completionTokens += usage.completionTokens;
-        this.#totals.completions++;
+        this.#count(result);
         yield result;
       }
     } finally {
       this.#base.giveBack(cache);
     }
+  }
+
+  live({ context = this.config.max_position_embeddings }: { readonly context?: number } = {}): LanguageModel {
+    this.#open();
+    const longest = Math.min(context, this.config.max_position_embeddings);
+    const slots = this.#slots(longest);
+    const view = this;
+    const generate = liveGeneration({
+      job: (request, position) => {
+        view.#open();
+        return view.#job(request, position, longest);
+      },
+      async *run(arrivals) {
+        const cache = view.#base.takeCache(slots);
+        const settings = {
+          ...{ text: view.text, cache, options: {}, statistics: view.#statistics, arrivals },
+          drafts: view.#base.options.drafts ?? true,
+        };
+        try {
+          for await (const result of generateJobs(view.#engine, [], view.#engine.emptyPrefix(), settings)) {
+            view.#count(result);
+            yield result;
+          }
+        } finally {
+          view.#base.giveBack(cache);
+        }
+      },
+    });
+    return {
+      id: this.id,
+      capabilities: () => this.capabilities(),
+      generate,
+      score: (requests, options) => this.score(requests, options),
+      usage: () => this.usage(),
+      close: () => this.close(),
+    };
   }
 
   async *score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): AsyncGenerator<ScoreResult> {
@@ -357,6 +387,24 @@ class View implements LocalModel {
     this.#closed = true;
     this.#prefixes = [];
     if (!this.#borrowed) await this.#base.close();
+  }
+
+  /** `context` bounds prompt and reply together. */
+  #job(request: GenerateRequest, position: number, context: number): Job {
+    const tokens = this.#encode(request.prompt);
+    const sampling = resolveSampling(request.sampling);
+    const left = context - tokens.length;
+    if (left < 1)
+      throw new UsageError(
+        `the prompt of request ${position} has ${tokens.length} tokens; the model's context is ${context}, and a reply needs one`,
+      );
+    return { request, position, sampling, tokens, room: Math.min(sampling.maxTokens, left) };
+  }
+
+  #count({ completion: { usage } }: GenerateResult): void {
+    this.#totals.promptTokens += usage.promptTokens;
+    this.#totals.completionTokens += usage.completionTokens;
+    this.#totals.completions++;
   }
 
   #open(): void {

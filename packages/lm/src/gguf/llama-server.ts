@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { z } from "zod";
+import { EndpointError, type Prompt, UsageError } from "../language-model/index.ts";
+import type { ExportRuntime } from "./proof.ts";
+
+export interface LlamaServerOptions {
+  /** The program: llama.cpp's `llama-server`, by name or path. */
+  readonly program: string;
+  readonly model: string;
+  /** A GGUF adapter on top of the model. */
+  readonly lora?: string;
+  readonly context?: number;
+  readonly startSeconds?: number;
+}
+
+const promptSchema = z.object({ prompt: z.string() });
+const tokensSchema = z.object({ tokens: z.array(z.int()) });
+const completionSchema = z.object({
+  stop_type: z.string(),
+  tokens_predicted: z.int(),
+  completion_probabilities: z
+    .array(z.object({ top_logprobs: z.array(z.object({ id: z.int(), logprob: z.number() })) }))
+    .optional(),
+});
+
+/** Likeliest tokens that are asked for: a reply is greedy, so its tokens are among the first. */
+const likeliest = 20;
+
+/**
+ * Starts llama.cpp's server on a GGUF file, on a port of this machine, to hold an export against.
+ * Errors: UsageError where the program cannot be started or does not come up, EndpointError for what it refuses.
+ */
+export async function startLlamaServer(options: LlamaServerOptions): Promise<ExportRuntime> {
+  const { program, model, lora, context = 4096, startSeconds = 120 } = options;
+  const port = await freePort();
+  const args = ["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`];
+  const child = spawn(program, [...args, "--parallel", "1", ...(lora ? ["--lora", lora] : [])], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-2000);
+  });
+  let failure: Error | undefined;
+  child.on("error", (error) => {
+    failure = error;
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const deadline = Date.now() + startSeconds * 1000;
+  for (;;) {
+    if (failure) throw new UsageError(`${program} cannot be started: ${failure.message}`);
+    if (child.exitCode !== null)
+      throw new UsageError(`${program} ended with code ${child.exitCode} on ${model}: ${said.trim().slice(-500)}`);
+    const up = await fetch(`${url}/health`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (up) return runtimeOf(url, child);
+    if (Date.now() > deadline) {
+      await stop(child);
+      throw new UsageError(`${program} did not come up within ${startSeconds} s`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
+  const ask = async <T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> => {
+    const response = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
+    const text = await response.text();
+    if (!response.ok)
+      throw new EndpointError(`llama.cpp's server refuses ${path}: ${text.slice(0, 500)}`, {
+        fault: "http",
+        status: response.status,
+      });
+    return schema.parse(JSON.parse(text));
+  };
+  const promptTokens = async (prompt: Prompt): Promise<number[]> => {
+    const content =
+      typeof prompt === "string" ? prompt : (await ask("/apply-template", { messages: prompt }, promptSchema)).prompt;
+    // As the server does it with a conversation, and with raw text.
+    const { tokens } = await ask("/tokenize", { content, add_special: true, parse_special: true }, tokensSchema);
+    return tokens;
+  };
+  const greedy = { n_predict: 1, temperature: 0, cache_prompt: true };
+  return {
+    name: "llama.cpp",
+    promptTokens,
+    async replyLogprobs(prompt, { tokens }) {
+      const ids = await promptTokens(prompt);
+      const found: (number | undefined)[] = [];
+      for (const { id } of tokens) {
+        if (id === undefined) break;
+        const body = { prompt: ids, n_probs: likeliest, ...greedy };
+        const { completion_probabilities: answer } = await ask("/completion", body, completionSchema);
+        found.push(answer?.[0]?.top_logprobs.find((top) => top.id === id)?.logprob);
+        ids.push(id);
+      }
+      return found;
+    },
+    async endsAt(token) {
+      const ids = await promptTokens("Hello");
+      // The token is made the likeliest: a reply that ends there has no other.
+      const body = { prompt: ids, ...greedy, n_predict: 2, logit_bias: [[token, 1000]] };
+      return (await ask("/completion", body, completionSchema)).stop_type === "eos";
+    },
+    close: () => stop(child),
+  };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill();
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+  await ended;
+  clearTimeout(timer);
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as { port: number };
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
