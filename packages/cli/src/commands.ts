@@ -100,12 +100,21 @@ export function addRunCommands(
       const { report } = await import("./report.ts");
       await report(io, run, options);
     });
-  onStore("export", "write what a run made for others to load: adapter, merged weights, datasets, model card")
+  onStore("export", "write what a run made for others to load: adapter, weights, datasets, model card")
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("<folder>", "a new or empty one")
-    .option("--what <parts>", "of adapter, merged, datasets, card (default: adapter,datasets,card)")
+    .option("--what <parts>", "of adapter, merged, gguf, gguf-adapter, datasets, card (default: adapter,datasets,card)")
     .option("--checkpoint <name>", "sl or rl (default: the one that the scorecard recommends, else the last)")
-    .addOption(new Option("--dtype <type>", "of merged weights (default: BF16)").choices(["F32", "F16", "BF16"]))
+    .addOption(
+      new Option("--dtype <type>", "of the weights (default: BF16 for merged, F16 for gguf)").choices([
+        "F32",
+        "F16",
+        "BF16",
+        "Q8_0",
+        "Q4_0",
+      ]),
+    )
+    .option("--unverified", "write weights that failed their proof all the same")
     .option("--offline", "use a base model that is there and fetch none")
     .action(async (run: string, folder: string, options: ExportCommandOptions) => {
       const { exportCommand } = await import("./export.ts");

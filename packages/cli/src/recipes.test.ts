@@ -28,7 +28,12 @@ function runOf(name: string): string {
 
 /** What a command line does: its exit code and what it writes. */
 async function tenet(...args: string[]) {
-  const { io, written } = surroundings({ env: { TENET_STORE: store } });
+  return tenetWith({}, ...args);
+}
+
+/** The same under variables of the environment. */
+async function tenetWith(env: Record<string, string>, ...args: string[]) {
+  const { io, written } = surroundings({ env: { TENET_STORE: store, ...env } });
   const code = await run(args, io);
   return { code, ...written };
 }
@@ -258,6 +263,75 @@ describe("export", () => {
     let rows = 0;
     for await (const read of pairs) if ("row" in read) rows++;
     expect(rows).toBeGreaterThan(0);
+  });
+
+  const gguf = ["--checkpoint", "rl", "--what", "gguf,gguf-adapter,card", "--dtype", "F32"];
+
+  it("writes GGUF files that say the same, opens them again and says what it found", async () => {
+    const folder = join(home, "gguf");
+    const { code, stdout } = await tenet("export", "recipe", folder, ...gguf, "--json");
+    expect(code).toBe(0);
+    const { written, proofs } = JSON.parse(stdout);
+    expect(written).toEqual(["gguf/model-F32.gguf", "gguf/adapter.gguf", "README.md"]);
+    expect(readdirSync(join(folder, "gguf")).sort()).toEqual(["Modelfile", "adapter.gguf", "model-F32.gguf"]);
+    expect(proofs.map((proof: { part: string }) => proof.part)).toEqual(["gguf", "gguf-adapter"]);
+    for (const { faults, unverified } of proofs) {
+      expect(faults).toEqual([]);
+      expect(unverified.join()).toMatch(/llama\.cpp/);
+    }
+    const [{ prompts, samePrompts, tokens, largest }] = proofs[0].runtimes;
+    expect(samePrompts).toBe(prompts);
+    expect(tokens > 8 && largest < 1e-3).toBe(true);
+
+    const greedy = ["Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
+    const said = async (...args: string[]) => JSON.parse((await tenet("chat", ...args, ...greedy)).stdout).text;
+    expect(await said(join(folder, "gguf", "model-F32.gguf"))).toBe(
+      await said("--run", "recipe", "--checkpoint", "rl"),
+    );
+    const card = readFileSync(join(folder, "README.md"), "utf8");
+    expect(card).toMatch(/## Verified[\s\S]*\| gguf \| Tenet \| (\d+) of \1 \|[\s\S]*gguf, not verified: llama\.cpp/);
+    expect(card).toContain("library_name: gguf");
+  });
+
+  it("writes nothing that another program runs otherwise, unless it is told to", async () => {
+    // Such a server cuts every prompt into one token, and never ends a reply.
+    const program = join(home, "llama-server");
+    const answers = {
+      "/health": {},
+      "/apply-template": { prompt: "x" },
+      "/tokenize": { tokens: [33] },
+      "/completion": { stop_type: "limit", tokens_predicted: 1, completion_probabilities: [{ top_logprobs: [] }] },
+    };
+    const source = `const answers = ${JSON.stringify(answers)};
+require("node:http").createServer((request, response) => response.end(JSON.stringify(answers[request.url])))
+  .listen(Number(process.argv[process.argv.indexOf("--port") + 1]), "127.0.0.1");`;
+    writeFileSync(program, `#!${process.execPath}\n${source}`, { mode: 0o755 });
+    const env = { TENET_LLAMA_SERVER: program };
+    const folder = join(home, "lying");
+    const { code, stderr } = await tenetWith(env, "export", "recipe", folder, ...gguf);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/nothing was exported: .*\ngguf: prompt 1 becomes other tokens .*in llama\.cpp/);
+    expect(stderr).toMatch(/replies do not end at "<\|im_end\|>".*\n.*--unverified/s);
+    expect(existsSync(folder)).toBe(false);
+    const all = await tenetWith(env, "export", "recipe", folder, ...gguf, "--unverified");
+    expect(all).toMatchObject({ code: 0, stdout: expect.stringMatching(/^gguf FAILED its proof$/m) });
+    expect(readFileSync(join(folder, "README.md"), "utf8")).toContain("**gguf failed its proof**");
+  });
+
+  it("refuses quantised safetensors before anything is written", async () => {
+    const wrong = await tenet(
+      "export",
+      "recipe",
+      join(home, "none"),
+      "--checkpoint",
+      "rl",
+      "--what",
+      "merged",
+      "--dtype",
+      "Q8_0",
+    );
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/Q8_0 is for gguf/) });
+    expect(existsSync(join(home, "none"))).toBe(false);
   });
 
   it("refuses a folder with something in it, and leaves nothing behind", async () => {

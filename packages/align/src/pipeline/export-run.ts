@@ -1,11 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, cp, mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { type ExampleRow, ExportError, exportDataset, type PreferenceRow } from "@tenet/data";
 import {
+  type Checkpoint,
   catalogue,
+  exportGguf,
+  exportGgufAdapter,
+  type GgufWriteType,
   loadAdapter,
-  type MergeOptions,
   mergeAdapter,
   openCheckpoint,
   parseReference,
@@ -13,18 +16,23 @@ import {
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
 import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
+import { type PartProof, type ProveOptions, proofRows, proveParts, type WrittenWeights } from "./export-proof.ts";
 import { modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
 /** What of a run can be given away. */
-export const exportParts = ["adapter", "merged", "datasets", "card"] as const;
+export const exportParts = ["adapter", "merged", "gguf", "gguf-adapter", "datasets", "card"] as const;
 export type ExportPart = (typeof exportParts)[number];
 
 export interface ExportRunOptions
   extends Pick<PoolOptions, "cacheDir" | "offline" | "onProgress" | "signal">,
-    MergeOptions {
-  /** By default all but `merged`, which is as large as the model. */
+    Pick<ProveOptions, "environment" | "proofPrompts" | "threads"> {
+  /** By default adapter, datasets and card: the others are as large as the model, or for another program. */
   readonly what?: readonly ExportPart[];
+  /** Type of merged weights (default BF16; no quantised one) and of a GGUF file's (default F16). */
+  readonly dtype?: GgufWriteType;
+  /** Write weights that failed their proof all the same; the card says so. */
+  readonly unverified?: boolean;
   /** The checkpoint whose weights are exported; by default the one that the scorecard recommends, or else the last. */
   readonly checkpoint?: string;
 }
@@ -36,14 +44,17 @@ export interface ExportedRun {
   readonly recommended?: string;
   /** Files and folders, relative to `folder`. */
   readonly written: readonly string[];
+  /** What was found when the weights were opened again, a part each. */
+  readonly proofs: readonly PartProof[];
 }
 
 /**
  * Writes what a run made into a folder that others can load: `adapter/` in PEFT's format, `merged/` as a Hugging Face checkpoint,
- * `datasets/<stage>/` as Hugging Face dataset folders, and `README.md`, a model card. The folder appears whole or not at all.
+ * `gguf/` for llama.cpp and Ollama, `datasets/<stage>/` as Hugging Face dataset folders, and `README.md`, a model card. Weights are
+ * opened again and held against the checkpoint. The folder appears whole or not at all.
  *
- * Errors: ExportError for a folder with something in it, a checkpoint that the run has not, or one that has no such part; those of
- * `resolveModel` and `mergeAdapter` for merged weights.
+ * Errors: ExportError for a folder with something in it, a checkpoint that the run has not, one that has no such part, and weights that
+ * fail their proof; those of `resolveModel`, `mergeAdapter` and `exportGguf`.
  */
 export async function exportRun(
   store: Store,
@@ -61,27 +72,32 @@ export async function exportRun(
       `the scorecard of run ${run} shows nothing to be better than ${best.label}, and recommends that: name a checkpoint to export it all the same, ${namesOf(all)}.`,
     );
   const chosen = chosenOf(all, run, options.checkpoint ?? (recommended ? best.id : undefined));
-  if (what.includes("adapter") && chosen.source.adapter === undefined)
-    throw new ExportError(
-      `checkpoint ${chosen.id} of run ${run} has no adapter: all its weights were trained. Export merged instead.`,
-    );
+  for (const part of ["adapter", "gguf-adapter"] as const)
+    if (what.includes(part) && chosen.source.adapter === undefined)
+      throw new ExportError(
+        `checkpoint ${chosen.id} of run ${run} has no adapter: all its weights were trained. Export merged or gguf instead.`,
+      );
+  if (what.includes("merged")) mergedType(options);
   const partial = join(dirname(place), `.${basename(place)}.${randomBytes(6).toString("hex")}.partial`);
   await mkdir(partial, { recursive: true });
   const written: string[] = [];
   try {
-    if (what.includes("adapter")) {
-      await writeAdapter(chosen, all[0]!, join(partial, "adapter"));
-      written.push("adapter");
+    const weights: WrittenWeights[] = [];
+    for (const part of exportParts) {
+      const write = what.includes(part) ? writers[part] : undefined;
+      if (!write) continue;
+      weights.push(
+        await write({ chosen, base: all[0]!, name: `${store.run(run).name} ${chosen.id}`, partial, options }),
+      );
+      written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
+      signal?.throwIfAborted();
     }
-    signal?.throwIfAborted();
-    if (what.includes("merged")) {
-      await writeMerged(chosen, join(partial, "merged"), options);
-      written.push("merged");
-    }
+    const proofs = weights.length > 0 ? await proveParts(weights, chosen, proofRows(store, run), options) : [];
+    refuseUnproven(proofs, options);
     signal?.throwIfAborted();
     if (what.includes("datasets")) written.push(...(await writeDatasets(store, run, partial)));
     if (what.includes("card")) {
-      const card = await modelCard(store, run, { checkpoint: chosen, base: hubName(all[0]!), written });
+      const card = await modelCard(store, run, { checkpoint: chosen, base: hubName(all[0]!), written, proofs });
       await writeFile(join(partial, "README.md"), card);
       written.push("README.md");
     }
@@ -90,12 +106,21 @@ export async function exportRun(
     // Windows renames onto nothing, not even an empty folder.
     await rmdir(place).catch(() => undefined);
     await rename(partial, place);
+    const other = recommended && best.id !== chosen.id ? { recommended: best.id } : {};
+    return { folder: place, checkpoint: chosen.id, ...other, written, proofs };
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     throw error;
   }
-  const other = recommended && best.id !== chosen.id ? { recommended: best.id } : {};
-  return { folder: place, checkpoint: chosen.id, ...other, written };
+}
+
+/** Errors: ExportError that says what a part's proof found, unless it is to be written all the same. */
+function refuseUnproven(proofs: readonly PartProof[], { unverified = false }: ExportRunOptions): void {
+  const failed = proofs.flatMap(({ part, faults }) => faults.map((fault) => `${part}: ${fault}`));
+  if (failed.length > 0 && !unverified)
+    throw new ExportError(
+      `nothing was exported: what was written is not the checkpoint.\n${failed.join("\n")}\nWith --unverified it is written all the same, and the card says so.`,
+    );
 }
 
 function chosenOf(all: readonly StoredCheckpoint[], run: string, wanted: string | undefined): StoredCheckpoint {
@@ -131,29 +156,92 @@ function hubName({ source: { reference } }: StoredCheckpoint): string | undefine
   return undefined;
 }
 
+/** What a part of the weights is written from. */
+interface ToWrite {
+  readonly chosen: StoredCheckpoint;
+  readonly base: StoredCheckpoint;
+  /** For people. */
+  readonly name: string;
+  readonly partial: string;
+  readonly options: ExportRunOptions;
+}
+
+const writers: Partial<Record<ExportPart, (what: ToWrite) => Promise<WrittenWeights>>> = {
+  adapter: writeAdapter,
+  merged: writeMerged,
+  gguf: writeGgufModel,
+  "gguf-adapter": writeGgufAdapter,
+};
+
 /** The adapter's files, whose base is named as others know it rather than by a path of this machine. */
-async function writeAdapter({ source }: StoredCheckpoint, base: StoredCheckpoint, folder: string): Promise<void> {
+async function writeAdapter({ chosen: { source }, base, partial }: ToWrite): Promise<WrittenWeights> {
+  const folder = join(partial, "adapter");
   await mkdir(folder);
   const config = JSON.parse(await readFile(join(source.adapter!, "adapter_config.json"), "utf8")) as object;
   const named = { ...config, base_model_name_or_path: hubName(base) ?? basename(base.source.reference) };
   await writeFile(join(folder, "adapter_config.json"), `${JSON.stringify(named, null, 2)}\n`);
   await copyFile(join(source.adapter!, "adapter_model.safetensors"), join(folder, "adapter_model.safetensors"));
+  return { part: "adapter", path: folder, type: "F32", notices: [] };
 }
 
-async function writeMerged(
-  { source }: StoredCheckpoint,
-  folder: string,
-  { dtype, what: _, checkpoint: __, ...options }: ExportRunOptions,
-): Promise<void> {
-  const path = await resolveModel(source.reference, options);
-  if (source.adapter === undefined) return cp(path, folder, { recursive: true });
-  const opened = await openCheckpoint(path);
-  try {
-    const adapter = await loadAdapter(source.adapter, opened.config);
-    await mergeAdapter(opened, adapter, folder, dtype === undefined ? {} : { dtype });
-  } finally {
-    await opened.close();
+async function writeMerged({ chosen: { source }, partial, options }: ToWrite): Promise<WrittenWeights> {
+  const folder = join(partial, "merged");
+  const path = await resolveModel(source.reference, resolving(options));
+  if (source.adapter === undefined) {
+    await cp(path, folder, { recursive: true });
+    return { part: "merged", path: folder, type: "F32", notices: [] };
   }
+  const dtype = mergedType(options);
+  await opened(path, async (checkpoint) =>
+    mergeAdapter(checkpoint, await loadAdapter(source.adapter!, checkpoint.config), folder, { dtype }),
+  );
+  return { part: "merged", path: folder, type: dtype, notices: [] };
+}
+
+async function writeGgufModel({ chosen: { source }, name, partial, options }: ToWrite): Promise<WrittenWeights> {
+  const type = options.dtype ?? "F16";
+  const path = join(partial, "gguf", `model-${type}.gguf`);
+  await mkdir(dirname(path), { recursive: true });
+  const { notices } = await opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
+    const adapter =
+      source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
+    return exportGguf(checkpoint, path, { type, name, modelfile: true, ...adapter });
+  });
+  return { part: "gguf", path, type, notices };
+}
+
+async function writeGgufAdapter({ chosen: { source }, name, partial, options }: ToWrite): Promise<WrittenWeights> {
+  const path = join(partial, "gguf", "adapter.gguf");
+  await mkdir(dirname(path), { recursive: true });
+  await opened(await resolveModel(source.reference, resolving(options)), async ({ config }) =>
+    exportGgufAdapter(await loadAdapter(source.adapter!, config), path, { config, name }),
+  );
+  return { part: "gguf-adapter", path, type: "F32", notices: [] };
+}
+
+async function opened<Result>(path: string, work: (checkpoint: Checkpoint) => Promise<Result>): Promise<Result> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    return await work(checkpoint);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function resolving({ cacheDir, offline, onProgress, signal }: ExportRunOptions) {
+  return {
+    ...(cacheDir !== undefined && { cacheDir }),
+    ...(offline !== undefined && { offline }),
+    ...(onProgress && { onProgress }),
+    ...(signal && { signal }),
+  };
+}
+
+/** Errors: ExportError for a type that safetensors do not hold. */
+function mergedType({ dtype = "BF16" }: ExportRunOptions): "F32" | "F16" | "BF16" {
+  if (dtype === "Q8_0" || dtype === "Q4_0")
+    throw new ExportError(`merged weights are F32, F16 or BF16; ${dtype} is for gguf. Export the two apart.`);
+  return dtype;
 }
 
 /** Every dataset that the run made for training. */

@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
+import { type PartProof, proofSection } from "./export-proof.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
 
@@ -14,10 +15,16 @@ interface Card {
   readonly base: string | undefined;
   /** What stands beside the card. */
   readonly written: readonly string[];
+  /** What was found when the weights were opened again. */
+  readonly proofs?: readonly PartProof[];
 }
 
 /** The README of an exported model: what it is, how to load it, what it was trained on, how it does, and what is known of its making. */
-export async function modelCard(store: Store, run: string, { checkpoint, base, written }: Card): Promise<string> {
+export async function modelCard(
+  store: Store,
+  run: string,
+  { checkpoint, base, written, proofs = [] }: Card,
+): Promise<string> {
   const info = store.run(run);
   const { constitutionHash, ...settings } = info.recipe as Record<string, unknown>;
   const recipe = recipeSchema.safeParse(settings).data;
@@ -34,7 +41,7 @@ export async function modelCard(store: Store, run: string, { checkpoint, base, w
   const front = {
     ...(licence && { license: licence.toLowerCase() }),
     ...(base && { base_model: base }),
-    library_name: written.includes("merged") ? "transformers" : "peft",
+    library_name: libraryOf(written),
     pipeline_tag: "text-generation",
     tags: ["constitutional-ai", ...(checkpoint.id === "rl" ? ["rlaif"] : []), "tenet"],
   };
@@ -59,6 +66,7 @@ export async function modelCard(store: Store, run: string, { checkpoint, base, w
       : ["Nothing: no held-out prompts were given."]),
     "## How it does",
     ...(card ? scores(card) : ["No scorecard was made of this run."]),
+    ...proofSection(proofs),
     "## Provenance",
     table(
       ["", ""],
@@ -152,6 +160,12 @@ function methodOf(recipe: Recipe | undefined, { id }: StoredCheckpoint): string 
   return `${learning}; then reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
 }
 
+/** What loads the weights, in the hub's word. */
+function libraryOf(written: readonly string[]): string {
+  if (written.includes("merged")) return "transformers";
+  return written.includes("adapter") || !written.some((path) => path.endsWith(".gguf")) ? "peft" : "gguf";
+}
+
 function usage(written: readonly string[], base: string | undefined): string[] {
   const code: string[] = [];
   if (written.includes("adapter"))
@@ -162,7 +176,13 @@ function usage(written: readonly string[], base: string | undefined): string[] {
     code.push(
       'from transformers import AutoModelForCausalLM, AutoTokenizer\n\nmodel = AutoModelForCausalLM.from_pretrained("merged")\ntokenizer = AutoTokenizer.from_pretrained("merged")',
     );
-  return code.length > 0 ? ["## Use", ...code.map((text) => `\`\`\`python\n${text}\n\`\`\``)] : [];
+  const shown = code.map((text) => `\`\`\`python\n${text}\n\`\`\``);
+  const gguf = written.find((path) => path.endsWith(".gguf") && !path.endsWith("adapter.gguf"));
+  if (gguf !== undefined)
+    shown.push(
+      `\`\`\`sh\nllama-server -m ${gguf}\nollama create my-model -f gguf/Modelfile && ollama run my-model\n\`\`\``,
+    );
+  return shown.length > 0 ? ["## Use", ...shown] : [];
 }
 
 /** The scorecard's measures by checkpoint, and what can be said of them. */

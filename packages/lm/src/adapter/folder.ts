@@ -3,7 +3,13 @@ import { lstat, mkdir, realpath, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ParameterSet, type ParameterShapes } from "@tenet/tensor";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
-import { type Checkpoint, type ModelConfig, openSafetensors, type Safetensors, writeSafetensors } from "../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  type ModelConfig,
+  openSafetensors,
+  type Safetensors,
+  writeSafetensors,
+} from "../checkpoint/index.ts";
 import { wholeFile } from "../checkpoint/whole-file.ts";
 import {
   type LoraConfig,
@@ -78,7 +84,11 @@ export function requireFit(adapter: Factors, config: ModelConfig, file: string):
 }
 
 /** @throws CheckpointError for an adapter that does not fit a model of `config`, or has a head for which `file` has no place */
-export function requireMergeable(adapter: Factors, { config, path }: Pick<Checkpoint, "config" | "path">, file: string): void {
+export function requireMergeable(
+  adapter: Factors,
+  { config, path }: Pick<Checkpoint, "config" | "path">,
+  file: string,
+): void {
   requireFit(adapter, config, path);
   if (!hasHead(adapter)) return;
   throw new CheckpointError({

@@ -17,8 +17,24 @@ export async function exportGgufAdapter(
   { config, name }: { readonly config: ModelConfig; readonly name?: string },
 ): Promise<void> {
   requireMergeable(adapter, { config, path }, path);
+  await writeGguf(
+    path,
+    {
+      "general.architecture": { type: "string", value: ggufArchitecture(config) },
+      "general.type": { type: "string", value: "adapter" },
+      ...(name === undefined ? {} : { "general.name": { type: "string", value: name } }),
+      "general.file_type": { type: "u32", value: 0 },
+      "adapter.type": { type: "string", value: "lora" },
+      "adapter.lora.alpha": { type: "f32", value: adapter.lora.alpha },
+    },
+    ggufAdapterTensors(adapter, config),
+  );
+}
+
+/** The tensors of an adapter's file. */
+export function ggufAdapterTensors(adapter: Factors, config: ModelConfig): GgufTensorToWrite[] {
   const { alpha } = adapter.lora;
-  const tensors = [...adapterFactors(adapter).factors].flatMap(([module, { rank, scale, a, b }]): GgufTensorToWrite[] => {
+  return [...adapterFactors(adapter).factors].flatMap(([module, { rank, scale, a, b }]): GgufTensorToWrite[] => {
     const stored = ggufName(`${module}.weight`);
     const shape = [b.length / rank, rank];
     const own = (scale * rank) / alpha;
@@ -30,16 +46,4 @@ export async function exportGgufAdapter(
       },
     ];
   });
-  await writeGguf(
-    path,
-    {
-      "general.architecture": { type: "string", value: ggufArchitecture(config) },
-      "general.type": { type: "string", value: "adapter" },
-      ...(name === undefined ? {} : { "general.name": { type: "string", value: name } }),
-      "general.file_type": { type: "u32", value: 0 },
-      "adapter.type": { type: "string", value: "lora" },
-      "adapter.lora.alpha": { type: "f32", value: alpha },
-    },
-    tensors,
-  );
 }

@@ -1,9 +1,12 @@
+import { basename, dirname, join } from "node:path";
 import { type Factors, requireMergeable } from "../adapter/folder.ts";
 import { mergedWeight } from "../adapter/merge.ts";
 import { ggufName, interleavedHeads, unpermute } from "../checkpoint/gguf-names.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
-import { openText } from "../text/index.ts";
+import { wholeFile } from "../checkpoint/whole-file.ts";
+import { openText, templateVariables } from "../text/index.ts";
 import { encoders, type GgufWriteType } from "./encode.ts";
+import { modelfile } from "./modelfile.ts";
 import { ggufArchitecture, ggufSettings } from "./settings.ts";
 import { ggufVocabulary } from "./vocabulary.ts";
 import { type GgufMetadata, type GgufTensorToWrite, writeGguf } from "./write.ts";
@@ -15,6 +18,8 @@ export interface GgufExportOptions {
   readonly adapter?: Factors;
   /** For people, as `general.name`. */
   readonly name?: string;
+  /** Write Ollama's `Modelfile` beside the file too. */
+  readonly modelfile?: boolean;
 }
 
 export interface GgufExport {
@@ -32,16 +37,15 @@ export interface GgufExport {
 export async function exportGguf(
   checkpoint: Checkpoint,
   path: string,
-  { type = "F16", adapter, name }: GgufExportOptions = {},
+  { type = "F16", adapter, name, modelfile: withModelfile = false }: GgufExportOptions = {},
 ): Promise<GgufExport> {
   const { config } = checkpoint;
   if (adapter) requireMergeable(adapter, checkpoint, path);
   const files = await checkpoint.tokenizer();
   const settings = ggufSettings(config, type, checkpoint.path);
-  const vocabulary = ggufVocabulary({
-    ...{ files, chatTemplate: checkpoint.chatTemplate, rows: config.vocab_size, file: checkpoint.path },
-    text: await openText(checkpoint),
-  });
+  const text = await openText(checkpoint);
+  const { chatTemplate } = checkpoint;
+  const vocabulary = ggufVocabulary({ files, text, chatTemplate, rows: config.vocab_size, file: checkpoint.path });
   const tensors = [...checkpoint.tensors].map(([name, { shape }]): GgufTensorToWrite => {
     const data = () => (adapter ? mergedWeight(checkpoint, adapter, name) : checkpoint.read(name));
     const stored = ggufName(name);
@@ -66,6 +70,12 @@ export async function exportGguf(
     ...vocabulary.metadata,
   };
   await writeGguf(path, metadata, tensors);
+  if (withModelfile) {
+    const { addsBos } = vocabulary;
+    const variables = templateVariables(files.config);
+    const content = modelfile({ model: basename(path), chatTemplate, text, variables, addsBos });
+    await wholeFile(join(dirname(path), "Modelfile"), (handle) => handle.writeFile(content));
+  }
   return { notices: [...settings.notices, ...vocabulary.notices] };
 }
 

@@ -10,9 +10,9 @@ import { graphWeights, largestDifference } from "../../test/golden/families.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterShapes, mergeAdapter } from "../adapter/index.ts";
 import { float16Table } from "../checkpoint/floats.ts";
+import { PRE_TOKENIZERS } from "../checkpoint/gguf-pretokenizers.ts";
 import { tokenizerFromGguf } from "../checkpoint/gguf-tokenizer.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint, openGguf } from "../checkpoint/index.ts";
-import { PRE_TOKENIZERS } from "../checkpoint/gguf-pretokenizers.ts";
 import { decoder, headName, type LoraConfig } from "../decoder/index.ts";
 import { openText } from "../text/index.ts";
 import { encoders, type GgufWriteType, ggufWriteTypes } from "./encode.ts";
@@ -125,10 +125,12 @@ describe("a model written as GGUF", () => {
           for (let at = 0; at < before.length; at += block) {
             const most = Math.max(...before.subarray(at, at + block).map(Math.abs));
             const difference = largestDifference(before.subarray(at, at + block), after.subarray(at, at + block));
-            if (!(difference <= most * share + 2 ** -25)) expect({ name, at, difference }).toEqual({ name, at, most: most * share });
+            if (!(difference <= most * share + 2 ** -25))
+              expect({ name, at, difference }).toEqual({ name, at, most: most * share });
           }
         }
-        if (type === "F16") expect(largestDifference(await logitsOf(written), await logitsOf(checkpoint))).toBeLessThan(0.2);
+        if (type === "F16")
+          expect(largestDifference(await logitsOf(written), await logitsOf(checkpoint))).toBeLessThan(0.2);
       });
     });
   });
@@ -155,7 +157,11 @@ describe("a model written as GGUF", () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ["a Qwen 3 with biases", { model_type: "qwen3", attention_bias: true }, /attention_bias: expected a Qwen 3 without/],
+    [
+      "a Qwen 3 with biases",
+      { model_type: "qwen3", attention_bias: true },
+      /attention_bias: expected a Qwen 3 without/,
+    ],
     [
       "llama3's scaling in a Qwen",
       { model_type: "qwen2", rope_scaling: shapes["llama, llama3 scaling"]!.rope_scaling },
@@ -227,7 +233,12 @@ describe("an adapter written as GGUF", () => {
       const scale = ((3 / Math.sqrt(2)) * 2) / 8;
       const found = tensors.get("blk.1.ffn_down.weight.lora_b")!;
       expect(found.shape).toEqual([32, 2]);
-      expect(largestDifference(found.data, b.map((value) => value * scale))).toBeLessThan(1e-6);
+      expect(
+        largestDifference(
+          found.data,
+          b.map((value) => value * scale),
+        ),
+      ).toBeLessThan(1e-6);
       const q = adapter.parameters.view("model.layers.0.self_attn.q_proj.lora_B.weight");
       // Row 1 of a head in llama.cpp's order is row 4 of 8 in Hugging Face's; alpha / √4 is twice alpha / 4.
       expect([...tensors.get("blk.0.attn_q.weight.lora_b")!.data.subarray(4, 8)]).toEqual([
@@ -302,7 +313,10 @@ describe("a tokenizer that came from GGUF", () => {
 
 describe("encoders", () => {
   const half = float16Table();
-  const values = Float32Array.from(new Uint16Array(new Uint8Array(Buffer.from(quants.values, "base64")).buffer), (bits) => half[bits]!);
+  const values = Float32Array.from(
+    new Uint16Array(new Uint8Array(Buffer.from(quants.values, "base64")).buffer),
+    (bits) => half[bits]!,
+  );
 
   it.each(ggufWriteTypes)("%s: gives the bytes of llama.cpp's own package", (type) => {
     const { blockSize, blockBytes, encode } = encoders[type];

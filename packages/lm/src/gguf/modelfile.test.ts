@@ -18,7 +18,7 @@ describe("a Modelfile", () => {
       [
         "FROM ./model-F16.gguf",
         'TEMPLATE """{{ range .Messages }}{{ if eq .Role "system" }}<|im_start|>system',
-        '{{ .Content }}<|im_end|>',
+        "{{ .Content }}<|im_end|>",
         '{{ else if eq .Role "user" }}<|im_start|>user',
         "{{ .Content }}<|im_end|>",
         '{{ else if eq .Role "assistant" }}<|im_start|>assistant',
@@ -49,9 +49,7 @@ describe("a Modelfile", () => {
     }
   });
 
-  it("names an adapter, and nothing of a template for a base model", () => {
-    expect(write(undefined, { adapter: "adapter.gguf" })).toBe(
-      'FROM ./model-F16.gguf\nADAPTER ./adapter.gguf\nPARAMETER stop "<|im_end|>"\n',
-    );
+  it("says nothing of a template for a base model", () => {
+    expect(write(undefined)).toBe('FROM ./model-F16.gguf\nPARAMETER stop "<|im_end|>"\n');
   });
 });

@@ -5,8 +5,6 @@ import { renderChat } from "../text/template.ts";
 export interface ModelfileOptions {
   /** The GGUF file beside it. */
   readonly model: string;
-  /** A GGUF adapter beside it, on top of the model. */
-  readonly adapter?: string;
   readonly chatTemplate: string | undefined;
   readonly text: TextCodec;
   /** Texts of tokens that the template may name: `bos_token`, `eos_token` … */
@@ -23,15 +21,16 @@ export interface ModelfileOptions {
  * Source: https://github.com/ollama/ollama/blob/main/docs/modelfile.md
  */
 export function modelfile(options: ModelfileOptions): string {
-  const { model, adapter, text } = options;
+  const { model, text } = options;
   const lines = [`FROM ./${model}`];
-  if (adapter !== undefined) lines.push(`ADAPTER ./${adapter}`);
   const turns = options.chatTemplate === undefined ? undefined : turnsOf(options.chatTemplate, options);
   if (turns) {
     lines.push(`TEMPLATE ${quoted(goTemplate(turns))}`);
     if (turns.defaultSystem !== undefined) lines.push(`SYSTEM ${quoted(turns.defaultSystem)}`);
   } else if (options.chatTemplate !== undefined) {
-    lines.push("# The chat template does more than put turns side by side: Ollama uses what it makes of the one in the file.");
+    lines.push(
+      "# The chat template does more than put turns side by side: Ollama uses what it makes of the one in the file.",
+    );
   }
   for (const id of text.endIds) lines.push(`PARAMETER stop ${JSON.stringify(text.tokenText(id))}`);
   return `${lines.join("\n")}\n`;
@@ -45,7 +44,7 @@ interface Turns {
   readonly defaultSystem: string | undefined;
 }
 
-const [system, user, assistant] = ["\u0001system\u0001", "\u0001user\u0001", "\u0001assistant\u0001"];
+const [system, user, assistant] = ["⟪system⟫", "⟪user⟫", "⟪assistant⟫"];
 const conversations: readonly (readonly Message[])[] = [
   [{ role: "user", content: user }],
   [
@@ -81,7 +80,7 @@ function turnsOf(template: string, { variables, addsBos, text }: ModelfileOption
     return undefined; // it refuses one of them
   }
   const [short, withSystem, long] = texts as [string, string, string, string];
-  const parts = long.split(/(\u0001\w+\u0001(?: again)?)/);
+  const parts = long.split(/(⟪\w+⟫(?: again)?)/);
   if (parts.length !== 9) return undefined;
   const [head, , toUser, , toAssistant, , toLast, , reply] = parts as string[];
   // Where one turn ends and the next begins: an assistant's ends as a reply's opening tells.
@@ -95,7 +94,6 @@ function turnsOf(template: string, { variables, addsBos, text }: ModelfileOption
     if (toAssistant !== behindUser + beforeAssistant) continue;
     for (const end of cuts(toUser!, marks)) {
       const turns: Turns = {
-
         roles: {
           system: { before: head!, behind: toUser!.slice(0, end) },
           user: { before: toUser!.slice(end), behind: behindUser },

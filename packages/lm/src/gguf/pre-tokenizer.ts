@@ -1,7 +1,7 @@
-import { randomStream } from "@tenet/data";
 import { Tokenizer } from "@huggingface/tokenizers";
-import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
+import { randomStream } from "@tenet/data";
 import { PRE_TOKENIZERS, type PreTokenizer } from "../checkpoint/gguf-pretokenizers.ts";
+import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
 import { exactPreTokenizer } from "../text/tokenizer.ts";
 
 /** What texts are made of when two ways of cutting them are held against each other. */

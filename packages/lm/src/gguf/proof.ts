@@ -1,7 +1,11 @@
 import { type Factors, mergedWeight } from "../adapter/index.ts";
-import type { Checkpoint } from "../checkpoint/index.ts";
+import { decodeInto } from "../checkpoint/decode.ts";
+import { openRanges } from "../checkpoint/file.ts";
+import { readGgufHeader } from "../checkpoint/gguf-header.ts";
+import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
 import type { CompletionToken, LanguageModel, Prompt } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
+import { ggufAdapterTensors } from "./adapter.ts";
 import { type GgufWriteType, rounded } from "./encode.ts";
 import { typeOf } from "./export.ts";
 
@@ -144,6 +148,31 @@ export async function weightFaults(
   return [
     `${wrong.length} of ${checkpoint.tensors.size} weights are not those of the checkpoint, the first of them ${JSON.stringify(wrong[0])}: another adapter, another base or a damaged file`,
   ];
+}
+
+/** As `weightFaults`, of an adapter written by `exportGgufAdapter`: its tensors are to be those that are written for `adapter`. */
+export async function ggufAdapterFaults(
+  path: string,
+  adapter: Factors,
+  config: ModelConfig,
+): Promise<readonly string[]> {
+  const file = await openRanges(path);
+  try {
+    const { tensors, metadata } = await readGgufHeader(file);
+    const expected = ggufAdapterTensors(adapter, config);
+    const wrong: string[] = [];
+    for (const { name, shape, data } of expected) {
+      const info = tensors.get(name);
+      const [found, wanted] = [new Float32Array(info?.elements ?? 0), await data()];
+      if (info) await decodeInto({ ...info, file, name }, found);
+      if (`${info?.shape}` !== `${shape}` || found.some((value, i) => value !== wanted[i])) wrong.push(name);
+    }
+    if (tensors.size !== expected.length || metadata.get("adapter.lora.alpha") !== Math.fround(adapter.lora.alpha))
+      wrong.push("adapter.lora.alpha, or another number of factors");
+    return wrong.length > 0 ? [`${JSON.stringify(wrong[0])} is not as the checkpoint's adapter has it`] : [];
+  } finally {
+    await file.close();
+  }
 }
 
 /** A file opened by Tenet itself. */

@@ -1,6 +1,6 @@
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
 import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
-import type { TextCodec } from "../text/index.ts";
+import { type TextCodec, templateVariables } from "../text/index.ts";
 import { openTokenizer, type TextTokenizer } from "../text/tokenizer.ts";
 import { preTokenizerName } from "./pre-tokenizer.ts";
 import type { GgufMetadata } from "./write.ts";
@@ -33,7 +33,12 @@ export interface VocabularyToWrite {
  * and raw text. Throws CheckpointError for another kind of tokenizer, one that cuts text as nothing that llama.cpp knows, and tokens
  * that the tokenizer puts around texts which are not its beginning and end.
  */
-export function ggufVocabulary(given: VocabularyToWrite): { metadata: GgufMetadata; notices: readonly string[] } {
+export function ggufVocabulary(given: VocabularyToWrite): {
+  metadata: GgufMetadata;
+  notices: readonly string[];
+  /** Whether the file has llama.cpp put a beginning-of-text token before prompts. */
+  addsBos: boolean;
+} {
   const { files, text, chatTemplate, rows, file } = given;
   const refuse = (where: string, expected: string, found: string): never => {
     const fix = "Export merged safetensors instead, which other runtimes take.";
@@ -74,17 +79,22 @@ export function ggufVocabulary(given: VocabularyToWrite): { metadata: GgufMetada
 
   const ends = endIds(text, ids.eos);
   if (ends.length > 3)
-    notices.push(`a GGUF file names three tokens that end replies; this model has ${ends.length}: stop at the others by text`);
+    notices.push(
+      `a GGUF file names three tokens that end replies; this model has ${ends.length}: stop at the others by text`,
+    );
   const [eos, eot, eom] = ends;
   const more = tokens.filter(
     (token, id) => types[id] === CONTROL && ENDS_BY_NAME.has(token) && !text.endIds.has(id) && id !== ids.bos,
   );
   if (more.length > 0)
-    notices.push(`llama.cpp ends replies at ${more.map(quote).join(", ")} as well, which this model's files do not say`);
+    notices.push(
+      `llama.cpp ends replies at ${more.map(quote).join(", ")} as well, which this model's files do not say`,
+    );
   const u32 = (key: string, value: number | undefined): GgufMetadata =>
     value === undefined ? {} : { [`tokenizer.ggml.${key}_token_id`]: { type: "u32", value } };
   return {
     notices,
+    addsBos: addBos,
     metadata: {
       "tokenizer.ggml.model": { type: "string", value: "gpt2" },
       "tokenizer.ggml.pre": { type: "string", value: pre },
@@ -171,10 +181,10 @@ function marks(tokenizer: TextTokenizer): { before: number[]; after: number[] } 
 }
 
 function specialIds({ config }: TokenizerFiles, tokenizer: TextTokenizer, rows: number) {
+  const texts = templateVariables(config);
   const idOf = (name: string): number | undefined => {
-    const value = config[`${name}_token`] as string | { content?: unknown } | null | undefined;
-    const text = typeof value === "object" ? value?.content : value;
-    const id = typeof text === "string" ? tokenizer.idOf(text) : undefined;
+    const text = texts[`${name}_token`];
+    const id = text === undefined ? undefined : tokenizer.idOf(text);
     return id === undefined || id >= rows ? undefined : id;
   };
   return { bos: idOf("bos"), eos: idOf("eos"), unk: idOf("unk"), pad: idOf("pad") };

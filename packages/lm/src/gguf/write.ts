@@ -63,8 +63,7 @@ const text = (value: string) => {
   const bytes = Buffer.from(value, "utf8");
   return Buffer.concat([u64(bytes.length), bytes]);
 };
-const list = (type: number, items: Buffer[]) =>
-  Buffer.concat([u32(ARRAY), u32(type), u64(items.length), ...items]);
+const list = (type: number, items: Buffer[]) => Buffer.concat([u32(ARRAY), u32(type), u64(items.length), ...items]);
 
 function encodeEntry(entry: GgufEntry): Buffer {
   switch (entry.type) {
@@ -107,7 +106,8 @@ function encodeHeader(path: string, metadata: GgufMetadata, tensors: readonly Gg
     if (seen.has(name)) refuse("a name for each tensor", "it twice");
     seen.add(name);
     const { blockSize } = encoders[type];
-    if ((shape.at(-1) ?? 1) % blockSize !== 0) refuse(`rows of whole blocks of ${blockSize} (${type})`, quote([...shape]));
+    if ((shape.at(-1) ?? 1) % blockSize !== 0)
+      refuse(`rows of whole blocks of ${blockSize} (${type})`, quote([...shape]));
     parts.push(text(name), u32(shape.length), ...[...shape].reverse().map(u64), u32(typeNumber(type)), u64(offset));
     offset += padded(bytesOf(tensor));
   }
@@ -122,13 +122,17 @@ async function writeTensor(handle: FileHandle, path: string, tensor: GgufTensorT
     throw new CheckpointError({ file: path, where: `tensor ${quote(name)}`, expected, found, fix });
   };
   if (values.length !== elementsOf(shape))
-    refuse(`${elementsOf(shape)} numbers for ${quote([...shape])}`, `${values.length}`, "Give data that fill the shape.");
+    refuse(
+      `${elementsOf(shape)} numbers for ${quote([...shape])}`,
+      `${values.length}`,
+      "Give data that fill the shape.",
+    );
   const most = largestOf(type);
   const beyond = values.findIndex((value) => !(Math.abs(value) <= most));
   if (beyond >= 0)
     refuse(`numbers that ${type} can hold`, `${values[beyond]} (number ${beyond})`, "Write the file as F32 or BF16.");
   const { blockSize, blockBytes, encode } = encoders[type];
-  const chunk = new Uint8Array((Math.ceil(Math.min(CHUNK, values.length) / blockSize)) * blockBytes);
+  const chunk = new Uint8Array(Math.ceil(Math.min(CHUNK, values.length) / blockSize) * blockBytes);
   for (let at = 0; at < values.length; at += CHUNK) {
     const part = values.subarray(at, at + CHUNK);
     const bytes = chunk.subarray(0, (part.length / blockSize) * blockBytes);

@@ -57,12 +57,7 @@ export interface TextCodec {
 export async function openText(checkpoint: Checkpoint): Promise<TextCodec> {
   const files = await checkpoint.tokenizer();
   const tokenizer = openTokenizer(files);
-  const variables: Record<string, string> = {};
-  for (const name of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
-    const value = files.config[name] as string | { content?: unknown } | null | undefined;
-    const text = typeof value === "object" ? value?.content : value;
-    if (typeof text === "string") variables[name] = text;
-  }
+  const variables = templateVariables(files.config);
   const template = checkpoint.chatTemplate;
   const rows = checkpoint.config.vocab_size;
   const hasRow = (id: number) => !(id >= rows);
@@ -157,6 +152,17 @@ export async function openText(checkpoint: Checkpoint): Promise<TextCodec> {
       .map((id) => ({ id, text: tokenText(id) }))
       .filter(({ text }) => text !== ""),
   };
+}
+
+/** The tokens that a chat template may name, by what it calls them, of a `tokenizer_config.json`. */
+export function templateVariables(config: Readonly<Record<string, unknown>>): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const name of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
+    const value = config[name] as string | { content?: unknown } | null | undefined;
+    const text = typeof value === "object" ? value?.content : value;
+    if (typeof text === "string") variables[name] = text;
+  }
+  return variables;
 }
 
 function startsWith(ids: readonly number[], start: readonly number[]): boolean {

@@ -1,0 +1,202 @@
+import { access, constants, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, isAbsolute, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { cell, type PromptRow, table } from "@tenet/data";
+import {
+  CheckpointError,
+  type ExportProof,
+  type Factors,
+  type GgufWriteType,
+  ggufAdapterFaults,
+  type LocalModel,
+  loadAdapter,
+  openCheckpoint,
+  openLocalModel,
+  ownRuntime,
+  type Prompt,
+  proveExport,
+  refusesText,
+  resolveModel,
+  startLlamaServer,
+  weightFaults,
+} from "@tenet/lm";
+import type { Store } from "@tenet/runs";
+import type { StoredCheckpoint } from "./checkpoints.ts";
+import type { PoolOptions } from "./models.ts";
+
+/** Weights that an export has written, where they lie. */
+export interface WrittenWeights {
+  readonly part: "adapter" | "merged" | "gguf" | "gguf-adapter";
+  readonly path: string;
+  /** Of the matrices; a copy of a checkpoint is held against it as float32, without rounding. */
+  readonly type: GgufWriteType;
+  /** What the format cannot say. */
+  readonly notices: readonly string[];
+}
+
+/** What was found when an exported part was opened again. */
+export interface PartProof {
+  readonly part: WrittenWeights["part"];
+  /** What the programs said that opened it. */
+  readonly runtimes: readonly ExportProof[];
+  readonly faults: readonly string[];
+  readonly notices: readonly string[];
+  /** What was not looked at, and why. */
+  readonly unverified: readonly string[];
+}
+
+export interface ProveOptions extends Pick<PoolOptions, "cacheDir" | "offline" | "signal" | "environment" | "threads"> {
+  /** Held-out prompts that are replayed, at most. Default 8. */
+  readonly proofPrompts?: number;
+}
+
+/** Texts on which tokenizers and templates fall out most. */
+const odd: Prompt = [
+  { role: "user", content: "What's 12,345 + 678?\n\n  Naïve café… 日本語 🌊" },
+  { role: "assistant", content: "It is 13,023." },
+  { role: "user", content: "don't\tSTOP <|im_end|> now" },
+];
+
+/**
+ * Opens every written part again and holds it against the checkpoint: weights number for number, and a sample of the held-out prompts
+ * in Tenet itself and, for GGUF, in llama.cpp's server where there is one (TENET_LLAMA_SERVER, or `llama-server` on the PATH).
+ */
+export async function proveParts(
+  written: readonly WrittenWeights[],
+  { source }: StoredCheckpoint,
+  rows: readonly PromptRow[],
+  options: ProveOptions,
+): Promise<PartProof[]> {
+  const { proofPrompts = 8, environment = process.env, ...given } = options;
+  const scratch = await mkdtemp(join(tmpdir(), "tenet-proof-"));
+  const checkpoint = await openCheckpoint(await resolveModel(source.reference, given));
+  let model: LocalModel | undefined;
+  try {
+    const adapter = source.adapter === undefined ? undefined : await loadAdapter(source.adapter, checkpoint.config);
+    const local = { ...given, device: "cpu" as const };
+    const opened = () =>
+      openLocalModel(source.reference, { ...local, ...(source.adapter !== undefined && { adapter: source.adapter }) });
+    const proofs: PartProof[] = [];
+    for (const one of written) {
+      given.signal?.throwIfAborted();
+      const faults: string[] = [];
+      const unverified: string[] = [];
+      const runtimes: ExportProof[] = [];
+      try {
+        faults.push(...(await weightsOf(one, { checkpoint, adapter })));
+        if (faults.length === 0 && (one.part === "merged" || one.part === "gguf")) {
+          model ??= await opened();
+          const prompts = promptsFor(model, rows.slice(0, proofPrompts));
+          const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
+          const again = await openLocalModel(one.path, { ...local, cacheDir: scratch });
+          const own = ownRuntime(again);
+          runtimes.push(await proveExport({ ...proof, runtime: own }).finally(() => own.close()));
+          const program = one.part === "gguf" ? await llamaServer(environment) : undefined;
+          if (program !== undefined) {
+            const llama = await startLlamaServer({ program, model: one.path });
+            runtimes.push(await proveExport({ ...proof, runtime: llama }).finally(() => llama.close()));
+          } else if (one.part === "gguf")
+            unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
+        }
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        faults.push(error.message);
+      }
+      if (one.part === "gguf-adapter") unverified.push("llama.cpp: it takes a GGUF file of the base as well");
+      if (one.part === "merged" || one.part === "adapter") unverified.push("transformers, PEFT, vLLM: not run");
+      faults.push(...runtimes.flatMap((runtime) => runtime.faults));
+      proofs.push({ part: one.part, runtimes, faults, unverified, notices: one.notices });
+    }
+    return proofs;
+  } finally {
+    await model?.close();
+    await checkpoint.close();
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** What is wrong with the numbers of a part. Throws CheckpointError where it cannot be opened. */
+async function weightsOf(
+  { part, path, type }: WrittenWeights,
+  { checkpoint, adapter }: { checkpoint: Awaited<ReturnType<typeof openCheckpoint>>; adapter: Factors | undefined },
+): Promise<readonly string[]> {
+  if (part === "gguf-adapter") return ggufAdapterFaults(path, adapter!, checkpoint.config);
+  if (part === "adapter") {
+    const { lora, parameters } = await loadAdapter(path, checkpoint.config);
+    const same =
+      isDeepStrictEqual(lora, adapter!.lora) &&
+      parameters.ranges.every(({ name }) => isDeepStrictEqual(parameters.view(name), adapter!.parameters.view(name)));
+    return same ? [] : ["its factors are not those of the checkpoint's adapter"];
+  }
+  const again = await openCheckpoint(path);
+  try {
+    return await weightFaults(again, { checkpoint, adapter, type });
+  } finally {
+    await again.close();
+  }
+}
+
+/** Conversations that the model's template takes, or raw texts for a model without one. */
+function promptsFor({ text }: LocalModel, rows: readonly PromptRow[]): Prompt[] {
+  const said = [...rows.map(({ prompt }): Prompt => [...prompt]), odd];
+  if (!text.hasChat) return said.map((prompt) => (prompt as { content: string }[]).at(-1)!.content);
+  return said.filter((prompt) => {
+    try {
+      text.encodePrompt(prompt);
+      return true;
+    } catch (error) {
+      if (refusesText(error)) return false;
+      throw error;
+    }
+  });
+}
+
+/** Where llama.cpp's server is: as named, or on the PATH; undefined where it is not. */
+async function llamaServer(environment: Readonly<Record<string, string | undefined>>): Promise<string | undefined> {
+  const named = environment.TENET_LLAMA_SERVER;
+  const name = named || (process.platform === "win32" ? "llama-server.exe" : "llama-server");
+  if (isAbsolute(name)) return name;
+  for (const folder of (environment.PATH ?? "").split(delimiter)) {
+    const path = join(folder, name);
+    const there = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (folder !== "" && there) return path;
+  }
+  return named || undefined;
+}
+
+/** The held-out prompts of a run, or those that it was trained on where it holds none out. */
+export function proofRows(store: Store, run: string): PromptRow[] {
+  for (const name of ["held-out", "prompts"]) {
+    const stage = store.stage(run, name);
+    if (stage?.status === "done" && stage.rows > 0) return [...store.rows<PromptRow>(stage.identity)];
+  }
+  return [];
+}
+
+/** A card's section on what was proven of its weights. */
+export function proofSection(proofs: readonly PartProof[]): string[] {
+  if (proofs.length === 0) return [];
+  const lines = proofs.flatMap(({ part, runtimes }) =>
+    runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean }) => [
+      ...[part, runtime, `${samePrompts} of ${prompts}`, tokens],
+      ...[largest, mean].map((value) => (value === undefined ? "" : value.toFixed(4))),
+    ]),
+  );
+  const said = proofs.flatMap(({ part, faults, notices, unverified }) => [
+    ...faults.map((fault) => `- **${part} failed its proof**: ${cell(fault)}`),
+    ...notices.map((notice) => `- ${part}: ${cell(notice)}`),
+    ...unverified.map((what) => `- ${part}, not verified: ${cell(what)}`),
+  ]);
+  return [
+    "## Verified",
+    "Each part was opened again after it was written, and its weights held against the checkpoint's number for number.",
+    ...(lines.length > 0
+      ? [table(["part", "opened by", "same prompt tokens", "reply tokens", "largest Δ (nats)", "mean Δ"], lines)]
+      : []),
+    ...(said.length > 0 ? [said.join("\n")] : []),
+  ];
+}
