@@ -43,6 +43,8 @@ const fieldNames = [
   "critiqueRequest",
   "revisionRequest",
   "preferenceQuestion",
+  "negation",
+  "rubric",
   "weight",
   "use",
   "category",

@@ -221,6 +221,14 @@ export const principleSchema = z.strictObject({
   preferenceQuestion: text
     .optional()
     .describe("Asks which of two responses is better. Derived from the text where absent."),
+  negation: text
+    .optional()
+    .describe("What the opposite of the principle asks for; contrast pairs and rubrics say it. Derived where absent."),
+  rubric: z
+    .array(text)
+    .length(5)
+    .optional()
+    .describe("What a judge's scores 1 to 5 mean under this principle, in order. Derived where absent."),
   weight: z.number().min(0).max(1e6).default(1).describe("How often it is drawn, relative to the others. 0: never."),
   use: z
     .enum(["both", "revision", "preference"])
@@ -269,6 +277,8 @@ export interface Principle {
   critiqueRequest: string;
   revisionRequest: string;
   preferenceQuestion: string;
+  negation?: string | undefined;
+  rubric?: string[] | undefined;
   weight: number;
   use: "both" | "revision" | "preference";
   category?: string | undefined;

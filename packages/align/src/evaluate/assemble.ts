@@ -23,6 +23,8 @@ export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "creat
   comparisons?: readonly Comparison[];
   /** Pairs that the judge was asked about and whose answer could not be read: they count for nobody. */
   unreadComparisons?: number;
+  /** Replies that the judge was to score and whose verdict could not be read: they have no score. */
+  unreadRatings?: number;
   /** What the same prompts give without training. */
   baselines?: readonly BaselineEvidence[];
   /** Tokens that a reply to a held-out prompt may have. */
@@ -160,7 +162,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
     provenance: {
       ...evidence.provenance,
-      notes: [...(evidence.provenance.notes ?? []), ...unreadNotes(evidence)],
+      notes: [...(evidence.provenance.notes ?? []), ...unreadNotes(evidence), ...unratedNotes(evidence)],
     },
   } satisfies ScorecardInput);
 }
@@ -171,6 +173,12 @@ function unreadNotes({ comparisons = [], unreadComparisons: unread = 0 }: Scorec
   return [
     `${unread} of ${comparisons.length + unread} comparisons by the judge could not be read; they count for nobody.`,
   ];
+}
+
+function unratedNotes({ unreadRatings: unread = 0, checkpoints, baselines = [] }: ScorecardEvidence): string[] {
+  if (unread === 0) return [];
+  const scored = [...checkpoints, ...baselines].reduce((sum, { judge }) => sum + (judge?.size ?? 0), 0);
+  return [`${unread} of ${scored + unread} of the judge's ratings could not be read; these replies have none.`];
 }
 
 function comparisonRows(

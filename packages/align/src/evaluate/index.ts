@@ -15,6 +15,14 @@ export {
   ratingQuestion,
 } from "./expected-score.ts";
 export { accuracyGate, type Gate, type GateSettings, gateFields } from "./gate.ts";
+export {
+  formatJudge,
+  type JudgedOptions,
+  type JudgedScore,
+  judgedDependsOn,
+  judgedScoreSchema,
+  judgedScores,
+} from "./judged.ts";
 export type { CheckpointEvidence } from "./measures.ts";
 export {
   answerChoices,

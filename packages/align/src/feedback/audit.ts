@@ -16,7 +16,7 @@ import {
 import { z } from "zod";
 import { accuracyGate, type Gate, gateFields } from "../evaluate/gate.ts";
 import { countWords } from "../evaluate/refusal.ts";
-import { type Reading, readingSchema } from "./label.ts";
+import { type Reading, readingSchema } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 
 /** How a labeller is judged. The defaults are written here only. */

@@ -11,6 +11,7 @@ import {
   runChecks,
   violations,
 } from "../constitution/index.ts";
+import { critiqueFormats, findsNothing } from "../judge/index.ts";
 import type { CritiqueSettings } from "./critique-settings.ts";
 import { cleanRevision, revisionFault } from "./revision.ts";
 
@@ -83,10 +84,15 @@ export class Chain {
     const completion = answer.value[0]!;
     const { text, finishReason } = completion;
     this.critique = text.trim();
-    const satisfied = this.#settings.endWhen === "critique-finds-nothing" && findsNothing(this.critique);
+    const { format, endWhen } = this.#settings;
+    const read = format === undefined ? undefined : critiqueFormats[format].read(this.critique);
+    if (read) this.critique = read.text;
+    const nothing = read ? !read.objects : findsNothing(this.critique);
+    const satisfied = endWhen === "critique-finds-nothing" && nothing;
     let rejected: string | undefined;
     if (finishReason === "filtered") rejected = "the critique was withheld by the service";
     else if (this.critique === "") rejected = `the critique is ${whyEmpty(completion)}`;
+    else if (format !== undefined && read === undefined) rejected = "no critique can be read in what the critic said";
     else if (satisfied) rejected = "the critique finds nothing";
     if (rejected === undefined) return true;
     this.#ended = satisfied;
@@ -169,23 +175,3 @@ export class Chain {
     return [...new Set(names.filter((_, i) => results[i]!.violated))];
   }
 }
-
-/**
- * Whether a critique finds nothing wrong: its first sentence says so in one of these ways ("No critique needed", "There is
- * nothing harmful here", "The response is already kind"), and nothing in it objects with "however", "but" or "although".
- *
- * @example
- * findsNothing("No critique needed."); // true
- */
-export function findsNothing(critique: string): boolean {
-  const text = critique.replaceAll(/[‘’ʼ]/g, "'").trim();
-  const first = /^[^.!?\n]*/.exec(text)![0];
-  return satisfied.some((pattern) => pattern.test(first)) && !/\b(?:however|but|although)\b/i.test(text);
-}
-
-const satisfied: readonly RegExp[] = [
-  /^(?:none|nothing|n\/a|no)\W*$/i,
-  /^no (?:further )?(?:critiques?|criticisms?|revisions?|changes?|improvements?|issues?|problems?|concerns?|violations?|faults?|harm)\b/i,
-  /^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:no|nothing|any|anything)\b/i,
-  /^(?:the|this) (?:response|reply|answer|assistant)(?:'s response)? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?(?:fine|good|acceptable|appropriate|harmless|helpful|kind|safe|polite)|(?:does not|doesn't|did not|didn't) (?:violate|break|contain|give|state|include) any)\b/i,
-];

@@ -2,7 +2,7 @@ import type { PairRow } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import type { StageCall } from "../ask.ts";
 import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
-import { askingWay, choicePrompt, chooseEach, type Question } from "../judge/index.ts";
+import { type VerdictAnswer, verdicts } from "../judge/index.ts";
 import type { LabelSettings } from "./label-settings.ts";
 
 /** Who violates the constitution, before anybody is asked what is better. METHODS §3, constitution first. */
@@ -47,7 +47,7 @@ export async function firstVerdicts<P extends Pair>(
     readonly constitution: Constitution;
     readonly critic: LanguageModel;
     readonly settings: LabelSettings["constitutionFirst"];
-    readonly asking: Parameters<typeof chooseEach>[2];
+    readonly asking: Parameters<typeof verdicts>[2];
     readonly call: StageCall;
   },
 ): Promise<Map<P, FirstVerdict>> {
@@ -80,54 +80,32 @@ export async function firstVerdicts<P extends Pair>(
 async function askCritic<P extends Pair>(
   found: ReadonlyMap<P, { a: Found[]; b: Found[]; refused?: string }>,
   critic: LanguageModel,
-  asking: Parameters<typeof chooseEach>[2],
+  asking: Parameters<typeof verdicts>[2],
   call: StageCall,
 ): Promise<void> {
-  const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}));
-  // One request per response, principle and order; equal ones are asked once.
-  const asked = new Map<string, { question: Question; yes: number }>();
-  const keyOf = (question: object) => JSON.stringify(question);
-  const questionsOf = (row: PairRow, side: "a" | "b", { text }: Principle) =>
-    ([0, 1] as const).map((yes) => ({
-      question: {
-        prompt: [...row.prompt, { role: "assistant" as const, content: row[side] }],
-        question: `The principle is: ${text}\nDoes the assistant's last response break this principle?`,
-        options: yes === 0 ? (["Yes.", "No."] as const) : (["No.", "Yes."] as const),
-      },
-      yes,
-    }));
-  for (const { row, principles } of found.keys())
-    for (const principle of principles)
-      for (const side of ["a", "b"] as const)
-        for (const each of questionsOf(row, side, principle)) asked.set(keyOf(each), each);
-
-  const keys = [...asked.keys()];
-  const questions = [...asked.values()].map(({ question }, i) => ({
-    prompt: choicePrompt([], question, way),
-    options: question.options,
-    key: keys[i]!,
-  }));
-  const pYes = new Map<string, number | { refused: string }>();
-  for await (const answer of chooseEach(critic, questions, asking, call)) {
-    const key = keys[answer.request]!;
-    if ("refused" in answer) pYes.set(key, { refused: answer.refused });
-    else if ("unread" in answer) pYes.set(key, { refused: `critic: ${answer.unread}` });
-    else pYes.set(key, asked.get(key)!.yes === 0 ? answer.choice.p : 1 - answer.choice.p);
+  const asked = [...found].flatMap(([{ row, principles }, record]) =>
+    principles.flatMap(({ id, text }) =>
+      (["a", "b"] as const).map((side) => ({
+        record,
+        side,
+        id,
+        question: { prompt: row.prompt, response: row[side], principle: text },
+      })),
+    ),
+  );
+  const answers: VerdictAnswer[] = [];
+  const questions = asked.map(({ question }) => question);
+  for await (const answer of verdicts(critic, questions, asking, call)) answers[answer.request] = answer;
+  // In the order of the questions, whatever order the answers came in.
+  for (const [i, { record, side, id }] of asked.entries()) {
+    const answer = answers[i]!;
+    if (!("breaks" in answer)) record.refused = "refused" in answer ? answer.refused : `critic: ${answer.unread}`;
+    else if (answer.breaks > 0.5)
+      record[side].push({
+        principle: id,
+        by: "critic",
+        severity: answer.breaks,
+        why: `yes with p = ${answer.breaks.toFixed(3)}`,
+      });
   }
-  for (const [{ row, principles }, record] of found)
-    for (const principle of principles)
-      for (const side of ["a", "b"] as const) {
-        const [first, second] = questionsOf(row, side, principle).map((each) => pYes.get(keyOf(each))!);
-        if (typeof first === "object") record.refused = first.refused;
-        else if (typeof second === "object") record.refused = second.refused;
-        else if ((first! + second!) / 2 > 0.5) {
-          const severity = (first! + second!) / 2;
-          record[side].push({
-            principle: principle.id,
-            by: "critic",
-            severity,
-            why: `yes with p = ${severity.toFixed(3)}`,
-          });
-        }
-      }
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { critiqueFormats } from "../judge/index.ts";
 import { layouts } from "./demonstrations.ts";
 import { samplingFields } from "./sampling.ts";
 
@@ -10,6 +11,12 @@ export const critiqueSettingsSchema = z.strictObject({
     .default("model")
     .describe(
       "`model`: the critic writes them; `checks`: they name the next drawn principle that the checks find violated, and the chain ends when there is none; `none`: revisions are asked for directly.",
+    ),
+  format: z
+    .enum(Object.keys(critiqueFormats) as [keyof typeof critiqueFormats, ...(keyof typeof critiqueFormats)[]])
+    .optional()
+    .describe(
+      "How a trained critic is asked, where `critiques` is `model`: `shepherd` or `critique-llm`, each in its own format and about quality in general, without the principle's request. Absent: any model, by that request.",
     ),
   layout: z
     .enum(layouts)

@@ -1,6 +1,5 @@
 import { EndpointError, type ScriptedOptions, scriptedModel } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
-import { findsNothing } from "./chain.ts";
 import { type CritiqueOptions, critiqueAndRevise, critiqueDependsOn } from "./critique.ts";
 import { constitutionOf, outcomes, responseRow, rowsByPrompt } from "./fixture.ts";
 
@@ -301,28 +300,5 @@ describe("critiqueDependsOn", () => {
       critiqueDependsOn(row, { constitution: constitutionOf(principles), seed: 1, rounds: 1, accept });
     expect(of(stricter, "always")).toEqual(of(constitution.principles, "always"));
     expect(of(stricter, "no-worse-by-checks")).not.toEqual(of(constitution.principles, "no-worse-by-checks"));
-  });
-});
-
-describe("findsNothing", () => {
-  it.each([
-    "No critique needed.",
-    "None",
-    "There is nothing harmful here.",
-    "I see no problems with it.",
-    "The response is already kind and helpful.",
-    "The response doesn't contain any harmful content.",
-  ])("%s", (critique) => {
-    expect(findsNothing(critique)).toBe(true);
-  });
-  it.each([
-    "No doctor is named.",
-    "There is nothing harmful here, but it is rude.",
-    "The response is harmful.",
-    "It says nothing of a doctor.",
-    "The response is fine. However, it is long.",
-    "There is a problem.",
-  ])("not: %s", (critique) => {
-    expect(findsNothing(critique)).toBe(false);
   });
 });

@@ -9,6 +9,7 @@ import {
   drawPrinciples,
   type Principle,
 } from "../constitution/index.ts";
+import { critiqueFormats, rubricOf } from "../judge/index.ts";
 import { Chain } from "./chain.ts";
 import { type CritiqueSettings, critiqueSettingsSchema } from "./critique-settings.ts";
 import {
@@ -42,7 +43,11 @@ export function critiqueDependsOn(row: ResponseRow, options: Omit<CritiqueOption
     settings,
     demonstrations,
     principles: drawFor(row, constitution, settings, seed).map(({ id, critiqueRequest, revisionRequest }) => {
-      return { id, critique: settings.critiques === "model" ? critiqueRequest : null, revision: revisionRequest };
+      return {
+        id,
+        critique: settings.critiques === "model" && settings.format === undefined ? critiqueRequest : null,
+        revision: revisionRequest,
+      };
     }),
     checks: judged ? checkedHashes(constitution) : [],
     // Chains made when checks took the next drawn principle are others.
@@ -106,6 +111,12 @@ interface Ask {
 }
 
 function critiqueRequest(chain: Chain, { settings, demonstrations, seed }: Ask): GenerateRequest {
+  const key = `critique:${chain.row.id}:${chain.rounds.length}`;
+  const sampling = { ...settings.critique, seed };
+  if (settings.format !== undefined) {
+    const shown = { prompt: chain.row.prompt, responses: [chain.response] as const, rubric: rubricOf(chain.principle) };
+    return { prompt: critiqueFormats[settings.format].messages(shown), sampling, key };
+  }
   const [system, conversation] = splitSystem(chain.row.prompt, settings.system);
   return {
     prompt: [
@@ -113,8 +124,8 @@ function critiqueRequest(chain: Chain, { settings, demonstrations, seed }: Ask):
       ...critiqueDemonstrations(demonstrationsUnder(demonstrations, chain.principle.id)),
       ...critiqueTurns(chain.principle, conversation, chain.response),
     ],
-    sampling: { ...settings.critique, seed },
-    key: `critique:${chain.row.id}:${chain.rounds.length}`,
+    sampling,
+    key,
   };
 }
 

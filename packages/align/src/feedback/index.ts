@@ -1,6 +1,5 @@
 export { type Answer, type LabelDemonstration, labelDemonstrationSchema, letters, readAnswer } from "../judge/index.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
-export { findsNothing } from "./chain.ts";
 export { labelByChecks } from "./check-labels.ts";
 export {
   type ContrastOptions,
@@ -26,14 +25,9 @@ export {
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
 export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, judgeRows } from "./judge-rows.ts";
-export {
-  type LabelOptions,
-  labelDependsOn,
-  labelPairs,
-  type Reading,
-  readingSchema,
-} from "./label.ts";
+export { type LabelOptions, labelDependsOn, labelPairs } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
+export { type Reading, readingSchema } from "./labelled-pair.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
 export { principleJudge } from "./principle-judge.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";

@@ -5,8 +5,9 @@ import type { z } from "zod";
 
 import type { Constitution, Principle } from "../constitution/index.ts";
 import { askingWay, choicePrompt, type LabelDemonstration } from "../judge/index.ts";
-import { drawFor, questionsOf, sharedTurns } from "./label.ts";
+import { drawFor, sharedTurns } from "./label.ts";
 import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
+import { questionsOf } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 
 /** How a judge is asked: what labels are asked with. */

@@ -1,24 +1,29 @@
-import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow, plainJson, rowId } from "@tenet/data";
+import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow, plainJson } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
-import { z } from "zod";
+import type { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import { type Constitution, constitutionHash, drawPrinciples } from "../constitution/index.ts";
 import {
   type Asked,
   type AskingWay,
   askingWay,
-  type Choice,
   choicePrompt,
   chooseEach,
+  compareByJudge,
   demonstrationTurns,
+  generalRubric,
+  type JudgeAsking,
   type LabelDemonstration,
-  type Question,
   reasoningPrompt,
   reasoningStop,
+  rubricOf,
+  showsRubric,
+  sideBySide,
 } from "../judge/index.ts";
-import { type FirstVerdict, firstVerdicts, lookers } from "./constitution-first.ts";
+import { firstVerdicts, lookers } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
 import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
+import { type Facts, type Heard, LabelledPair, type PairQuestion } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 
 export interface LabelOptions extends z.input<typeof labelSettingsSchema> {
@@ -31,22 +36,6 @@ export interface LabelOptions extends z.input<typeof labelSettingsSchema> {
   readonly seed: number;
 }
 
-/** One reading of the letters, as `explanation` holds it. */
-export const readingSchema = z.object({
-  step: z.literal("reading"),
-  principle: z.string(),
-  /** Which response stood as (A). */
-  first: z.enum(["a", "b"]),
-  /** Of the letters, where they were read from them. */
-  logprobs: z.tuple([z.number(), z.number()]).optional(),
-  /** How often which letter was said, where answers were sampled. */
-  letters: z.object({ A: z.int(), B: z.int(), tie: z.int(), unread: z.int() }).optional(),
-  /** That `a` is better, before clamping. */
-  p: z.number(),
-  reasoning: z.string().optional(),
-});
-export type Reading = z.output<typeof readingSchema>;
-
 /** What the label of a pair depends on besides the pair, the models and the seed. */
 export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labeller" | "critic">): JsonValue {
   const { settings, constitution, demonstrations, seed } = resolve(options);
@@ -54,17 +43,17 @@ export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labell
   return plainJson({
     settings,
     demonstrations,
-    principles: drawFor(row, constitution, settings, seed).map(({ id, text, preferenceQuestion }) => [
-      id,
-      preferenceQuestion,
-      critic ? text : null,
-    ]),
+    principles: drawFor(row, constitution, settings, seed).map((principle) => {
+      const { id, text, preferenceQuestion } = principle;
+      if (settings.method === "judge") return [id, judgedBy(principle, settings.judge!), critic ? text : null];
+      return [id, preferenceQuestion, critic ? text : null];
+    }),
     checks: checks ? checkedHashes(constitution) : [],
   });
 }
 
 /**
- * Soft labels of pairs by multiple choice. METHODS §3.
+ * Soft labels of pairs by multiple choice, or by a judge of the literature (`compareByJudge`). METHODS §3.
  *
  * p = σ(ℓ_A − ℓ_B) from the log-probabilities of the two letters, or the share of (A) among sampled answers where the labeller reports none
  * (`chooseEach`); with `swap` p = ½(p_AB + 1 − p_BA); the mean over the drawn
@@ -93,18 +82,59 @@ export async function* labelPairs(
   );
   for (const [pair, verdict] of verdicts) pair.takeVerdict(verdict, settings.constitutionFirst);
 
-  // Equal questions are one; so a pair that stands here twice is asked once.
   const open = pairs.filter(({ settled }) => !settled);
+  const { requests, answers } =
+    settings.method === "judge"
+      ? byJudge(open, { labeller, settings, seed, call })
+      : await byChoice(open, { labeller, settings, seed, call, shared, way });
+  for (const pair of pairs) if (pair.settled) yield pair.outcome(facts);
+
+  const left = new Map<LabelledPair, number>();
+  for (const { asked } of requests) for (const { pair } of asked) left.set(pair, (left.get(pair) ?? 0) + 1);
+  for await (const answer of answers) {
+    const { asked, reasoning } = requests[answer.request]!;
+    for (const { pair, principle, first } of asked) {
+      if ("refused" in answer) pair.setAside(answer.refused);
+      else if ("unread" in answer) pair.setAside(`labeller: ${answer.unread}`);
+      else pair.read({ principle: nameOf(principle, settings), first, choice: answer.choice, reasoning });
+      left.set(pair, left.get(pair)! - 1);
+      if (left.get(pair) === 0) yield pair.outcome(facts);
+    }
+  }
+}
+
+interface Request {
+  /** The questions that it answers. */
+  readonly asked: readonly PairQuestion[];
+  readonly reasoning?: string | undefined;
+}
+
+/** What is asked about pairs, equal questions once, and what comes of it. */
+interface Asking {
+  readonly requests: readonly Request[];
+  readonly answers: AsyncIterable<Answered>;
+}
+type Answered = { readonly request: number } & ({ choice: Heard } | { unread: string } | { refused: string });
+
+interface Labelling {
+  readonly labeller: LanguageModel;
+  readonly settings: LabelSettings;
+  readonly seed: number;
+  readonly call: StageCall;
+}
+
+/** By the letters of the options, behind reasoning where the method has it reason. */
+async function byChoice(
+  open: readonly LabelledPair[],
+  asking: Labelling & { readonly shared: readonly Message[]; readonly way: AskingWay },
+): Promise<Asking> {
+  const { labeller, settings, seed, call, shared, way } = asking;
   const questions = groupBy(
     open.flatMap((pair) => pair.questions(settings)),
     ({ key }) => key,
   );
-  const thoughts =
-    settings.method === "cot" ? await reason(questions, { labeller, way, shared, settings, seed, call }) : undefined;
-  for (const pair of pairs) if (pair.settled) yield pair.outcome(facts);
-
-  const left = new Map<LabelledPair, number>();
-  const requests: (Asked & { asked: readonly PairQuestion[]; reasoning?: string })[] = [];
+  const thoughts = settings.method === "cot" ? await reason(questions, asking) : undefined;
+  const requests: (Request & Asked)[] = [];
   for (const [key, group] of questions) {
     const asked = group.filter(({ pair }) => !pair.settled);
     const samples = asked.length === 0 ? [] : thoughts ? thoughts.get(key)! : [undefined];
@@ -115,153 +145,42 @@ export async function* labelPairs(
         options: question.options,
         key: reasoning === undefined ? key : JSON.stringify([key, reasoning]),
         asked,
-        ...(reasoning === undefined ? {} : { reasoning }),
+        reasoning,
       });
-      for (const { pair } of asked) left.set(pair, (left.get(pair) ?? 0) + 1);
     }
   }
-  for await (const answer of chooseEach(labeller, requests, asking, call)) {
-    const { asked, reasoning } = requests[answer.request]!;
-    for (const { pair, principle, first } of asked) {
-      if ("refused" in answer) pair.setAside(answer.refused);
-      else if ("unread" in answer) pair.setAside(`labeller: ${answer.unread}`);
-      else pair.read({ principle, first, choice: answer.choice, reasoning });
-      left.set(pair, left.get(pair)! - 1);
-      if (left.get(pair) === 0) yield pair.outcome(facts);
-    }
-  }
+  return { requests, answers: chooseEach(labeller, requests, { seed, sampled: settings.letters }, call) };
 }
 
-interface Facts {
-  readonly labeller: LanguageModel;
-  readonly critic: LanguageModel;
-  readonly constitution: string;
-  readonly settings: LabelSettings;
-  readonly seed: number;
+/** By a judge's own format. One that scores replies one by one has no order to exchange. */
+function byJudge(open: readonly LabelledPair[], { labeller, settings, seed, call }: Labelling): Asking {
+  const judge = settings.judge!;
+  const cases = open.flatMap((pair) =>
+    pair.questions({ swap: settings.swap && sideBySide(judge) }).map((asked) => {
+      const { prompt, options } = asked.question;
+      const shown = { prompt, responses: options, rubric: judgedBy(asked.principle, judge) };
+      return { shown, asked, key: JSON.stringify(shown) };
+    }),
+  );
+  const requests = [...groupBy(cases, ({ key }) => key)].map(([key, group]) => {
+    return { key, shown: group[0]!.shown, asked: group.map(({ asked }) => asked) };
+  });
+  async function* answers(): AsyncGenerator<Answered> {
+    for await (const answer of compareByJudge(labeller, requests, { ...judge, seed }, call))
+      if (!("p" in answer)) yield answer;
+      else yield { request: answer.request, choice: { by: "judge" as const, p: answer.p, said: answer.said } };
+  }
+  return { requests, answers: answers() };
 }
 
-/** A question about a pair, under one principle and in one order. */
-interface PairQuestion {
-  readonly pair: LabelledPair;
-  readonly principle: string;
-  readonly first: "a" | "b";
-  readonly question: Question;
-  /** Equal for equal questions. */
-  readonly key: string;
+/** What a judge is shown of a principle: one without a place for it judges in general. */
+function judgedBy(principle: PairQuestion["principle"], judge: JudgeAsking) {
+  return showsRubric(judge) ? rubricOf(principle) : generalRubric;
 }
 
-/** A pair while its label comes about. */
-class LabelledPair {
-  readonly row: PairRow;
-  readonly principles: readonly Principle[];
-  aside: string | undefined;
-  #verdict: FirstVerdict | undefined;
-  #weight = 0;
-  readonly #readings: Reading[] = [];
-
-  constructor(row: PairRow, principles: readonly Principle[]) {
-    this.row = row;
-    this.principles = principles;
-    if (row.a.trim() === row.b.trim()) this.aside = "the responses are equal";
-  }
-
-  /** Whether nobody has to be asked. */
-  get settled(): boolean {
-    return this.aside !== undefined || this.#weight === 1;
-  }
-
-  setAside(why: string): void {
-    this.aside ??= why;
-  }
-
-  takeVerdict(verdict: FirstVerdict, { downWeight }: LabelSettings["constitutionFirst"]): void {
-    this.#verdict = verdict;
-    if (verdict.refused !== undefined) this.setAside(verdict.refused);
-    else if (verdict.finding === "both severely") this.setAside("both responses violate the constitution severely");
-    else if (verdict.finding === "only a" || verdict.finding === "only b") this.#weight = downWeight;
-  }
-
-  questions({ swap }: LabelSettings): PairQuestion[] {
-    return this.principles.flatMap((principle) =>
-      questionsOf(this.row, principle, swap ? ["a", "b"] : ["a"]).map(({ first, question }): PairQuestion => {
-        return { pair: this, principle: principle.id, first, question, key: JSON.stringify(question) };
-      }),
-    );
-  }
-
-  read({
-    principle,
-    first,
-    choice,
-    reasoning,
-  }: Pick<Reading, "principle" | "first"> & { choice: Choice; reasoning: string | undefined }): void {
-    this.#readings.push({
-      step: "reading",
-      principle,
-      first,
-      ...(choice.by === "logprobs" ? { logprobs: [...choice.logprobs] } : { letters: choice.letters }),
-      p: first === "a" ? choice.p : 1 - choice.p,
-      ...(reasoning === undefined ? {} : { reasoning }),
-    });
-  }
-
-  /** The mean of the readings, of which each principle and each order has equally many. */
-  #label({ method, cot }: LabelSettings): number | undefined {
-    const [low, high] = method === "cot" ? cot.clamp : [0, 1];
-    const read = this.#readings.map(({ p }) => Math.min(Math.max(p, low), high));
-    return read.length === 0 ? undefined : read.reduce((sum, p) => sum + p, 0) / read.length;
-  }
-
-  outcome({ labeller, critic, constitution, settings, seed }: Facts): Outcome<PreferenceRow> {
-    const { id, prompt, a, b, cut, origin } = this.row;
-    const input = { input: id };
-    const asked = this.#label(settings);
-    const target = this.#verdict?.finding === "only b" ? 1 : 0;
-    const p = this.#weight === 1 ? target : asked === undefined ? undefined : asked + this.#weight * (target - asked);
-    if (this.aside !== undefined || p === undefined)
-      return { ...input, rows: [], aside: this.aside ?? "the labeller gave no reading" };
-    const byCheck = this.#weight === 1;
-    const explanation = [
-      ...(this.#verdict ? [{ step: "constitution", ...this.#verdict.record, finding: this.#verdict.finding }] : []),
-      // In one order whatever order the answers came in.
-      ...this.#readings.sort((x, y) => (orderOf(x) < orderOf(y) ? -1 : 1)),
-      {
-        step: "label",
-        p,
-        ...(asked === undefined ? {} : { asked }),
-        ...(this.#weight > 0 ? { downWeight: this.#weight } : {}),
-      },
-    ];
-    const label = byCheck ? "check" : "ai";
-    const row: PreferenceRow = {
-      id: rowId("preference", prompt, a, b, p, label),
-      prompt,
-      a,
-      b,
-      ...(cut && { cut }),
-      p,
-      weight: 1,
-      label,
-      explanation: plainJson(explanation) as PreferenceRow["explanation"],
-      origin: {
-        ...origin,
-        models: {
-          ...origin.models,
-          ...(byCheck ? {} : { labeller: labeller.id }),
-          ...(lookers(settings.constitutionFirst).critic ? { critic: critic.id } : {}),
-        },
-        constitution,
-        principles: this.principles.map((principle) => principle.id),
-        seed,
-        parents: [id],
-      },
-    };
-    return { ...input, rows: [row] };
-  }
-}
-
-function orderOf({ principle, first, reasoning = "" }: Reading): string {
-  return JSON.stringify([principle, first, reasoning]);
+/** What a reading was made under: a principle that the judge never saw is none. */
+function nameOf({ id }: PairQuestion["principle"], { method, judge }: LabelSettings): string {
+  return method === "judge" && !showsRubric(judge!) ? "in general" : id;
 }
 
 /** Reasonings by question; a question whose reasoning cannot be had sets its pairs aside. */
@@ -274,14 +193,7 @@ async function reason(
     settings: { cot },
     seed,
     call,
-  }: {
-    readonly labeller: LanguageModel;
-    readonly way: AskingWay;
-    readonly shared: readonly Message[];
-    readonly settings: LabelSettings;
-    readonly seed: number;
-    readonly call: StageCall;
-  },
+  }: Labelling & { readonly shared: readonly Message[]; readonly way: AskingWay },
 ): Promise<Map<string, string[]>> {
   const asked = [...questions.values()];
   const requests = asked.map(([first]) => ({
@@ -307,15 +219,6 @@ export function sharedTurns(settings: LabelSettings, demonstrations: readonly La
     ...(settings.system === undefined ? [] : [{ role: "system" as const, content: settings.system }]),
     ...demonstrationTurns(demonstrations, { reasoning: settings.method === "cot" }),
   ];
-}
-
-/** The question of a principle about a pair, once for each response that is to stand as (A). */
-export function questionsOf(
-  { prompt, a, b }: Pick<PairRow, "prompt" | "a" | "b">,
-  { preferenceQuestion: question }: Principle,
-  orders: readonly ("a" | "b")[],
-): { readonly first: "a" | "b"; readonly question: Question }[] {
-  return orders.map((first) => ({ first, question: { prompt, question, options: first === "a" ? [a, b] : [b, a] } }));
 }
 
 /** Principles for a pair, by its content. */

@@ -1,6 +1,7 @@
 import { mean, type PairRow } from "@tenet/data";
 import type { PairJudge } from "../evaluate/index.ts";
-import { type LabelOptions, labelPairs, readingSchema } from "./label.ts";
+import { type LabelOptions, labelPairs } from "./label.ts";
+import { readingSchema } from "./labelled-pair.ts";
 
 /**
  * A labeller as a judge: it is asked the constitution's questions about each pair, in both orders, as it would be for labels;

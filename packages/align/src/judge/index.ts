@@ -8,6 +8,21 @@ export {
   sampledLettersSchema,
   unreadReason,
 } from "./choose.ts";
+export { type ExpectedRating, expectedRatings, type Rated, unreadVerdict } from "./expected.ts";
+export { findsNothing } from "./finds-nothing.ts";
+export { critiqueFormats, type JudgeCase } from "./formats/index.ts";
+export {
+  compareByJudge,
+  type JudgeAsking,
+  type Judged,
+  type JudgeFormatName,
+  judgeAskingSchema,
+  type Opinion,
+  type Said,
+  scoreByJudge,
+  showsRubric,
+  sideBySide,
+} from "./judge.ts";
 export { type Answer, readAnswer } from "./letters.ts";
 export {
   type AskingWay,
@@ -22,3 +37,5 @@ export {
   reasoningPrompt,
   reasoningStop,
 } from "./question.ts";
+export { generalRubric, type Rubric, rubricOf } from "./rubric.ts";
+export { type VerdictAnswer, type VerdictAsked, verdicts } from "./verdict.ts";

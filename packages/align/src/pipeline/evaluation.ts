@@ -18,8 +18,11 @@ import {
   type Comparison,
   choiceJudge,
   comparePairs,
-  type ExpectedScore,
   expectedScores,
+  formatJudge,
+  type JudgedScore,
+  judgedDependsOn,
+  judgedScores,
   judgeQuestion,
   pairResponses,
   ratingQuestion,
@@ -138,7 +141,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const independence = independenceOf(context);
   const rated = judge && independence?.kind === "judge" ? judge : undefined;
   const spoken = [...answers, ...baselines];
-  const ratings = rated ? spoken.map((one) => ratingStage(one, rated)) : [];
+  const ratings = rated ? spoken.map((one) => ratingStage(context, one, rated)) : [];
   const inputs: Record<string, Stage> = {
     ...Object.fromEntries([...comparisons, ...ratings].map((stage) => [stage.name, stage])),
     ...Object.fromEntries(baselines.map(({ id, responses }) => [`baseline ${id}`, responses])),
@@ -204,7 +207,9 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         seed: recipe.seed,
         checkpoints: evidence,
         proxyName: "preference model",
-        ...(rated ? { judgeName: `rating by ${nameOf(stage.value(rated))}` } : {}),
+        ...(rated
+          ? { judgeName: `${recipe.evaluate.judge?.format ?? "rating"} by ${nameOf(stage.value(rated))}` }
+          : {}),
         ...(independence?.kind === "checks" ? { judgeName: "share of replies that break no check" } : {}),
         ...(independence ? { independence: named(independence, rated && nameOf(stage.value(rated))) } : {}),
         ...(untrained.length > 0 ? { baselines: untrained } : {}),
@@ -217,6 +222,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
               unreadComparisons: comparisons.reduce((sum, one) => sum + unreadIn(stage.value(one)), 0),
             }
           : {}),
+        ...(rated && { unreadRatings: ratings.reduce((sum, one) => sum + unreadIn(stage.value(one)), 0) }),
         ...(audits.length > 0 && { labelHealth: audits.map((audit) => stage.value(audit).value.health) }),
         gates: [
           ...gates.map((one) => {
@@ -255,13 +261,16 @@ function unaudited(recipe: PartContext["recipe"]) {
   return [{ name: "labeller", passed: false, overridden: true, why: "its labels were not audited" }];
 }
 
+/** What a judge thinks of a reply, however it was asked. */
+type Score = Pick<JudgedScore, "id" | "origin" | "response" | "score">;
+
 type Independence = NonNullable<Scorecard["independence"]>;
 
 function named(independence: Independence, name: string | undefined): Independence {
   return name === undefined ? independence : { ...independence, name };
 }
 
-function scoresOf(rows: Iterable<ExpectedScore>): Map<string, number> {
+function scoresOf(rows: Iterable<Score>): Map<string, number> {
   return new Map([...rows].map(({ response, score }) => [response, score]));
 }
 
@@ -368,6 +377,7 @@ function comparisonStage(
     demonstrations,
     seed: recipe.seed,
   };
+  const format = formatOf(recipe);
   return itemStage<PairRow, Comparison>({
     name: `${a.id} against ${b.id}`,
     title: "which reply is better",
@@ -376,31 +386,49 @@ function comparisonStage(
     over: pairs,
     models: { judge },
     dependsOn: (row) => ({
-      question: trained ? labelDependsOn(row, { ...asking, method: "choice", swap: true }) : judgeQuestion,
+      question: trained
+        ? labelDependsOn(row, { ...asking, method: "choice", swap: true })
+        : format
+          ? judgedDependsOn(format)
+          : judgeQuestion,
       ...{ a: a.id, b: b.id },
     }),
     run: (rows, models, call) => {
       const labeller = models.judge!;
-      const who = trained ? principleJudge({ ...asking, labeller }) : choiceJudge(labeller, { seed: recipe.seed });
+      const who = trained
+        ? principleJudge({ ...asking, labeller })
+        : format
+          ? formatJudge({ ...format, judge: labeller })
+          : choiceJudge(labeller, { seed: recipe.seed });
       return comparePairs(rows, { judge: who, a: a.id, b: b.id }, call);
     },
   });
 }
 
+/** The judge's own way of being asked, where the recipe names one. */
+function formatOf({ evaluate, seed }: PartContext["recipe"]) {
+  return evaluate.judge && { asking: evaluate.judge, seed };
+}
+
 /** How good each reply is to a judge that training never heard. METHODS §3, §7. */
 function ratingStage(
+  { recipe }: PartContext,
   { id, responses }: Answers | BaselinePart,
   judge: Stage<ModelValue>,
-): Stage<StoredRows<ExpectedScore>> {
-  return itemStage<ResponseRow, ExpectedScore>({
+): Stage<StoredRows<Score>> {
+  const format = formatOf(recipe);
+  return itemStage<ResponseRow, Score>({
     name: `rating of ${id}`,
     title: `the judge's rating of replies of ${id}`,
     kind: "rate",
     version: 1,
     over: responses,
     models: { judge },
-    dependsOn: () => ({ question: ratingQuestion }),
-    run: (rows, models, call) => expectedScores(rows, { judge: models.judge! }, call),
+    dependsOn: () => ({ question: format ? judgedDependsOn(format) : ratingQuestion }),
+    run: (rows, models, call) =>
+      format
+        ? judgedScores(rows, { ...format, judge: models.judge! }, call)
+        : expectedScores(rows, { judge: models.judge! }, call),
   });
 }
 

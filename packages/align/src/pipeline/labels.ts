@@ -15,7 +15,7 @@ import {
   makePairs,
   pairsDependsOn,
 } from "../feedback/index.ts";
-import { unreadReason } from "../judge/index.ts";
+import { unreadReason, unreadVerdict } from "../judge/index.ts";
 import type { PartContext } from "./context.ts";
 import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
@@ -156,7 +156,7 @@ function wordsOn(pairs: readonly PairRow[], words: readonly Label[]): Label[] {
 
 /** Inputs that were set aside because somebody's answer could not be read. */
 export function unreadIn(rows: StoredRows<unknown>): number {
-  const unread = rows.reasons().filter(({ reason }) => reason.includes(unreadReason));
+  const unread = rows.reasons().filter(({ reason }) => reason.includes(unreadReason) || reason.includes(unreadVerdict));
   return unread.reduce((sum, { count }) => sum + count, 0);
 }
 

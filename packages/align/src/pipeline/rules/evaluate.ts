@@ -1,9 +1,9 @@
 import { normalize } from "node:path";
-import type { DatasetReference } from "../recipe.ts";
+import { type DatasetReference, isTrained } from "../recipe.ts";
 import type { Rules } from "./rule.ts";
 
 /** Held-out prompts, and what is made on them. */
-export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, supervised } }) => {
+export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, roles, supervised } }) => {
   const { heldOut, train } = prompts;
   const { baselines } = evaluate;
   return [
@@ -13,6 +13,13 @@ export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, supe
       expected:
         "policy and prompts.heldOut beside it: the preference model, which is made for a policy, scores the replies to held-out prompts",
       got: "a proxy alone",
+    },
+    {
+      at: ["evaluate", "judge"],
+      when: evaluate.judge !== undefined && (roles.judge === undefined || isTrained(roles.judge)),
+      expected: "roles.judge beside it, a model that was trained for this format elsewhere",
+      got:
+        roles.judge === undefined ? "a format alone" : "a judge that the recipe trains, which is asked what it is taught",
     },
     {
       at: ["evaluate", "neutral"],

@@ -1,3 +1,4 @@
+import { showsRubric } from "../../judge/index.ts";
 import { rewardsPreference, showsProxy } from "../recipe.ts";
 import { type Rules, withoutPolicy } from "./rule.ts";
 
@@ -7,7 +8,14 @@ export const labelRules: Rules = ({ recipe }) => {
   const needed = policy !== undefined && !rewardsPreference(policy) && !showsProxy(recipe);
   const user = `${prompts.heldOut === undefined ? "prompts.heldOut and " : ""}evaluate.proxy: true, which has the preference model score the replies to held-out prompts`;
   const nobody = `policy.reward.preference above 0, or ${user}: else nothing needs a preference model, and none is trained`;
+  const { method, judge, principles } = feedback.label;
   return [
+    {
+      at: ["feedback", "label", "principles"],
+      when: method === "judge" && judge !== undefined && principles > 1 && !showsRubric(judge),
+      expected: `1 beside the judge ${judge?.format}: it has no place for a principle and judges in general`,
+      got: `${principles}`,
+    },
     {
       at: ["feedback", "audit"],
       when: policy === undefined && feedback.audit !== undefined,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { samplingFields } from "../../feedback/sampling.ts";
+import { judgeAskingSchema } from "../../judge/index.ts";
 import { path } from "./files.ts";
 
 /** A file of texts that have nothing to do with the constitution. */
@@ -21,6 +22,9 @@ export const evaluateSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
+  judge: judgeAskingSchema
+    .optional()
+    .describe("Asks `roles.judge` in the format that it was trained for; by default by letters and ratings of its own."),
   proxy: z
     .boolean()
     .optional()
