@@ -87,7 +87,8 @@ describe("scoreByJudge", () => {
 describe("compareByJudge", () => {
   it("side by side, with ties counting half where the format has them", async () => {
     const judge = scriptedModel({
-      fallback: (_, { index }) => `So, the final decision is ${["Response 1", "Tie", "Response 2", "Response 1"][index]}.`,
+      fallback: (_, { index }) =>
+        `So, the final decision is ${["Response 1", "Tie", "Response 2", "Response 1"][index]}.`,
     });
     const [answer] = await compare(judge, [["Rest.", "Go."]], { format: "auto-j", samples: 4 });
     expect(answer).toMatchObject({ p: 2.5 / 4 });
@@ -101,7 +102,11 @@ describe("compareByJudge", () => {
         return `[RESULT] ${text.includes("Rest.") ? [3, 5][index] : text.includes("Go.") ? [3, 4][index] : 1}`;
       },
     });
-    const pairs: [string, string][] = [["Rest.", "Go."], ["Go.", "Rest."], ["Rest.", "No."]];
+    const pairs: [string, string][] = [
+      ["Rest.", "Go."],
+      ["Go.", "Rest."],
+      ["Rest.", "No."],
+    ];
     const answers = await compare(judge, pairs, { format: "prometheus-2", mode: "absolute", samples: 2 });
     // 3 against 3: ½; 3 against 4: 0; 5 against either: 1.
     expect(answers.map((answer) => "p" in answer && answer.p)).toEqual([2.5 / 4, 1.5 / 4, 1]);

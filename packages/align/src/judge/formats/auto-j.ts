@@ -32,7 +32,7 @@ export const autoJSingle: AbsoluteFormat = {
       'Write your criticism of this response. Then give it a final rating from 1 to 10, in exactly this form: "[[rating]]", for example: "Rating: [[5]]".',
     ),
   // The last one counts, and where that is out of range, none.
-  read: (text) => within([...text.matchAll(rated)].at(-1)?.[1], [1, 10]),
+  read: (text) => within([...text.normalize("NFKC").matchAll(rated)].at(-1)?.[1], [1, 10]),
 };
 
 /** Behind the words, and not the list of what may be said. */

@@ -33,7 +33,7 @@ export const critiqueLlmSingle: AbsoluteFormat = {
   rubric: false,
   sampling,
   messages: ({ responses: [response], ...shown }) => ask(...question(shown), ...between("助手的答案", response)),
-  read: (text) => within([...text.matchAll(scored)].at(-1)?.[1], [0, 10]),
+  read: (text) => within([...text.normalize("NFKC").matchAll(scored)].at(-1)?.[1], [0, 10]),
 };
 
 const compared = /综合比较结果['"’”]?\s*[:：]\s*['"‘“]?(助手\s*[12]|质量相当)(?!\d)(?!['"’”]?\s*[/、或])/g;

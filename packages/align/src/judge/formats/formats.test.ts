@@ -167,43 +167,81 @@ describe("whatever a judge says", () => {
   );
   /** Pieces that verdicts are made of, beside any text. */
   const piece = fc.constantFrom(
-    ...["[RESULT]", "[Result:", "]", "Score", ":", " of ", "/5", " out of 5", "final decision is ", "Response 1", "Tie"],
-    ...["[[", "]]", "Rating: ", "综合得分", "：", "综合比较结果: ", "'助手1'", "质量相当", "Feedback:", "A", "B", "1", "5", "10", "."],
+    ...[
+      "[RESULT]",
+      "[Result:",
+      "]",
+      "Score",
+      ":",
+      " of ",
+      "/5",
+      " out of 5",
+      "final decision is ",
+      "Response 1",
+      "Tie",
+    ],
+    ...[
+      "[[",
+      "]]",
+      "Rating: ",
+      "综合得分",
+      "：",
+      "综合比较结果: ",
+      "'助手1'",
+      "质量相当",
+      "Feedback:",
+      "A",
+      "B",
+      "1",
+      "5",
+      "10",
+      ".",
+    ],
     ...["Rating: [[5]]", "[[7.5", "10]]", "[[8]]", "Rating: 3", "综合得分: 4", "综合比较结果: '助手2'", "[RESULT] B"],
     ...["99", "-", " ", "\n", "Result: ", "Response ", "(", ")", "**", "２", "½", "∞", "NaN", "1e1"],
   );
   const said = fc.array(fc.oneof({ weight: 4, arbitrary: piece }, fc.string({ maxLength: 6 })), { maxLength: 14 });
 
   // 9 formats × 12,000 texts.
-  it.each(formats)("$name never throws, and never says what the text does not", ({ format }) => {
-    const seen = new Set<unknown>();
-    fc.assert(
-      fc.property(said, (pieces) => {
-        const text = pieces.join("");
-        const value = format.read(text);
-        seen.add(value);
-        if (value === undefined) return;
-        if (format.mode === "absolute") {
-          const [low, high] = format.range;
-          expect(value).toBeGreaterThanOrEqual(low);
-          expect(value).toBeLessThanOrEqual(high);
-          // The number stands in the text, digit by digit.
-          const numbers = text.normalize("NFKC").match(/\d+(?:\.\d+)?/g) ?? [];
-          expect(numbers.map(Number)).toContain(value);
-        } else {
-          const letters = { A: /A|a|1/, B: /B|b|2/, tie: /tie|质量相当/i }[value as "A" | "B" | "tie"];
-          expect(text.normalize("NFKC")).toMatch(letters);
-        }
-      }),
-      { numRuns: 12_000, seed: 1 },
-    );
-    expect(seen.size).toBeGreaterThan(2);
-  }, 120_000);
+  it.each(formats)(
+    "$name never throws, and never says what the text does not",
+    ({ format }) => {
+      const seen = new Set<unknown>();
+      fc.assert(
+        fc.property(said, (pieces) => {
+          const text = pieces.join("");
+          const value = format.read(text);
+          seen.add(value);
+          if (value === undefined) return;
+          if (format.mode === "absolute") {
+            const [low, high] = format.range;
+            expect(value).toBeGreaterThanOrEqual(low);
+            expect(value).toBeLessThanOrEqual(high);
+            // The number stands in the text, digit by digit.
+            const numbers = text.normalize("NFKC").match(/\d+(?:\.\d+)?/g) ?? [];
+            expect(numbers.map(Number)).toContain(value);
+          } else {
+            const letters = { A: /A|a|1/, B: /B|b|2/, tie: /tie|质量相当/i }[value as "A" | "B" | "tie"];
+            expect(text.normalize("NFKC")).toMatch(letters);
+          }
+        }),
+        { numRuns: 12_000, seed: 1 },
+      );
+      expect(seen.size).toBeGreaterThan(2);
+    },
+    120_000,
+  );
 
   it.each(formats)("$name asks in one turn of the user, with all that it is shown", ({ format }) => {
-    const responses = format.mode === "absolute" ? (["the first reply"] as const) : (["the first reply", "the other"] as const);
+    const responses =
+      format.mode === "absolute" ? (["the first reply"] as const) : (["the first reply", "the other"] as const);
     const prompt = [{ role: "user" as const, content: "What is a cold?" }];
-    const messages = format.messages({ prompt, responses, rubric: generalRubric, reference: "the best reply" } as never);
+    const messages = format.messages({
+      prompt,
+      responses,
+      rubric: generalRubric,
+      reference: "the best reply",
+    } as never);
     expect(messages.map(({ role }) => role)).toEqual(["user"]);
     for (const text of ["What is a cold?", ...responses]) expect(messages[0]!.content).toContain(text);
     expect(messages[0]!.content.includes(generalRubric.criterion)).toBe(format.rubric);
