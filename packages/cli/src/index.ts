@@ -3,6 +3,7 @@ import manifest from "../package.json" with { type: "json" };
 import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
+import { addConstitutionCommands } from "./constitution-commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { commandName, type Io, printJson, processIo, say, tell } from "./io.ts";
 
@@ -123,6 +124,8 @@ function build(
     });
 
   addRunCommands(io, program, command, { version: manifest.version, setCode });
+
+  addConstitutionCommands(io, program, command);
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {

@@ -1,4 +1,5 @@
 export type { ExampleForm } from "./columns.ts";
+export { readTable } from "./csv.ts";
 export { cell, type ExportedSplit, table } from "./dataset-card.ts";
 export * from "./document/index.ts";
 export { DatasetError, ExportError, MixtureError } from "./errors.ts";
@@ -13,7 +14,7 @@ export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } fr
 export { openingOf } from "./opening.ts";
 export { type RandomStream, randomStream, type StreamKey } from "./random.ts";
 export { type Aside, type Collected, collect, type Read, rowsOf } from "./read.ts";
-export type { Kinds as DatasetKinds } from "./records.ts";
+export type { Kinds as DatasetKinds, ReadRecord } from "./records.ts";
 export * from "./rows.ts";
 export { type SplitOptions, sideOf, splitRows } from "./split.ts";
 export { answerScore, type StackExchangeOptions } from "./stackexchange.ts";

@@ -114,12 +114,13 @@ describe("fromVotes", () => {
   ];
   const options = { name: "people", version: "1" };
 
-  it("takes what every group agrees on, weighted by the product of the groups' shares", () => {
+  it("takes what every group agrees on, weighted by the geometric mean of the groups' shares", () => {
     const { constitution, tallies } = fromVotes(candidates, all, options);
     expect(constitution.principles.map(({ id }) => id)).toEqual(["free", "fair"]);
     // (8+1)/(8+2) · (5+1)/(8+2); (6+1)/(8+2) · (7+1)/(8+2)
-    expect(constitution.principles[0]!.weight).toBeCloseTo(0.9 * 0.6, 12);
-    expect(constitution.principles[1]!.weight).toBeCloseTo(0.7 * 0.8, 12);
+    expect(tallies[0]!.consensus).toBeCloseTo(0.9 * 0.6, 12);
+    expect(constitution.principles[0]!.weight).toBeCloseTo(Math.sqrt(0.9 * 0.6), 12);
+    expect(constitution.principles[1]!.weight).toBeCloseTo(Math.sqrt(0.7 * 0.8), 12);
     expect(tallies[2]).toMatchObject({ id: "fun", enters: false });
     expect(tallies[2]!.agreement.south).toBeCloseTo(0.2, 12);
   });
@@ -140,7 +141,8 @@ describe("fromVotes", () => {
       options,
     );
     expect(tallies[0]!.agreement.g).toBeCloseTo(5 / 6, 12);
-    expect(tallies[1]!.agreement.g).toBe(0.5);
+    // Nobody said anything of it: ½ is no agreement.
+    expect(tallies[1]).toMatchObject({ agreement: { g: 0.5 }, votes: { g: 0 }, enters: false });
   });
   it("does not depend on the order of votes of different people", () => {
     expect(fromVotes(candidates, all.toReversed(), options)).toEqual(fromVotes(candidates, all, options));

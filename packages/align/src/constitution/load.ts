@@ -2,12 +2,31 @@ import { createHash } from "node:crypto";
 import { readFile, realpath } from "node:fs/promises";
 import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { checkDocument, DocumentError, type ParsedDocument, type Path, parseDocument, readText } from "@tenet/data";
+import {
+  checkDocument,
+  DocumentError,
+  makeProblem,
+  type ParsedDocument,
+  type Path,
+  parseDocument,
+  readText,
+  type Source,
+} from "@tenet/data";
 import { readMarkdown } from "./markdown.ts";
-import { type CheckFunction, type Constitution, constitutionSchema, type Rule, withRequests } from "./schema.ts";
+import {
+  type CheckFunction,
+  type Constitution,
+  type ConstitutionDocument,
+  constitutionSchema,
+  type Rule,
+  withRequests,
+} from "./schema.ts";
+import { type SpecCounts, specificationConstitution } from "./spec-constitution.ts";
+import { isSpecification } from "./specification.ts";
 
 /**
- * A constitution from its text: Markdown where the file's name ends in `.md`, else YAML (or JSON). Functions of modules are not
+ * A constitution from its text: Markdown where the file's name ends in `.md` (principles as sections, or a specification with levels of
+ * authority), else YAML (or JSON). Functions of modules are not
  * loaded.
  *
  * Errors: DocumentError with everything that is wrong, file and line.
@@ -18,9 +37,42 @@ import { type CheckFunction, type Constitution, constitutionSchema, type Rule, w
  */
 export function parseConstitution(text: string, { file }: { file: string }): ParsedDocument<Constitution> {
   const document = [".md", ".markdown"].includes(extname(file).toLowerCase())
-    ? checkDocument(readMarkdown(text, file), { file, schema: constitutionSchema })
+    ? checkDocument(isSpecification(text) ? readSpecification(text, file) : readMarkdown(text, file), {
+        file,
+        schema: constitutionSchema,
+      })
     : parseDocument(text, { file, schema: constitutionSchema });
   return { ...document, value: withRequests(document.value) };
+}
+
+/** A specification's principles, each at its heading's line. */
+function readSpecification(text: string, file: string): Source {
+  const { input, lines } = specificationConstitution(text, file);
+  if (input.principles.length === 0)
+    throw new DocumentError([
+      makeProblem(file, { line: 1, column: 1 }, [], {
+        expected: "a section with a level of authority, such as ## Be kind {#be_kind authority=user}",
+        got: "none",
+      }),
+    ]);
+  return {
+    value: input,
+    locate: ([root, index]) => ({ line: (root === "principles" ? lines[Number(index)] : undefined) ?? 1, column: 1 }),
+  };
+}
+
+/**
+ * Reads a specification's file as the document of a constitution, and says what became of its parts.
+ *
+ * Errors: DocumentError, as `parseConstitution`; also for a document that has no section with a level.
+ */
+export async function readSpecificationConstitution(
+  path: string,
+): Promise<{ document: ConstitutionDocument; counts: SpecCounts }> {
+  const text = await readText(path);
+  const { counts } = specificationConstitution(text, path);
+  const { value } = checkDocument(readSpecification(text, path), { file: path, schema: constitutionSchema });
+  return { document: value, counts };
 }
 
 export interface LoadOptions {

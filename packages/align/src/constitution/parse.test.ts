@@ -16,7 +16,7 @@ const head = "name: kind\nversion: 1.0.0\nprinciples:\n";
 const one = `${head}  - id: kind\n    text: Be kind.\n`;
 const checked = (check: string) => `${one}    checks:\n      - ${check}\n`;
 const principleKeys =
-  "id, text, critiqueRequest, revisionRequest, preferenceQuestion, weight, use, category, source, checks";
+  "id, text, critiqueRequest, revisionRequest, preferenceQuestion, negation, rubric, weight, use, authority, tags, examples, category, source, checks";
 const ruleKeys = "must, mustNot, mentions, words, characters, citation, any, all, not, module";
 const re2 = " (patterns are RE2's: no lookahead, no lookbehind, no backreferences)";
 

@@ -1,5 +1,7 @@
+import { messageSchema } from "@tenet/data";
 import { z } from "zod";
 import { patternFault } from "./pattern.ts";
+import { type Authority, authorities } from "./specification.ts";
 
 /*
  * What a constitution may say. Types, messages, the reference page and the JSON Schema all come from here. METHODS §1.
@@ -213,6 +215,14 @@ const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
 
 const text = z.string().trim().min(1);
 
+const exampleSchema = z.strictObject({
+  about: z.string().min(1).optional().describe("What it shows."),
+  prompt: z.array(messageSchema).min(1).describe("Ends with the user's turn."),
+  good: z.array(text).default([]).describe("Replies that keep to the principle."),
+  bad: z.array(text).default([]).describe("Replies that do not."),
+});
+export type PrincipleExample = z.output<typeof exampleSchema>;
+
 export const principleSchema = z.strictObject({
   id: id.describe("Names the principle in every datum drawn from it."),
   text: text.describe("The principle itself, as a person would state it."),
@@ -234,6 +244,17 @@ export const principleSchema = z.strictObject({
     .enum(["both", "revision", "preference"])
     .default("both")
     .describe("Whether it is drawn for critique and revision, for preference questions, or both."),
+  authority: z
+    .enum(authorities)
+    .optional()
+    .describe(
+      "Who may override it: nobody (`root`), the system message, its `developer`, the `user`, or a hint (`guideline`). What may be overridden is asked with that proviso, and weighs less where it is broken.",
+    ),
+  tags: z.array(z.string().min(1)).optional().describe("For whom or what it is."),
+  examples: z
+    .array(exampleSchema)
+    .optional()
+    .describe("Conversations with replies that keep to it and replies that do not: known answers for the audit."),
   category: z.string().min(1).optional().describe("Groups principles in reports."),
   source: z.string().min(1).optional().describe("Where the principle comes from."),
   checks: z.array(checkSchema).default([]).describe("Rules that a program can verify on a response."),
@@ -281,6 +302,9 @@ export interface Principle {
   rubric?: string[] | undefined;
   weight: number;
   use: "both" | "revision" | "preference";
+  authority?: Authority | undefined;
+  tags?: string[] | undefined;
+  examples?: PrincipleExample[] | undefined;
   category?: string | undefined;
   source?: string | undefined;
   checks: Check[];
@@ -297,22 +321,40 @@ export interface Constitution {
 /** A constitution as it may be written: requests and defaults may be absent. */
 export type ConstitutionInput = z.input<typeof constitutionSchema>;
 
+/** A constitution as it was written, checked, with its defaults. */
+export type ConstitutionDocument = z.output<typeof constitutionSchema>;
+
 /**
  * Fills in the requests that an author left out, from the principle's text.
  */
-export function withRequests(document: z.output<typeof constitutionSchema>): Constitution {
+export function withRequests(document: ConstitutionDocument): Constitution {
   return {
     ...document,
-    principles: document.principles.map((principle) => ({
-      ...principle,
-      critiqueRequest:
-        principle.critiqueRequest ??
-        `Say in which ways the assistant's last response departs from this principle: ${principle.text}`,
-      revisionRequest:
-        principle.revisionRequest ??
-        `Rewrite the assistant's last response so that it keeps to this principle: ${principle.text}`,
-      preferenceQuestion:
-        principle.preferenceQuestion ?? `Which of these responses keeps better to this principle: ${principle.text}`,
-    })),
+    principles: document.principles.map((principle) => {
+      const { text: words, authority } = principle;
+      const proviso = authority !== undefined && mayBeOverridden[authority];
+      const rule = proviso ? `${words}\n(unless ${proviso})` : words;
+      return {
+        ...principle,
+        critiqueRequest:
+          principle.critiqueRequest ??
+          `Say in which ways the assistant's last response departs from this principle: ${rule}`,
+        revisionRequest:
+          principle.revisionRequest ??
+          `Rewrite the assistant's last response so that it keeps to this principle: ${rule}`,
+        preferenceQuestion:
+          principle.preferenceQuestion ?? `Which of these responses keeps better to this principle: ${rule}`,
+      };
+    }),
   };
 }
+
+/** What lifts a principle of a level; a rule is lifted by nothing that is said in a conversation. */
+const mayBeOverridden: Record<Authority, string | undefined> = {
+  root: undefined,
+  system: undefined,
+  developer: "the system message asks otherwise",
+  user: "the person or the system message asks otherwise",
+  guideline:
+    "the person or the system message asks otherwise, or the context makes plain that something else is wanted",
+};

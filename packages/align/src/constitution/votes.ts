@@ -1,6 +1,12 @@
 import { nearest } from "@tenet/data";
 import { ConstitutionError } from "./errors.ts";
-import { type Constitution, type ConstitutionInput, constitutionSchema, withRequests } from "./schema.ts";
+import {
+  type Constitution,
+  type ConstitutionDocument,
+  type ConstitutionInput,
+  constitutionSchema,
+  withRequests,
+} from "./schema.ts";
 
 /** One person's opinion of one candidate principle. A later vote of the same person on it replaces an earlier one. */
 export interface Vote {
@@ -26,8 +32,12 @@ export interface CandidateTally {
   id: string;
   /** Smoothed share of agreement, by group. */
   agreement: Record<string, number>;
-  /** Product over groups: the principle's weight where it enters. */
+  /** Weighted votes, by group. */
+  votes: Record<string, number>;
+  /** The group-aware consensus of Polis: the product of the agreements over groups. */
   consensus: number;
+  /** The consensus as a mean over groups, so that it does not fall with their number: the principle's weight where it enters. */
+  weight: number;
   enters: boolean;
 }
 
@@ -36,8 +46,8 @@ export interface CandidateTally {
  * Collective Constitutional AI (Huang et al., 2024).
  *
  * A group's agreement is (agree + 1)/(agree + disagree + pass + 2) of its weighted votes, so that few votes stay near ½; a
- * candidate enters when each group's agreement reaches the threshold; its weight is the product over groups (the
- * group-aware consensus of Polis). Groups are those that appear in the votes.
+ * candidate enters when each group has voted on it and each group's agreement reaches the threshold; its weight is the geometric mean over
+ * groups, consensus^(1/groups), which ranks as Polis's group-aware consensus does. Groups are those that appear in the votes.
  *
  * Errors: ConstitutionError for a vote on no candidate, a person in two groups, a weight that is no number ≥ 0, no votes, and when
  * no candidate enters.
@@ -46,7 +56,7 @@ export function fromVotes(
   candidates: ConstitutionInput["principles"],
   votes: readonly Vote[],
   { name, version, threshold = 0.5 }: VoteOptions,
-): { constitution: Constitution; tallies: CandidateTally[] } {
+): { constitution: Constitution; document: ConstitutionDocument; tallies: CandidateTally[] } {
   const ids = new Set(candidates.map(({ id }) => id));
   const groupOf = new Map<string, string>();
   const latest = new Map<string, Vote>();
@@ -80,27 +90,26 @@ export function fromVotes(
     sums.set(key, { agree: sum.agree + (vote === "agree" ? weight : 0), all: sum.all + weight });
   }
   const tallies = candidates.map(({ id }) => {
-    const agreement = Object.fromEntries(
-      groups.map((group) => {
-        const { agree, all } = sums.get(JSON.stringify([group, id])) ?? { agree: 0, all: 0 };
-        return [group, (agree + 1) / (all + 2)];
-      }),
-    );
-    const shares = Object.values(agreement);
+    const counts = groups.map((group) => sums.get(JSON.stringify([group, id])) ?? { agree: 0, all: 0 });
+    const shares = counts.map(({ agree, all }) => (agree + 1) / (all + 2));
+    const byGroup = (values: readonly number[]) => Object.fromEntries(groups.map((group, i) => [group, values[i]!]));
+    const consensus = shares.reduce((product, share) => product * share, 1);
     return {
       id,
-      agreement,
-      consensus: shares.reduce((product, share) => product * share, 1),
-      enters: shares.every((share) => share >= threshold),
+      agreement: byGroup(shares),
+      votes: byGroup(counts.map(({ all }) => all)),
+      consensus,
+      weight: consensus ** (1 / groups.length),
+      enters: shares.every((share, i) => counts[i]!.all > 0 && share >= threshold),
     };
   });
 
-  const entering = new Map(tallies.filter(({ enters }) => enters).map(({ id, consensus }) => [id, consensus]));
+  const entering = new Map(tallies.filter(({ enters }) => enters).map(({ id, weight }) => [id, weight]));
   if (entering.size === 0)
     throw new ConstitutionError(
       `no candidate reaches an agreement of ${threshold} in each of the groups ${groups.join(", ")}; lower the threshold or gather more votes`,
     );
-  const constitution = constitutionSchema.parse({
+  const document = constitutionSchema.parse({
     name,
     version,
     principles: candidates.flatMap((candidate) => {
@@ -108,5 +117,5 @@ export function fromVotes(
       return weight === undefined ? [] : [{ ...candidate, weight }];
     }),
   });
-  return { constitution: withRequests(constitution), tallies };
+  return { constitution: withRequests(document), document, tallies };
 }
