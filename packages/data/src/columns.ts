@@ -157,4 +157,10 @@ export const columns: {
     },
     ...identity,
   ],
+  choices: () => [
+    prompt,
+    { name: "options", type: "json", about: "What may be answered", value: (row) => JSON.stringify(row.options) },
+    { name: "answer", type: "number", about: "Place of the right option, from 0", value: (row) => row.answer },
+    ...identity,
+  ],
 };

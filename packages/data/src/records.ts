@@ -3,6 +3,7 @@ import type { Message } from "./message.ts";
 import { messagesOf, partAtReply, promptOf, replyOf, textOf, waiting } from "./messages.ts";
 import type { Aside } from "./read.ts";
 import {
+  type ChoiceRow,
   type ExampleRow,
   type Origin,
   originSchema,
@@ -27,6 +28,7 @@ export interface Kinds {
   prompts: PromptRow;
   examples: ExampleRow;
   preferences: PreferenceRow;
+  choices: ChoiceRow;
 }
 
 export interface RecordOptions {
@@ -88,7 +90,57 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
       return { id, origin: originIn(value, source), prompt, a, b, p, weight, label, explanation };
     },
   },
+  choices: {
+    expected: "a question (prompt, question or input) and options or choices with an answer, or target_scores",
+    fields: ["prompt", "question", "input", "options", "choices", "answer", "answerKey", "target_scores", "origin"],
+    row: ({ source, value }) => {
+      const { prompt, options, answer } = choiceIn(value);
+      const id = rowId("choice", prompt, options, answer);
+      return { id, origin: originIn(value, source), prompt, options, answer };
+    },
+  },
 };
+
+/** Multiple choice as benchmarks write it: a list and a place, a letter or the words; ARC's labels; BIG-bench's scores. */
+function choiceIn(value: Fields): Pick<ChoiceRow, "prompt" | "options" | "answer"> {
+  const named = ["prompt", "question", "input"].find((field) => has(value, field));
+  if (named === undefined) throw missing(value, kinds.choices.expected);
+  const prompt = promptOf(value[named], named);
+  const scores = parsed(value.target_scores);
+  if (typeof scores === "object" && scores !== null && !Array.isArray(scores)) {
+    const right = Object.entries(scores).filter(([, score]) => score === 1);
+    if (right.length !== 1) throw new Unusable(`target_scores name ${right.length} right options; expected one`);
+    const options = optionsOf(Object.keys(scores), "target_scores");
+    return { prompt, options, answer: options.indexOf(right[0]![0]) };
+  }
+  const field = has(value, "options") ? "options" : "choices";
+  const given = parsed(value[field]);
+  const labelled = (typeof given === "object" && given !== null ? given : {}) as { text?: unknown; label?: unknown };
+  const options = optionsOf(Array.isArray(given) ? given : labelled.text, field);
+  const answerField = has(value, "answer") ? "answer" : "answerKey";
+  const answer = value[answerField];
+  const written = String(answer ?? "").trim();
+  const labels = Array.isArray(labelled.label) ? labelled.label.map(String) : options.map((_, i) => letters[i] ?? "");
+  const place =
+    typeof answer === "number" || typeof answer === "bigint" || (/^\d+$/.test(written) && !labels.includes(written))
+      ? Number(answer)
+      : Math.max(labels.indexOf(written), options.indexOf(written));
+  if (!(Number.isInteger(place) && place >= 0 && place < options.length))
+    throw new Unusable(
+      `${answerField} is ${excerptOf(written, 40) || "missing"}; expected one of the ${options.length} options: its place from 0, its letter or its words`,
+    );
+  return { prompt, options, answer: place };
+}
+
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+function optionsOf(given: unknown, field: string): string[] {
+  if (!Array.isArray(given) || given.length < 2) throw new Unusable(`${field} has no two options`);
+  const options = given.map((option, i) => textOf(option, `${field}[${i}]`));
+  if (options.some((option) => option.trim() === "")) throw new Unusable(`${field} has an empty option`);
+  if (new Set(options).size < options.length) throw new Unusable(`${field} names an option twice`);
+  return options;
+}
 
 function promptIn(value: Fields): Message[] {
   if (has(value, "prompt") && !isAudit(value)) return promptOf(value.prompt, "prompt");

@@ -114,6 +114,16 @@ export const preferenceRowSchema = pairRowSchema.extend({
 });
 export type PreferenceRow = z.output<typeof preferenceRowSchema>;
 
+/** A question with options of which one is right. */
+export const choiceRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  options: z.array(z.string().min(1)).min(2),
+  /** Index of the right option. */
+  answer: z.int().min(0),
+});
+export type ChoiceRow = z.output<typeof choiceRowSchema>;
+
 /**
  * A row's id: 16 hexadecimal digits of the SHA-256 of its kind and the content that makes it what it is. Equal content gives
  * equal ids on every machine; 64 bits keep a million rows apart with a chance of 3e-8 of one clash.

@@ -40,9 +40,9 @@ export async function* readStackExchange<As extends keyof Kinds>(
   options: StackExchangeOptions & { readonly maxRecordBytes: number },
 ): AsyncGenerator<Read<Kinds[As]>> {
   const { pairsPerQuestion = 10, memory = 2 ** 26, temporary = tmpdir(), maxRecordBytes } = options;
-  if (as === "examples")
+  if (as === "examples" || as === "choices")
     throw new DatasetError(
-      `${file.path} is a StackExchange dump; expected as "prompts" or "preferences", got "examples".`,
+      `${file.path} is a StackExchange dump; expected as "prompts" or "preferences", got "${as}".`,
     );
   const posts = readPosts(file, maxRecordBytes);
   const rows =

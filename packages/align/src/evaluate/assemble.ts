@@ -14,7 +14,8 @@ import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
 /** What a scorecard is made of: rows that the stages yielded, and what the run knows of itself. */
-export interface ScorecardEvidence extends Pick<ScorecardInput, "title" | "created" | "provenance" | "humanLabelUsd"> {
+export interface ScorecardEvidence
+  extends Pick<ScorecardInput, "title" | "created" | "provenance" | "humanLabelUsd" | "labelling"> {
   constitution: Constitution;
   /** Of every draw: intervals, samples. */
   seed: number;
@@ -159,6 +160,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     breaks: brokenReplies(checkpoints, seed),
     replies: replyList(checkpoints),
     costs: evidence.costs ?? [],
+    ...(evidence.labelling === undefined ? {} : { labelling: evidence.labelling }),
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
     provenance: {
       ...evidence.provenance,

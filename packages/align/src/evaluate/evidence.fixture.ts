@@ -395,6 +395,13 @@ export function evidenceFixture(): ScorecardEvidence {
       { name: "Supervised training", seconds: 88 },
       { name: "Policy", seconds: 3911 },
     ],
+    labelling: {
+      labels: 800,
+      roles: [{ role: "labeller", tokens: 642, seconds: 0.12, usd: 0.00005225 }],
+      total: { role: "total", tokens: 642, seconds: 0.12, usd: 0.00005225 },
+      fixedUsd: 24,
+      breakEven: { atHigh: 3, atLow: 25 },
+    },
     provenance: {
       command: "tenet run recipes/clinical-desk.quick.yaml --seed 7",
       seed: 7,

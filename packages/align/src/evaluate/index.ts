@@ -28,10 +28,8 @@ export {
   answerChoices,
   answerChoicesDependsOn,
   type ChoiceAnswer,
-  type ChoiceItem,
   choiceAccuracy,
   choiceAnswerSchema,
-  choiceItemSchema,
 } from "./multiple-choice.ts";
 export {
   type OptimisationPoint,

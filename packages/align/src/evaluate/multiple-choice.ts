@@ -1,16 +1,7 @@
-import { type Estimate, messageSchema, type Outcome, originSchema, rate, rowId } from "@tenet/data";
+import { type ChoiceRow, type Estimate, type Outcome, originSchema, rate, rowId } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { type StageCall, scoreEach } from "../ask.ts";
-
-export const choiceItemSchema = z.strictObject({
-  id: z.string().min(1),
-  prompt: z.array(messageSchema).min(1),
-  options: z.array(z.string().min(1)).min(2),
-  /** Index of the right option. */
-  answer: z.int().min(0),
-});
-export type ChoiceItem = z.output<typeof choiceItemSchema>;
 
 export const choiceAnswerSchema = z.strictObject({
   id: z.string().min(1),
@@ -30,7 +21,7 @@ export interface ChoiceOptions {
 }
 
 /** What an answer depends on besides its item and the model. */
-export function answerChoicesDependsOn(_item: ChoiceItem, { unnormalised }: ChoiceOptions): z.core.util.JSONType {
+export function answerChoicesDependsOn(_item: ChoiceRow, { unnormalised }: ChoiceOptions): z.core.util.JSONType {
   return { unnormalised: unnormalised === true };
 }
 
@@ -40,11 +31,11 @@ export function answerChoicesDependsOn(_item: ChoiceItem, { unnormalised }: Choi
  * Set aside: items whose answer is none of their options, or that the model does not take. Errors: CapabilityError where the model cannot score replies.
  */
 export async function* answerChoices(
-  items: readonly ChoiceItem[],
+  items: readonly ChoiceRow[],
   { model, unnormalised }: ChoiceOptions,
   call: StageCall = {},
 ): AsyncGenerator<Outcome<ChoiceAnswer>> {
-  const usable: ChoiceItem[] = [];
+  const usable: ChoiceRow[] = [];
   for (const item of items)
     if (item.answer < item.options.length) usable.push(item);
     else

@@ -186,6 +186,19 @@ const costSchema = z.strictObject({
   labels: z.int().min(0).optional(),
 });
 
+/** What the labels that were learnt from cost, each; a figure without a price has none. */
+const labellingSchema = z.strictObject({
+  labels: z.int().min(1),
+  roles: z.array(
+    z.strictObject({ role: z.string(), tokens: z.number(), seconds: z.number(), usd: z.number().optional() }),
+  ),
+  total: z.strictObject({ role: z.string(), tokens: z.number(), seconds: z.number(), usd: z.number().optional() }),
+  /** Before the first label: training of a judge, audits. */
+  fixedUsd: z.number().optional(),
+  /** Labels from which on they are cheaper than people's, at people's highest price and at their lowest; null: never. */
+  breakEven: z.strictObject({ atHigh: z.int().nullable(), atLow: z.int().nullable() }).optional(),
+});
+
 const trustSchema = z.enum(["together", "unconfirmed", "parted"]);
 
 /**
@@ -276,6 +289,7 @@ export const scorecardSchema = z
     breaks: z.array(breakSchema).optional(),
     replies: replyListSchema.optional(),
     costs: z.array(costSchema),
+    labelling: labellingSchema.optional(),
     /** USD for one human label, low and high, to hold the cost of a machine's against. */
     humanLabelUsd: z.tuple([z.number(), z.number()]).default([1, 10]),
     provenance: z.strictObject({

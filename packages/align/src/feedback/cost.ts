@@ -1,16 +1,17 @@
-import type { UsageTotals } from "@tenet/lm";
-
-/** What a role used: the difference of `LanguageModel.usage()` before and after, and the time it took. */
+/** What a role used to label, or to be made fit for it. */
 export interface RoleUsage {
-  readonly usage: Pick<UsageTotals, "promptTokens" | "completionTokens" | "costUsd">;
+  readonly role: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
   readonly seconds: number;
+  /** Absent where no price applies, as for a local model whose machine has none. */
+  readonly usd?: number | undefined;
 }
 
 export interface LabelCost {
   readonly role: string;
   readonly tokens: number;
   readonly seconds: number;
-  /** Dollars by the configured prices; absent where no price applies, as for a local model. */
   readonly usd?: number;
 }
 
@@ -18,49 +19,62 @@ export interface LabelCosts {
   readonly labels: number;
   /** Per label, by role. */
   readonly roles: LabelCost[];
-  /** Per label, all roles together; `usd` is there only when every role has a price. */
+  /** Per label, all roles together; `usd` is there only where every role has a price. */
   readonly total: LabelCost;
-  /** What a human label costs, in dollars. */
-  readonly human: { readonly low: number; readonly high: number };
+  /** Dollars that were spent before the first label: a judge's training, and the audit; absent where something has no price. */
+  readonly fixedUsd?: number;
+  /**
+   * From how many labels on the machine's come cheaper than people's, n = F/(h − m), at people's highest and lowest price; null where they
+   * never do. Absent where the machine has no price.
+   */
+  readonly breakEven?: { readonly atHigh: number | null; readonly atLow: number | null };
 }
 
-/** Dollars of one human label (METHODS §3). */
-export const humanLabelUsd = { low: 1, high: 10 } as const;
-
 /**
- * Tokens, seconds and dollars per label for every role, beside a human label's price.
+ * Tokens, seconds and dollars per label for every role, and from how many labels on they are cheaper than people's at `humanUsd` each, low
+ * and high. METHODS §3.
  *
  * Errors: RangeError for no labels, since nothing can be told per label then.
  *
  * @example
- * const labeller = { usage: { promptTokens: 900, completionTokens: 100, costUsd: 0.002 }, seconds: 5 };
- * labelCosts({ labeller }, 10).total.tokens; // 100
+ * const labeller = { role: "labeller", promptTokens: 900, completionTokens: 100, seconds: 5, usd: 2 };
+ * const audit = { role: "audit", promptTokens: 90, completionTokens: 10, seconds: 1, usd: 9.8 };
+ * labelCosts({ labels: 10, roles: [labeller], fixed: [audit], humanUsd: [1, 10] }).breakEven; // { atHigh: 1, atLow: 13 }
  */
-export function labelCosts(roles: Readonly<Record<string, RoleUsage>>, labels: number): LabelCosts {
+export function labelCosts({
+  labels,
+  roles,
+  fixed = [],
+  humanUsd: [low, high],
+}: {
+  readonly labels: number;
+  readonly roles: readonly RoleUsage[];
+  readonly fixed?: readonly RoleUsage[];
+  readonly humanUsd: readonly [number, number];
+}): LabelCosts {
   if (!(labels > 0)) throw new RangeError(`the cost per label of ${labels} labels: expected at least one label`);
-  const each = Object.entries(roles).map(
-    ([role, { usage, seconds }]): LabelCost => ({
-      role,
-      tokens: (usage.promptTokens + usage.completionTokens) / labels,
-      seconds: seconds / labels,
-      ...(usage.costUsd === undefined ? {} : { usd: usage.costUsd / labels }),
-    }),
-  );
-  const priced = each.length > 0 && each.every(({ usd }) => usd !== undefined);
+  const each = roles.map(({ role, promptTokens, completionTokens, seconds, usd }): LabelCost => {
+    const tokens = (promptTokens + completionTokens) / labels;
+    return { role, tokens, seconds: seconds / labels, ...(usd === undefined ? {} : { usd: usd / labels }) };
+  });
+  const usd = each.length === 0 ? undefined : sumOf(each.map((one) => one.usd));
   const total = {
     role: "total",
     tokens: each.reduce((sum, { tokens }) => sum + tokens, 0),
     seconds: each.reduce((sum, { seconds }) => sum + seconds, 0),
-    ...(priced ? { usd: each.reduce((sum, { usd }) => sum + usd!, 0) } : {}),
+    ...(usd === undefined ? {} : { usd }),
   };
-  return { labels, roles: each, total, human: humanLabelUsd };
+  const fixedUsd = sumOf(fixed.map((one) => one.usd));
+  const from = (human: number, price: number, before: number) =>
+    human > price ? Math.max(1, Math.ceil(before / (human - price))) : null;
+  const breakEven =
+    usd === undefined || fixedUsd === undefined
+      ? {}
+      : { breakEven: { atHigh: from(high, usd, fixedUsd), atLow: from(low, usd, fixedUsd) } };
+  return { labels, roles: each, total, ...(fixedUsd === undefined ? {} : { fixedUsd }), ...breakEven };
 }
 
-/** The usage between two readings of `LanguageModel.usage()`. */
-export function usageSince(before: UsageTotals, after: UsageTotals): RoleUsage["usage"] {
-  return {
-    promptTokens: after.promptTokens - before.promptTokens,
-    completionTokens: after.completionTokens - before.completionTokens,
-    ...(after.costUsd === undefined ? {} : { costUsd: after.costUsd - (before.costUsd ?? 0) }),
-  };
+/** Undefined where one of them is not known. */
+function sumOf(values: readonly (number | undefined)[]): number | undefined {
+  return values.reduce((sum, value) => (sum === undefined || value === undefined ? undefined : sum + value), 0);
 }

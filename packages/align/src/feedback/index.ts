@@ -7,7 +7,7 @@ export {
   contrastPairs,
   contrastSettingsSchema,
 } from "./contrast.ts";
-export { humanLabelUsd, type LabelCost, type LabelCosts, labelCosts, type RoleUsage, usageSince } from "./cost.ts";
+export { type LabelCost, type LabelCosts, labelCosts, type RoleUsage } from "./cost.ts";
 export {
   type CritiqueOptions,
   critiqueAndRevise,

@@ -1,6 +1,8 @@
 import {
   type ChainRow,
+  type ChoiceRow,
   type ExampleRow,
+  groupBy,
   type Origin,
   type PairRow,
   type PromptRow,
@@ -13,8 +15,10 @@ import { hashOf } from "@tenet/runs";
 import { openPreferenceModel } from "@tenet/train";
 import { constitutionHash, runChecks } from "../constitution/index.ts";
 import {
+  answerChoices,
   assembleScorecard,
   type CheckpointEvidence,
+  type ChoiceAnswer,
   type Comparison,
   choiceJudge,
   comparePairs,
@@ -33,12 +37,13 @@ import {
   type TextScore,
 } from "../evaluate/index.ts";
 
-import { labelDependsOn, principleJudge } from "../feedback/index.ts";
+import { labelCosts, labelDependsOn, principleJudge, type RoleUsage } from "../feedback/index.ts";
 import { alarmsOf } from "./alarms.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
 
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
+import { fileStage } from "./files.ts";
 import type { GateReport } from "./gates.ts";
 import { independenceOf } from "./independence.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
@@ -80,6 +85,7 @@ export function textsStage(name: string, path: string): Stage<StoredRows<TextRow
 interface Looked {
   readonly responses: Stage<StoredRows<ResponseRow>>;
   readonly texts?: Stage<StoredRows<TextScore>>;
+  readonly choices?: Stage<StoredRows<ChoiceAnswer>>;
   /** The checkpoint's replies under itself and under the first one; the first has none. */
   readonly logprobs?: {
     readonly policy: Stage<StoredRows<SampleLogprobs>>;
@@ -108,6 +114,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const { recipe, constitution } = context;
   const { checkpoints, heldOut, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
+  const questions =
+    recipe.evaluate.choices && fileStage("questions", "questions with options", recipe.evaluate.choices, "choices");
   const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
   const [first] = checkpoints;
   const looked = checkpoints.map(({ id, label, model }): Looked => {
@@ -121,6 +129,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     return {
       responses,
       ...(texts ? { texts: textScoresStage(`texts under ${id}`, texts, model) } : {}),
+      ...(questions ? { choices: choicesStage(`choices of ${id}`, questions, model) } : {}),
       ...(divergence && first && id !== first.id
         ? {
             logprobs: {
@@ -150,7 +159,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...(preferenceModel && { preferenceModel }),
   };
   for (const [i, { id, model }] of checkpoints.entries()) {
-    const { responses, texts: scored, logprobs } = looked[i]!;
+    const { responses, texts: scored, choices, logprobs } = looked[i]!;
+    if (choices) inputs[`choices ${id}`] = choices;
     Object.assign(inputs, { [`model ${id}`]: model, [`answers ${id}`]: responses });
     if (scored) inputs[`texts ${id}`] = scored;
     if (logprobs) Object.assign(inputs, { [`policy ${id}`]: logprobs.policy, [`reference ${id}`]: logprobs.reference });
@@ -176,7 +186,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
       });
       const evidence = checkpoints.map(({ id, label, model }, i): CheckpointEvidence => {
-        const { texts: scored, logprobs } = looked[i]!;
+        const { texts: scored, choices, logprobs } = looked[i]!;
         const value = stage.value(model);
         return {
           id,
@@ -185,6 +195,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ...(value.source.type === "local" && value.source.adapter !== undefined ? { adapter: value.hash } : {}),
           ...seen(i),
           ...(scored ? { texts: [...stage.value(scored).rows()] } : {}),
+          ...(choices ? { choices: [...stage.value(choices).rows()] } : {}),
           ...(logprobs
             ? {
                 logprobs: {
@@ -235,6 +246,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
+        ...labellingOf(stage, recipe),
         provenance: {
           command: `tenet run ${context.file}`,
           seed: recipe.seed,
@@ -347,6 +359,52 @@ function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof as
   });
 }
 
+/** People's price of a label in dollars, from low to high. METHODS §3. */
+const humanUsd = [1, 10] as const;
+
+/** What the labels that were learnt from cost; nothing where no model gave any. */
+function labellingOf({ store, run }: StageContext, { evaluate, roles }: PartContext["recipe"]) {
+  const stages = store.stages(run.id);
+  const audited = ({ name }: { name: string }) => name.endsWith("audit labels");
+  const labelled = stages.filter((one) => one.kind === "label" && !audited(one));
+  const before = stages.filter((one) => one.kind === "judge" || (one.kind === "label" && audited(one)));
+  const labels = labelled.reduce((sum, { rows }) => sum + rows, 0);
+  if (labels === 0) return {};
+  const machine = evaluate.machineUsdPerHour;
+  const spent = (some: readonly { readonly name: string }[]): RoleUsage[] => {
+    const names = new Set(some.map(({ name }) => name));
+    const usage = store.usage(run.id).filter(({ stage }) => names.has(stage));
+    return [...groupBy(usage, ({ role }) => role)].map(([role, own]) => {
+      const sum = (of: (one: (typeof own)[number]) => number) => own.reduce((total, one) => total + of(one), 0);
+      // An endpoint asks its price, or none is known; what is computed here takes this machine's time.
+      const player = roles[role as keyof typeof roles];
+      const remote = typeof player === "object" && "endpoint" in player;
+      const prices = own.map(({ dollars, seconds }) =>
+        remote ? dollars : machine === undefined ? undefined : (machine * seconds) / 3600,
+      );
+      const usd = prices.includes(undefined) ? undefined : prices.reduce<number>((total, price) => total + price!, 0);
+      const [promptTokens, completionTokens] = [sum((one) => one.promptTokens), sum((one) => one.completionTokens)];
+      return {
+        role,
+        promptTokens,
+        completionTokens,
+        seconds: sum((one) => one.seconds),
+        ...(usd === undefined ? {} : { usd }),
+      };
+    });
+  };
+  const training = before.filter(({ kind }) => kind === "judge");
+  const trained: RoleUsage[] = training.map(({ name, seconds }) => ({
+    ...{ role: name, promptTokens: 0, completionTokens: 0, seconds },
+    usd: machine === undefined ? undefined : (machine * seconds) / 3600,
+  }));
+  const fixed = [...spent(before.filter(({ kind }) => kind !== "judge")), ...trained];
+  return {
+    labelling: labelCosts({ labels, roles: spent(labelled), fixed, humanUsd }),
+    humanLabelUsd: [...humanUsd] as [number, number],
+  };
+}
+
 /** Who answered better, prompt by prompt. METHODS §7. */
 function comparisonStage(
   { recipe, constitution, labelDemonstrations: demonstrations }: PartContext,
@@ -452,6 +510,24 @@ function textScoresStage(
     models: { scored: model },
     dependsOn: () => null,
     run: (rows, { scored }, call) => scoreTexts(rows, { model: scored! }, call),
+  });
+}
+
+/** Which option of each question a checkpoint finds likeliest. */
+function choicesStage(
+  name: string,
+  over: Stage<StoredRows<ChoiceRow>>,
+  model: Stage<ModelValue>,
+): Stage<StoredRows<ChoiceAnswer>> {
+  return itemStage<ChoiceRow, ChoiceAnswer>({
+    name,
+    title: "answers to questions with options",
+    kind: "answer-choices",
+    version: 1,
+    over,
+    models: { scored: model },
+    dependsOn: () => null,
+    run: (rows, { scored }, call) => answerChoices(rows, { model: scored! }, call),
   });
 }
 

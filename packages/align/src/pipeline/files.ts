@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
+import { type ChoiceRow, type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
 import type { DatasetReference } from "./recipe.ts";
 import { rowsStage, type Stage } from "./stages.ts";
 import type { StoredRows } from "./values.ts";
@@ -11,6 +11,7 @@ interface RowKinds {
   prompts: PromptRow;
   examples: ExampleRow;
   preferences: PreferenceRow;
+  choices: ChoiceRow;
 }
 
 /** The rows of a file, by its content. */

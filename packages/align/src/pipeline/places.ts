@@ -16,7 +16,16 @@ import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
 import { isTrained, neutralTextsSchema, type Recipe } from "./recipe.ts";
 
 /** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */
-type Kind = "file" | "prompts" | "examples" | "preferences" | "texts" | "adapter" | "aligned model" | "role";
+type Kind =
+  | "file"
+  | "prompts"
+  | "examples"
+  | "preferences"
+  | "choices"
+  | "texts"
+  | "adapter"
+  | "aligned model"
+  | "role";
 
 /** A place of a recipe that names something on this machine, or a model. */
 export interface Place {
@@ -76,6 +85,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
   place("preferences", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
   place("texts", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
+  place("choices", recipe.evaluate, "choices", ["evaluate", "choices"]);
   return places;
 }
 
@@ -88,6 +98,7 @@ export async function find(place: Place, folder: string): Promise<string | Probl
     case "prompts":
     case "examples":
     case "preferences":
+    case "choices":
       return findDataset(kind, place, folder);
     case "texts":
       return findTexts(text, folder);
@@ -100,7 +111,7 @@ export async function find(place: Place, folder: string): Promise<string | Probl
 
 /** A dataset without a usable row is found out now, not behind hours of work on the others. */
 async function findDataset(
-  as: "prompts" | "examples" | "preferences",
+  as: "prompts" | "examples" | "preferences" | "choices",
   { text, format }: Place,
   folder: string,
 ): Promise<string | ProblemFacts> {

@@ -224,8 +224,18 @@ test("a judge compares every two checkpoints, and nothing else is done again", a
 
 test("a judge that training never heard rates every reply, and the alarm's rule is held against it", async () => {
   const judged = await writeRecipe(join(folder, "independent"), {
-    recipe: `${reinforcedRecipe}roles: { judge: ./other }\n`,
+    recipe: `${reinforcedRecipe}roles: { judge: ./other }\n`.replace(
+      "neutral: neutral.yaml",
+      "neutral: neutral.yaml, choices: questions.jsonl, machineUsdPerHour: 36",
+    ),
   });
+  const questions = ["Is ice cold?", "Is fire cold?", "Is it?"];
+  await writeFile(
+    join(folder, "independent", "questions.jsonl"),
+    questions
+      .map((question, i) => `${JSON.stringify({ question, choices: ["Yes.", "No."], answer: i % 2 })}\n`)
+      .join(""),
+  );
   await writeTalkingModel(join(folder, "independent", "other"), { endBias: 0.25 });
   const { id, events } = await runWhole(judged, store);
   const ids = ["base", "sl", "rl", "with-constitution", "constant-reply"];
@@ -238,6 +248,15 @@ test("a judge that training never heard rates every reply, and the alarm's rule 
     expect(scores.map(({ checkpoint }) => checkpoint)).toEqual(ids);
     for (const { value } of scores) expect(Math.abs(value)).toBeLessThanOrEqual(1);
     expect(card.overoptimisation!.points.map(({ name }) => name).sort()).toEqual(["base", "rl", "sl"]);
+    const right = card.rows.filter(({ metric }) => metric === "choices");
+    expect(right.map(({ checkpoint, n }) => [checkpoint, n])).toEqual(["base", "sl", "rl"].map((one) => [one, 3]));
+    // A cent a second: what the labeller, which is local, took of it; the audit came before.
+    const { labels, roles, total, fixedUsd, breakEven } = card.labelling!;
+    expect(labels).toBe(reader.stage(id, "labels")!.rows);
+    expect(roles.map(({ role }) => role)).toEqual(["labeller"]);
+    expect(total.usd).toBeCloseTo(0.01 * total.seconds, 9);
+    expect(fixedUsd).toBeGreaterThan(0);
+    expect(breakEven!.atHigh).toBeGreaterThanOrEqual(1);
   });
 });
 

@@ -361,11 +361,13 @@ async function addEvaluation(
   { prompts, heldOut }: { readonly prompts: Counted; readonly heldOut: Counted },
 ): Promise<void> {
   const { recipe } = open;
-  const { sampling, samples, divergence, neutral } = recipe.evaluate;
+  const { sampling, samples, divergence, neutral, choices } = recipe.evaluate;
   const { model } = recipe;
   work.set("held-out", { rows: heldOut.rows });
   const texts = neutral === undefined ? undefined : await readTexts(neutral);
   if (texts) work.set("neutral texts", { rows: texts.rows });
+  const questions = choices === undefined ? undefined : await countRows(choices, "choices");
+  if (questions) work.set("questions", { rows: questions.rows });
   const replies = heldOut.rows * samples;
   const ids = ["base", "sl", ...(recipe.policy === undefined ? [] : ["rl"])];
   for (const id of ids) {
@@ -375,6 +377,11 @@ async function addEvaluation(
     });
     if (texts)
       work.set(`texts under ${id}`, { rows: texts.rows, asked: [asked("scored", model, texts.rows, texts.tokens, 0)] });
+    if (questions)
+      work.set(`choices of ${id}`, {
+        rows: questions.rows,
+        asked: [asked("scored", model, questions.rows, questions.tokens, 0)],
+      });
     if (divergence && id !== "base")
       for (const under of [id, "base"])
         work.set(`answers of ${id} under ${under}`, {
@@ -438,18 +445,23 @@ async function countPrompts(reference: DatasetReference): Promise<Counted> {
   return countRows(reference, "prompts");
 }
 
-async function countRows(reference: DatasetReference, as: "prompts" | "examples" | "preferences"): Promise<Counted> {
+async function countRows(
+  reference: DatasetReference,
+  as: "prompts" | "examples" | "preferences" | "choices",
+): Promise<Counted> {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
   let [rows, tokens] = [0, 0];
   const most = Math.min(limit ?? mostCounted, mostCounted);
   for await (const read of await openDataset(path, { as, limit: most, ...(format && { format }) })) {
     if (!("row" in read)) continue;
     rows++;
-    const row = read.row as PromptRow & { completion?: string; a?: string; b?: string };
+    const row = read.row as PromptRow & { completion?: string; a?: string; b?: string; options?: string[] };
     const prompt = lengthOf(row.prompt);
     // Of a pair, both replies and the prompt before each.
     const pair = row.a === undefined ? 0 : prompt + size(row.a) + size(row.b);
-    tokens += prompt + size(row.completion) + pair;
+    // Of a question, each option and the question before it.
+    const options = row.options?.reduce((sum, option) => sum + prompt + size(option), -prompt) ?? 0;
+    tokens += prompt + size(row.completion) + pair + options;
   }
   return { rows, tokens: tokens / Math.max(1, rows) };
 }

@@ -119,6 +119,17 @@ describe("the page", () => {
     expect(section("labels", scorecardPage(sl))).toMatch(/preference model: <b>did not pass; overridden.*at chance/);
   });
 
+  it("says what a label cost, and from how many on people's would cost more", () => {
+    expect(section("costs")).toMatch(
+      /800 labels were learnt from.*labeller 642 tokens.*from 25 labels on.*from 3 labels on/s,
+    );
+    const { labelling, ...rest } = card;
+    const { breakEven: _, ...unpriced } = labelling!;
+    expect(section("costs", scorecardPage({ ...rest, labelling: unpriced }))).toMatch(
+      /not known: give endpoints a price/,
+    );
+  });
+
   it("says that there is no independent judge where there is none", () => {
     const { overoptimisation: _, ...rest } = card;
     const alone: Scorecard = { ...rest, independence: { kind: "none", why: "The recipe names no judge." } };

@@ -76,16 +76,29 @@ function costsSection(card: Scorecard): Html | undefined {
       ["Time", row.seconds === undefined ? "" : formatSeconds(row.seconds)],
       ["Price", row.usd === undefined ? "" : formatUsd(row.usd)],
     ].map(([label, text]) => html`<td class="right" data-label="${label}">${text}</td>`);
-  const labelling = costs.filter(({ labels }) => labels !== undefined && labels > 0);
-  const [low, high] = humanLabelUsd;
+  const { labelling } = card;
   return html`<div class="scroll"><table class="stack"><thead><tr><th scope="col">Stage</th><th scope="col" class="right">Tokens read</th><th scope="col" class="right">Tokens written</th><th scope="col" class="right">Time</th><th scope="col" class="right">Price</th></tr></thead><tbody>${costs.map(
     (cost) =>
       html`<tr><th scope="row">${cost.name}${cost.model !== undefined && html`<small>${cost.model}</small>`}</th>${cells(cost as Parameters<typeof cells>[0])}</tr>`,
   )}<tr><th scope="row"><b>Sum</b></th>${cells({ promptTokens: total("promptTokens"), completionTokens: total("completionTokens"), seconds: total("seconds"), usd: total("usd") })}</tr></tbody></table></div>
-${labelling.map(
-  ({ name, labels, usd, seconds }) =>
-    html`<p class="note intro">${name}: ${formatCount(labels!)} labels${usd !== undefined && html` at ${formatUsd(usd / labels!)} each`}${seconds !== undefined && html`, ${formatSeconds(seconds / labels!)} each`}. A human's label costs ${formatUsd(low)} to ${formatUsd(high)}.</p>`,
-)}`;
+${labelling && labellingNote(labelling, humanLabelUsd)}`;
+}
+
+/** What a label cost, beside a person's. */
+function labellingNote(
+  { labels, roles, total, breakEven }: NonNullable<Scorecard["labelling"]>,
+  [low, high]: Scorecard["humanLabelUsd"],
+): Html {
+  const each = roles.map(
+    ({ role, tokens, seconds, usd }) =>
+      `${role} ${formatCount(Math.round(tokens))} tokens, ${formatSeconds(seconds)}${usd === undefined ? "" : `, ${formatUsd(usd)}`}`,
+  );
+  const from = (n: number | null) => (n === null ? "never" : `from ${formatCount(n)} labels on`);
+  const even =
+    breakEven === undefined
+      ? "What the machine's cost in dollars is not known: give endpoints a price, and this machine one (evaluate.machineUsdPerHour)."
+      : `At ${formatUsd(total.usd!)} each they are cheaper than people's ${from(breakEven.atLow)} where a person asks ${formatUsd(low)}, ${from(breakEven.atHigh)} where one asks ${formatUsd(high)}.`;
+  return html`<p class="note intro">${formatCount(labels)} labels were learnt from; each took: ${each.join("; ")}. A person's costs ${formatUsd(low)} to ${formatUsd(high)}. ${even}</p>`;
 }
 
 function provenanceSection({ provenance, checkpoints, constitution, heldOut }: Scorecard): Html {

@@ -19,14 +19,21 @@ export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, role
       when: evaluate.judge !== undefined && (roles.judge === undefined || isTrained(roles.judge)),
       expected: "roles.judge beside it, a model that was trained for this format elsewhere",
       got:
-        roles.judge === undefined ? "a format alone" : "a judge that the recipe trains, which is asked what it is taught",
+        roles.judge === undefined
+          ? "a format alone"
+          : "a judge that the recipe trains, which is asked what it is taught",
     },
-    {
-      at: ["evaluate", "neutral"],
-      when: heldOut === undefined && evaluate.neutral !== undefined,
+    ...(
+      [
+        ["neutral", "neutral texts alone"],
+        ["choices", "questions alone"],
+      ] as const
+    ).map(([key, got]) => ({
+      at: ["evaluate", key],
+      when: heldOut === undefined && evaluate[key] !== undefined,
       expected: "prompts.heldOut beside it: the scorecard, which it is for, is made on held-out prompts",
-      got: "neutral texts alone",
-    },
+      got,
+    })),
     {
       at: ["evaluate", "baselines"],
       when: heldOut === undefined && baselines !== undefined && baselines !== false,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { samplingFields } from "../../feedback/sampling.ts";
 import { judgeAskingSchema } from "../../judge/index.ts";
-import { path } from "./files.ts";
+import { datasetFields, path } from "./files.ts";
 
 /** A file of texts that have nothing to do with the constitution. */
 export const neutralTextsSchema = z.array(z.string().trim().min(1)).min(1);
@@ -18,13 +18,26 @@ export const evaluateSchema = z.strictObject({
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the replies to held-out prompts."),
   samples: z.int().min(1).default(1).describe("Replies to each held-out prompt."),
   neutral: path.optional().describe("Texts whose perplexity tells what alignment cost: a list in YAML or JSON."),
+  choices: z
+    .union([path, z.strictObject(datasetFields)])
+    .optional()
+    .describe("Questions with options, whose accuracy tells what alignment cost."),
+  machineUsdPerHour: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      "What an hour of this machine costs, for the price of labels by local models; without it they have none.",
+    ),
   divergence: z
     .boolean()
     .default(true)
     .describe("Estimate the KL of each checkpoint to the first, on its own replies."),
   judge: judgeAskingSchema
     .optional()
-    .describe("Asks `roles.judge` in the format that it was trained for; by default by letters and ratings of its own."),
+    .describe(
+      "Asks `roles.judge` in the format that it was trained for; by default by letters and ratings of its own.",
+    ),
   proxy: z
     .boolean()
     .optional()
