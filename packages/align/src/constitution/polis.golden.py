@@ -1,6 +1,6 @@
 # Votes of a Polis export and its group-aware consensus, by pandas alone: what polis.test.ts compares with.
 #   pip install pandas==2.3.3
-#   python polis.golden.py                      makes the synthetic export in polis.golden/ and polis.golden.json
+#   python polis.golden.py                      makes the synthetic export in polis.golden.export/ and polis.golden.json
 #   python polis.golden.py FOLDER [OUT.json]    the same figures of another export
 import json
 import os
@@ -75,7 +75,7 @@ if __name__ == "__main__":
         else:
             print(text)
     else:
-        folder = os.path.join(here, "polis.golden")
+        folder = os.path.join(here, "polis.golden.export")
         synthetic(folder)
         open(os.path.join(here, "polis.golden.json"), "w").write(
             json.dumps({"versions": {"pandas": pandas.__version__}, **figures(folder)}, indent=1) + "\n"
