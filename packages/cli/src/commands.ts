@@ -104,7 +104,10 @@ export function addRunCommands(
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("<folder>", "a new or empty one")
     .option("--what <parts>", "of adapter, merged, gguf, gguf-adapter, datasets, card (default: adapter,datasets,card)")
-    .option("--checkpoint <name>", "sl or rl (default: the one that the scorecard recommends, else the last)")
+    .option(
+      "--checkpoint <name>",
+      "sl, rl, with rounds sl-1, rl-1 …; tenet show lists them (default: the one that the scorecard recommends, else the last)",
+    )
     .addOption(
       new Option("--dtype <type>", "of the weights (default: BF16 for merged, F16 for gguf)").choices([
         "F32",

@@ -90,7 +90,7 @@ function build(
     .option("--run <id>", "talk to what a run made: its id, the beginning of it, or: latest")
     .option(
       "--checkpoint <name>",
-      "of the run: base, sl or rl (default: the one that its scorecard recommends, else the last)",
+      "of the run: base, sl, rl, with rounds sl-1, rl-1, sl-2 …; tenet show lists them (default: the one that its scorecard recommends, else the last)",
     )
     .option("--compare <names>", "several of them, each replies: base,sl,rl")
     .option("--store <folder>", "the run store (default: TENET_STORE, else runs)")

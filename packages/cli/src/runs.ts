@@ -47,12 +47,14 @@ export async function showRun(io: Io, id: string, name: string | undefined, opti
   });
 }
 
-function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): void {
+async function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): Promise<void> {
+  const { checkpointsReached } = await import("@tenet/align");
   const stages = store.stages(run.id);
+  const checkpoints = (await checkpointsReached(store, run.id)).map(({ id, label }) => ({ id, label }));
   const usage = store.usage(run.id);
   if (json) {
     const facts = stages.map(({ output: _, settings: __, ...stage }) => stage);
-    return void printJson(io, { ...run, stages: facts, usage });
+    return void printJson(io, { ...run, checkpoints, stages: facts, usage });
   }
   const { tenet, ...versions } = run.versions;
   const known = Object.entries(versions).map(([program, version]) => `${program} ${version}`);
@@ -60,6 +62,7 @@ function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOptions): 
     ["run", run.id],
     ["status", `${run.status}${run.error ? `: ${printable(run.error)}` : ""}`],
     ["begun", when(run.created)],
+    ["checkpoints", checkpoints.map(({ id, label }) => `${id} (${label})`).join(", ")],
     ["versions", [`tenet ${tenet ?? "unknown"}`, ...known].join(", ")],
   ];
   const rows = stages.map((stage) => {

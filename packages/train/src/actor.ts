@@ -1,5 +1,5 @@
 import type { PromptRow } from "@tenet/data";
-import { loadAdapter } from "@tenet/lm";
+import { type LocalModel, loadAdapter } from "@tenet/lm";
 import { ParameterSet } from "@tenet/tensor";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
@@ -8,8 +8,8 @@ import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import type { Rewarded } from "./reward/index.ts";
 import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
-import { loraConfig, memoryOptions } from "./settings.ts";
-import { type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
+import { adapterShape, memoryOptions } from "./settings.ts";
+import { copyAdapter, type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** A batch of responses with all that is known of them before learning begins. */
 export interface Experience {
@@ -36,18 +36,26 @@ export class Actor {
   readonly expected: readonly (readonly Item[])[];
   readonly #options: OnlineOptions;
   readonly #settings: OnlineSettings;
-  /** The parameters at the start of training: what the policy is held to. */
+  /** What the policy is held to. */
   readonly #reference: ParameterSet;
+  /** Whether that is where it began. */
+  readonly #heldToStart: boolean;
   readonly #scoring: Forward;
 
-  constructor(options: OnlineOptions, settings: OnlineSettings, trainer: Trainer, prompts: PromptSelection) {
+  constructor(
+    options: OnlineOptions,
+    settings: OnlineSettings,
+    trainer: Trainer,
+    { prompts, reference }: { readonly prompts: PromptSelection; readonly reference: ParameterSet | undefined },
+  ) {
     this.#options = options;
     this.#settings = settings;
     this.trainer = trainer;
     this.prompts = prompts.kept;
     this.aside = prompts.aside;
     this.expected = prompts.expected;
-    this.#reference = copyOf(trainer.parameters);
+    this.#reference = reference ?? copyOf(trainer.parameters);
+    this.#heldToStart = reference === undefined;
     this.#scoring = trainer.forward((graph) => {
       const { logprobs, entropy } = graph.tokens({ entropy: true });
       return { logprobs, entropy: entropy! };
@@ -70,8 +78,8 @@ export class Actor {
     signal?.throwIfAborted();
     const items = samples.map((sample) => sampleItem(sample));
     const policy = await this.#scoring.run(items);
-    // At the start they are one: what the reference would say is known to the last bit.
-    const moved = this.trainer.step > 0;
+    // Where it is held to its start they are one at first: what the reference would say is known to the last bit.
+    const moved = this.trainer.step > 0 || !this.#heldToStart;
     const reference = moved ? await this.#scoring.run(items, this.#reference) : policy;
     signal?.throwIfAborted();
     const rewarded = await reward.score(samples.map(rewardRequest), { signal });
@@ -90,8 +98,28 @@ export class Actor {
 /** Opens the policy of a training. @param updates optimizer steps of all of it */
 export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
+  const { model, reference } = options;
   const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected: prompts.expected }));
-  return new Actor(options, settings, trainer, prompts);
+  try {
+    const parameters = reference && (await referenceParameters(model, trainer, reference));
+    return new Actor(options, settings, trainer, { prompts, reference: parameters });
+  } catch (error) {
+    await trainer.close();
+    throw error;
+  }
+}
+
+/** Another adapter's factors in the policy's shape; all zero is the base itself. Errors: TrainerError for another shape. */
+async function referenceParameters(
+  model: LocalModel,
+  trainer: Trainer,
+  { adapter }: NonNullable<OnlineOptions["reference"]>,
+): Promise<ParameterSet> {
+  const parameters = copyOf(trainer.parameters);
+  parameters.data.fill(0);
+  if (adapter !== undefined)
+    copyAdapter(await loadAdapter(adapter, model.config), parameters, trainer.tuning.lora, model, adapter);
+  return parameters;
 }
 
 /** A trainer's options for a policy: from the adapter it starts from, with that adapter's shape, or from the base. */
@@ -101,7 +129,7 @@ export async function trainerOptions(
   { updates, ...layout }: { readonly updates: number } & Pick<TrainerOptions, "expected" | "sequencesPerItem">,
 ): Promise<TrainerOptions> {
   const { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
-  const lora = from === undefined ? loraConfig(settings.lora) : (await loadAdapter(from, model.config)).lora;
+  const lora = await adapterShape(settings.lora, { model, from });
   return {
     ...{ model, from, seed },
     ...memoryOptions(settings),

@@ -126,10 +126,7 @@ export async function* trainBestOfN(options: BestOfNOptions): AsyncGenerator<Met
   const { rows, report } = yield* bestOfN(options);
   const { supervised } = bestOfNSettingsSchema.parse({ algorithm: "best-of-n", ...options.settings });
   const { prompts: _, reward: __, ...rest } = options;
-  // An adapter that is trained further keeps its shape.
-  const lora = rest.from === undefined ? supervised.lora : (await loadAdapter(rest.from, rest.model.config)).lora;
-  const settings = { ...supervised, lora: { ...lora, targets: lora.targets && [...lora.targets] } };
-  const { path, report: learned } = yield* trainSft({ ...rest, rows, settings });
+  const { path, report: learned } = yield* trainSft({ ...rest, rows, settings: supervised });
   const aside = [...report.aside, ...learned.aside];
   const { selection } = learned;
   const all = { ...report, steps: report.steps + learned.steps, aside, ...(selection && { selection }) };

@@ -5,7 +5,7 @@ import type { MetricEvent } from "./loop.ts";
 import { klLoss, policyLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
 import { average, optimise, policyMetrics } from "./optimise.ts";
-import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
 
 /** Group relative policy optimisation (GRPO, 2402.03300): no value network, a prompt's samples are each other's baseline. */
 export const grpoSettingsSchema = z.strictObject({
@@ -15,6 +15,7 @@ export const grpoSettingsSchema = z.strictObject({
   kl: z
     .strictObject({
       coefficient: z.number().min(0).default(0.04).describe("β, cost of a nat of KL(π‖π_ref) per token (k3)."),
+      reference: referenceField,
     })
     .prefault({})
     .describe("What keeps the policy near its reference."),

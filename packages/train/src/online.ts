@@ -35,7 +35,7 @@ interface Progress {
 export async function* trainOnline(
   { name, trainers, state, dependsOn, learn }: OnlineAlgorithm,
   actor: Actor,
-  { folder, seed, model, from, reward, selection: watched, signal }: OnlineOptions,
+  { folder, seed, model, from, reference, reward, selection: watched, signal }: OnlineOptions,
   settings: OnlineSettings,
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
@@ -44,6 +44,7 @@ export async function* trainOnline(
   const data = promptsDigest(actor.prompts);
   const identity = {
     ...{ ...dependsOn, algorithm: name, settings, seed, model: base, from: start, data },
+    ...(reference && { reference: reference.adapter === undefined ? null : await adapterDigest(reference.adapter) }),
     ...(watched && { selection: selectionDigest(watched) }),
   };
   const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);

@@ -10,7 +10,7 @@ import { loraSettingsSchema, mostPasses, trainingFields } from "./settings.ts";
 export interface PolicyOptions {
   /** The frozen base. It is in memory once, under every adapter of the training. */
   readonly model: LocalModel;
-  /** Folder of the adapter that the policy starts from and is held to as its reference; without it, the base itself. */
+  /** Folder of the adapter that the policy starts from; without it, the base itself. */
   readonly from?: string | undefined;
   /** Receives `adapter` and `checkpoints`; a folder with checkpoints of the same training is continued. */
   readonly folder: string;
@@ -27,6 +27,8 @@ export interface PolicyOptions {
 export interface OnlineOptions extends PolicyOptions {
   readonly prompts: readonly PromptRow[];
   readonly reward: Reward;
+  /** What the policy is held to: a model with an adapter of the policy's shape, or without one the base; by default where it starts. */
+  readonly reference?: { readonly adapter?: string | undefined } | undefined;
 }
 
 export interface PolicyReport {
@@ -76,6 +78,14 @@ export const onlineFields = {
     .optional()
     .describe("Passes over an iteration's responses end early once ½(log ρ)² exceeds this on average over one."),
 };
+
+/** What a policy is held to, for the settings of each algorithm's KL; which model that is, whoever trains it says. */
+export const referenceField = z
+  .enum(["start", "first", "base"])
+  .optional()
+  .describe(
+    "Whom the policy is held to: where this training starts (the default), where the policy of the first round started, or the recipe's model.",
+  );
 
 /** How many responses an iteration has, and how often it goes through them. */
 export function batchFields(defaults: { prompts: number; samples: number; epochs: number; minibatches: number }) {

@@ -4,7 +4,7 @@ import { bestOfNSettingsSchema, trainBestOfN } from "./best-of-n.ts";
 import { dpoSettingsSchema, trainDpo } from "./dpo.ts";
 import { grpoSettingsSchema, trainGrpo } from "./grpo.ts";
 import type { MetricEvent } from "./loop.ts";
-import type { PolicyOptions, PolicyResult } from "./policy-options.ts";
+import type { OnlineOptions, PolicyOptions, PolicyResult } from "./policy-options.ts";
 import { ppoSettingsSchema, trainPpo } from "./ppo.ts";
 import type { Reward } from "./reward/index.ts";
 import { rlooSettingsSchema, trainRloo } from "./rloo.ts";
@@ -23,6 +23,8 @@ export interface TrainPolicyOptions extends PolicyOptions {
   readonly settings: z.input<typeof policySettingsSchema>;
   /** What all but DPO sample from. */
   readonly prompts?: readonly PromptRow[] | undefined;
+  /** What the algorithms that sample while they learn hold the policy to; by default where it starts. */
+  readonly reference?: OnlineOptions["reference"];
   /** What all but DPO maximise. */
   readonly reward?: Reward | undefined;
   /** What DPO learns from. */

@@ -8,7 +8,7 @@ import type { MetricEvent } from "./loop.ts";
 import { policyLoss, valueLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
 import { average, optimise, policyMetrics, tokenMinibatch } from "./optimise.ts";
-import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
 import { readNormalisation } from "./preference-model.ts";
 import { openTrainer, type Trainer } from "./trainer.ts";
 
@@ -33,6 +33,7 @@ export const ppoSettingsSchema = z.strictObject({
         .optional()
         .describe("KL per response in nats to which β is steered; without it β stays as it is."),
       horizon: z.int().min(1).default(10_000).describe("Responses over which β can change by the whole error."),
+      reference: referenceField,
     })
     .prefault({})
     .describe("What keeps the policy near its reference."),

@@ -14,7 +14,7 @@ import type { Item } from "./packing.ts";
 import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
 import { rawScores, saveNormalisation } from "./preference-model.ts";
 import {
-  loraConfig,
+  adapterShape,
   loraSettingsSchema,
   memoryOptions,
   mostPasses,
@@ -227,7 +227,7 @@ async function openPhase(phase: PhaseOptions) {
   const { checkpointEvery, ...outcome } = settings;
   const trainer: Trainer = await openTrainer({
     model,
-    tuning: { lora: loraConfig(settings.lora), head: true },
+    tuning: { lora: await adapterShape(settings.lora, { model, from }), head: true },
     optimizer: { ...optimizerOptions(settings, rate, plan.length), learningRateSetting: rateSetting },
     seed,
     from,

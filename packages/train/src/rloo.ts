@@ -7,7 +7,7 @@ import type { MetricEvent } from "./loop.ts";
 import { policyLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
 import { optimise, policyMetrics } from "./optimise.ts";
-import { batchFields, type OnlineOptions, onlineFields, type PolicyResult } from "./policy-options.ts";
+import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
 
 /** REINFORCE with a leave-one-out baseline (RLOO, 2402.14740): a response is one action, its siblings are the baseline. */
 export const rlooSettingsSchema = z.strictObject({
@@ -17,6 +17,7 @@ export const rlooSettingsSchema = z.strictObject({
   kl: z
     .strictObject({
       coefficient: z.number().min(0).default(0.05).describe("β, cost of a nat of log π(y|x) − log π_ref(y|x)."),
+      reference: referenceField,
     })
     .prefault({})
     .describe("What keeps the policy near its reference."),

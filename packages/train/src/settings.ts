@@ -1,4 +1,4 @@
-import { type LoraConfig, projections } from "@tenet/lm";
+import { type LocalModel, type LoraConfig, loadAdapter, projections } from "@tenet/lm";
 import { z } from "zod";
 import { defaultMicroBatchTokens } from "./forward.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
@@ -21,6 +21,17 @@ export type LoraSettings = z.output<typeof loraSettingsSchema>;
 /** Such settings as the decoder takes them. */
 export function loraConfig({ rank, alpha, targets }: LoraSettings): LoraConfig {
   return { rank, alpha, ...(targets === undefined ? {} : { targets }) };
+}
+
+/**
+ * The shape of an adapter in training: the settings' where it begins, and that of the adapter which it goes on from, whatever the
+ * settings say: factors of another width cannot be gone on with. Errors: those of `loadAdapter`.
+ */
+export async function adapterShape(
+  settings: LoraSettings,
+  { model, from }: { readonly model: LocalModel; readonly from?: string | undefined },
+): Promise<LoraConfig> {
+  return from === undefined ? loraConfig(settings) : (await loadAdapter(from, model.config)).lora;
 }
 
 /** What every training stage lets one set of AdamW and of memory: spread into its own schema. */

@@ -21,7 +21,7 @@ import {
   watchedReport,
 } from "./selection.ts";
 import {
-  loraConfig,
+  adapterShape,
   loraSettingsSchema,
   memoryOptions,
   mostPasses,
@@ -182,7 +182,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
   const learningRate = settings.learningRate ?? (settings.weights === "lora" ? 2e-4 : 2e-5);
   const trainer = await openTrainer({
     model,
-    tuning: settings.weights === "lora" ? { lora: loraConfig(settings.lora) } : {},
+    tuning: settings.weights === "lora" ? { lora: await adapterShape(settings.lora, { model, from }) } : {},
     optimizer: optimizerOptions(settings, learningRate, plan.length),
     seed,
     from,

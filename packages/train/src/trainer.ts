@@ -341,8 +341,8 @@ function tunedShapes({ config }: LocalModel, { lora, head = false }: Tuning): Pa
   return { ...weightShapes(config), ...(head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {}) };
 }
 
-/** An earlier stage's factors as the start; its scalar head too where both have one. */
-function copyAdapter(
+/** An earlier stage's factors as the values of some parameters; its scalar head too where both have one. Errors: TrainerError for another shape. */
+export function copyAdapter(
   { lora: found, parameters }: Adapter,
   target: ParameterSet,
   wanted: LoraConfig | undefined,

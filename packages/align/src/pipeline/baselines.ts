@@ -4,7 +4,9 @@ import { commonest } from "../evaluate/variety.ts";
 import { type RespondOptions, respond, respondDependsOn } from "../feedback/respond.ts";
 import type { PartContext } from "./context.ts";
 import type { OpenRecipe } from "./open.ts";
+import { repliesTo } from "./parts.ts";
 import type { BaselineName } from "./recipe.ts";
+import { lengthOf, perMessage, size } from "./sizes.ts";
 import { itemStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import type { ModelValue, StoredRows } from "./values.ts";
 
@@ -105,6 +107,8 @@ const makers: Record<BaselineName, (context: PartContext, sources: BaselineSourc
       title: "one reply to every held-out prompt",
       kind: "constant-responses",
       version: 1,
+      seed: recipe.seed,
+      expect: (sized) => ({ ...sized(heldOut), rows: sized(heldOut).rows * samples }),
       inputs,
       settings: (context) => [reply(context), samples],
       *make(context) {
@@ -143,8 +147,15 @@ function answersStage(
     title,
     kind: "respond",
     version: 1,
+    seed: recipe.seed,
     over: heldOut,
     models: { generator: model },
+    expect: (sized) =>
+      repliesTo(sized(heldOut), {
+        model,
+        sampling: options.sampling,
+        before: lengthOf(before ?? []) + (system === undefined ? 0 : size(system) + perMessage),
+      }),
     dependsOn: (row) => respondDependsOn(row, options),
     run: (rows, { generator }, call) => orAside(rows, respond(rows, { ...options, generator: generator! }, call)),
   });

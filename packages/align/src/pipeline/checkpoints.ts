@@ -2,19 +2,35 @@ import type { LanguageModel } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
 import { z } from "zod";
 import { ModelPool, type SpeakerOptions } from "./models.ts";
+import { type StepName, stepNames } from "./schema/arrangement.ts";
 import type { LocalSource } from "./values.ts";
 
-/** What a model on its way is called, and the stage that makes it; the model that all begins with is made by none. */
-export const checkpointNames = {
-  base: { label: "Base" },
-  sl: { label: "SL-CAI", stage: "supervised" },
-  rl: { label: "RL-CAI", stage: "policy" },
-} as const;
+const noteSchema = z.object({
+  id: z.string(),
+  label: z.string(),
+  /** The stage that it is; the first one, which all began with, is none of the store. */
+  stage: z.string(),
+  /** The half of the method that made it. */
+  step: z.enum(stepNames).optional(),
+  round: z.int().optional(),
+  /** The stages that it was made of, itself the last. */
+  from: z.array(z.string()).optional(),
+});
+
+/** What a run notes of a checkpoint that it leads to. */
+export type CheckpointNote = z.output<typeof noteSchema>;
+
+/** Of runs that noted none: there was one arrangement. */
+const before: readonly CheckpointNote[] = [
+  { id: "base", label: "Base", stage: "model" },
+  { id: "sl", label: "SL-CAI", stage: "supervised", step: "supervised", round: 1 },
+  { id: "rl", label: "RL-CAI", stage: "policy", step: "policy", round: 1 },
+];
 
 /** A checkpoint of a run, where its files lie. */
-export interface StoredCheckpoint {
-  readonly id: keyof typeof checkpointNames;
-  readonly label: string;
+export interface StoredCheckpoint extends Pick<CheckpointNote, "id" | "label" | "step" | "round" | "from"> {
+  /** The halves of the method that it went through, in their order. */
+  readonly steps: readonly StepName[];
   readonly source: LocalSource;
 }
 
@@ -22,7 +38,12 @@ export interface StoredCheckpoint {
 const trainedSchema = z.object({ kind: z.enum(["adapter", "model"]), artifact: z.string() });
 
 /** What a run notes when it is opened: see `startRun`. */
-export const openedSchema = z.object({ file: z.string(), model: z.string(), constitution: z.unknown() });
+export const openedSchema = z.object({
+  file: z.string(),
+  model: z.string(),
+  constitution: z.unknown(),
+  checkpoints: z.array(noteSchema).optional(),
+});
 
 /** What a run noted when it was last opened; nothing of a run that was begun by other means than `startRun`. */
 export async function openedOf(store: Store, run: string): Promise<z.output<typeof openedSchema> | undefined> {
@@ -31,8 +52,16 @@ export async function openedOf(store: Store, run: string): Promise<z.output<type
   return last === undefined ? undefined : openedSchema.parse(last);
 }
 
+/** The checkpoints that a run has come to, as it noted them, the model it began with first. Errors: NotInStoreError for an unknown run. */
+export async function checkpointsReached(store: Store, run: string): Promise<CheckpointNote[]> {
+  store.run(run);
+  const [first, ...later] = (await openedOf(store, run))?.checkpoints ?? before;
+  const end = later.findIndex(({ stage }) => store.stage(run, stage)?.output === undefined);
+  return [first!, ...(end < 0 ? later : later.slice(0, end))];
+}
+
 /**
- * The checkpoints that a run has come to, the model it began with first.
+ * The checkpoints that a run has come to, with where their files lie.
  * Errors: NotInStoreError for an unknown run, and where an artifact was taken away by hand; ArtifactChangedError where it was changed.
  */
 export async function storedCheckpoints(store: Store, run: string): Promise<StoredCheckpoint[]> {
@@ -41,15 +70,15 @@ export async function storedCheckpoints(store: Store, run: string): Promise<Stor
   const reference = (await openedOf(store, run))?.model ?? written;
   if (reference === undefined) return [];
   let source: LocalSource = { type: "local", reference };
-  const found: StoredCheckpoint[] = [{ id: "base", label: checkpointNames.base.label, source }];
-  for (const id of ["sl", "rl"] as const) {
-    const { label, stage } = checkpointNames[id];
-    const output = store.stage(run, stage)?.output;
-    if (output === undefined) break;
-    const { kind, artifact } = trainedSchema.parse(output);
+  const [first, ...later] = await checkpointsReached(store, run);
+  const steps: StepName[] = [];
+  const found: StoredCheckpoint[] = [{ ...first!, steps: [], source }];
+  for (const { stage, ...note } of later) {
+    const { kind, artifact } = trainedSchema.parse(store.stage(run, stage)!.output);
     const path = await store.intactArtifact(artifact);
     source = kind === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path };
-    found.push({ id, label, source });
+    if (note.step) steps.push(note.step);
+    found.push({ ...note, steps: [...steps], source });
   }
   return found;
 }

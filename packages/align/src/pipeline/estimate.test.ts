@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { arrange } from "./arrangement.ts";
 import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
-import { sequential } from "./sequential.ts";
 import { inOrder } from "./stages.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-estimate-"));
@@ -32,14 +32,14 @@ describe("estimates", () => {
 
   it("know every stage that a recipe leads to, and no other", async () => {
     const open = await opened(everything);
-    const { targets } = sequential({ ...open, options: {} });
+    const { targets } = arrange({ ...open, options: {} });
     const names = inOrder(targets).map(({ name }) => name);
     const models = ["model", ...Object.keys(open.recipe.roles)];
     const { stages } = await estimateRun(open);
     expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !models.includes(name)));
     for (const validation of ["held-out.jsonl", "{ share: 0.2 }"]) {
       const divided = await opened(everything.replace("prompts: {", `prompts: { validation: ${validation},`));
-      const led = inOrder(sequential({ ...divided, options: {} }).targets).map(({ name }) => name);
+      const led = inOrder(arrange({ ...divided, options: {} }).targets).map(({ name }) => name);
       const known = (await estimateRun(divided)).stages.map(({ stage }) => stage);
       expect(known).toEqual(led.filter((name) => !models.includes(name)));
     }

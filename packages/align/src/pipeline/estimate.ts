@@ -2,14 +2,16 @@ import { hostname } from "node:os";
 import { runId, type Store } from "@tenet/runs";
 import { stringify } from "yaml";
 import { leastChange } from "../evaluate/index.ts";
+import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
+import type { Expectation } from "./expectation.ts";
 import type { OpenRecipe } from "./open.ts";
+import { replyTokens } from "./parts.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
 import { runSpec } from "./run.ts";
-import { sequential } from "./sequential.ts";
-import { inOrder } from "./stages.ts";
+import { charactersPerToken, mostCounted } from "./sizes.ts";
+import { inOrder, type Stage } from "./stages.ts";
 import { warningsOf } from "./warnings.ts";
-import { charactersPerToken, mostCounted, replyTokens, type Work, workOf } from "./work.ts";
 
 /** What one role will be asked for in one stage. */
 export interface RoleEstimate {
@@ -62,21 +64,22 @@ export interface RunEstimate {
  * Reads the recipe's files; opens no model and writes nothing. Errors: those of reading the files.
  */
 export async function estimateRun(open: OpenRecipe, { store }: { readonly store?: Store } = {}): Promise<RunEstimate> {
-  const work = await workOf(open);
+  const { targets } = arrange({ ...open, options: {} });
+  const expected = await expectations(targets);
   const run = runId(runSpec(open));
   const info = store?.runs().find(({ id }) => id === run);
   const begun = info !== undefined;
   const rates = store ? await ratesOf(store) : new Map<string, Rate>();
   const there = new Map(begun ? store!.stages(run).map((stage) => [stage.name, stage]) : []);
-  const { targets } = sequential({ ...open, options: {} });
-  const stages = inOrder(targets).flatMap(({ name, title }): StageEstimate[] => {
-    const todo = work.get(name);
+  const stages = inOrder(targets).flatMap((stage): StageEstimate[] => {
+    const { name, title } = stage;
+    const todo = expected.get(stage);
     if (!todo) return [];
     const known = there.get(name);
     // Stages that had nothing to do leave no trace in a run that is done.
     const done = info?.status === "done" || known?.status === "done";
     const state = done ? "done" : known && known.items > 0 ? "begun" : "open";
-    return [{ stage: name, title, state, ...estimated(name, todo, open.recipe, rates) }];
+    return [{ stage: name, title, state, ...estimated(stage, todo, rates) }];
   });
   const left = stages.filter(({ state }) => state !== "done");
   const roles = left.flatMap((stage) => stage.roles);
@@ -99,19 +102,32 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
   };
 }
 
+/** What stages will come to and take, at most; those that do nothing by themselves have nothing. Errors: those of reading the files. */
+export async function expectations(targets: readonly Stage[]): Promise<ReadonlyMap<Stage, Expectation>> {
+  const expected = new Map<Stage, Expectation>();
+  const sized = (stage: Stage) => {
+    const found = expected.get(stage);
+    if (!found) throw new TypeError(`stage "${stage.name}" says nothing of its size`);
+    return found;
+  };
+  for (const stage of inOrder(targets)) if (stage.expect) expected.set(stage, await stage.expect(sized));
+  return expected;
+}
+
 /** The recipe with every default, as YAML. */
 export function resolvedRecipe({ written }: OpenRecipe): string {
   return stringify(written, { lineWidth: 120 });
 }
 
 function estimated(
-  name: string,
-  { rows, asked = [], trainingTokens }: Work,
-  recipe: Recipe,
+  { kind, player }: Stage,
+  { rows, asked = [], trainingTokens, trainedBy }: Expectation,
   rates: ReadonlyMap<string, Rate>,
 ): Omit<StageEstimate, "stage" | "title" | "state"> {
-  const roles = asked.map(({ role, model, promptTokens, completionTokens }): RoleEstimate => {
-    const rate = rates.get(rateKey(modelName(model), kindOf(name)));
+  const roles = asked.map((one): RoleEstimate => {
+    const { role, model } = one;
+    const [promptTokens, completionTokens] = [Math.round(one.promptTokens), Math.round(one.completionTokens)];
+    const rate = rates.get(rateKey(modelName(model), kindOf(kind)));
     const tokens = promptTokens + completionTokens;
     const price = typeof model === "object" && "endpoint" in model ? model.price : undefined;
     return {
@@ -123,27 +139,26 @@ function estimated(
       ...(price && { dollars: (promptTokens * price.prompt + completionTokens * price.completion) / 1e6 }),
     };
   });
+  const learnt = trainingTokens === undefined ? undefined : Math.round(trainingTokens);
   const trained =
-    trainingTokens === undefined ? undefined : rates.get(rateKey(recipe.model, kindOf(name, recipe.policy)));
-  const timed = roles.every(({ seconds }) => seconds !== undefined) && (trainingTokens === undefined || trained);
-  const training = trained ? (trainingTokens! * trained.seconds) / trained.tokens : 0;
+    learnt === undefined || player === undefined
+      ? undefined
+      : rates.get(rateKey(modelName(player), kindOf(kind, trainedBy)));
+  const timed = roles.every(({ seconds }) => seconds !== undefined) && (learnt === undefined || trained);
+  const training = trained ? (learnt! * trained.seconds) / trained.tokens : 0;
   const asking = roles.reduce((all, { seconds = 0 }) => all + seconds, 0);
   return {
-    rows,
+    rows: Math.round(rows),
     roles,
-    ...(trainingTokens !== undefined && { trainingTokens }),
+    ...(learnt !== undefined && { trainingTokens: learnt }),
     ...(timed && { seconds: asking + training }),
   };
 }
 
 /** Stages that do the same to the same sort of text take equally long: what their rate is known by. */
-function kindOf(stage: string, policy?: Recipe["policy"]): string {
-  if (stage === "policy") return policy ? `policy ${policy.algorithm}` : "rollouts";
-  if (stage.endsWith("audit labels") || stage === "validation labels") return "labels";
-  if (stage === "validation pairs") return "pairs";
-  if (stage.startsWith("texts under ") || / under /.test(stage)) return "scoring";
-  if (stage.startsWith("rating of ")) return "ratings";
-  return stage.startsWith("answers of ") ? "responses" : stage;
+function kindOf(kind: string | undefined, trainedBy?: string): string {
+  if (kind === "score-texts" || kind === "score-responses") return "scoring";
+  return trainedBy === undefined ? (kind ?? "") : `${kind} by ${trainedBy}`;
 }
 
 /** What was spent, and on how many tokens. */
@@ -169,16 +184,20 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
     const model = (await openedOf(store, run.id))?.model;
     if (model === undefined || recipe === null) continue;
     const usage = store.usage(run.id);
+    const stages = store.stages(run.id);
+    const kinds = new Map(stages.map(({ name, kind }) => [name, kind]));
     for (const { stage, role, promptTokens, completionTokens, seconds } of usage) {
-      const ours = stage === "pairs" || kindOf(stage) === "scoring" || stage.startsWith("answers of ");
+      // A generator that the recipe names writes the first responses, and nobody else's.
+      const ours = role === "generator" && !stage.startsWith("responses");
       const played = ours ? undefined : recipe.roles?.[role as keyof Recipe["roles"]];
-      add(modelName(playerOf(played, { model })), kindOf(stage), seconds, promptTokens + completionTokens);
+      add(modelName(playerOf(played, { model })), kindOf(kinds.get(stage)), seconds, promptTokens + completionTokens);
     }
-    for (const { name, output, seconds, attempts, status } of store.stages(run.id)) {
+    for (const { name, kind, output, seconds, attempts, status } of stages) {
       // Of a stage that was interrupted, the seconds are not those of its tokens.
       if (status !== "done" || attempts !== 1) continue;
       const sampling = usage.reduce((sum, one) => (one.stage === name ? sum + one.seconds : sum), 0);
-      add(model, kindOf(name, recipe.policy), seconds - sampling, trainedTokens(output, recipe.policy));
+      const { algorithm } = ((output ?? {}) as { report?: { algorithm?: string } }).report ?? {};
+      add(model, kindOf(kind, algorithm), seconds - sampling, trainedTokens(output, recipe.policy));
     }
   }
   return rates;

@@ -1,10 +1,9 @@
-import { checkpointNames } from "./checkpoints.ts";
+import type { Arrangement } from "./arrangement.ts";
 import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { fileStage } from "./files.ts";
 import { roleStage } from "./parts.ts";
 import { isTrained, type TrainableRole } from "./recipe.ts";
-import type { Arrangement } from "./sequential.ts";
 import { trainedJudge } from "./trained-judge.ts";
 import { promptStages } from "./validation.ts";
 
@@ -14,12 +13,17 @@ export function evaluationOnly(context: PartContext, adapters: Readonly<Record<s
   const { heldOut } = recipe.prompts;
   if (heldOut === undefined) throw new TypeError("an evaluation needs held-out prompts");
   const checkpoints: CheckpointPart[] = [
-    { id: "base", label: checkpointNames.base.label, model: roleStage("model", recipe.model, options) },
+    { id: "base", label: "Base", model: roleStage("model", recipe.model, options) },
     ...Object.entries(adapters).map(([id, adapter]) => {
       return { id, label: id, model: roleStage(`adapter ${id}`, { model: recipe.model, adapter }, options) };
     }),
   ];
-  const prompts = fileStage("held-out", "held-out prompts", heldOut, "prompts");
+  const prompts = fileStage(context, {
+    name: "held-out",
+    title: "held-out prompts",
+    reference: heldOut,
+    as: "prompts",
+  });
   const { judge } = recipe.roles;
   const judged = judge === undefined ? {} : judgedBy(context, judge);
   const targets = [scorecardStage(context, { checkpoints, heldOut: prompts, ...judged })];

@@ -43,6 +43,7 @@ import { type BaselinePart, baselineParts } from "./baselines.ts";
 
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
+import { nothing } from "./expectation.ts";
 import { fileStage } from "./files.ts";
 import type { GateReport } from "./gates.ts";
 import { independenceOf } from "./independence.ts";
@@ -50,7 +51,9 @@ import { type AuditReport, unreadIn } from "./labels.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
 import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
-import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
+import type { StepName } from "./schema/arrangement.ts";
+import { asking, mean, size } from "./sizes.ts";
+import { itemStage, reportStage, rowsStage, type SizeOf, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
 /** A model on its way, as the scorecard names it. */
@@ -58,6 +61,9 @@ export interface CheckpointPart {
   readonly id: string;
   readonly label: string;
   readonly model: Stage<ModelValue>;
+  /** The half of the method that made it, and in which round; of what training began with neither. */
+  readonly step?: StepName;
+  readonly round?: number;
 }
 
 interface TextRow {
@@ -67,13 +73,18 @@ interface TextRow {
 }
 
 /** Texts that have nothing to do with the constitution: a list in YAML or JSON. */
-export function textsStage(name: string, path: string): Stage<StoredRows<TextRow>> {
+export function textsStage({ recipe: { seed } }: PartContext, name: string, path: string): Stage<StoredRows<TextRow>> {
   const read = async () => (await readDocument(path, neutralTextsSchema)).value;
   return rowsStage<TextRow>({
     name,
     title: "neutral texts",
     kind: "texts",
     version: 1,
+    seed,
+    async expect() {
+      const texts = await read();
+      return { ...nothing, rows: texts.length, tokens: mean(texts.map(size)) };
+    },
     settings: read,
     async *make() {
       for (const text of await read()) yield { row: { id: rowId("text", text), origin: { parents: [] }, text } };
@@ -115,8 +126,11 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const { checkpoints, heldOut, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const questions =
-    recipe.evaluate.choices && fileStage("questions", "questions with options", recipe.evaluate.choices, "choices");
-  const texts = neutral === undefined ? undefined : textsStage("neutral texts", neutral);
+    recipe.evaluate.choices &&
+    fileStage(context, {
+      ...{ name: "questions", title: "questions with options", reference: recipe.evaluate.choices, as: "choices" },
+    });
+  const texts = neutral === undefined ? undefined : textsStage(context, "neutral texts", neutral);
   const [first] = checkpoints;
   const looked = checkpoints.map(({ id, label, model }): Looked => {
     const responses = responsesStage(context, {
@@ -128,13 +142,17 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     });
     return {
       responses,
-      ...(texts ? { texts: textScoresStage(`texts under ${id}`, texts, model) } : {}),
-      ...(questions ? { choices: choicesStage(`choices of ${id}`, questions, model) } : {}),
+      ...(texts ? { texts: textScoresStage(context, { name: `texts under ${id}`, over: texts, model }) } : {}),
+      ...(questions ? { choices: choicesStage(context, { name: `choices of ${id}`, over: questions, model }) } : {}),
       ...(divergence && first && id !== first.id
         ? {
             logprobs: {
-              policy: logprobsStage(`answers of ${id} under ${id}`, responses, model),
-              reference: logprobsStage(`answers of ${id} under ${first.id}`, responses, first.model),
+              policy: logprobsStage(context, { name: `answers of ${id} under ${id}`, over: responses, model }),
+              reference: logprobsStage(context, {
+                name: `answers of ${id} under ${first.id}`,
+                over: responses,
+                model: first.model,
+              }),
             },
           }
         : {}),
@@ -143,7 +161,10 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const answers = checkpoints.map(({ id }, i) => ({ id, responses: looked[i]!.responses }));
   const comparisons = judge
     ? answers.flatMap((later, i) =>
-        answers.slice(0, i).map((earlier) => comparisonStage(context, later, earlier, judge)),
+        // With the first, and with the one before it.
+        answers
+          .filter((_, j) => j < i && (j === 0 || j === i - 1))
+          .map((earlier) => comparisonStage(context, later, earlier, judge)),
       )
     : [];
   const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
@@ -170,6 +191,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     title: "scorecard on held-out prompts",
     kind: "scorecard",
     version: 2,
+    seed: recipe.seed,
     inputs,
     settings: {
       constitution: constitutionHash(constitution),
@@ -418,6 +440,11 @@ function comparisonStage(
     title: "replies side by side",
     kind: "pair-responses",
     version: 1,
+    seed: recipe.seed,
+    expect(sized) {
+      const { rows, tokens, prompt } = sized(a.responses);
+      return { rows, prompt, tokens: 2 * tokens - prompt };
+    },
     inputs: sides,
     settings: () => null,
     *make(stage) {
@@ -428,7 +455,7 @@ function comparisonStage(
   // A judge of one's own is asked what it was taught.
   const trained = isTrained(recipe.roles.judge);
   const { system, principles } = recipe.feedback.label;
-  const asking = {
+  const question = {
     ...(system !== undefined && { system }),
     principles,
     constitution,
@@ -441,11 +468,16 @@ function comparisonStage(
     title: "which reply is better",
     kind: "compare",
     version: 2,
+    seed: recipe.seed,
+    expect(sized) {
+      const { rows, tokens } = sized(pairs);
+      return { ...sized(pairs), asked: [asking("judge", judge, 2 * rows, tokens + size(judgeQuestion), 0)] };
+    },
     over: pairs,
     models: { judge },
     dependsOn: (row) => ({
       question: trained
-        ? labelDependsOn(row, { ...asking, method: "choice", swap: true })
+        ? labelDependsOn(row, { ...question, method: "choice", swap: true })
         : format
           ? judgedDependsOn(format)
           : judgeQuestion,
@@ -454,7 +486,7 @@ function comparisonStage(
     run: (rows, models, call) => {
       const labeller = models.judge!;
       const who = trained
-        ? principleJudge({ ...asking, labeller })
+        ? principleJudge({ ...question, labeller })
         : format
           ? formatJudge({ ...format, judge: labeller })
           : choiceJudge(labeller, { seed: recipe.seed });
@@ -480,6 +512,11 @@ function ratingStage(
     title: `the judge's rating of replies of ${id}`,
     kind: "rate",
     version: 1,
+    seed: recipe.seed,
+    expect(sized) {
+      const { rows, tokens } = sized(responses);
+      return { ...sized(responses), asked: [asking("judge", judge, rows, tokens + size(ratingQuestion), 0)] };
+    },
     over: responses,
     models: { judge },
     dependsOn: () => ({ question: format ? judgedDependsOn(format) : ratingQuestion }),
@@ -490,6 +527,20 @@ function ratingStage(
   });
 }
 
+/** Rows that a model gives log-probabilities of. */
+interface Scored<Row> {
+  readonly name: string;
+  readonly over: Stage<StoredRows<Row>>;
+  readonly model: Stage<ModelValue>;
+}
+
+function scoring(over: Stage, model: Stage) {
+  return (sized: SizeOf) => {
+    const { rows, tokens } = sized(over);
+    return { ...sized(over), asked: [asking("scored", model, rows, tokens, 0)] };
+  };
+}
+
 interface Answers {
   /** Of the checkpoint. */
   readonly id: string;
@@ -497,15 +548,16 @@ interface Answers {
 }
 
 function textScoresStage(
-  name: string,
-  over: Stage<StoredRows<TextRow>>,
-  model: Stage<ModelValue>,
+  { recipe: { seed } }: PartContext,
+  { name, over, model }: Scored<TextRow>,
 ): Stage<StoredRows<TextScore>> {
   return itemStage<TextRow, TextScore>({
     name,
     title: "log-probabilities of neutral texts",
     kind: "score-texts",
     version: 1,
+    seed,
+    expect: scoring(over, model),
     over,
     models: { scored: model },
     dependsOn: () => null,
@@ -515,15 +567,16 @@ function textScoresStage(
 
 /** Which option of each question a checkpoint finds likeliest. */
 function choicesStage(
-  name: string,
-  over: Stage<StoredRows<ChoiceRow>>,
-  model: Stage<ModelValue>,
+  { recipe: { seed } }: PartContext,
+  { name, over, model }: Scored<ChoiceRow>,
 ): Stage<StoredRows<ChoiceAnswer>> {
   return itemStage<ChoiceRow, ChoiceAnswer>({
     name,
     title: "answers to questions with options",
     kind: "answer-choices",
     version: 1,
+    seed,
+    expect: scoring(over, model),
     over,
     models: { scored: model },
     dependsOn: () => null,
@@ -532,15 +585,16 @@ function choicesStage(
 }
 
 function logprobsStage(
-  name: string,
-  over: Stage<StoredRows<ResponseRow>>,
-  model: Stage<ModelValue>,
+  { recipe: { seed } }: PartContext,
+  { name, over, model }: Scored<ResponseRow>,
 ): Stage<StoredRows<SampleLogprobs>> {
   return itemStage<ResponseRow, SampleLogprobs>({
     name,
     title: "log-probabilities of replies",
     kind: "score-responses",
     version: 1,
+    seed,
+    expect: scoring(over, model),
     over,
     models: { scored: model },
     dependsOn: () => null,

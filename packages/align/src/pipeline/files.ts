@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { type ChoiceRow, type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
-import type { DatasetReference } from "./recipe.ts";
+import type { DatasetReference, Recipe } from "./recipe.ts";
+import { countRows } from "./sizes.ts";
 import { rowsStage, type Stage } from "./stages.ts";
 import type { StoredRows } from "./values.ts";
 
@@ -14,12 +15,33 @@ interface RowKinds {
   choices: ChoiceRow;
 }
 
+/** Of a context, what a file's stage is made with. */
+type Seeded = { readonly recipe: Pick<Recipe, "seed"> };
+
+/** A file's rows: what the stage is called, where they lie, and what they are read as. */
+export interface FilePart<As extends keyof RowKinds> {
+  readonly name: string;
+  readonly title: string;
+  readonly reference: DatasetReference;
+  readonly as: As;
+}
+
+/** Reads files, each of a name once, however often it is asked for. */
+export type ReadFile = <As extends keyof RowKinds>(part: FilePart<As>) => Stage<StoredRows<RowKinds[As]>>;
+
+export function fileReader(context: Seeded): ReadFile {
+  const known = new Map<string, Stage>();
+  return (part) => {
+    const found = known.get(part.name) ?? fileStage(context, part);
+    known.set(part.name, found);
+    return found as ReturnType<typeof fileStage<typeof part.as>>;
+  };
+}
+
 /** The rows of a file, by its content. */
 export function fileStage<As extends keyof RowKinds>(
-  name: string,
-  title: string,
-  reference: DatasetReference,
-  as: As,
+  { recipe: { seed } }: Seeded,
+  { name, title, reference, as }: FilePart<As>,
 ): Stage<StoredRows<RowKinds[As]>> {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
   const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
@@ -28,6 +50,8 @@ export function fileStage<As extends keyof RowKinds>(
     title: `${title} from ${basename(path)}`,
     kind: `read-${as}`,
     version: 1,
+    seed,
+    expect: () => countRows(reference, as),
     settings: async () => [await fileHash(path), (await open()).format, limit ?? null],
     async *make() {
       for await (const read of await open()) {

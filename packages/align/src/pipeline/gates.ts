@@ -18,14 +18,15 @@ export interface GateReport {
  */
 export function preferenceGateStage(
   { recipe }: PartContext,
-  { preferenceModel }: { readonly preferenceModel: Stage<ModelValue> },
+  { name, preferenceModel }: { readonly name: string; readonly preferenceModel: Stage<ModelValue> },
 ): Stage<Report<GateReport>> {
   const settings = recipe.preferenceModel.gate;
   return reportStage({
-    name: "preference gate",
+    name,
     title: "whether the preference model is right more often than chance",
     kind: "gate",
     version: 1,
+    seed: recipe.seed,
     inputs: { preferenceModel },
     settings,
     async make(inputs) {
@@ -42,7 +43,7 @@ export function preferenceGateStage(
         );
       emit({
         type: "message",
-        stage: "preference gate",
+        stage: name,
         level: "warning",
         message: `the gate refuses the preference model, and the recipe overrides it: ${message}`,
       });

@@ -1,4 +1,6 @@
 export {
+  type CheckpointNote,
+  checkpointsReached,
   chosenCheckpoint,
   type OpenCheckpoints,
   openCheckpoints,

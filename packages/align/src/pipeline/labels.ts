@@ -17,6 +17,8 @@ import {
 } from "../feedback/index.ts";
 import { unreadReason, unreadVerdict } from "../judge/index.ts";
 import type { PartContext } from "./context.ts";
+import type { Asked, Size } from "./expectation.ts";
+import { asking, mean, perMessage, size, sizes } from "./sizes.ts";
 import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
@@ -37,6 +39,17 @@ export function pairsStage(
     title: "pairs of replies",
     kind: "pairs",
     version: 2,
+    seed,
+    expect(sized) {
+      const { rows, tokens } = sized(prompts);
+      const { samples, pairs: which, sampling } = options;
+      return {
+        rows: rows * (which === "all" ? (samples * (samples - 1)) / 2 : 1),
+        tokens: tokens + 2 * sampling.maxTokens,
+        prompt: tokens,
+        asked: [asking("generator", model, rows * samples, tokens + size(options.system), sampling.maxTokens)],
+      };
+    },
     over: prompts,
     models: { generator: model, ...(second && { second }) },
     dependsOn: (row) => pairsDependsOn(row, options),
@@ -47,7 +60,7 @@ export function pairsStage(
 
 /** What is preferred, and how surely. METHODS §3. */
 export function labelsStage(
-  { recipe: { seed, feedback }, constitution, labelDemonstrations: demonstrations }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly title: string;
@@ -58,6 +71,8 @@ export function labelsStage(
     readonly behind?: Stage<Report<AuditReport>> | undefined;
   },
 ): Stage<StoredRows<PreferenceRow>> {
+  const { recipe, constitution, labelDemonstrations: demonstrations } = context;
+  const { seed, feedback } = recipe;
   const { name, title, pairs, labeller, critic, behind } = part;
   const options = { ...feedback.label, constitution, demonstrations, seed };
   if (feedback.label.method === "checks")
@@ -66,6 +81,7 @@ export function labelsStage(
       title: `${title} by the checks`,
       kind: "label-by-checks",
       version: 1,
+      seed,
       over: pairs,
       dependsOn: () => checkedHashes(constitution),
       run: (rows) => labelByChecks(rows, { constitution }),
@@ -75,6 +91,8 @@ export function labelsStage(
     title,
     kind: "label",
     version: 1,
+    seed,
+    expect: (sized) => ({ ...sized(pairs), asked: labelRequests(context, sized(pairs), { labeller, critic }) }),
     over: pairs,
     models: { labeller, ...(lookers(options.constitutionFirst).critic && { critic }) },
     ...(behind && { behind: [behind] }),
@@ -84,22 +102,59 @@ export function labelsStage(
   });
 }
 
+/** Tokens of a labeller's question about a pair. */
+export function questionTokens({ recipe, constitution, labelDemonstrations }: PartContext, pairs: Size): number {
+  const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
+  const shown = labelDemonstrations.reduce((sum, texts) => sum + sizes(texts), 0);
+  return pairs.tokens + question + size(recipe.feedback.label.system) + shown + perMessage;
+}
+
+/** What a labeller and a critic are asked to read and write about pairs. */
+function labelRequests(
+  context: PartContext,
+  pairs: Size,
+  { labeller, critic }: { readonly labeller: Stage; readonly critic: Stage },
+): Asked[] {
+  const { recipe, constitution } = context;
+  const { method, swap, principles, cot, constitutionFirst } = recipe.feedback.label;
+  const prompt = questionTokens(context, pairs);
+  const questions = pairs.rows * principles * (swap ? 2 : 1);
+  const requests: Asked[] = [];
+  if (method === "cot") {
+    const { samples, sampling } = cot;
+    // The letters are read behind the reasoning.
+    const reasoned = asking("labeller", labeller, questions * samples, 2 * prompt, sampling.maxTokens);
+    requests.push({ ...reasoned, promptTokens: reasoned.promptTokens + questions * samples * sampling.maxTokens });
+  } else requests.push(asking("labeller", labeller, questions, prompt, 0));
+  const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
+  if (lookers(constitutionFirst).critic)
+    // Both replies, in both orders of the answers.
+    requests.push(asking("critic", critic, pairs.rows * principles * 4, pairs.tokens / 2 + question, 0));
+  return requests;
+}
+
 /**
  * What people said of the pairs, over the machine's labels. METHODS §3. Where nobody said anything it is the machine's dataset
  * itself. What it comes to depends on the words about its own pairs, and on nothing else that the store holds.
  */
-export function humanLabelsStage(part: {
-  readonly name: string;
-  readonly pairs: Stage<StoredRows<PairRow>>;
-  readonly machine: Stage<StoredRows<PreferenceRow>>;
-}): Stage<StoredRows<PreferenceRow>> {
+export function humanLabelsStage(
+  { recipe: { seed } }: PartContext,
+  part: {
+    readonly name: string;
+    readonly pairs: Stage<StoredRows<PairRow>>;
+    readonly machine: Stage<StoredRows<PreferenceRow>>;
+  },
+): Stage<StoredRows<PreferenceRow>> {
   const { name, pairs, machine } = part;
   const title = "what people prefer, over the machine's labels";
+  const kind = "human-labels";
   const inputs = [pairs, machine];
   return {
     name,
     title,
+    kind,
     inputs,
+    expect: (sized) => sized(machine),
     async execute(context) {
       const byId = new Map([...context.value(pairs).rows()].map((pair) => [pair.id, pair]));
       const words = wordsOn([...byId.values()], context.store.labels());
@@ -124,8 +179,9 @@ export function humanLabelsStage(part: {
       const stage = rowsStage<PreferenceRow>({
         name,
         title,
-        kind: "human-labels",
+        kind,
         version: 1,
+        seed,
         inputs,
         settings: () => words.map(({ pair, who, p }) => [pair, who, p]),
         *make() {
@@ -183,15 +239,17 @@ export function auditStage(
   },
 ): Stage<Report<AuditReport>> {
   const { name, known, labeller, critic, settings, refused } = part;
+  const { seed } = context.recipe;
   const pairs = rowsStage<PairRow>({
     name: `${name} pairs`,
     title: "pairs with a known answer, in a drawn order",
     kind: "audit-pairs",
     version: 1,
+    seed,
     inputs: [known],
     settings: () => null,
     *make(stage) {
-      for (const row of auditPairs([...stage.value(known).rows()], { seed: stage.seed })) yield { row };
+      for (const row of auditPairs([...stage.value(known).rows()], { seed })) yield { row };
     },
   });
   const labels = labelsStage(context, {
@@ -206,9 +264,10 @@ export function auditStage(
     title: "what the labels are worth",
     kind: "audit",
     version: 2,
+    seed,
     inputs: { known, labels },
     settings,
-    async make(inputs, { seed }) {
+    async make(inputs) {
       const audit = auditLabels([...inputs.known.rows()], [...inputs.labels.rows()], { ...settings, seed });
       const labellerName = [...inputs.labels.rows()][0]?.origin.models?.labeller ?? "labeller";
       const unread = unreadIn(inputs.labels);

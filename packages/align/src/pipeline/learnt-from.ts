@@ -1,5 +1,5 @@
 import type { PreferenceRow } from "@tenet/data";
-import type { Store } from "@tenet/runs";
+import type { StageInfo, Store } from "@tenet/runs";
 import { z } from "zod";
 import type { Scorecard } from "../evaluate/index.ts";
 
@@ -8,11 +8,21 @@ import type { Scorecard } from "../evaluate/index.ts";
  */
 
 /** Where the pairs that are learnt from lie: mixed, or with people's words over the machine's, or the machine's alone. */
-const labelStages = ["preferences", "human labels", "labels"];
+const labelStages = ["preferences", "pairs of all rounds", "human labels", "labels"];
+
+/** The last round's of those. */
+function labelsOf(store: Store, run: string): StageInfo | undefined {
+  const done = store.stages(run).flatMap((stage) => {
+    const [, own, round = "1"] = /^(.*?)(?: (\d+))?$/.exec(stage.name)!;
+    const place = labelStages.indexOf(own!);
+    return place >= 0 && stage.status === "done" ? [{ stage, place, round: Number(round) }] : [];
+  });
+  return done.sort((a, b) => b.round - a.round || a.place - b.place)[0]?.stage;
+}
 
 /** Pairs that a run learnt from, by who preferred; undefined where nothing was labelled. */
 export function labelsBy(store: Store, run: string): Record<string, number> | undefined {
-  const stage = labelStages.map((name) => store.stage(run, name)).find((info) => info?.status === "done");
+  const stage = labelsOf(store, run);
   if (!stage) return undefined;
   const counts: Record<string, number> = {};
   for (const { label } of store.rows<PreferenceRow>(stage.identity)) counts[label] = (counts[label] ?? 0) + 1;
@@ -37,9 +47,9 @@ const reportSchema = z.object({
   }),
 });
 
-/** How the preference model of a run does on pairs that it was not trained on; undefined where there is no such model. */
+/** How the preference model of a run, of several the last, does on pairs that it was not trained on; undefined where there is no such model. */
 export function preferenceModelOf(store: Store, run: string): Scorecard["preferenceModel"] {
-  const stage = store.stages(run).find(({ kind, status }) => kind === "preference-model" && status === "done");
+  const stage = store.stages(run).findLast(({ kind, status }) => kind === "preference-model" && status === "done");
   if (!stage) return undefined;
   const { pairs, evaluation } = reportSchema.parse(stage.output).report;
   const { accuracy = { value: 0, interval: [null, null], n: 0 }, lengthCorrelation } = evaluation ?? {};

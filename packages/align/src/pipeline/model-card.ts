@@ -35,15 +35,18 @@ export async function modelCard(
   const datasets = written.filter((path) => path.startsWith("datasets/"));
   const stages = store.stages(run).filter(({ status }) => status === "done");
   const measured = stages.filter(({ name, kind }) => isMeasured(name, kind));
-  const trained = stages.filter(
-    ({ name, kind }) => !isMeasured(name, kind) && (checkpoint.id === "rl" || !isReinforced(name, kind)),
-  );
+  const reinforced = checkpoint.steps.includes("policy");
+  const { from } = checkpoint;
+  // A run of before there were arrangements has not noted what each checkpoint was made of.
+  const wasUsed = ({ name, kind }: { name: string; kind: string }) =>
+    from === undefined ? reinforced || !isReinforced(name, kind) : from.includes(name);
+  const trained = stages.filter((stage) => !isMeasured(stage.name, stage.kind) && wasUsed(stage));
   const front = {
     ...(licence && { license: licence.toLowerCase() }),
     ...(base && { base_model: base }),
     library_name: libraryOf(written),
     pipeline_tag: "text-generation",
-    tags: ["constitutional-ai", ...(checkpoint.id === "rl" ? ["rlaif"] : []), "tenet"],
+    tags: ["constitutional-ai", ...(reinforced ? ["rlaif"] : []), "tenet"],
   };
   const parts = [
     `---\n${stringify(front)}---`,
@@ -52,7 +55,7 @@ export async function modelCard(
     ...usage(written, base),
     "## Trained on",
     stageTable(trained),
-    ...(checkpoint.id === "rl" ? signals(store, run, recipe) : []),
+    ...(reinforced ? signals(store, run, recipe) : []),
     ...(datasets.length > 0 ? [`The datasets are beside this card: ${datasets.join(", ")}.`] : []),
     ...(constitution
       ? ["### Principles", constitution.principles.map(({ id, text }) => `- **${cell(id)}**: ${cell(text)}`).join("\n")]
@@ -145,9 +148,8 @@ function catalogueEntry(reference: string) {
 }
 
 /** What was done, in a sentence's half. */
-function methodOf(recipe: Recipe | undefined, { id }: StoredCheckpoint): string {
+function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): string {
   const learning = "supervised learning on its own replies, criticised and revised under the principles";
-  if (id !== "rl") return learning;
   const policy = recipe?.policy;
   const from =
     policy === undefined
@@ -157,7 +159,10 @@ function methodOf(recipe: Recipe | undefined, { id }: StoredCheckpoint): string 
         : rewardsPreference(policy)
           ? ` against a preference model of labelled pairs${"reward" in policy && policy.reward.constitution > 0 ? " and the constitution's checks" : ""}`
           : " against the constitution's checks";
-  return `${learning}; then reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
+  const reinforcing = `reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
+  const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));
+  const times = steps.length > 2 ? `; ${steps.length} steps in all` : "";
+  return second === undefined ? `${first}${times}` : `${first}; then ${second}${times}`;
 }
 
 /** What loads the weights, in the hub's word. */

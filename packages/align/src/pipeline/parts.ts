@@ -26,11 +26,21 @@ import {
 import { withAlarms } from "./alarms.ts";
 import type { PartContext } from "./context.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
-import { fileStage } from "./files.ts";
+import { type Expectation, nothing, type Size } from "./expectation.ts";
+import type { ReadFile } from "./files.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
-import { type RoleReference, rewardsPreference } from "./recipe.ts";
-import { itemStage, modelStage, rowsStage, type Stage, type StageContext, trainingStage } from "./stages.ts";
-import { canWatch, selectionOf, watchSettings } from "./validation.ts";
+import { type Recipe, type RoleReference, rewardsPreference } from "./recipe.ts";
+import { asking, lengthOf, mean, perMessage, size, sizes, together } from "./sizes.ts";
+import {
+  itemStage,
+  modelStage,
+  rowsStage,
+  type SizeOf,
+  type Stage,
+  type StageContext,
+  trainingStage,
+} from "./stages.ts";
+import { canWatch, everyOf, selectionOf, watchRequests, watchSettings } from "./validation.ts";
 import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
 
 /*
@@ -48,7 +58,8 @@ export function roleStage(
   const source = roleSource(reference);
   const open = async ({ store }: Pick<StageContext, "store">) =>
     modelValue(source, await modelFingerprint(source, options, store.runs()));
-  if (source.type === "endpoint") return modelStage(name, `the ${name}`, open, { endpoint: source });
+  const player = reference;
+  if (source.type === "endpoint") return modelStage(name, `the ${name}`, open, { endpoint: source, player });
   const check: Stage["check"] = async ({ models, emit }) => {
     const text = await models.text(source.reference);
     requireConversations(text);
@@ -56,7 +67,7 @@ export function roleStage(
     for (const finding of textFindings(text))
       emit({ type: "message", level: "info", message: `the ${name} ${source.reference}: ${finding}` });
   };
-  return modelStage(name, `the ${name}`, open, { check });
+  return modelStage(name, `the ${name}`, open, { check, player });
 }
 
 function roleSource(reference: RoleReference): ModelValue["source"] {
@@ -66,6 +77,8 @@ function roleSource(reference: RoleReference): ModelValue["source"] {
   return { type: "local", reference: model, ...(adapter === undefined ? {} : { adapter }) };
 }
 
+type Sampling = NonNullable<Parameters<typeof respond>[1]["sampling"]> & { readonly maxTokens: number };
+
 /** Replies of a model to prompts. */
 export function responsesStage(
   { recipe: { seed } }: PartContext,
@@ -74,7 +87,7 @@ export function responsesStage(
     readonly title: string;
     readonly prompts: Stage<StoredRows<PromptRow>>;
     readonly model: Stage<ModelValue>;
-    readonly sampling: NonNullable<Parameters<typeof respond>[1]["sampling"]>;
+    readonly sampling: Sampling;
     readonly system?: string | undefined;
   },
 ): Stage<StoredRows<ResponseRow>> {
@@ -85,16 +98,33 @@ export function responsesStage(
     title,
     kind: "respond",
     version: 1,
+    seed,
     over: prompts,
     models: { generator: model },
+    expect: (sized) => repliesTo(sized(prompts), { model, sampling, before: size(system) }),
     dependsOn: (row) => respondDependsOn(row, options),
     run: (rows, { generator }, call) => respond(rows, { ...options, generator: generator! }, call),
   });
 }
 
+/** What replies of a model to prompts come to, and take. `before`: tokens that are read beside the prompt. */
+export function repliesTo(
+  { rows, tokens }: Size,
+  { model, sampling, before }: { readonly model: Stage; readonly sampling: Sampling; readonly before: number },
+): Expectation {
+  const { maxTokens, n = 1 } = sampling;
+  const replies = rows * n;
+  return {
+    rows: replies,
+    tokens: tokens + maxTokens,
+    prompt: tokens,
+    asked: [asking("generator", model, replies, tokens + before, maxTokens)],
+  };
+}
+
 /** Critique–revision chains behind first responses. METHODS §2. */
 export function chainsStage(
-  { recipe: { seed, supervised }, constitution, demonstrations }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly responses: Stage<StoredRows<ResponseRow>>;
@@ -102,6 +132,8 @@ export function chainsStage(
     readonly reviser: Stage<ModelValue>;
   },
 ): Stage<StoredRows<ChainRow>> {
+  const { recipe, constitution, demonstrations } = context;
+  const { seed, supervised } = recipe;
   const { name, responses, critic, reviser } = part;
   const options = { ...supervised.critique, rounds: supervised.revisions, constitution, demonstrations, seed };
   return itemStage<ResponseRow, ChainRow>({
@@ -109,7 +141,9 @@ export function chainsStage(
     title: "critique and revision",
     kind: "critique-revision",
     version: 1,
+    seed,
     over: responses,
+    expect: (sized) => expectedChains(context, sized(responses), { critic, reviser }),
     // Who is not asked does not count: another critic redoes nothing where the checks write the critiques.
     models: { ...(options.critiques === "model" && { critic }), reviser },
     dependsOn: (row) => critiqueDependsOn(row, options),
@@ -120,9 +154,38 @@ export function chainsStage(
   });
 }
 
+/** What critics and revisers are asked for replies of some size. */
+function expectedChains(
+  { recipe: { supervised }, constitution: { principles }, demonstrations }: PartContext,
+  { rows, tokens, prompt }: Size,
+  { critic, reviser }: { readonly critic: Stage; readonly reviser: Stage },
+): Expectation {
+  const { revisions: rounds, critique: settings } = supervised;
+  const shown = demonstrations.reduce(
+    (sum, { prompt: asked, principles: _, ...texts }) => sum + lengthOf(asked) + sizes(texts),
+    0,
+  );
+  const critiqueRequest = mean(principles.map((principle) => size(principle.critiqueRequest)));
+  const revisionRequest = mean(principles.map((principle) => size(principle.revisionRequest)));
+  const reply = Math.max(tokens - prompt, settings.revision.maxTokens);
+  const read = prompt + reply + shown + size(settings.system) + perMessage * 2;
+  const critiqued = settings.critiques === "model";
+  const written = settings.critique.maxTokens;
+  const critique = asking("critic", critic, rows * rounds, read + critiqueRequest, written);
+  const revision = asking(
+    "reviser",
+    reviser,
+    rows * rounds * settings.candidates,
+    read + (critiqued ? critiqueRequest + written : 0) + revisionRequest,
+    settings.revision.maxTokens,
+  );
+  const asked = rounds === 0 ? [] : critiqued ? [critique, revision] : [revision];
+  return { rows, prompt, tokens: prompt + settings.revision.maxTokens, asked };
+}
+
 /** What is learnt of chains. */
 export function examplesStage(
-  { recipe: { supervised }, constitution }: PartContext,
+  { recipe: { supervised, seed }, constitution }: PartContext,
   name: string,
   chains: Stage<StoredRows<ChainRow>>,
 ): Stage<StoredRows<ExampleRow>> {
@@ -132,7 +195,14 @@ export function examplesStage(
     title: "examples from the chains",
     kind: "examples",
     version: 1,
+    seed,
     over: chains,
+    expect: (sized) => {
+      const { rows, tokens, prompt } = sized(chains);
+      const each = options.from === "every-revision" ? Math.max(1, supervised.revisions) : 1;
+      const critique = options.from === "critique-and-revision" ? supervised.critique.critique.maxTokens : 0;
+      return { rows: rows * each, tokens: tokens + critique, prompt };
+    },
     dependsOn: (row) => examplesDependsOn(row, options),
     run: (rows) => examplesFromChains(rows, options),
   });
@@ -141,15 +211,15 @@ export function examplesStage(
 /** Examples that keep the model what it was: a file's, or its own replies to a file's prompts. METHODS §2. */
 export function helpfulStage(
   context: PartContext,
-  part: { readonly name: string; readonly model: Stage<ModelValue> },
+  part: { readonly name: string; readonly model: Stage<ModelValue>; readonly file: ReadFile },
 ): Stage<StoredRows<ExampleRow>> {
-  const { name, model } = part;
-  const { replies, sampling, ratio: _, ...file } = context.recipe.supervised.helpful!;
-  if (replies === "file") return fileStage(name, "helpful examples", file, "examples");
+  const { name, model, file } = part;
+  const { replies, sampling, ratio: _, ...reference } = context.recipe.supervised.helpful!;
+  if (replies === "file") return file({ name: "helpful", title: "helpful examples", reference, as: "examples" });
   const responses = responsesStage(context, {
     name: `${name} replies`,
     title: "the model's own helpful replies",
-    prompts: fileStage(`${name} prompts`, "helpful prompts", file, "prompts"),
+    prompts: file({ name: "helpful prompts", title: "helpful prompts", reference, as: "prompts" }),
     model,
     sampling,
   });
@@ -158,6 +228,7 @@ export function helpfulStage(
     title: "examples from helpful replies",
     kind: "examples-of-replies",
     version: 2,
+    seed: context.recipe.seed,
     over: responses,
     dependsOn: () => null,
     run: (rows) => examplesFromResponses(rows),
@@ -166,6 +237,7 @@ export function helpfulStage(
 
 /** One dataset of several, at ratios, in an order drawn from the seed. */
 export function mixStage<Row extends { readonly id: string; readonly origin: { readonly parents: readonly string[] } }>(
+  { recipe: { seed } }: PartContext,
   name: string,
   sources: readonly { readonly name: string; readonly rows: Stage<StoredRows<Row>>; readonly ratio?: number }[],
 ): Stage<StoredRows<Row>> {
@@ -174,8 +246,16 @@ export function mixStage<Row extends { readonly id: string; readonly origin: { r
     title: `mixture of ${sources.map((source) => source.name).join(" and ")}`,
     kind: "mix",
     version: 1,
+    seed,
     inputs: sources.map(({ rows }) => rows),
     settings: () => sources.map(({ name: source, ratio }) => [source, ratio ?? null]),
+    expect(sized) {
+      const there = sources.map(({ rows, ratio }) => ({ ...sized(rows), ratio }));
+      // The source that runs out first bounds a mixture with ratios; the first is expected to.
+      const most = ({ rows, ratio }: (typeof there)[number]) =>
+        ratio === undefined ? rows : Math.min(rows, Math.round((there[0]!.rows * ratio) / (there[0]!.ratio ?? 1)));
+      return together(there.map((one) => ({ ...one, taken: most(one) })));
+    },
     *make(context) {
       const { rows } = mix(
         sources.map(({ name: source, rows: stage, ratio }) => ({
@@ -183,7 +263,7 @@ export function mixStage<Row extends { readonly id: string; readonly origin: { r
           rows: [...context.value(stage).rows()],
           ...(ratio === undefined ? {} : { ratio }),
         })),
-        { seed: context.seed },
+        { seed },
       );
       for (const row of rows) yield { row };
     },
@@ -210,19 +290,25 @@ export function supervisedStage(
     title: "supervised fine-tuning",
     kind: "sft",
     version: 1,
+    seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
       examples: typeof examples;
       validation?: Stage<StoredRows<PromptRow>>;
     },
     base,
     settings: watched ? [settings, watched.settings] : settings,
-    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
+    expect(sized) {
+      const { rows, tokens, prompt } = sized(examples);
+      const trainingTokens = settings.epochs * rows * Math.min(tokens, settings.maxLength);
+      return { rows, tokens, prompt, asked: watched?.asked(sized, base, settings.epochs + 1) ?? [], trainingTokens };
+    },
+    train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.base(source.reference);
       return yield* trainSft({
         model,
         rows: [...inputs.examples.rows()],
         settings,
-        seed,
+        seed: recipe.seed,
         folder,
         from: source.adapter,
         selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()]),
@@ -236,12 +322,18 @@ export function supervisedStage(
 /** What a training that is watched depends on besides; nothing where no program can tell which of its checkpoints is better. */
 function watchedOn(context: PartContext, validation: Stage<StoredRows<PromptRow>> | undefined) {
   if (validation === undefined || !canWatch(context)) return undefined;
-  return { inputs: { validation }, settings: watchSettings(context) };
+  return {
+    inputs: { validation },
+    settings: watchSettings(context),
+    asked: (sized: SizeOf, base: Stage, times: number) => [
+      watchRequests(context, { base, validation: sized(validation), times }),
+    ],
+  };
 }
 
 /** A preference model: rankings first where there are any, then the labelled pairs. METHODS §4. */
 export function preferenceModelStage(
-  { recipe: { preferenceModel }, options }: PartContext,
+  { recipe: { preferenceModel, seed }, options }: PartContext,
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
@@ -258,12 +350,20 @@ export function preferenceModelStage(
     title: "preference model",
     kind: "preference-model",
     version: 1,
+    seed,
     inputs: { pairs, ...(held && { held }), ...(rankings && { rankings }) } as Record<"pairs", typeof pairs> &
       Partial<Record<"held" | "rankings", typeof pairs>>,
     mayBeEmpty: ["held"],
     base,
     settings,
-    train: async function* (inputs, { base: source, folder, models, seed, signal }) {
+    expect(sized) {
+      const of = sized(pairs);
+      // Training reads the prompt behind both replies.
+      const layout = (pair: Size) => Math.min(pair.tokens + pair.prompt, 2 * settings.maxLength);
+      const first = rankings ? settings.pretraining.epochs * sized(rankings).rows * layout(sized(rankings)) : 0;
+      return { ...of, trainingTokens: first + settings.epochs * of.rows * layout(of) };
+    },
+    train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.base(source.reference);
       const { path, report } = yield* trainPreference({
         model,
@@ -293,17 +393,20 @@ export function policyStage(
     readonly preferenceModel: Stage<ModelValue>;
     /** What the preference model has to pass before a policy is optimised against it. */
     readonly gate: Stage;
+    /** What the policy is held to, where that is not the base. */
+    readonly reference?: Stage<ModelValue> | undefined;
     readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
   },
 ): Stage<ModelValue> {
   const { recipe, constitution, options } = context;
-  const { name, base, prompts, pairs, preferenceModel, gate, validation } = part;
+  const { name, base, prompts, pairs, preferenceModel, gate, reference, validation } = part;
   const settings = policySettingsSchema.parse(recipe.policy);
   const judged = "reward" in settings && settings.reward.constitution > 0;
   const watched = watchedOn(context, validation);
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),
+    ...(reference && { reference }),
     ...watched?.inputs,
   };
   return trainingStage({
@@ -311,11 +414,21 @@ export function policyStage(
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
     version: 1,
+    seed: recipe.seed,
     inputs,
     base,
     ...(rewardsPreference(settings) && { behind: [gate] }),
     settings: [settings, judged ? constitutionHash(constitution) : null, ...(watched ? [watched.settings] : [])],
-    train: async function* (learnt, { base: source, folder, models, seed, signal, emit }) {
+    expect(sized) {
+      const { asked = [], ...learnt } = policyWork(settings, {
+        base,
+        prompts: () => sized(prompts),
+        pairs: () => sized(pairs),
+      });
+      const seen = watched?.asked(sized, base, looks(settings, everyOf(recipe))) ?? [];
+      return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...asked, ...seen] };
+    },
+    train: async function* (learnt, { base: source, folder, models, signal, emit }) {
       const model = await models.base(source.reference);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
       const scorer = judge === undefined ? undefined : await openPreferenceModel(model, judge, deviceOf(options));
@@ -332,12 +445,13 @@ export function policyStage(
         const training = trainPolicy({
           model,
           settings,
-          seed,
+          seed: recipe.seed,
           folder,
           from: source.adapter,
           prompts: learnt.prompts && [...learnt.prompts.rows()],
           rows: learnt.pairs && [...learnt.pairs.rows()],
           reward,
+          reference: learnt.reference && { adapter: localSource(learnt.reference).adapter },
           valueFrom: judge,
           selection: learnt.validation && selectionOf(context, [...learnt.validation.rows()], { leastVariety: 0.5 }),
           signal,
@@ -351,13 +465,60 @@ export function policyStage(
   });
 }
 
+/** Tokens of replies, gone through in every pass. */
+export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {
+  return replies * maxTokens * epochs;
+}
+
+/** How often a policy in training is looked at, its start included. */
+function looks(policy: PolicyTraining, every: number): number {
+  if (policy.algorithm === "best-of-n") return policy.supervised.epochs + 1;
+  return 1 + (policy.algorithm === "dpo" ? policy.epochs : Math.ceil(policy.iterations / every));
+}
+
+/** What an algorithm samples and learns from. */
+function policyWork(
+  policy: PolicyTraining,
+  { base, ...of }: { readonly base: Stage; readonly prompts: () => Size; readonly pairs: () => Size },
+): Pick<Expectation, "asked" | "trainingTokens"> {
+  const sampled = (replies: number, maxTokens: number) => [
+    asking("policy", base, replies, of.prompts().tokens, maxTokens),
+  ];
+  switch (policy.algorithm) {
+    case "dpo": {
+      const pairs = of.pairs();
+      const pair = Math.min(pairs.tokens + pairs.prompt, 2 * policy.maxLength);
+      return { trainingTokens: policy.epochs * pairs.rows * pair };
+    }
+    case "best-of-n": {
+      const { n, maxTokens, supervised } = policy;
+      const prompts = of.prompts();
+      const trainingTokens = prompts.rows * (prompts.tokens + maxTokens) * supervised.epochs;
+      return { asked: sampled(prompts.rows * n, maxTokens), trainingTokens };
+    }
+    default: {
+      const { iterations, promptsPerIteration, samplesPerPrompt, maxTokens } = policy;
+      const replies = iterations * promptsPerIteration * samplesPerPrompt;
+      return { asked: sampled(replies, maxTokens), trainingTokens: replyTokens(policy, replies) };
+    }
+  }
+}
+
+type PolicyTraining = NonNullable<Recipe["policy"]>;
+
 /** What a policy may learn from. */
 type PolicyInputs = {
   readonly prompts?: Stage<StoredRows<PromptRow>>;
   readonly pairs?: Stage<StoredRows<PreferenceRow>>;
   readonly preferenceModel?: Stage<ModelValue>;
+  readonly reference?: Stage<ModelValue>;
   readonly validation?: Stage<StoredRows<PromptRow>>;
 };
+
+function localSource({ source }: ModelValue): LocalSource {
+  if (source.type !== "local") throw new TypeError("a policy is held to a model of this machine");
+  return source;
+}
 
 /** Where a preference model lies. */
 export function preferenceSource({ source }: ModelValue): Required<LocalSource> {

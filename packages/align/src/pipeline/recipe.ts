@@ -1,5 +1,6 @@
 import { policySettingsSchema } from "@tenet/train";
 import { z } from "zod";
+import { arrangementSchema } from "./schema/arrangement.ts";
 import { evaluateSchema } from "./schema/evaluate.ts";
 import { feedbackSchema } from "./schema/feedback.ts";
 import { datasetSchema, path, validationSchema } from "./schema/files.ts";
@@ -52,6 +53,11 @@ export const recipeSchema = z.strictObject({
     .describe("What models are asked."),
   roles: rolesSchema.prefault({}).describe("Who does what."),
   seed: z.int().min(0).default(0).describe("Of every draw."),
+  arrangement: arrangementSchema
+    .optional()
+    .describe(
+      "How the two halves are joined: `sequential` (the default) learns revisions, then from labels; `reverse` the other way round; `iterative` both in three rounds, on halves of the prompts; `joint` in one loop of reinforcement learning. Or a mapping.",
+    ),
   supervised: supervisedSchema.prefault({}).describe("Responses, critique and revision, and fine-tuning on them."),
   feedback: feedbackSchema.prefault({}).describe("Pairs and labels."),
   preferenceModel: preferenceModelSchema.prefault({}).describe("What is preferred, as a model."),

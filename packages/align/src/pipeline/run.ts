@@ -3,6 +3,7 @@ import { nearest } from "@tenet/data";
 import { UsageError } from "@tenet/lm";
 import { openStore, type RunStatus, type RunWriter, runId, type Store } from "@tenet/runs";
 import { constitutionHash } from "../constitution/index.ts";
+import { type Arrangement, arrange, notesOf } from "./arrangement.ts";
 import { withoutAddresses } from "./endpoint-identity.ts";
 import { evaluationOnly } from "./evaluation-only.ts";
 import type { RunEvent } from "./events.ts";
@@ -10,7 +11,6 @@ import { unsetKeys, unsetKeyText } from "./keys.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
-import { sequential } from "./sequential.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -51,7 +51,8 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
   const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
   const context = { ...open, options: poolOptions };
-  const { targets, refused } = evaluate === undefined ? sequential(context) : evaluationOnly(context, evaluate);
+  const arrangement = evaluate === undefined ? arrange(context) : evaluationOnly(context, evaluate);
+  const { targets, refused } = arrangement;
   const last = only === undefined ? targets : stagesNamed(only, targets);
   const store = openStore(folder);
   let run: RunWriter;
@@ -59,7 +60,7 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
     const spec = runSpec(open, versions, evaluate);
     requireKeys(open.recipe, { store, run: runId(spec), stages: inOrder(last), environment: pool.environment });
     run = store.begin(spec);
-    run.event({ kind: "opened", data: opened(open) });
+    run.event({ kind: "opened", data: opened(open, arrangement) });
   } catch (error) {
     store.close();
     throw error;
@@ -124,10 +125,11 @@ export function runSpec(
   return { name: `${name.slice(0, 75)}.eval`, recipe: { ...recipe, adapters: Object.keys(evaluate) }, ...shared };
 }
 
-/** What the id does not hold, and somebody who comes back to the run needs: where its model lies, and its principles. */
-function opened({ file, recipe, constitution }: OpenRecipe): unknown {
+/** What the id does not hold, and somebody who comes back to the run needs: where its model lies, its principles, and its checkpoints. */
+function opened({ file, recipe, constitution }: OpenRecipe, arrangement: Arrangement): unknown {
+  const checkpoints = notesOf(arrangement);
   // Through JSON, since checks in modules are functions.
-  return JSON.parse(JSON.stringify({ file: resolve(file), model: recipe.model, constitution }));
+  return JSON.parse(JSON.stringify({ file: resolve(file), model: recipe.model, constitution, checkpoints }));
 }
 
 /** Errors: StageNameError with what the recipe leads to, and the nearest of it. */
@@ -165,7 +167,7 @@ async function work(
     emit({ type: "run", run: run.id, status: "running" });
     for (const message of warningsOf(open)) emit({ type: "message", level: "warning", message });
     chargeEarlier(targets, { store, run, models });
-    const executed = { store, run, models, seed: open.recipe.seed, signal, emit };
+    const executed = { store, run, models, signal, emit };
     await execute(last, executed).catch(async (error: unknown) => {
       if (error instanceof GateError && error.stage) await execute(refused(error.stage), executed, error.reached);
       throw error;

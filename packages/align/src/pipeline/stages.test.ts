@@ -63,11 +63,11 @@ const models = {
 
 let runs = 0;
 /** Executes a stage and what it needs as a run of its own over the test's store. */
-async function executed<S extends Stage>(target: S, { seed = 1 } = {}) {
+async function executed<S extends Stage>(target: S) {
   const before = asked.length;
   const run = store.begin({ name: "test", recipe: { number: runs++ }, versions: {} });
   const events: RunEvent[] = [];
-  const finished = execute([target], { store, run, models, seed, emit: (event) => void events.push(event) });
+  const finished = execute([target], { store, run, models, emit: (event) => void events.push(event) });
   const error = await finished.then(
     () => undefined,
     (thrown: unknown) => thrown,
@@ -93,6 +93,7 @@ function source(texts: readonly string[], name = "source"): Stage<StoredRows<Tex
     title: "texts",
     kind: "texts",
     version: 1,
+    seed: 1,
     settings: () => texts,
     *make() {
       for (const text of texts)
@@ -115,11 +116,13 @@ function louder(
     principles = {},
     failing,
     version = 1,
+    seed = 1,
   }: {
     speaker?: Stage<ModelValue>;
     principles?: Readonly<Record<string, string>>;
     failing?: string;
     version?: number;
+    seed?: number;
   } = {},
 ): Stage<StoredRows<TextRow>> {
   return itemStage<TextRow, TextRow>({
@@ -127,6 +130,7 @@ function louder(
     title: "the same, louder",
     kind: "louder",
     version,
+    seed,
     over,
     models: { speaker },
     dependsOn: ({ text }) => principles[text] ?? null,
@@ -159,13 +163,13 @@ describe("rows, each by itself", () => {
   it("are asked about again where anything that their outcome depends on is another", async () => {
     const texts = source(["a", "b", "c"]);
     await executed(louder(texts));
-    const changed = (options: Parameters<typeof louder>[1], seed?: number) =>
-      executed(louder(texts, options), seed === undefined ? {} : { seed }).then((one) => one.asked);
+    const changed = (options: Parameters<typeof louder>[1]) =>
+      executed(louder(texts, options)).then((one) => one.asked);
     expect(await changed({ principles: { b: "be kind" } })).toEqual(["b"]);
     expect(await changed({ principles: { b: "be very kind" } })).toEqual(["b"]);
     expect(await changed({ speaker: model("two") })).toEqual(["a", "b", "c"]);
     expect(await changed({ version: 2 })).toEqual(["a", "b", "c"]);
-    expect(await changed({}, 2)).toEqual(["a", "b", "c"]);
+    expect(await changed({ seed: 2 })).toEqual(["a", "b", "c"]);
     expect(await changed({ principles: { b: "be kind" } })).toEqual([]);
   });
 
@@ -184,7 +188,7 @@ describe("rows, each by itself", () => {
     const seen: unknown[] = [];
     const number = runs;
     const stage = itemStage<TextRow, TextRow>({
-      ...{ name: "watched", title: "watched", kind: "watched", version: 1 },
+      ...{ name: "watched", title: "watched", kind: "watched", version: 1, seed: 1 },
       over: source(["a", "b", "c"]),
       models: { speaker: model("one", endpoint) },
       dependsOn: () => null,
@@ -219,17 +223,20 @@ interface Training {
   readonly base?: Stage<ModelValue>;
   readonly texts?: readonly string[];
   readonly settings?: unknown;
+  readonly seed?: number;
   /** What the adapter's weights come to. */
   readonly weights?: string;
 }
 
 let trained: string[] = [];
-function training({ base = model(), texts = ["a"], settings = { rate: 1 }, weights = "w" }: Training = {}) {
+function training({ base = model(), texts = ["a"], settings = { rate: 1 }, seed = 1, weights = "w" }: Training = {}) {
   return trainingStage({
     name: "training",
     title: "training",
     kind: "training",
     version: 1,
+    seed,
+    expect: () => ({ rows: texts.length, tokens: 1, prompt: 0 }),
     inputs: { texts: source(texts) },
     base,
     settings,
@@ -255,13 +262,8 @@ describe("training", () => {
     expect(first.usage).toEqual([["training", "policy", 1, 2]]);
     expect((await executed(training())).told).toContain("training reused");
     expect(trained).toEqual(["a"]);
-    const others: [Training, { seed: number }?][] = [
-      [{ texts: ["b"] }],
-      [{ base: model("two") }],
-      [{ settings: { rate: 2 } }],
-      [{}, { seed: 2 }],
-    ];
-    for (const [other, seed] of others) expect((await executed(training(other), seed)).told).toContain("training done");
+    const others: Training[] = [{ texts: ["b"] }, { base: model("two") }, { settings: { rate: 2 } }, { seed: 2 }];
+    for (const other of others) expect((await executed(training(other))).told).toContain("training done");
     expect(trained).toEqual(["a", "b", "a", "a", "a"]);
   });
 
@@ -291,6 +293,7 @@ describe("a report with a gate", () => {
       title: "how many",
       kind: "report",
       version: 1,
+      seed: 1,
       inputs: { texts },
       settings,
       make: async (inputs) => {
@@ -314,7 +317,7 @@ describe("a report with a gate", () => {
 
   it("keeps what waits for it from being executed", async () => {
     const waiting = itemStage<TextRow, TextRow>({
-      ...{ name: "waiting", title: "waiting", kind: "waiting", version: 1, over: texts },
+      ...{ name: "waiting", title: "waiting", kind: "waiting", version: 1, seed: 1, over: texts },
       behind: [report()],
       dependsOn: () => null,
       async *run(rows) {
@@ -328,8 +331,11 @@ describe("a report with a gate", () => {
 
 it("a file is read again where its contents are others, not where it lies elsewhere", async () => {
   const [file, elsewhere] = [join(home, "prompts.jsonl"), join(home, "elsewhere.jsonl")];
-  const read = (path: string, limit?: number) =>
-    executed(fileStage("prompts", "prompts", { path, ...(limit && { limit }) }, "prompts")).then(({ told }) => told);
+  const read = (path: string, limit?: number) => {
+    const reference = { path, ...(limit && { limit }) };
+    const part = { name: "prompts", title: "prompts", reference, as: "prompts" } as const;
+    return executed(fileStage({ recipe: { seed: 1 } }, part)).then(({ told }) => told);
+  };
   const line = (prompt: string) => `${JSON.stringify({ prompt })}\n`;
   await writeFile(file, line("One") + line("Two"));
   await writeFile(elsewhere, line("One") + line("Two"));

@@ -17,8 +17,10 @@ import {
 } from "@tenet/runs";
 import type { StageCall } from "../ask.ts";
 import type { RunEvent } from "./events.ts";
+import { type Expectation, nothing, type Size } from "./expectation.ts";
 import { type Meter, metered } from "./meter.ts";
 import type { ModelPool } from "./models.ts";
+import type { RoleReference } from "./recipe.ts";
 import {
   type EndpointSource,
   type LocalSource,
@@ -39,7 +41,6 @@ export interface StageContext {
   readonly store: Store;
   readonly run: RunWriter;
   readonly models: ModelPool;
-  readonly seed: number;
   readonly signal?: AbortSignal | undefined;
   readonly emit: (event: RunEvent) => void;
   /** The value of one of the stage's inputs. */
@@ -51,14 +52,23 @@ export interface Stage<V extends Value = Value> {
   /** What it does, in a few words, for people. */
   readonly title: string;
   readonly inputs: readonly Stage[];
+  /** What is done: see `Described`. Absent of what does nothing by itself, such as a model that is given. */
+  readonly kind?: string;
+  /** Of what comes to a model: who plays it, its base where it is trained. */
+  readonly player?: RoleReference | undefined;
   /** The models that it asks, by role. */
   readonly asks?: Readonly<Record<string, Stage<ModelValue>>>;
   /** Of a model behind a server: known before it is executed. */
   readonly endpoint?: EndpointSource | undefined;
+  /** What it will come to and take, at most, by the sizes of its inputs; absent of what does nothing by itself. */
+  expect?(sized: SizeOf): Promise<Expectation> | Expectation;
   /** What can be told to go wrong before anything is done. */
   check?(context: Omit<StageContext, "value">): Promise<void>;
   execute(context: StageContext): Promise<V>;
 }
+
+/** The size of what another stage comes to. */
+export type SizeOf = (stage: Stage) => Size;
 
 interface Described {
   /** Unique in its run. */
@@ -68,7 +78,12 @@ interface Described {
   readonly kind: string;
   /** Raised when the code's meaning changes, so that results of the old code are not taken for the new one's. */
   readonly version: number;
+  /** Of every draw in it. */
+  readonly seed: number;
 }
+
+/** What a stage will come to and take. */
+type Expect = NonNullable<Stage["expect"]>;
 
 type Inputs = Readonly<Record<string, Stage>>;
 type ValuesOf<I extends Inputs> = { readonly [K in keyof I]: NonNullable<I[K]> extends Stage<infer V> ? V : never };
@@ -87,6 +102,8 @@ export interface ItemStageOptions<In extends Row, Out extends Row> extends Descr
   readonly behind?: readonly Stage[];
   /** Everything but the row, the models and the seed that the outcome of this row depends on. */
   dependsOn(row: In): unknown;
+  /** By default as many rows as there are, as long as they are, and nobody is asked. */
+  readonly expect?: Expect;
   run(
     rows: readonly In[],
     models: Readonly<Record<string, LanguageModel>>,
@@ -110,17 +127,18 @@ const rowsPerCall = 8;
  * it comes; their groups are larger the more calls they take at a time.
  */
 export function itemStage<In extends Row, Out extends Row>(options: ItemStageOptions<In, Out>): Stage<StoredRows<Out>> {
-  const { name, kind, version, over, models: roles = {}, behind = [] } = options;
+  const { name, kind, version, seed, over, models: roles = {}, behind = [] } = options;
   return {
     ...described(options, [over, ...Object.values(roles), ...behind]),
     asks: roles,
+    expect: options.expect ?? ((sized) => sized(over)),
     async execute(context) {
       const values = mapValues(roles, (stage) => context.value(stage));
       const hashes = mapValues(values, ({ hash }) => hash);
       const input = context.value(over);
       const keyOf = (row: In) => {
         const { origin: _, ...content } = row;
-        return hashOf([kind, version, context.seed, hashes, content, options.dependsOn(row)]);
+        return hashOf([kind, version, seed, hashes, content, options.dependsOn(row)]);
       };
       const keys = createHash("sha256").update(hashOf([kind, version]));
       for (const row of input.rows()) keys.update(keyOf(row));
@@ -216,6 +234,8 @@ export interface RowsStageOptions<Out extends Row> extends Described {
   readonly inputs?: readonly Stage[];
   /** What the rows depend on besides the inputs and the seed: file hashes, ratios, limits. */
   settings(context: StageContext): Promise<unknown> | unknown;
+  /** By default what the first input has. */
+  readonly expect?: Expect;
   /** Each row, or an input that could not be used with its reason. */
   make(context: StageContext): AsyncIterable<Made<Out>> | Iterable<Made<Out>>;
 }
@@ -227,12 +247,14 @@ const rowsPerWrite = 1000;
 
 /** Rows from a file, or from whole datasets: read, mixed, split. */
 export function rowsStage<Out extends Row>(options: RowsStageOptions<Out>): Stage<StoredRows<Out>> {
-  const { name, kind, version, inputs = [] } = options;
+  const { name, kind, version, seed, inputs = [] } = options;
+  const [first] = inputs;
   return {
     ...described(options, inputs),
+    expect: options.expect ?? ((sized) => (first ? sized(first) : nothing)),
     async execute(context) {
       const hashes = inputs.map((stage) => context.value(stage).hash);
-      const identity = hashOf([kind, version, hashes, context.seed, await options.settings(context)]);
+      const identity = hashOf([kind, version, hashes, seed, await options.settings(context)]);
       const work = async (stage: StageWriter) => {
         let ordinal = 0;
         let waiting: Item[] = [];
@@ -282,6 +304,8 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   /** Names of inputs that need not have rows: what is only tested on. */
   readonly mayBeEmpty?: readonly (keyof I)[];
   readonly settings: unknown;
+  /** What it will take. */
+  readonly expect: Expect;
   /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
   train(
     inputs: ValuesOf<I>,
@@ -291,9 +315,11 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
 
 /** Datasets and models to a model, by the hash of its files. */
 export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>): Stage<ModelValue> {
-  const { name, kind, version, inputs, base, behind = [], mayBeEmpty = [] } = options;
+  const { name, kind, version, seed, inputs, base, behind = [], mayBeEmpty = [] } = options;
   return {
     ...described(options, [base, ...Object.values(inputs), ...behind]),
+    player: base.player,
+    expect: options.expect,
     async execute(context) {
       for (const [input, stage] of Object.entries(inputs))
         if (!mayBeEmpty.includes(input)) mustHaveRows(stage, context);
@@ -301,7 +327,7 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       const { source, hash: baseHash } = context.value(base);
       if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
       const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
-      const identity = hashOf([kind, version, context.seed, baseHash, hashes, options.settings]);
+      const identity = hashOf([kind, version, seed, baseHash, hashes, options.settings]);
       const work = async (stage: StageWriter) => {
         const training = options.train(values, { ...context, base: source, folder: stage.scratch() });
         let next = await training.next();
@@ -372,13 +398,14 @@ export interface ReportStageOptions<I extends Inputs, Result> extends Described 
 
 /** Anything to a document. */
 export function reportStage<I extends Inputs, Result>(options: ReportStageOptions<I, Result>): Stage<Report<Result>> {
-  const { kind, version, inputs } = options;
+  const { kind, version, seed, inputs } = options;
   return {
     ...described(options, Object.values(inputs)),
+    expect: () => nothing,
     async execute(context) {
       const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
       const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
-      const identity = hashOf([kind, version, context.seed, hashes, options.settings]);
+      const identity = hashOf([kind, version, seed, hashes, options.settings]);
       const work = async (stage: StageWriter) => {
         stage.finish({ output: await options.make(values, { ...context, stage }) });
       };
@@ -400,7 +427,7 @@ export function modelStage(
   name: string,
   title: string,
   open: (context: StageContext) => Promise<ModelValue>,
-  known: Pick<Stage, "endpoint" | "check"> = {},
+  known: Pick<Stage, "endpoint" | "check" | "player"> = {},
 ): Stage<ModelValue> {
   return { name, title, inputs: [], execute: open, ...known };
 }
@@ -480,7 +507,7 @@ export function inOrder(targets: readonly Stage[]): Stage[] {
 /** Works on a stage where its result is not in the store, and tells what happens to it. */
 async function onStage(
   context: StageContext,
-  { name, title, kind }: Described,
+  { name, title, kind }: Omit<Described, "seed">,
   identity: string,
   work: (stage: StageWriter) => Promise<void>,
 ): Promise<StageInfo> {
@@ -543,8 +570,8 @@ function storedRows<Out extends Row>({ store }: StageContext, info: StageInfo): 
   };
 }
 
-function described({ name, title }: Described, inputs: readonly Stage[]) {
-  return { name, title, inputs };
+function described({ name, title, kind }: Described, inputs: readonly Stage[]) {
+  return { name, title, kind, inputs };
 }
 
 function mapValues<In, Out>(record: Readonly<Record<string, In>>, of: (value: In) => Out): Record<string, Out> {

@@ -6,10 +6,10 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
+import { arrange } from "./arrangement.ts";
 import { estimateRun } from "./estimate.ts";
 import type { AuditReport } from "./labels.ts";
 import { openRecipe } from "./open.ts";
-import { sequential } from "./sequential.ts";
 import { GateError, inOrder } from "./stages.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -173,14 +173,14 @@ test("a trained judge compares checkpoints by the question that it was taught", 
   expect(rate!.n).toBeGreaterThan(0);
   const open = await openRecipe(file);
   const { stages } = await estimateRun(open);
-  const names = inOrder(sequential({ ...open, options: {} }).targets).map(({ name }) => name);
+  const names = inOrder(arrange({ ...open, options: {} }).targets).map(({ name }) => name);
   expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !["model", "judge"].includes(name)));
 });
 
 test("an estimate counts a judge's training and its audit", async () => {
   const open = await openRecipe(await written("estimated"));
   const { stages } = await estimateRun(open);
-  const names = inOrder(sequential({ ...open, options: {} }).targets).map(({ name }) => name);
+  const names = inOrder(arrange({ ...open, options: {} }).targets).map(({ name }) => name);
   expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !["model", "labeller"].includes(name)));
   const of = (name: string) => stages.find(({ stage }) => stage === `labeller ${name}`)!;
   expect(of("pairs to learn").rows).toBe(72);

@@ -3,9 +3,10 @@ import { judgeSettingsSchema, trainJudge } from "@tenet/train";
 import { contrastDependsOn, contrastPairs, easyPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
 import type { PartContext } from "./context.ts";
 import { fileStage } from "./files.ts";
-import { type AuditReport, auditStage, labelsStage, pairsStage } from "./labels.ts";
+import { type AuditReport, auditStage, labelsStage, pairsStage, questionTokens } from "./labels.ts";
 import { deviceOf, pick } from "./parts.ts";
 import type { JudgeTraining, Recipe } from "./recipe.ts";
+import { asking, mean, perMessage, size } from "./sizes.ts";
 import { itemStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
@@ -35,8 +36,13 @@ export function trainedJudge(
   const others =
     path === undefined
       ? undefined
-      : fileStage(`${name} audit file`, "pairs to be audited on", { path, format, limit }, "preferences");
-  const { known, kept } = others ? apart(name, learnt, others) : split(name, learnt, share);
+      : fileStage(context, {
+          name: `${name} audit file`,
+          title: "pairs to be audited on",
+          reference: { path, format, limit },
+          as: "preferences",
+        });
+  const { known, kept } = others ? apart(context, name, learnt, others) : split(context, name, learnt, share);
   const trained = judgeStage(context, { name: `${name} training`, base, pairs: kept, train });
   const audit = auditStage(context, {
     name: `${name} audit`,
@@ -49,6 +55,7 @@ export function trainedJudge(
   const model: Stage<ModelValue> = {
     name,
     title: `the ${name}, trained and audited`,
+    player: trained.player,
     inputs: [trained, audit],
     execute: async (stage) => stage.value(trained),
   };
@@ -67,7 +74,10 @@ function knownPairs(
 ): Pairs {
   const { name, base, prompts, train } = part;
   if (typeof train.pairs === "string" || "path" in train.pairs)
-    return fileStage(name, "pairs to learn from", train.pairs, "preferences");
+    return fileStage(context, {
+      ...{ name, title: "pairs to learn from" },
+      ...{ reference: train.pairs, as: "preferences" },
+    });
   const { sampling } = train.pairs;
   if (train.pairs.from === "checks") return checkedPairs(context, { ...part, samples: train.pairs.samples, sampling });
   const options = { sampling, constitution: context.constitution, seed: context.recipe.seed };
@@ -76,6 +86,13 @@ function knownPairs(
     title: "replies under principles and under their opposites",
     kind: "contrast-pairs",
     version: 1,
+    seed: options.seed,
+    expect(sized) {
+      const { rows, tokens } = sized(prompts);
+      const rule = mean(context.constitution.principles.map(({ text }) => size(text))) + perMessage;
+      const asked = [asking("generator", base, rows * 2, tokens + rule, sampling.maxTokens)];
+      return { rows, tokens: tokens + 2 * sampling.maxTokens, prompt: tokens, asked };
+    },
     over: prompts,
     models: { generator: base },
     dependsOn: (row) => contrastDependsOn(row, options),
@@ -106,7 +123,7 @@ function checkedPairs(
 
 /** Fine-tuning on the questions of pairs with a known answer. */
 function judgeStage(
-  { recipe: { seed, feedback }, constitution, labelDemonstrations: demonstrations, options }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
@@ -114,6 +131,8 @@ function judgeStage(
     readonly train: JudgeTraining;
   },
 ): Stage<ModelValue> {
+  const { recipe, constitution, labelDemonstrations: demonstrations, options } = context;
+  const { seed, feedback } = recipe;
   const { name, base, pairs, train } = part;
   const settings = judgeSettingsSchema.parse(pick(train, judgeSettingsSchema.shape));
   const asking = { ...feedback.label, constitution, demonstrations, seed };
@@ -122,6 +141,14 @@ function judgeStage(
     title: "a judge's fine-tuning",
     kind: "judge",
     version: 1,
+    seed,
+    expect(sized) {
+      const { rows } = sized(pairs);
+      // Both orders of every pair, under each principle.
+      const questions = (settings.epochs * rows + Math.min(train.warmup, rows)) * feedback.label.principles * 2;
+      const trainingTokens = questions * Math.min(questionTokens(context, sized(pairs)), settings.maxLength);
+      return { ...sized(pairs), trainingTokens };
+    },
     inputs: { pairs },
     base,
     settings: [settings, judgeDependsOn(asking), ...(train.warmup > 0 ? [train.warmup] : [])],
@@ -166,17 +193,26 @@ type Pairs = Stage<StoredRows<PreferenceRow>>;
 const beginningOf = ({ prompt }: PreferenceRow) => JSON.stringify(prompt[0]);
 
 /** A share of the pairs is for the audit, the others are learnt. */
-function split(name: string, pairs: Pairs, share: number): { readonly known: Pairs; readonly kept: Pairs } {
+function split(
+  { recipe: { seed } }: PartContext,
+  name: string,
+  pairs: Pairs,
+  share: number,
+): { readonly known: Pairs; readonly kept: Pairs } {
   const part = (side: "train" | "validation", what: string, title: string) =>
     rowsStage<PreferenceRow>({
       name: `${name} pairs to ${what}`,
       title,
       kind: `judge-${side}`,
       version: 1,
+      seed,
       inputs: [pairs],
+      expect: (sized) => ({
+        ...sized(pairs),
+        rows: sized(pairs).rows * (side === "train" ? 1 - share : share),
+      }),
       settings: () => ({ share }),
       *make(context) {
-        const { seed } = context;
         const sides = splitRows(context.value(pairs).rows(), { seed, validation: share, key: beginningOf });
         for (const row of sides[side]) yield { row };
       },
@@ -188,12 +224,18 @@ function split(name: string, pairs: Pairs, share: number): { readonly known: Pai
 }
 
 /** All of the audit's own pairs; of those to learn the ones that begin like one of them are left out. */
-function apart(name: string, pairs: Pairs, known: Pairs): { readonly known: Pairs; readonly kept: Pairs } {
+function apart(
+  { recipe: { seed } }: PartContext,
+  name: string,
+  pairs: Pairs,
+  known: Pairs,
+): { readonly known: Pairs; readonly kept: Pairs } {
   const kept = rowsStage<PreferenceRow>({
     name: `${name} pairs to learn`,
     title: "pairs to learn from, without what the audit asks",
     kind: "judge-apart",
     version: 1,
+    seed,
     inputs: [pairs, known],
     settings: () => null,
     *make(context) {

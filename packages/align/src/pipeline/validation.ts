@@ -3,7 +3,10 @@ import { hashOf } from "@tenet/runs";
 import type { SelectionOptions } from "@tenet/train";
 import { constitutionHash, runChecks, violations } from "../constitution/index.ts";
 import type { PartContext } from "./context.ts";
+import type { Asked, Size } from "./expectation.ts";
 import { fileStage } from "./files.ts";
+import type { DatasetReference } from "./recipe.ts";
+import { asking } from "./sizes.ts";
 import { rowsStage, type Stage } from "./stages.ts";
 import type { StoredRows } from "./values.ts";
 
@@ -16,20 +19,29 @@ export interface PromptStages {
 }
 
 /** Reads the prompts, and divides them where the recipe wants a share of them apart. */
-export function promptStages({ recipe: { prompts, seed } }: PartContext): PromptStages {
-  const train = fileStage("prompts", "prompts to train on", prompts.train, "prompts");
+export function promptStages(context: PartContext): PromptStages {
+  const { prompts, seed } = context.recipe;
+  const file = (name: string, title: string, reference: DatasetReference) =>
+    fileStage(context, { name, title, reference, as: "prompts" });
+  const train = file("prompts", "prompts to train on", prompts.train);
   const { validation } = prompts;
   if (validation === undefined) return { train };
   if (typeof validation === "string" || "path" in validation)
-    return { train, validation: fileStage("validation", "prompts to validate on", validation, "prompts") };
+    return { train, validation: file("validation", "prompts to validate on", validation) };
   const { share } = validation;
+  const part = (rows: number, which: "train" | "validation") => {
+    const apart = Math.round(rows * share);
+    return which === "validation" ? apart : rows - apart;
+  };
   const side = (name: string, which: "train" | "validation", title: string): Prompts =>
     rowsStage<PromptRow>({
       name,
       title,
       kind: "split",
       version: 1,
+      seed,
       inputs: [train],
+      expect: (sized) => ({ ...sized(train), rows: part(sized(train).rows, which) }),
       settings: () => [which, share],
       *make(context) {
         const sides = splitRows(context.value(train).rows(), { seed, validation: share });
@@ -43,7 +55,7 @@ export function promptStages({ recipe: { prompts, seed } }: PartContext): Prompt
 }
 
 /** How often an online training is looked at. */
-function everyOf({ prompts: { validation } }: PartContext["recipe"]): number {
+export function everyOf({ prompts: { validation } }: PartContext["recipe"]): number {
   return typeof validation === "object" ? validation.every : 1;
 }
 
@@ -56,6 +68,14 @@ export function canWatch({ constitution }: PartContext): boolean {
 export function watchSettings({ recipe, constitution }: PartContext): unknown {
   const { temperature, maxTokens } = recipe.evaluate.sampling;
   return [constitutionHash(constitution), everyOf(recipe), temperature, maxTokens];
+}
+
+/** What a model in training is asked on the validation prompts, so many times. */
+export function watchRequests(
+  { recipe }: PartContext,
+  { base, validation, times }: { readonly base: Stage; readonly validation: Size; readonly times: number },
+): Asked {
+  return asking("policy", base, validation.rows * times, validation.tokens, recipe.evaluate.sampling.maxTokens);
 }
 
 /** How a training is watched: its replies to the validation prompts, sampled as the scorecard samples, judged by the checks. */

@@ -1,0 +1,186 @@
+import type { CheckpointNote } from "./checkpoints.ts";
+import type { PartContext } from "./context.ts";
+import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
+import { fileReader, fileStage } from "./files.ts";
+import { type AuditReport, auditStage } from "./labels.ts";
+import { roleStage } from "./parts.ts";
+import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { type Reinforced, reinforce } from "./reinforce.ts";
+import type { Round } from "./round.ts";
+import { type Plan, planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
+import type { StepName } from "./schema/arrangement.ts";
+import { inOrder, type Stage } from "./stages.ts";
+import { type Revised, supervise } from "./supervise.ts";
+import { trainedJudge } from "./trained-judge.ts";
+import { promptStages } from "./validation.ts";
+import type { ModelValue, Report } from "./values.ts";
+
+/** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
+export interface Arrangement {
+  readonly checkpoints: readonly CheckpointPart[];
+  /** Every stage that is to be executed, the checkpoints' among them. */
+  readonly targets: readonly Stage[];
+  /** Stages that are worth executing where this one refused to go on. */
+  readonly refused: (gate: Stage) => readonly Stage[];
+}
+
+/**
+ * The stages of a recipe: its steps, in their order, round by round, each from the model that the one before it made. METHODS §6.
+ * All of them are there before anything runs, so that a killed run goes on in whichever round it was.
+ */
+export function arrange(context: PartContext): Arrangement {
+  const { recipe, options } = context;
+  const plan = planOf(recipe);
+  const base = roleStage("model", recipe.model, options, { trained: true });
+  const { train, validation } = promptStages(context);
+  const players = playersOf(context, { base, prompts: train });
+  const shared = { base, validation, role: players.role, file: fileReader(context) };
+  const audit =
+    plan.steps.includes("policy") && recipe.feedback.audit
+      ? labellerAudit(context, recipe.feedback.audit, players.role)
+      : undefined;
+  const checkpoints: CheckpointPart[] = [{ id: "base", label: "Base", model: base }];
+  const revised: Revised[] = [];
+  const reinforced: Reinforced[] = [];
+  const gates = new Set<Reinforced["gate"]>();
+  let model = base;
+  for (let number = 1; number <= plan.rounds; number++) {
+    const round = roundOf(context, { ...shared, number, plan, train, audit });
+    for (const step of plan.steps) {
+      if (step === "supervised") {
+        const made = supervise(round, model);
+        revised.push(made);
+        model = made.model;
+      } else {
+        const made = reinforce(round, model, { plan, earlier: reinforced });
+        reinforced.push(made);
+        if (rewardsPreference(round.context.recipe.policy)) gates.add(made.gate);
+        model = made.model;
+      }
+      checkpoints.push({ ...namesOf(plan, step, number), step, round: number, model });
+    }
+  }
+  const { heldOut } = recipe.prompts;
+  const judge = heldOut === undefined || recipe.roles.judge === undefined ? undefined : players.role("judge");
+  // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
+  const audits = [...players.audits, ...(audit ? [audit] : [])];
+  const scorecard = (some: readonly CheckpointPart[]) => {
+    if (heldOut === undefined) return [];
+    const proxy = showsProxy(recipe) ? reinforced.at(-1) : undefined;
+    const [first] = revised;
+    return [
+      scorecardStage(context, {
+        checkpoints: some,
+        ...(first && { chains: first.chains, examples: first.revised }),
+        heldOut: shared.file({ name: "held-out", title: "held-out prompts", reference: heldOut, as: "prompts" }),
+        ...(judge && { judge }),
+        audits: [...(audit ? [audit] : []), ...players.audits],
+        ...(proxy && { preferenceModel: proxy.preferenceModel }),
+        ...(gates.size > 0 && { gates: [...gates] }),
+      }),
+    ];
+  };
+  return {
+    checkpoints,
+    targets: [...audits, ...checkpoints.map((one) => one.model), ...scorecard(checkpoints)],
+    // What was learnt before a preference model was refused is measured all the same.
+    refused(gate) {
+      const at = checkpoints.findIndex((one) => inOrder([one.model]).includes(gate));
+      return reinforced.some((one) => one.gate === gate) ? scorecard(checkpoints.slice(0, at)) : [];
+    },
+  };
+}
+
+/** What a run notes of its checkpoints: how to find each again, and all that it was made of. */
+export function notesOf({ checkpoints }: Pick<Arrangement, "checkpoints">): CheckpointNote[] {
+  return checkpoints.map(({ id, label, step, round, model }) => ({
+    ...{ id, label, stage: model.name },
+    ...(step && { step }),
+    ...(round && { round }),
+    from: inOrder([model]).map(({ name }) => name),
+  }));
+}
+
+/** What a checkpoint is called: with one round as it always was. */
+function namesOf({ steps, rounds }: Plan, step: StepName, round: number): { id: string; label: string } {
+  const reversed = steps[0] === "policy";
+  const short = { supervised: "sl", policy: "rl" }[step];
+  const long = { supervised: reversed ? "RLAIF → CAI" : "SL-CAI", policy: reversed ? "RLAIF" : "RL-CAI" }[step];
+  return rounds === 1 ? { id: short, label: long } : { id: `${short}-${round}`, label: `${long} ${round}` };
+}
+
+function roundOf(
+  context: PartContext,
+  {
+    number,
+    plan,
+    train,
+    ...shared
+  }: Omit<Round, "name" | "context" | "prompts"> & {
+    readonly plan: Plan;
+    readonly train: ReturnType<Round["prompts"]>;
+  },
+): Round {
+  const { recipe } = context;
+  const name = (own: string) => (plan.rounds === 1 ? own : `${own} ${number}`);
+  const steps = new Map<StepName, ReturnType<Round["prompts"]>>();
+  return {
+    ...shared,
+    number,
+    name,
+    context: {
+      ...context,
+      recipe: { ...settingsOf(recipe, plan, number), seed: roundSeed(recipe.seed, number) },
+    },
+    prompts(step) {
+      const known = steps.get(step);
+      if (known) return known;
+      const prompts = promptsOf(context, { name: name(`${step} prompts`), prompts: train, plan, round: number, step });
+      steps.set(step, prompts);
+      return prompts;
+    },
+  };
+}
+
+/** Who plays which role, each made once; the recipe's model where it names nobody. */
+function playersOf(
+  context: PartContext,
+  { base, prompts }: { readonly base: Stage<ModelValue>; readonly prompts: ReturnType<Round["prompts"]> },
+) {
+  const { recipe, options } = context;
+  const known = new Map<string, Stage<ModelValue>>();
+  const audits: Stage<Report<AuditReport>>[] = [];
+  const role = (name: keyof Recipe["roles"]): Stage<ModelValue> => {
+    const reference = recipe.roles[name];
+    if (reference === undefined) return base;
+    const found = known.get(name);
+    if (found) return found;
+    if (isTrained(reference)) {
+      const { model, audit } = trainedJudge(context, { name, base, prompts, train: reference.train });
+      known.set(name, model);
+      audits.push(audit);
+      return model;
+    }
+    const given = roleStage(name, reference, options);
+    known.set(name, given);
+    return given;
+  };
+  return { role, audits };
+}
+
+/** The audit that a recipe wants of its labels, whoever makes them. */
+function labellerAudit(
+  context: PartContext,
+  { path, format, limit, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
+  role: Round["role"],
+) {
+  return auditStage(context, {
+    ...{ labeller: role("labeller"), critic: role("critic"), name: "audit", settings },
+    known: fileStage(context, {
+      ...{ name: "known", title: "pairs with a known answer" },
+      ...{ reference: { path, format, limit }, as: "preferences" },
+    }),
+    refused:
+      "Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say",
+  });
+}

@@ -1,0 +1,117 @@
+import type { PreferenceRow } from "@tenet/data";
+import { type GateReport, preferenceGateStage } from "./gates.ts";
+import { humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
+import { mixStage, policyStage, preferenceModelStage } from "./parts.ts";
+import type { Round } from "./round.ts";
+import type { Plan } from "./rounds.ts";
+import type { Stage } from "./stages.ts";
+import type { ModelValue, Report, StoredRows } from "./values.ts";
+
+type Pairs = Stage<StoredRows<PreferenceRow>>;
+
+/** What reinforcement learning of a round leaves to the next. */
+export interface Reinforced {
+  readonly model: Stage<ModelValue>;
+  /** What the policy of this round began from. */
+  readonly start: Stage<ModelValue>;
+  /** Pairs that were labelled in this round. */
+  readonly judged: Pairs;
+  readonly preferenceModel: Stage<ModelValue>;
+  readonly gate: Stage<Report<GateReport>>;
+}
+
+/**
+ * RLAIF from a model: pairs of its replies, labels, the preference model, and the policy. What neither the policy nor the scorecard
+ * needs of these is joined to nothing, and so not executed. METHODS §3 to §5.
+ */
+export function reinforce(
+  round: Round,
+  model: Stage<ModelValue>,
+  { plan, earlier }: { readonly plan: Plan; readonly earlier: readonly Reinforced[] },
+): Reinforced {
+  const { context, name, role, validation, audit } = round;
+  const judges = { labeller: role("labeller"), critic: role("critic") };
+  const prompts = round.prompts("policy");
+  const pairs = pairsStage(context, { name: name("pairs"), prompts, model });
+  const machine = labelsStage(context, { name: name("labels"), title: "labels", pairs, ...judges, behind: audit });
+  const judged = humanLabelsStage(context, { name: name("human labels"), pairs, machine });
+  const rounds = plan.pairs === "all" ? [...earlier.map((one) => one.judged), judged] : [judged];
+  const labelled = withPeoples(round, ofRounds(round, rounds));
+  const held = validation && pairsStage(context, { name: name("validation pairs"), prompts: validation, model });
+  const [first] = earlier;
+  const { preferenceModel, gate } =
+    plan.preferenceModel === "once" && first
+      ? first
+      : preferenceModelOf(round, {
+          // What goes on from the last round's was pre-trained with it.
+          from: plan.preferenceModel === "continue" ? earlier.at(-1)?.preferenceModel : undefined,
+          labelled,
+          held:
+            held &&
+            labelsStage(context, {
+              ...{ name: name("validation labels"), title: "labels of pairs to test on", pairs: held },
+              ...{ ...judges, behind: audit },
+            }),
+        });
+  const policy = policyStage(context, {
+    name: name("policy"),
+    base: model,
+    prompts,
+    pairs: labelled,
+    preferenceModel,
+    gate,
+    validation,
+    reference: referenceOf(round, first?.start ?? model),
+  });
+  return { model: policy, start: model, judged, preferenceModel, gate };
+}
+
+/** The pairs of several rounds as one dataset. */
+function ofRounds({ context, name }: Round, judged: readonly Pairs[]): Pairs {
+  if (judged.length === 1) return judged[0]!;
+  return mixStage(
+    context,
+    name("pairs of all rounds"),
+    judged.map((rows, i) => ({ name: `round ${i + 1}`, rows })),
+  );
+}
+
+/** With the pairs of a file, where the recipe has one. */
+function withPeoples({ context, name, file }: Round, machine: Pairs): Pairs {
+  const { human } = context.recipe.preferenceModel;
+  if (human === undefined) return machine;
+  const { ratio, ...reference } = human;
+  const people = file({ name: "human pairs", title: "pairs labelled by people", reference, as: "preferences" });
+  return mixStage(context, name("preferences"), [
+    { name: "machine", rows: machine, ...(ratio !== undefined && { ratio: 1 }) },
+    { name: "human", rows: people, ...(ratio !== undefined && { ratio }) },
+  ]);
+}
+
+/** A preference model of these pairs behind its gate. */
+function preferenceModelOf(
+  { context, name, base, file }: Round,
+  { from, labelled, held }: { from: Stage<ModelValue> | undefined; labelled: Pairs; held: Pairs | undefined },
+) {
+  const { pretrain } = context.recipe.preferenceModel;
+  const rankings =
+    pretrain === undefined || from !== undefined
+      ? undefined
+      : file({ name: "rankings", title: "public rankings", reference: pretrain, as: "preferences" });
+  const preferenceModel = preferenceModelStage(context, {
+    name: name("preference model"),
+    base: from ?? base,
+    pairs: labelled,
+    held,
+    rankings,
+  });
+  return { preferenceModel, gate: preferenceGateStage(context, { name: name("preference gate"), preferenceModel }) };
+}
+
+/** What the policy is held to, where that is not the model that it starts from. */
+function referenceOf({ context, base, number }: Round, first: Stage<ModelValue>): Stage<ModelValue> | undefined {
+  const { policy } = context.recipe;
+  const reference = policy && "kl" in policy ? policy.kl.reference : undefined;
+  if (reference === "base") return base;
+  return reference === "first" && number > 1 ? first : undefined;
+}
