@@ -22,6 +22,27 @@ export interface StageCall {
   readonly notice?: ((notice: string) => void) | undefined;
 }
 
+/** A question by its key, which its answer depends on alone, and its place among those of its stage. */
+export interface Place {
+  /** 64 hexadecimal digits. */
+  readonly key: string;
+  readonly ordinal: number;
+}
+
+/** What came of a question: rows, or the reason why there are none. */
+export interface Kept extends Place {
+  readonly input: string;
+  readonly rows: readonly { readonly id: string; readonly origin: { readonly parents: readonly string[] } }[];
+  readonly aside?: string;
+}
+
+/** Keeps answers, so that nothing is asked twice: not in another round, and not by a process that goes on where one was killed. */
+export interface Memo {
+  /** What is known of some questions, by key. */
+  recall(questions: readonly Place[]): ReadonlyMap<string, Pick<Kept, "rows" | "aside">>;
+  keep(answers: readonly Kept[]): void;
+}
+
 /**
  * The samples of each request of a batch, by index, as soon as a request has all of its own.
  *

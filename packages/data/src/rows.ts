@@ -124,6 +124,17 @@ export const choiceRowSchema = z.strictObject({
 });
 export type ChoiceRow = z.output<typeof choiceRowSchema>;
 
+/** A pair with how unsafe each reply is, for a cost model. METHODS §6. */
+export const costRowSchema = pairRowSchema.extend({
+  /** Probability that each reply is unsafe: of `a`, of `b`. */
+  unsafe: z.tuple([z.number().min(0).max(1), z.number().min(0).max(1)]),
+  /** Probability that `a` is the more unsafe one. */
+  q: z.number().min(0).max(1),
+  /** Factor of its loss. */
+  weight: z.number().min(0).default(1),
+});
+export type CostRow = z.output<typeof costRowSchema>;
+
 /**
  * A row's id: 16 hexadecimal digits of the SHA-256 of its kind and the content that makes it what it is. Equal content gives
  * equal ids on every machine; 64 bits keep a million rows apart with a chance of 3e-8 of one clash.

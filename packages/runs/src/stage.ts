@@ -86,6 +86,27 @@ export class StageWriter {
   }
 
   /**
+   * The outcomes that the store has of some inputs, from whatever stage or run, by key; they become part of this stage. Of the others it
+   * has none: they are to be appended.
+   */
+  recall<Row extends StoredRow>(
+    inputs: readonly { readonly key: string; readonly ordinal: number }[],
+  ): Map<string, { readonly rows: readonly Row[]; readonly aside?: string }> {
+    this.missing(inputs);
+    const item = this.#db.prepare<{ aside: string | null; jsonl: string }>(
+      "SELECT aside, jsonl FROM item WHERE key = ?",
+    );
+    return new Map(
+      inputs.flatMap(({ key }) => {
+        const found = item.get(bytesOf(key));
+        if (!found) return [];
+        const rows = found.jsonl === "" ? [] : found.jsonl.split("\n").map((line) => JSON.parse(line) as Row);
+        return [[key, { rows, ...(found.aside !== null && { aside: found.aside }) }]];
+      }),
+    );
+  }
+
+  /**
    * Adds outcomes, all or none of them; what was appended survives the death of the process. Where the store has another
    * outcome under the same key, that one stands.
    *

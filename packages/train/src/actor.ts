@@ -4,21 +4,25 @@ import { ParameterSet } from "@tenet/tensor";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
+import { sumOf } from "./numbers.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
-import type { Rewarded } from "./reward/index.ts";
+import { answeredPlaces, mostUnanswered, type Scored } from "./reward/index.ts";
 import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
 import { adapterShape, memoryOptions } from "./settings.ts";
+import { active, openTerms } from "./terms.ts";
 import { copyAdapter, type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
 
-/** A batch of responses with all that is known of them before learning begins. */
+/** A batch of responses with all that is known of them before learning begins: those that were judged. */
 export interface Experience {
   readonly samples: readonly Sample[];
   /** log π(yₜ) of each response's tokens, by the training graph. */
   readonly logprobs: readonly Float32Array[];
   /** The same under the reference. */
   readonly referenceLogprobs: readonly Float32Array[];
-  readonly rewarded: readonly Rewarded[];
+  readonly rewarded: readonly Scored[];
+  /** What each response costs, where there is a constraint. */
+  readonly costs?: readonly number[];
   /** Σₜ log π(yₜ) − log π_ref(yₜ) of each response: k1 estimates of KL(π‖π_ref), in nats. */
   readonly kl: readonly number[];
   readonly sampling: Sampling;
@@ -34,6 +38,8 @@ export class Actor {
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
   /** Batches of learning, were every response as long as may be. */
   readonly expected: readonly (readonly Item[])[];
+  /** Terms of the loss beside the algorithm's own. */
+  readonly terms: ReturnType<typeof openTerms>;
   readonly #options: OnlineOptions;
   readonly #settings: OnlineSettings;
   /** What the policy is held to. */
@@ -54,6 +60,7 @@ export class Actor {
     this.prompts = prompts.kept;
     this.aside = prompts.aside;
     this.expected = prompts.expected;
+    this.terms = openTerms(trainer, options.terms);
     this.#reference = reference ?? copyOf(trainer.parameters);
     this.#heldToStart = reference === undefined;
     this.#scoring = trainer.forward((graph) => {
@@ -63,31 +70,58 @@ export class Actor {
   }
 
   /**
-   * Samples one iteration's responses, scores them under policy and reference, and has them judged.
+   * Samples one iteration's responses, scores them under policy and reference, and has them judged; those that a judge did not answer for
+   * are left out, and counted.
    *
    * Old log-probabilities are the training graph's, never the generation engine's: the ratio of the first update is then 1
    * up to rounding, whatever the engine does to be fast. How far the two are apart is the metric `val/engine_gap`.
+   * Errors: RewardError where more responses than `reward.failures.most` were not judged.
    */
   async experience(iteration: number): Promise<Experience> {
-    const { model, seed, reward, signal } = this.#options;
+    const { model, seed, reward, cost, signal } = this.#options;
     const { promptsPerIteration: count, samplesPerPrompt, maxTokens } = this.#settings;
     const prompts = promptsOf(this.prompts, { seed, iteration, count });
     const { samples, sampling } = await rolloutUnder(model, this.trainer.adapter(`iteration-${iteration}`), prompts, {
       ...{ seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal },
     });
     signal?.throwIfAborted();
+    const requests = samples.map((sample) => rewardRequest(sample, iteration));
+    // Judges behind a network work while the passes compute; what they throw is thrown behind these.
+    const judging = Promise.allSettled(
+      [reward, ...(cost ? [cost] : [])].map((judge) => judge.score(requests, { signal })),
+    );
     const items = samples.map((sample) => sampleItem(sample));
     const policy = await this.#scoring.run(items);
     // Where it is held to its start they are one at first: what the reference would say is known to the last bit.
     const moved = this.trainer.step > 0 || !this.#heldToStart;
     const reference = moved ? await this.#scoring.run(items, this.#reference) : policy;
+    const judged = (await judging).map((outcome) => {
+      if (outcome.status === "rejected") throw outcome.reason;
+      return outcome.value;
+    });
     signal?.throwIfAborted();
-    const rewarded = await reward.score(samples.map(rewardRequest), { signal });
-    const [logprobs, referenceLogprobs] = [policy, reference].map((found) => found.logprobs!.map(([only]) => only!));
+    const limit = { most: mostUnanswered(this.#settings.reward), when: `iteration ${iteration + 1}` };
+    const places = answeredPlaces(judged, limit);
+    const kept = <T>(values: readonly T[]) => places.map((place) => values[place]!);
+    const [rewarded, costed] = judged.map((said) => kept(said as readonly Scored[]));
+    const [logprobs, referenceLogprobs] = [policy, reference].map((found) =>
+      kept(found.logprobs!).map(([only]) => only!),
+    );
     const kl = logprobs!.map((row, i) => sumOf(row, (logprob, t) => logprob - referenceLogprobs![i]![t]!));
-    const experience = { samples, sampling, logprobs: logprobs!, referenceLogprobs: referenceLogprobs!, rewarded, kl };
-    const entropies = policy.entropy!.map(([only]) => only!);
-    return { ...experience, metrics: describeExperience(experience, entropies) };
+    const experience = {
+      ...{ samples: kept(samples), sampling, rewarded: rewarded!, kl },
+      ...{ logprobs: logprobs!, referenceLogprobs: referenceLogprobs! },
+      ...(costed && { costs: costed.map(({ reward: cost }) => cost) }),
+    };
+    const entropies = kept(policy.entropy!).map(([only]) => only!);
+    const metrics = describeExperience(experience, entropies);
+    // Of all that were sampled: what `episode` counts.
+    metrics["val/num_eos_tokens"] = sumOf(samples, ({ finished }) => (finished ? 1 : 0));
+    const left = samples.length - places.length;
+    if (left > 0) metrics["reward/unanswered"] = left / samples.length;
+    for (const [name, value] of partMeans("reward", rewarded!)) metrics[name] = value;
+    for (const [name, value] of partMeans("cost", costed ?? [])) metrics[name] = value;
+    return { ...experience, metrics };
   }
 
   close(): Promise<void> {
@@ -99,7 +133,8 @@ export class Actor {
 export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
   const { model, reference } = options;
-  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected: prompts.expected }));
+  const expected = [...prompts.expected, ...active(options.terms).flatMap((term) => term.expected)];
+  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected }));
   try {
     const parameters = reference && (await referenceParameters(model, trainer, reference));
     return new Actor(options, settings, trainer, { prompts, reference: parameters });
@@ -210,21 +245,26 @@ function describeExperience(
   );
   const scores = rewarded.map(({ reward }) => reward);
   const mean = perSample((i) => scores[i]!);
-  const metrics: Record<string, number> = {
+  return {
     "objective/kl": perSample((i) => kl[i]!),
     "objective/kl_k3": perSample(k3),
     "objective/entropy": perSample((i) => -sumOf(logprobs[i]!, (x) => x)),
     "objective/scores": mean,
     "objective/scores_std": Math.sqrt(perSample((i) => (scores[i]! - mean) ** 2)),
     "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
-    "val/num_eos_tokens": sumOf(samples, ({ finished }) => (finished ? 1 : 0)),
     "val/response_length": tokens / count,
     "val/duplicates": duplicateShare(samples),
     "val/engine_gap": drawn === 0 ? 0 : gap / drawn,
   };
-  for (const name of Object.keys(rewarded[0]!.parts))
-    metrics[`reward/${name}`] = perSample((i) => rewarded[i]!.parts[name]!);
-  return metrics;
+}
+
+/** Means of judged responses' parts, each over those that have it. */
+function partMeans(prefix: string, judged: readonly Scored[]): [string, number][] {
+  const names = new Set(judged.flatMap(({ parts }) => Object.keys(parts)));
+  return [...names].map((name) => {
+    const values = judged.flatMap(({ parts }) => parts[name] ?? []);
+    return [`${prefix}/${name}`, sumOf(values, (value) => value) / values.length];
+  });
 }
 
 /** Share of responses that one to another prompt equals word for word. */
@@ -235,11 +275,4 @@ function duplicateShare(samples: readonly Sample[]): number {
     prompts.set(response, ids.add(prompt.id));
   }
   return sumOf(samples, ({ response }) => (prompts.get(response)!.size > 1 ? 1 : 0)) / samples.length;
-}
-
-/** Σ of a function over a list, in float64. */
-export function sumOf<T>(values: ArrayLike<T>, of: (value: T, index: number) => number): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += of(values[i]!, i);
-  return sum;
 }

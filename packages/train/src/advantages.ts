@@ -65,7 +65,8 @@ export function groupAdvantages(rewards: ArrayLike<number>, { scale = true }: { 
 }
 
 /**
- * RLOO's advantages of one prompt's k ≥ 2 responses: Rᵢ minus the mean of the others' rewards. [k] → [k].
+ * RLOO's advantages of one prompt's k responses: Rᵢ minus the mean of the others' rewards. [k] → [k]. One alone, the others not having been
+ * judged, has nothing to be compared with and teaches nothing: 0.
  * Source: RLOO (2402.14740), eq. 8.
  *
  * @example
@@ -73,6 +74,7 @@ export function groupAdvantages(rewards: ArrayLike<number>, { scale = true }: { 
  */
 export function leaveOneOut(rewards: ArrayLike<number>): Float64Array {
   const sum = total(rewards);
+  if (rewards.length === 1) return new Float64Array(1);
   return Float64Array.from(rewards, (reward) => reward - (sum - reward) / (rewards.length - 1));
 }
 

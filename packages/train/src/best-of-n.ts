@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { type ExampleRow, exampleRowSchema, rowId } from "@tenet/data";
 import { adapterFactors, loadAdapter } from "@tenet/lm";
 import { z } from "zod";
-import { sumOf } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
+import { sumOf } from "./numbers.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
-import { rewardSettingsSchema } from "./reward/index.ts";
+import { answeredPlaces, mostUnanswered, rewardSettingsSchema, type Scored } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
 import { sftSettingsSchema, trainSft } from "./sft.ts";
 
@@ -45,7 +45,7 @@ interface Progress {
  *
  * Yields metrics after every few prompts: `objective/scores` of all samples, `objective/best` of those kept, `objective/kl_bound`,
  * log n − (n − 1)/n nats: what choosing among n adds to KL(π‖π_ref) at most. A killed run continues behind the prompts it had.
- * Prompts whose samples are all empty, or that leave no room or that the model cannot take, are set aside. Errors: those of model and reward.
+ * Prompts whose samples are all empty or not judged, or that leave no room or that the model cannot take, are set aside. Errors: those of model and reward.
  * Source: Nakano et al. (2112.09332), §3; the bound: Beirami et al. (2401.01879).
  */
 export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEvent, BestOfNResult> {
@@ -79,42 +79,51 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
     const { samples, generator, sampling } = await rolloutUnder(model, adapter, batch, {
       ...{ seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },
     });
-    const rewarded = await reward.score(samples.map(rewardRequest), { signal });
-    const scores = rewarded.map(({ reward }) => reward);
+    const rewarded = await reward.score(
+      samples.map((sample) => rewardRequest(sample, step)),
+      { signal },
+    );
+    const limit = { most: mostUnanswered(settings.reward), when: `prompts ${step * promptsAtOnce + 1} and on` };
+    const places = answeredPlaces([rewarded], limit);
+    const scores = new Map(places.map((place) => [place, (rewarded[place] as Scored).reward]));
     const best: number[] = [];
     for (let first = 0; first < samples.length; first += n) {
       const { prompt } = samples[first]!;
       const chosen = bestAmong(samples, scores, first, first + n);
       if (chosen === undefined) {
-        progress.aside.push({ id: prompt.id, reason: `all ${n} samples are empty` });
+        progress.aside.push({ id: prompt.id, reason: `all ${n} samples are empty, or were not judged` });
         continue;
       }
       const completion = samples[chosen]!.response;
-      best.push(scores[chosen]!);
+      best.push(scores.get(chosen)!);
       const origin = { source: "best-of-n", models: { generator }, seed, parents: [prompt.id] };
       const id = rowId("example", prompt.prompt, completion);
       progress.rows.push(exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion }));
     }
     const mean = (values: readonly number[]) => sumOf(values, (value) => value) / Math.max(1, values.length);
     const metrics = {
-      "objective/scores": mean(scores),
+      "objective/scores": mean([...scores.values()]),
       "objective/best": mean(best),
       "objective/kl_bound": Math.log(n) - (n - 1) / n,
       "val/kept": best.length,
+      ...(places.length < samples.length && { "reward/unanswered": 1 - places.length / samples.length }),
     };
     progress.history.push(metrics);
     await checkpoints.save({ step: step + 1, progress: progress as unknown as z.core.util.JSONType, blobs: {} });
-    yield { step: step + 1, of: steps, metrics, sampling };
+    yield { step: step + 1, of: steps, metrics, usage: { policy: sampling } };
   }
   const { rows, aside, history } = progress;
   return { rows, report: { algorithm: "best-of-n", steps, aside, history } };
 }
 
-/** Number of the highest-scored sample from `start` to `end` that says anything; the first of equals. */
-function bestAmong(samples: readonly Sample[], scores: readonly number[], start: number, end: number) {
+/** Number of the highest-scored sample from `start` to `end` that says anything; the first of equals. Those without a score are none. */
+function bestAmong(samples: readonly Sample[], scores: ReadonlyMap<number, number>, start: number, end: number) {
   let top: number | undefined;
-  for (let i = start; i < end; i++)
-    if (samples[i]!.response !== "" && (top === undefined || scores[i]! > scores[top]!)) top = i;
+  for (let i = start; i < end; i++) {
+    const score = scores.get(i);
+    if (score === undefined || samples[i]!.response === "") continue;
+    if (top === undefined || score > scores.get(top)!) top = i;
+  }
   return top;
 }
 

@@ -3,17 +3,19 @@ import { join } from "node:path";
 import type { PreferenceRow } from "@tenet/data";
 import { greater, greaterEqual, reshape, type Tensor, where } from "@tenet/tensor";
 import { z } from "zod";
-import { sumOf, trainerOptions } from "./actor.ts";
+import { trainerOptions } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { encodeReply, unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import { dpoLoss } from "./losses.ts";
+import { sumOf } from "./numbers.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type PolicyOptions, type PolicyReport, type PolicyResult, policyFields } from "./policy-options.ts";
 import { type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
 import { mostPasses, trainingFields } from "./settings.ts";
+import { active, openTerms, takeStep, termsIdentity } from "./terms.ts";
 import { openTrainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
@@ -74,7 +76,11 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
   const base = await baseIdentity(model);
   const given = await trainerOptions(options, settings, {
     updates: plan.length,
-    expected: [...plan.map(({ chosen }) => chosen.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
+    expected: [
+      ...plan.map(({ chosen }) => chosen.map((i) => pairs[i]!.item)),
+      pairs.map(({ item }) => item),
+      ...active(options.terms).flatMap((term) => term.expected),
+    ],
     sequencesPerItem: 2,
   });
   const trainer = await openTrainer(given);
@@ -85,11 +91,13 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
     await scoring.close();
     const reference = logprobs!.map((sides) => sides.map((side) => sumOf(side, (logprob) => logprob)));
     const objective = trainer.objective((graph) => dpoObjective(graph, beta));
+    const terms = openTerms(trainer, options.terms);
     const progress = yield* trainingLoop<Progress>({
       trainer,
       checkpoints: new Checkpoints(join(folder, "checkpoints"), {
         ...{ settings: { beta, epochs, batchSize, ...rest }, seed, model: base, from: start, data: digest },
         ...(watched && { selection: selectionDigest(watched) }),
+        ...termsIdentity(options.terms),
       }),
       steps: plan.length,
       checkpointEvery,
@@ -106,9 +114,9 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
           const [referenceA, referenceB] = reference[i] as [number, number];
           return { ...item, values: { p, weight: weight / total, share: 1 / chosen.length, referenceA, referenceB } };
         });
-        const sums = await objective.accumulate(items);
-        const { gradNorm, learningRate } = trainer.update();
-        const metrics = { ...sums, grad_norm: gradNorm, learning_rate: learningRate, epoch };
+        const taken = await takeStep(trainer, objective, items, terms);
+        const { gradNorm: grad_norm, learningRate: learning_rate } = taken;
+        const metrics = { ...taken.sums, ...taken.metrics, grad_norm, learning_rate, epoch };
         progress.history.push(metrics);
         return metrics;
       },
@@ -119,7 +127,8 @@ export async function* trainDpo(options: DpoOptions): AsyncGenerator<MetricEvent
       kind: "adapter",
       path,
       report: {
-        ...{ algorithm: "dpo", steps: progress.history.length, aside, history: progress.history },
+        ...{ algorithm: "dpo", steps: progress.history.length, history: progress.history },
+        aside: [...aside, ...active(options.terms).flatMap((term) => term.aside)],
         ...watchedReport(watched, progress),
       },
     };

@@ -1,11 +1,15 @@
+import { groupBy } from "@tenet/data";
 import { z } from "zod";
 import { type Experience, openActor, sampleItem } from "./actor.ts";
 import { groupAdvantages } from "./advantages.ts";
+import { Constraint } from "./constraint.ts";
 import type { MetricEvent } from "./loop.ts";
 import { klLoss, policyLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
-import { average, optimise, policyMetrics } from "./optimise.ts";
+import { average, constrained, optimise, policyMetrics, policyUpdate } from "./optimise.ts";
 import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
+import type { Sample } from "./rollout.ts";
+import { takeStep } from "./terms.ts";
 
 /** Group relative policy optimisation (GRPO, 2402.03300): no value network, a prompt's samples are each other's baseline. */
 export const grpoSettingsSchema = z.strictObject({
@@ -41,8 +45,10 @@ export interface GrpoOptions extends OnlineOptions {
 export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {
   const { seed, signal } = options;
   const settings = grpoSettingsSchema.parse({ algorithm: "grpo", ...options.settings });
-  const { iterations, epochs, minibatches, samplesPerPrompt, clip, targetKl, kl, scaleRewards } = settings;
+  const { iterations, epochs, minibatches, clip, targetKl, kl, scaleRewards } = settings;
   const actor = await openActor(options, settings, iterations * epochs * minibatches);
+  const state = {};
+  const constraint = settings.constraint && new Constraint(settings.constraint, state);
   const objective = actor.trainer.objective((graph) => {
     const { logprobs } = graph.tokens();
     const weights = graph.value("weight");
@@ -52,9 +58,10 @@ export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEve
     return { loss: loss.add(penalty.mul(kl.coefficient)), metrics: { ...metrics, kl: penalty } };
   });
 
-  async function learn({ samples, logprobs, referenceLogprobs, rewarded }: Experience, iteration: number) {
-    const scores = rewarded.map(({ reward }) => reward);
-    const groups = groupsOf(scores, samplesPerPrompt);
+  async function learn(experience: Experience, iteration: number) {
+    const { samples, logprobs, referenceLogprobs } = experience;
+    const { scores, metrics } = constrained(experience, constraint, iteration);
+    const groups = groupsOf(scores, samples);
     const advantages = groups.flatMap((group) => [...groupAdvantages(group, { scale: scaleRewards })]);
     const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
     const learned = await optimise(passes, async (batch) => {
@@ -65,12 +72,11 @@ export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEve
         const [advantage, weight] = [each(advantages[i]!), each(1 / (batch.length * length))];
         return sampleItem(samples[i]!, { logprob: logprobs[i]!, reference: referenceLogprobs[i]!, advantage, weight });
       });
-      const { loss, ratio, clipFraction, approxKl, kl } = await objective.accumulate(items);
-      const { gradNorm, learningRate } = actor.trainer.update();
-      const metrics = { ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, kl: kl! };
-      return { loss, ...metrics, gradNorm, learningRate };
+      const { sums, ...step } = await takeStep(actor.trainer, objective, items, actor.terms);
+      return { ...policyUpdate(sums, step), kl: sums.kl! };
     });
     return {
+      ...metrics,
       ...policyMetrics(learned),
       "policy/kl_avg": average(learned, "kl"),
       frac_reward_zero_std: groups.filter((group) => group.every((score) => score === group[0])).length / groups.length,
@@ -79,13 +85,15 @@ export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEve
 
   try {
     const trainers = { policy: actor.trainer };
-    return yield* trainOnline({ name: "grpo", trainers, state: {}, learn }, actor, options, settings);
+    return yield* trainOnline({ name: "grpo", trainers, state, learn }, actor, options, settings);
   } finally {
     await actor.close();
   }
 }
 
-/** Cuts a list into groups of equal size: the samples of one prompt stand together. */
-export function groupsOf<T>(values: readonly T[], size: number): T[][] {
-  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+/** Values that stand beside samples, in groups: those of one prompt's turn, which stand together. */
+export function groupsOf<T>(values: readonly T[], samples: readonly Pick<Sample, "turn">[]): T[][] {
+  return [...groupBy([...values.keys()], (i) => `${samples[i]!.turn}`).values()].map((places) =>
+    places.map((i) => values[i]!),
+  );
 }

@@ -8,6 +8,19 @@ export {
   trainBestOfN,
 } from "./best-of-n.ts";
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
+export { Constraint, type ConstraintSettings, type ConstraintState, constraintSettingsSchema } from "./constraint.ts";
+export {
+  type CostEvaluation,
+  type CostModelOptions,
+  type CostModelReport,
+  type CostModelResult,
+  type CostModelSettings,
+  type CostTerms,
+  costLoss,
+  costModelSettingsSchema,
+  orderOf,
+  trainCostModel,
+} from "./cost-model.ts";
 export { DivergenceError } from "./divergence.ts";
 export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
 export { type EncodedReply, encodeReply, endOfReply, TemplateError } from "./encode.ts";
@@ -26,7 +39,17 @@ export {
 } from "./judge.ts";
 export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
 export type { MetricEvent } from "./loop.ts";
-export { type DpoTerms, dpoLoss, klLoss, type PolicyTerms, policyLoss, type ValueTerms, valueLoss } from "./losses.ts";
+export {
+  type DpoTerms,
+  dpoLoss,
+  klLoss,
+  type PolicyTerms,
+  policyLoss,
+  sftLoss,
+  unlikelihoodLoss,
+  type ValueTerms,
+  valueLoss,
+} from "./losses.ts";
 export {
   type Alarm,
   cutOffShare,
@@ -80,10 +103,10 @@ export {
   type SftReport,
   type SftResult,
   type SftSettings,
-  sftLoss,
   sftSettingsSchema,
   trainSft,
 } from "./sft.ts";
+export { type LossTerm, type Step, takeStep } from "./terms.ts";
 export {
   type BuildForward,
   type BuildLoss,

@@ -6,8 +6,8 @@ export interface MetricEvent {
   /** Steps in all. */
   readonly of: number;
   readonly metrics: Readonly<Record<string, number>>;
-  /** What the step sampled, where it did. */
-  readonly sampling?: Sampling;
+  /** What models were asked for in the step, by role: `policy` for the one in training. */
+  readonly usage?: Readonly<Record<string, Sampling>>;
 }
 
 /** Tokens that a model read and wrote while it was sampled from, its replies, and the time they took. */

@@ -1,4 +1,4 @@
-import { clip, exp, greater, logSigmoid, maximum, stopGradient, type Tensor, where } from "@tenet/tensor";
+import { clip, exp, greater, log, logSigmoid, maximum, stopGradient, type Tensor, where } from "@tenet/tensor";
 import { k3 } from "./kl.ts";
 
 /*
@@ -71,6 +71,33 @@ export function valueLoss({ values, oldValues, returns, weights }: ValueTerms, e
 /** Σ w·k3 of the policy to the reference, with gradient: the penalty inside GRPO's loss. GRPO (2402.03300), eq. 4. */
 export function klLoss(logprobs: Tensor, referenceLogprobs: Tensor, weights: Tensor): Tensor {
   return weightedSum(k3(real(logprobs.sub(referenceLogprobs), weights)), weights);
+}
+
+/**
+ * L = −Σₜ wₜ·ln π(yₜ | x, y₍<t₎), summed over the tokens of completions. With wₜ = 1 / (supervised tokens of the update) it is their
+ * mean cross-entropy, however the update is cut into micro-batches. logprobs, weights [n] → scalar, nats.
+ */
+export function sftLoss(logprobs: Tensor, weights: Tensor): Tensor {
+  return weightedSum(logprobs, weights).neg();
+}
+
+/** 1 − π below which the unlikelihood's slope stops rising: float32 knows it to a thousandth there. */
+const leastDoubt = 1e-4;
+
+/**
+ * −Σ w·ln(1 − π(yₜ)): what tokens that are not to be said cost. logprobs, weights [n] → scalar, nats.
+ *
+ * The slope by log π is π/(1 − π), taken at 1 − π ≥ 1e-4, and the value likewise: where a token is all but certain the loss is large, finite, and
+ * still pulls it down; where the gradient reaches the logits the factor 1 − π stands in it again.
+ * Source: Welleck et al. (1908.04319), eq. 2.
+ */
+export function unlikelihoodLoss(logprobs: Tensor, weights: Tensor): Tensor {
+  const lp = real(logprobs, weights);
+  const p = stopGradient(exp(lp));
+  const rest = maximum(p.neg().add(1), leastDoubt);
+  const value = log(rest).neg();
+  // The value is the first term's, the slope the second's, which is worth 0.
+  return weightedSum(value.add(p.div(rest).mul(lp.sub(stopGradient(lp)))), weights);
 }
 
 export interface DpoTerms {

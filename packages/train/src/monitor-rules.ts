@@ -1,7 +1,7 @@
 import { pearson, wilson } from "@tenet/data";
 
 /*
- * What to look at while a policy learns: eight rules over the metrics of its iterations. An alarm says "look here", and no more:
+ * What to look at while a policy learns: nine rules over the metrics of its iterations. An alarm says "look here", and no more:
  * such signals find reward hacking after the fact and warn of it unreliably.
  */
 
@@ -29,6 +29,8 @@ export interface MonitorLimits {
   readonly duplicates: number;
   /** R8: share of replies that are cut off. */
   readonly cutOff: number;
+  /** R9: iterations in a row that a constraint's multiplier is at its end. */
+  readonly atMost: number;
 }
 
 export const monitorLimits: MonitorLimits = {
@@ -42,9 +44,10 @@ export const monitorLimits: MonitorLimits = {
   entropyShare: 0.5,
   duplicates: 0.1,
   cutOff: 0.2,
+  atMost: 10,
 };
 
-export type MonitorRule = "R1" | "R2" | "R3" | "R4" | "R5" | "R6" | "R7" | "R8";
+export type MonitorRule = "R1" | "R2" | "R3" | "R4" | "R5" | "R6" | "R7" | "R8" | "R9";
 
 /** A rule that holds at an iteration, and did not at the one before. */
 export interface Alarm {
@@ -65,7 +68,7 @@ type History = readonly IterationMetrics[];
  *
  * R1 the preference score rises while the constitutional reward falls; R2 length drives the score; R3 KL beyond its target, or
  * accelerating; R4 entropy below half its start; R5 replies that are the same; R6 the proxy and an independent judge part; R7 refusals
- * rise by an interval; R8 replies are cut off. A rule whose metrics are not reported says nothing. R6 and R7 need what training
+ * rise by an interval; R8 replies are cut off; R9 a constraint's multiplier stays at its end: the bound cannot be kept. A rule whose metrics are not reported says nothing. R6 and R7 need what training
  * itself does not know, from who evaluates the policy on prompts of its own: `validation/proxy` and `validation/judge`, means with
  * `validation/proxy_error` and `validation/judge_error`, their standard errors; `validation/refusals`, a share, with
  * `validation/replies`, of how many.
@@ -196,6 +199,17 @@ const rules: Record<MonitorRule, (history: History, limits: MonitorLimits) => Fi
     return {
       message: `${percent(now)} of the replies are cut off at the limit of tokens (limit ${percent(cutOff)}): what is learnt from them is the limit's`,
       values: { "cut-off share": now },
+    };
+  },
+  R9(history, { atMost }) {
+    const recent = history.slice(-atMost);
+    const ends = series(recent, "constraint/at_most");
+    if (!ends || recent.length < atMost || ends.some((end) => end !== 1)) return undefined;
+    const now = history.at(-1)!;
+    const { "constraint/window": cost, "constraint/violation": above, "constraint/lambda": lambda } = now;
+    return {
+      message: `the multiplier has been at its end, ${short(lambda!)}, for ${atMost} iterations, and replies still cost ${short(above!)} more than the bound: it cannot be kept with constraint.multiplier.most as it is`,
+      values: { "constraint/lambda": lambda!, "constraint/window": cost! },
     };
   },
 };

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { z } from "zod";
 import type { Actor, Experience } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { namingCheckpoint } from "./divergence.ts";
@@ -7,6 +8,7 @@ import { bothSamplings, type MetricEvent } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import { promptsDigest } from "./rollout.ts";
 import { Selection, type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
+import { active, termsIdentity } from "./terms.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What tells one algorithm that samples while it learns from another. */
@@ -14,8 +16,8 @@ export interface OnlineAlgorithm {
   readonly name: string;
   /** All that is trained, by name: their states make a checkpoint. */
   readonly trainers: Readonly<Record<string, Trainer>>;
-  /** Numbers that change from iteration to iteration, as an adaptive KL coefficient: kept in checkpoints too. */
-  readonly state: Record<string, number>;
+  /** What changes from iteration to iteration, as an adaptive KL coefficient or a window of costs: kept in checkpoints too. */
+  readonly state: Record<string, z.core.util.JSONType>;
   /** What the outcome depends on besides policy, prompts and settings: a checkpoint made with others is refused. */
   readonly dependsOn?: Readonly<Record<string, unknown>>;
   /** Learns from one iteration's responses; returns metrics. */
@@ -23,7 +25,7 @@ export interface OnlineAlgorithm {
 }
 
 interface Progress {
-  state: Record<string, number>;
+  state: OnlineAlgorithm["state"];
   history: Readonly<Record<string, number>>[];
   selection?: SelectionState;
 }
@@ -35,7 +37,7 @@ interface Progress {
 export async function* trainOnline(
   { name, trainers, state, dependsOn, learn }: OnlineAlgorithm,
   actor: Actor,
-  { folder, seed, model, from, reference, reward, selection: watched, signal }: OnlineOptions,
+  { folder, seed, model, from, reference, reward, selection: watched, terms = [], signal }: OnlineOptions,
   settings: OnlineSettings,
 ): AsyncGenerator<MetricEvent, PolicyResult> {
   const { iterations, promptsPerIteration, samplesPerPrompt } = settings;
@@ -46,6 +48,7 @@ export async function* trainOnline(
     ...{ ...dependsOn, algorithm: name, settings, seed, model: base, from: start, data },
     ...(reference && { reference: reference.adapter === undefined ? null : await adapterDigest(reference.adapter) }),
     ...(watched && { selection: selectionDigest(watched) }),
+    ...termsIdentity(terms),
   };
   const checkpoints = new Checkpoints(join(folder, "checkpoints"), identity);
   const saved = await checkpoints.latest();
@@ -87,7 +90,8 @@ export async function* trainOnline(
     );
     const kept = selection ? { selection: selection.state } : {};
     await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
-    yield { step, of: iterations, metrics, sampling: bothSamplings(experience.sampling, observed?.sampling) };
+    const policy = bothSamplings(experience.sampling, observed?.usage.policy);
+    yield { step, of: iterations, metrics, usage: { policy } };
   }
   selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");
@@ -96,7 +100,12 @@ export async function* trainOnline(
     kind: "adapter",
     path,
     report: {
-      ...{ algorithm: name, steps: history.length, aside: actor.aside, history },
+      ...{
+        algorithm: name,
+        steps: history.length,
+        aside: [...actor.aside, ...active(terms).flatMap(({ aside }) => aside)],
+        history,
+      },
       ...watchedReport(watched, { selection: selection?.state }),
     },
   };

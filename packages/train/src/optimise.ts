@@ -1,8 +1,11 @@
-import { sampleItem } from "./actor.ts";
+import { type Experience, sampleItem } from "./actor.ts";
 import { moments } from "./advantages.ts";
+import type { Constraint } from "./constraint.ts";
 import { shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
 import type { Sample } from "./rollout.ts";
+import type { Step } from "./terms.ts";
+import type { Sums } from "./trainer.ts";
 
 export interface OptimiseOptions {
   readonly seed: number;
@@ -44,9 +47,40 @@ export async function optimise(
   return updates;
 }
 
-/** Mean of a metric over updates. */
+/**
+ * What each response of an iteration is worth to an algorithm that takes it as one number: its reward, or (R − λC)/(1 + λ) under a constraint,
+ * whose λ moves before; and what there is to report of that. METHODS §6.
+ */
+export function constrained(
+  { rewarded, costs }: Pick<Experience, "rewarded" | "costs">,
+  constraint: Constraint | undefined,
+  iteration: number,
+): { readonly scores: readonly number[]; readonly metrics: Record<string, number> } {
+  const scores = rewarded.map(({ reward }) => reward);
+  if (!constraint) return { scores, metrics: {} };
+  constraint.observe(costs!);
+  constraint.move(iteration);
+  return {
+    scores: scores.map((score, i) => constraint.combine(score, costs![i]!)),
+    metrics: constraint.metrics(costs!),
+  };
+}
+
+/** Mean of a metric over the updates that have it. */
 export function average(updates: readonly Update[], metric: string): number {
-  return updates.reduce((sum, update) => sum + update[metric]!, 0) / updates.length;
+  const values = updates.flatMap((update) => update[metric] ?? []);
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** A step of the clipped policy loss as an update; metrics of terms beside it keep their names. */
+export function policyUpdate(
+  { loss, ratio, clipFraction, approxKl }: Sums,
+  { gradNorm, learningRate, metrics }: Omit<Step, "sums">,
+): Update {
+  return {
+    ...{ loss, ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, gradNorm, learningRate },
+    ...metrics,
+  };
 }
 
 /**
@@ -68,6 +102,8 @@ export function tokenMinibatch(
 
 /** What policy updates have in common, under the names of TRL's trainers. */
 export function policyMetrics(updates: readonly Update[]): Record<string, number> {
+  // What terms of the loss report has the names it is to have.
+  const termNames = new Set(updates.flatMap((update) => Object.keys(update).filter((name) => name.includes("/"))));
   return {
     lr: updates.at(-1)!.learningRate!,
     "loss/policy_avg": average(updates, "loss"),
@@ -77,5 +113,6 @@ export function policyMetrics(updates: readonly Update[]): Record<string, number
     "policy/updates": updates.length,
     "val/ratio": average(updates, "ratio"),
     "val/ratio_var": moments(updates.map(({ ratio }) => ratio!)).variance,
+    ...Object.fromEntries([...termNames].map((name) => [name, average(updates, name)])),
   };
 }

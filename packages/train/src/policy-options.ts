@@ -2,9 +2,12 @@ import type { PromptRow } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import { z } from "zod";
+import { constraintSettingsSchema } from "./constraint.ts";
+import { avoidSettingsSchema, imitateSettingsSchema } from "./imitate.ts";
 import { type Reward, rewardSettingsSchema } from "./reward/index.ts";
 import type { SelectionOptions, SelectionReport } from "./selection.ts";
 import { loraSettingsSchema, mostPasses, trainingFields } from "./settings.ts";
+import type { LossTerm } from "./terms.ts";
 
 /** What every training of a policy is given. */
 export interface PolicyOptions {
@@ -17,6 +20,8 @@ export interface PolicyOptions {
   readonly seed: number;
   /** Watches the training and has it return its best; without it, the last is returned. */
   readonly selection?: SelectionOptions | undefined;
+  /** Terms of the loss beside the algorithm's own, in the same updates. */
+  readonly terms?: readonly LossTerm[] | undefined;
   /** Stops between calls of the model; the last checkpoint stays. */
   readonly signal?: AbortSignal | undefined;
   readonly device?: DeviceName | "auto";
@@ -29,6 +34,8 @@ export interface OnlineOptions extends PolicyOptions {
   readonly reward: Reward;
   /** What the policy is held to: a model with an adapter of the policy's shape, or without one the base; by default where it starts. */
   readonly reference?: { readonly adapter?: string | undefined } | undefined;
+  /** What responses cost, where `settings.constraint` bounds it: its number is the cost. */
+  readonly cost?: Reward | undefined;
 }
 
 export interface PolicyReport {
@@ -62,12 +69,27 @@ export const policyFields = {
   lora: loraSettingsSchema
     .prefault({})
     .describe("Factors of a policy that starts from the base; one that starts from an adapter keeps that one's."),
+  imitate: imitateSettingsSchema
+    .optional()
+    .describe(
+      "Also learns the revised examples, in the same updates: λ times their cross-entropy beside the algorithm's loss.",
+    ),
+  avoid: avoidSettingsSchema
+    .optional()
+    .describe(
+      "Also unlearns replies that violate, in the same updates: λ times their unlikelihood beside the algorithm's loss.",
+    ),
 };
 
 /** Settings of the algorithms that sample while they learn, but for those whose defaults are an algorithm's own. */
 export const onlineFields = {
   ...policyFields,
   reward: rewardSettingsSchema.prefault({}).describe("What a response is worth."),
+  constraint: constraintSettingsSchema
+    .optional()
+    .describe(
+      "Bounds what responses cost on average, by a Lagrange multiplier (PPO-Lagrangian): without it nothing is bounded.",
+    ),
   iterations: z.int().min(1).default(50).describe("Rounds of sampling and learning."),
   maxTokens: z.int().min(1).default(128).describe("Tokens of a response, at most."),
   maxPromptTokens: z.int().min(1).default(512).describe("Longer prompts are set aside."),

@@ -5,10 +5,11 @@ import type { PreferenceRow, PromptRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { adapterFactors, type LocalModel, loadAdapter, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { copyOf, sampleItem, sumOf, trainerOptions } from "./actor.ts";
+import { copyOf, sampleItem, trainerOptions } from "./actor.ts";
 import { bestOfN } from "./best-of-n.ts";
+import { sumOf } from "./numbers.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
-import { type Reward, rewardOf } from "./reward/index.ts";
+import { isScored, type Reward, rewardOf } from "./reward/index.ts";
 import { rlooSettingsSchema } from "./rloo.ts";
 import { rewardRequest, rollout } from "./rollout.ts";
 import { openTrainer } from "./trainer.ts";
@@ -69,7 +70,7 @@ async function sample(adapter: string | undefined, samplesPerPrompt: number, see
 /** Mean reward of fresh samples of an adapter, and their KL to the base per response. */
 async function assess(adapter: string, seed: number): Promise<{ mean: number; kl: number }> {
   const samples = await sample(adapter, 16, seed + 1000);
-  const rewarded = await reward.score(samples.map(rewardRequest));
+  const rewarded = (await reward.score(samples.map((sample) => rewardRequest(sample)))).filter(isScored);
   const settings = rlooSettingsSchema.parse({ algorithm: "rloo" });
   const options = await trainerOptions({ model, from: adapter, seed }, settings, { updates: 1 });
   const trainer = await openTrainer({ ...options, ...cpu });
@@ -87,7 +88,7 @@ async function assess(adapter: string, seed: number): Promise<{ mean: number; kl
 /** Pairs of samples of the base of which one has the letter and the other has not. */
 async function preferences(seed: number): Promise<PreferenceRow[]> {
   const samples = await sample(undefined, 40, seed);
-  const rewarded = await reward.score(samples.map(rewardRequest));
+  const rewarded = (await reward.score(samples.map((sample) => rewardRequest(sample)))).filter(isScored);
   return prompts.flatMap((prompt, k) => {
     const own = samples.map((_, i) => i).filter((i) => samples[i]!.prompt === prompt);
     const [good, bad] = [1, 0].map((worth) => own.filter((i) => rewarded[i]!.reward === worth));

@@ -1,16 +1,16 @@
 import { z } from "zod";
-import { type Actor, type Experience, openActor, sampleItem, trainerOptions } from "./actor.ts";
-import { gae, moments, tokenRewards, whiten } from "./advantages.ts";
+import { type Actor, type Experience, openActor } from "./actor.ts";
+import { gae, tokenRewards, whiten } from "./advantages.ts";
 import { adapterDigest } from "./checkpoint.ts";
-import type { BatchGraph } from "./graph.ts";
+import { Constraint, type ConstraintState } from "./constraint.ts";
 import { adaptKl } from "./kl.ts";
 import type { MetricEvent } from "./loop.ts";
-import { policyLoss, valueLoss } from "./losses.ts";
+import { policyLoss } from "./losses.ts";
 import { trainOnline } from "./online.ts";
-import { average, optimise, policyMetrics, tokenMinibatch } from "./optimise.ts";
+import { average, optimise, policyMetrics, policyUpdate, tokenMinibatch } from "./optimise.ts";
 import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
-import { readNormalisation } from "./preference-model.ts";
-import { openTrainer, type Trainer } from "./trainer.ts";
+import { takeStep } from "./terms.ts";
+import { explainedVariance, openValueNetwork, type ValueNetwork } from "./value-network.ts";
 
 /** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
 export const ppoSettingsSchema = z.strictObject({
@@ -69,11 +69,14 @@ export interface PpoOptions extends OnlineOptions {
    * adapter with a new head.
    */
   readonly valueFrom?: string | undefined;
+  /** Folder of the cost model's adapter, from which the value network of a constraint's cost starts; as `valueFrom` otherwise. */
+  readonly costValueFrom?: string | undefined;
 }
 
 /**
  * PPO: four adapters on one base (policy, reference, the preference model inside the reward, value network), sampled from by
- * the generation engine, trained by the training graph: an async generator of metric events that returns where the adapter is.
+ * the generation engine, trained by the training graph: an async generator of metric events that returns where the adapter is. Under a
+ * constraint it is PPO-Lagrangian: a second value network, of the cost, and advantages (A − λ·A_C)/(1 + λ).
  *
  * Yields metrics after each iteration, when its checkpoint is on the disk; docs/ppo.md explains each metric and numbers the
  * details that matter. Errors: those of model, reward and disk; CheckpointMismatchError when the folder holds another training.
@@ -81,15 +84,10 @@ export interface PpoOptions extends OnlineOptions {
 export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {
   const { seed, signal } = options;
   const settings = ppoSettingsSchema.parse({ algorithm: "ppo", ...options.settings });
-  const { iterations, epochs, minibatches, clip, targetKl, kl } = settings;
+  const { iterations, epochs, minibatches, clip, targetKl, kl, gamma } = settings;
   const updates = iterations * epochs * minibatches;
   const actor = await openActor(options, settings, updates);
-  const warmup = (settings.value.warmup ?? 0) * minibatches;
-  const critic = await openCritic(options, settings, { updates: updates + warmup, expected: actor.expected });
-  // Values are on the scale of the preference model's scores: a constant between them would fall on every last token.
-  const { mean, deviation } =
-    options.valueFrom === undefined ? { mean: 0, deviation: 1 } : await readNormalisation(options.valueFrom);
-  const valuesIn = (graph: BatchGraph) => graph.scores().sub(mean).div(deviation);
+  const signals = await openSignals(options, settings, { updates, expected: actor.expected });
   const policyObjective = actor.trainer.objective((graph) => {
     const { logprobs } = graph.tokens();
     const [oldLogprobs, advantages] = [graph.value("logprob"), graph.value("advantage")];
@@ -97,66 +95,68 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
     const { loss, ...metrics } = policyLoss(terms, clip);
     return { loss, metrics };
   });
-  const { coefficient } = settings.value;
-  const valueObjective = critic.objective((graph) => {
-    const [oldValues, returns] = [graph.value("value"), graph.value("return")];
-    const terms = { values: valuesIn(graph), oldValues, returns, weights: graph.value("weight") };
-    const { loss, clipFraction } = valueLoss(terms, settings.value.clip);
-    return { loss: loss.mul(coefficient), metrics: { clipFraction } };
-  });
-  const warmupObjective = critic.objective((graph) => {
-    const error = valuesIn(graph).sub(graph.value("return"));
-    return { loss: error.mul(error).mul(graph.value("weight")).sum().mul(coefficient) };
-  });
-  const valuesOf = critic.forward((graph) => ({ values: valuesIn(graph) }));
-  const state = { beta: kl.coefficient };
+  const state: { beta: number; constraint?: ConstraintState } = { beta: kl.coefficient };
+  const constraint = settings.constraint && new Constraint(settings.constraint, state);
 
-  async function learn(experience: Experience, iteration: number) {
-    const { samples, logprobs, referenceLogprobs, rewarded, metrics } = experience;
-    const { beta } = state;
-    const estimate = async () => {
-      const found = await valuesOf.run(samples.map((sample) => sampleItem(sample)));
-      return found.values!.map(([only]) => only!);
-    };
+  /** What a signal says of an iteration: returns to learn, and advantages before whitening. */
+  async function stream({ sign, network, of }: Signal, experience: Experience, iteration: number) {
+    const { samples, logprobs, referenceLogprobs } = experience;
+    const numbers = of(experience);
+    // KL is paid for on every signal, against a cost with the other sign: its weight is then β whatever λ is.
     const rewards = samples.map((_, i) =>
-      tokenRewards(logprobs[i]!, referenceLogprobs[i]!, { beta, reward: rewarded[i]!.reward }),
+      tokenRewards(logprobs[i]!, referenceLogprobs[i]!, { beta: sign * state.beta, reward: numbers[i]! }),
     );
     const shaped = settings.whitenRewards ? acrossRows(rewards, (all) => whiten(all, { shiftMean: false })) : rewards;
-    if (iteration === 0 && settings.value.warmup !== undefined) {
+    const { warmup } = settings.value;
+    if (iteration === 0 && warmup !== undefined) {
       // λ = 1: what was received, whatever the network says by now.
-      const received = shaped.map(
-        (row) => gae(row, new Float64Array(row.length), { gamma: settings.gamma, lambda: 1 }).returns,
-      );
-      const passes = { seed, iteration: -1, count: samples.length, epochs: settings.value.warmup, minibatches };
-      await optimise(passes, async (batch) => {
-        signal?.throwIfAborted();
-        const { loss } = await warmupObjective.accumulate(tokenMinibatch(batch, samples, { return: received }));
-        critic.update();
-        return { loss, approxKl: 0 };
-      });
+      const received = shaped.map((row) => gae(row, new Float64Array(row.length), { gamma, lambda: 1 }).returns);
+      await network.warmUp(samples, received, { seed, epochs: warmup, minibatches, signal });
     }
-    const values = await estimate();
+    const values = await network.estimate(samples);
     const estimates = shaped.map((row, i) => gae(row, values[i]!, settings));
-    const returns = estimates.map((estimate) => estimate.returns);
-    const advantages = acrossRows(
-      estimates.map((estimate) => estimate.advantages),
-      whiten,
-    );
-    const terms = { logprob: logprobs, advantage: advantages, value: values, return: returns };
+    return {
+      values,
+      returns: estimates.map(({ returns }) => returns),
+      advantages: estimates.map((one) => one.advantages),
+    };
+  }
+
+  async function learn(experience: Experience, iteration: number) {
+    const { samples, logprobs, costs, metrics } = experience;
+    const { beta } = state;
+    const streams: Awaited<ReturnType<typeof stream>>[] = [];
+    for (const one of signals) streams.push(await stream(one, experience, iteration));
+    const [reward, cost] = streams;
+    const advantagesNow = () =>
+      acrossRows(
+        constraint ? combineRows(constraint, reward!.advantages, cost!.advantages) : reward!.advantages,
+        whiten,
+      );
+    constraint?.observe(costs!);
+    const every = constraint?.settings.multiplier.every;
+    if (every === "iteration") constraint!.move(iteration);
+    let advantages = advantagesNow();
 
     const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
     const learned = await optimise(passes, async (batch) => {
       signal?.throwIfAborted();
-      const items = tokenMinibatch(batch, samples, terms);
-      const policy = await policyObjective.accumulate(items);
-      const { gradNorm, learningRate } = actor.trainer.update();
-      const value = await valueObjective.accumulate(items);
-      const { gradNorm: valueGradNorm } = critic.update();
-      const { loss, ratio, clipFraction, approxKl } = policy;
-      return {
-        ...{ loss, ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, gradNorm, learningRate },
-        ...{ valueLoss: value.loss / coefficient, valueClipFraction: value.clipFraction!, valueGradNorm },
-      };
+      if (every === "update") {
+        constraint!.move(iteration);
+        advantages = advantagesNow();
+      }
+      const items = tokenMinibatch(batch, samples, { logprob: logprobs, advantage: advantages });
+      const { sums, ...step } = await takeStep(actor.trainer, policyObjective, items, actor.terms);
+      const update: Record<string, number> = {};
+      for (const [i, { name, network }] of signals.entries()) {
+        const { values, returns } = streams[i]!;
+        const { loss, clipFraction, gradNorm } = await network.learn(batch, samples, {
+          value: values,
+          return: returns,
+        });
+        Object.assign(update, { [`${name} loss`]: loss, [`${name} clip`]: clipFraction, [`${name} norm`]: gradNorm });
+      }
+      return { ...policyUpdate(sums, step), ...update };
     });
 
     const klMean = metrics["objective/kl"]!;
@@ -164,39 +164,87 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
       const { target, horizon } = kl;
       state.beta = adaptKl(beta, { kl: klMean, responses: samples.length }, { target, horizon });
     }
+    const ofSignals = signals.map(({ name, prefix }, i) => ({
+      [`loss/${prefix}value_avg`]: average(learned, `${name} loss`),
+      [`val/${prefix}clipfrac_avg`]: average(learned, `${name} clip`),
+      [`val/${prefix}grad_norm_avg`]: average(learned, `${name} norm`),
+      [`val/${prefix}explained_variance`]: explainedVariance(streams[i]!.values, streams[i]!.returns),
+    }));
     return {
       "objective/kl_coefficient": beta,
       "objective/non_score_reward": -beta * klMean,
       "objective/rlhf_reward": metrics["objective/scores"]! - beta * klMean,
+      ...constraint?.metrics(costs!),
       ...policyMetrics(learned),
-      "loss/value_avg": average(learned, "valueLoss"),
-      "val/clipfrac_avg": average(learned, "valueClipFraction"),
-      "val/grad_norm_avg": average(learned, "valueGradNorm"),
-      "val/explained_variance": explainedVariance(values, returns),
+      ...Object.assign({}, ...ofSignals),
     };
   }
 
   try {
-    const trainers = { policy: actor.trainer, value: critic };
-    const dependsOn = { valueFrom: options.valueFrom && (await adapterDigest(options.valueFrom)) };
+    const trainers = {
+      policy: actor.trainer,
+      ...Object.fromEntries(signals.map(({ prefix, network }) => [`${prefix}value`, network.trainer])),
+    };
+    const { valueFrom, costValueFrom } = options;
+    const dependsOn = {
+      valueFrom: valueFrom && (await adapterDigest(valueFrom)),
+      ...(costValueFrom !== undefined && { costValueFrom: await adapterDigest(costValueFrom) }),
+    };
     return yield* trainOnline({ name: "ppo", trainers, state, dependsOn, learn }, actor, options, settings);
   } finally {
     await actor.close();
-    await critic.close();
+    for (const { network } of signals) await network.close();
   }
 }
 
-/** The value network: from the preference model, head and all, or from where the policy starts with a new head. */
-async function openCritic(
+/** What is maximised or bounded, with the network that estimates it. */
+interface Signal {
+  readonly name: "value" | "cost";
+  /** Of its metrics and checkpoints. */
+  readonly prefix: "" | "cost_";
+  /** −1 for what is to be small. */
+  readonly sign: 1 | -1;
+  readonly network: ValueNetwork;
+  /** Its number of each response. */
+  of(experience: Experience): readonly number[];
+}
+
+/** The reward and, under a constraint, the cost, each with a value network: from who gives the signal, or from where the policy starts. */
+async function openSignals(
   options: PpoOptions,
   settings: PpoSettings,
-  size: { readonly updates: number; readonly expected: Actor["expected"] },
-): Promise<Trainer> {
-  const from = options.valueFrom ?? options.from;
-  const own = { ...settings, learningRate: settings.value.learningRate };
-  const trainer = await trainerOptions({ ...options, from }, own, size);
-  const optimizer = { ...trainer.optimizer, learningRateSetting: "value.learningRate" };
-  return openTrainer({ ...trainer, optimizer, tuning: { ...trainer.tuning, head: true } });
+  { updates, expected }: { readonly updates: number; readonly expected: Actor["expected"] },
+): Promise<readonly Signal[]> {
+  const { value, minibatches, constraint } = settings;
+  const shared = {
+    ...{ coefficient: value.coefficient, clip: value.clip, expected },
+    updates: updates + (value.warmup ?? 0) * minibatches,
+  };
+  const network = await openValueNetwork(options, settings, {
+    ...{
+      ...shared,
+      from: options.valueFrom,
+      learningRate: value.learningRate,
+      learningRateSetting: "value.learningRate",
+    },
+  });
+  const of = ({ rewarded }: Experience) => rewarded.map(({ reward }) => reward);
+  const reward: Signal = { name: "value", prefix: "", sign: 1, network, of };
+  if (!constraint) return [reward];
+  const ofCost = await openValueNetwork(options, settings, {
+    ...{ ...shared, from: options.costValueFrom, learningRate: constraint.value.learningRate },
+    learningRateSetting: "constraint.value.learningRate",
+  });
+  return [reward, { name: "cost", prefix: "cost_", sign: -1, network: ofCost, of: ({ costs }) => costs! }];
+}
+
+/** (A − λ·A_C)/(1 + λ), token by token. */
+function combineRows(
+  constraint: Constraint,
+  reward: readonly Float64Array[],
+  cost: readonly Float64Array[],
+): Float64Array[] {
+  return reward.map((row, i) => row.map((advantage, t) => constraint.combine(advantage, cost[i]![t]!)));
 }
 
 /** Applies a function of all rows' values at once, and cuts its result into rows again. */
@@ -213,12 +261,4 @@ function acrossRows(rows: readonly Float64Array[], of: (all: Float64Array) => Fl
     at += length;
     return made.subarray(at - length, at);
   });
-}
-
-/** 1 − Var(R − V)/Var(R) over all tokens: 1 for a perfect value network, 0 for a constant one, below 0 for a worse. */
-function explainedVariance(values: readonly Float32Array[], returns: readonly Float64Array[]): number {
-  const flat = returns.flatMap((row) => [...row]);
-  const errors = returns.flatMap((row, i) => [...row].map((value, t) => value - values[i]![t]!));
-  const { variance } = moments(flat);
-  return variance === 0 ? 0 : 1 - moments(errors).variance / variance;
 }

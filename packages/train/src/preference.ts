@@ -4,25 +4,16 @@ import type { LocalModel } from "@tenet/lm";
 import { type DeviceName, greater, logSigmoid, type Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { moments } from "./advantages.ts";
-import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { NoExamplesError } from "./errors.ts";
-import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
-import { batches, type MetricEvent, shuffled } from "./loop.ts";
+import { type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
-import { digestOf, evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
+import { evaluationOf, type Pair, type PreferenceEvaluation, preparePairs } from "./pairs.ts";
+import { openPhase, type PairTask, planSteps } from "./pairwise.ts";
 import { rawScores, saveNormalisation } from "./preference-model.ts";
-import {
-  adapterShape,
-  loraSettingsSchema,
-  memoryOptions,
-  mostPasses,
-  optimizerOptions,
-  trainingFields,
-} from "./settings.ts";
-import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
-import { trainingLoop } from "./training-loop.ts";
+import { loraSettingsSchema, mostPasses, trainingFields } from "./settings.ts";
+import type { Sums } from "./trainer.ts";
 
 /** Settings of the preference model. METHODS §4. */
 export const preferenceSettingsSchema = z
@@ -143,7 +134,8 @@ export async function* trainPreference(options: PreferenceOptions): AsyncGenerat
   const first = planSteps(ranked, { seed, stage: "preference-pretraining", ...settings, epochs: pretraining.epochs });
   const second = planSteps(train, { seed, stage: "preference", ...settings });
   const of = first.length + second.length;
-  const phase = { options, settings, of };
+  const { model, signal, device, threads } = options;
+  const phase = { task, model, seed, signal, device, threads, settings, of };
 
   let start = from;
   let tokens = 0;
@@ -197,80 +189,7 @@ export async function* trainPreference(options: PreferenceOptions): AsyncGenerat
   }
 }
 
-type Plan = readonly { readonly pairs: readonly number[]; readonly epoch: number }[];
-
-interface PhaseOptions {
-  readonly options: PreferenceOptions;
-  readonly settings: PreferenceSettings;
-  /** What `plan` counts through, and further pairs that will be scored. */
-  readonly pairs: readonly Pair[];
-  readonly plan: Plan;
-  readonly folder: string;
-  readonly from: string | undefined;
-  readonly rate: number;
-  /** What the rate is a result of, where not of `learningRate` alone. */
-  readonly rateSetting?: string;
-  /** Steps of earlier phases, and of all phases. */
-  readonly before: number;
-  readonly of: number;
-}
-
-interface Progress {
-  tokens: number;
-  [key: string]: z.core.util.JSONType;
-}
-
-/** Pre-training or fine-tuning: its own optimizer, schedule and checkpoints. */
-async function openPhase(phase: PhaseOptions) {
-  const { options, settings, pairs, plan, folder, from, rate, rateSetting = "learningRate", before, of } = phase;
-  const { model, seed, signal, device, threads } = options;
-  const { checkpointEvery, ...outcome } = settings;
-  const trainer: Trainer = await openTrainer({
-    model,
-    tuning: { lora: await adapterShape(settings.lora, { model, from }), head: true },
-    optimizer: { ...optimizerOptions(settings, rate, plan.length), learningRateSetting: rateSetting },
-    seed,
-    from,
-    expected: [...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
-    sequencesPerItem: 2,
-    ...memoryOptions(settings),
-    ...(device === undefined ? {} : { device }),
-    ...(threads === undefined ? {} : { threads }),
-  });
-  const objective = trainer.objective(preferenceObjective);
-  const start = from && (await adapterDigest(from));
-  const base = await baseIdentity(model);
-  async function* run(): AsyncGenerator<MetricEvent, Progress> {
-    const events = trainingLoop<Progress>({
-      trainer,
-      checkpoints: new Checkpoints(join(folder, "checkpoints"), {
-        ...{ settings: outcome, learningRate: rate, seed, model: base, from: start, data: digestOf(pairs) },
-      }),
-      steps: plan.length,
-      checkpointEvery,
-      signal,
-      progress: { tokens: 0 },
-      take: async (step, progress) => {
-        const batch = plan[step]!.pairs.map((index) => pairs[index]!);
-        const measured = await measure(objective.accumulate, batch);
-        const { gradNorm, learningRate } = trainer.update();
-        progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
-        return {
-          ...measured,
-          grad_norm: gradNorm,
-          learning_rate: learningRate,
-          num_tokens: progress.tokens,
-          epoch: plan[step]!.epoch,
-        };
-      },
-    });
-    for (let next = await events.next(); ; next = await events.next()) {
-      if (next.done) return next.value;
-      yield { step: before + next.value.step, of, metrics: next.value.metrics };
-    }
-  }
-  return { trainer, run };
-}
+const task: PairTask<Pair> = { objective: preferenceObjective, measure };
 
 /** The loss of a micro-batch of pairs, and sums to report. */
 function preferenceObjective(graph: BatchGraph) {
@@ -308,21 +227,6 @@ async function measure(run: (items: readonly Item[]) => Promise<Sums>, pairs: re
 function splitRows({ rows, validation, seed }: PreferenceOptions, { validationShare }: PreferenceSettings) {
   if (validation) return { train: rows, validation };
   return holdOut(rows, { seed, stage: "preference-validation", share: validationShare });
-}
-
-interface PlanOptions {
-  readonly seed: number;
-  readonly stage: string;
-  readonly epochs: number;
-  readonly batchSize: number;
-}
-
-function planSteps(pairs: readonly Pair[], { seed, stage, epochs, batchSize: size }: PlanOptions): Plan {
-  return Array.from({ length: epochs }, (_, epoch) => {
-    const order = shuffled(pairs.length, { seed, stage, epoch });
-    const steps = batches(order, (index) => pairs[index]!.tokens, { size });
-    return steps.map((taken, i) => ({ pairs: taken, epoch: epoch + (i + 1) / steps.length }));
-  }).flat();
 }
 
 /** Of the training set, drawn by the seed: enough for a deviation known to a twentieth. */

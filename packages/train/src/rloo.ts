@@ -1,13 +1,16 @@
 import { reshape } from "@tenet/tensor";
 import { z } from "zod";
-import { type Experience, openActor, sampleItem, sumOf } from "./actor.ts";
+import { type Experience, openActor, sampleItem } from "./actor.ts";
 import { leaveOneOut } from "./advantages.ts";
+import { Constraint } from "./constraint.ts";
 import { groupsOf } from "./grpo.ts";
 import type { MetricEvent } from "./loop.ts";
 import { policyLoss } from "./losses.ts";
+import { sumOf } from "./numbers.ts";
 import { trainOnline } from "./online.ts";
-import { optimise, policyMetrics } from "./optimise.ts";
+import { constrained, optimise, policyMetrics, policyUpdate } from "./optimise.ts";
 import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
+import { takeStep } from "./terms.ts";
 
 /** REINFORCE with a leave-one-out baseline (RLOO, 2402.14740): a response is one action, its siblings are the baseline. */
 export const rlooSettingsSchema = z.strictObject({
@@ -40,9 +43,11 @@ export interface RlooOptions extends OnlineOptions {
 export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEvent, PolicyResult> {
   const { seed, signal } = options;
   const settings = rlooSettingsSchema.parse({ algorithm: "rloo", ...options.settings });
-  const { iterations, epochs, minibatches, samplesPerPrompt, clip, targetKl } = settings;
+  const { iterations, epochs, minibatches, clip, targetKl } = settings;
   const beta = settings.kl.coefficient;
   const actor = await openActor(options, settings, iterations * epochs * minibatches);
+  const state = {};
+  const constraint = settings.constraint && new Constraint(settings.constraint, state);
   const objective = actor.trainer.objective((graph) => {
     const logprobs = reshape(graph.perSequence(graph.tokens().logprobs), ["items"]);
     const [oldLogprobs, advantages] = [graph.item("logprob"), graph.item("advantage")];
@@ -50,9 +55,11 @@ export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEve
     return { loss, metrics };
   });
 
-  async function learn({ samples, logprobs, rewarded, kl, metrics }: Experience, iteration: number) {
-    const rewards = rewarded.map(({ reward }, i) => reward - beta * kl[i]!);
-    const advantages = groupsOf(rewards, samplesPerPrompt).flatMap((group) => [...leaveOneOut(group)]);
+  async function learn(experience: Experience, iteration: number) {
+    const { samples, logprobs, kl, metrics } = experience;
+    const bounded = constrained(experience, constraint, iteration);
+    const rewards = bounded.scores.map((score, i) => score - beta * kl[i]!);
+    const advantages = groupsOf(rewards, samples).flatMap((group) => [...leaveOneOut(group)]);
     const sums = logprobs.map((row) => sumOf(row, (logprob) => logprob));
     const passes = { seed, iteration, count: samples.length, epochs, minibatches, targetKl };
     const learned = await optimise(passes, async (batch) => {
@@ -61,11 +68,11 @@ export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEve
         const values = { logprob: sums[i]!, advantage: advantages[i]!, weight: 1 / batch.length };
         return { ...sampleItem(samples[i]!), values };
       });
-      const { loss, ratio, clipFraction, approxKl } = await objective.accumulate(items);
-      const { gradNorm, learningRate } = actor.trainer.update();
-      return { loss, ratio: ratio!, clipFraction: clipFraction!, approxKl: approxKl!, gradNorm, learningRate };
+      const { sums: own, ...step } = await takeStep(actor.trainer, objective, items, actor.terms);
+      return policyUpdate(own, step);
     });
     return {
+      ...bounded.metrics,
       "objective/non_score_reward": -beta * metrics["objective/kl"]!,
       "objective/rlhf_reward": metrics["objective/scores"]! - beta * metrics["objective/kl"]!,
       ...policyMetrics(learned),
@@ -74,7 +81,7 @@ export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEve
 
   try {
     const trainers = { policy: actor.trainer };
-    return yield* trainOnline({ name: "rloo", trainers, state: {}, learn }, actor, options, settings);
+    return yield* trainOnline({ name: "rloo", trainers, state, learn }, actor, options, settings);
   } finally {
     await actor.close();
   }

@@ -10,6 +10,8 @@ export interface Sample {
   readonly prompt: PromptRow;
   /** Which of the prompt's samples this is, from 0. */
   readonly index: number;
+  /** The turn in the batch that it is of: samples of one prompt's turn have the same. */
+  readonly turn: number;
   readonly promptTokens: readonly number[];
   /** The response's tokens; where it ended by itself, the end token last. Never empty. */
   readonly tokens: readonly number[];
@@ -59,7 +61,7 @@ export async function rollout(
     const drawn = completion.tokens as readonly (CompletionToken & { id: number })[];
     const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
     samples[request * n + completion.index] = {
-      ...{ prompt, index: completion.index, promptTokens, response: completion.text, finished },
+      ...{ prompt, index: completion.index, turn: request, promptTokens, response: completion.text, finished },
       tokens: [...drawn.map(({ id }) => id), ...(finished ? [end] : [])],
       sampledLogprobs: drawn.map(({ logprob }) => logprob),
     };
@@ -89,8 +91,8 @@ export async function rolloutUnder(
   }
 }
 
-/** What a reward is told of a sample. */
-export function rewardRequest({ prompt, response, finished, tokens }: Sample): RewardRequest {
+/** What a reward is told of a sample. @param iteration of training */
+export function rewardRequest({ prompt, response, finished, tokens }: Sample, iteration?: number): RewardRequest {
   const { id, prompt: conversation, category } = prompt;
   return {
     id,
@@ -99,6 +101,7 @@ export function rewardRequest({ prompt, response, finished, tokens }: Sample): R
     response,
     finished,
     length: tokens.length,
+    ...(iteration !== undefined && { iteration }),
   };
 }
 

@@ -3,7 +3,7 @@ import { openingOf, type PromptRow, rateDifference } from "@tenet/data";
 import type { LocalModel } from "@tenet/lm";
 import { unlessRefused } from "./encode.ts";
 import type { Sampling } from "./loop.ts";
-import type { Reward, RewardRequest } from "./reward/index.ts";
+import { isScored, type Reward, type RewardRequest } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutUnder } from "./rollout.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -113,20 +113,22 @@ export class Selection {
     trainer: Trainer,
     step: number,
     signal?: AbortSignal,
-  ): Promise<{ readonly metrics: Record<string, number>; readonly sampling: Sampling }> {
+  ): Promise<{ readonly metrics: Record<string, number>; readonly usage: { readonly policy: Sampling } }> {
     const { sampling, violates } = this.#options;
     const adapter = trainer.adapter(`validation-${step}`);
     const { samples, sampling: spent } = await rolloutUnder(this.#model, adapter, this.#prompts, {
       ...{ seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
     });
-    const requests = samples.map(rewardRequest);
+    const requests = samples.map((sample) => rewardRequest(sample, -1 - step));
     const broken = violates(requests).map((yes) => yes ?? null);
     const metrics: Record<string, number> = {};
     const judged = broken.filter((yes) => yes !== null);
     if (judged.length > 0) metrics["validation/violations"] = judged.filter(Boolean).length / judged.length;
     if (this.#reward) {
       const rewarded = await this.#reward.score(requests, { signal });
-      metrics["validation/reward"] = meanOf(rewarded.map(({ reward }) => reward));
+      const scored = rewarded.filter(isScored);
+      if (scored.length > 0) metrics["validation/reward"] = meanOf(scored.map(({ reward }) => reward));
+      if (scored.length < rewarded.length) metrics["validation/unanswered"] = 1 - scored.length / rewarded.length;
       for (const name of new Set(rewarded.flatMap(({ parts }) => Object.keys(parts)))) {
         const values = rewarded.flatMap(({ parts }) => (name in parts ? [parts[name]!] : []));
         metrics[`validation/${name}`] = meanOf(values);
@@ -137,7 +139,7 @@ export class Selection {
     metrics["validation/openings"] =
       new Set(requests.map(({ response }) => openingOf(response))).size / requests.length;
     this.#consider({ step, metrics, violates: broken }, trainer);
-    return { metrics, sampling: spent };
+    return { metrics, usage: { policy: spent } };
   }
 
   /** Puts the best weights back. */

@@ -6,13 +6,14 @@ import type { LocalModel } from "@tenet/lm";
 import type { DeviceName, Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
-import { encodeReply, unlessRefused } from "./encode.ts";
 import { NoExamplesError } from "./errors.ts";
+import { digestExamples, type Example, encodeExamples, weightedItems } from "./examples.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
-import { completionSequence, type Item } from "./packing.ts";
+import { sftLoss } from "./losses.ts";
+import type { Item } from "./packing.ts";
 import {
   type SelectionOptions,
   type SelectionReport,
@@ -127,16 +128,6 @@ export interface SftResult {
   readonly report: SftReport;
 }
 
-/** An example as the trainer takes it. */
-interface Example {
-  readonly item: Item;
-  readonly tokens: number;
-  /** Tokens under the loss. */
-  readonly supervised: number;
-  /** Of each of them. */
-  readonly weight: number;
-}
-
 /** A type, not an interface: checkpoints keep it as JSON. */
 type Progress = {
   tokens: number;
@@ -146,14 +137,6 @@ type Progress = {
   stopped: boolean;
   selection?: SelectionState;
 };
-
-/**
- * L = −Σₜ wₜ·ln π(yₜ | x, y₍<t₎), summed over the tokens of completions. With wₜ = 1 / (supervised tokens of the update) it is their
- * mean cross-entropy, however the update is cut into micro-batches. logprobs, weights [n] → scalar, nats.
- */
-export function sftLoss(logprobs: Tensor, weights: Tensor): Tensor {
-  return logprobs.mul(weights).sum().neg();
-}
 
 /**
  * Fine-tunes a model on completions behind their prompts: an async generator of metric events that returns where the trained
@@ -265,13 +248,7 @@ function sftObjective(graph: BatchGraph) {
 /** Runs the objective on some examples as one batch, and takes means over its supervised tokens. */
 async function measure(run: (items: readonly Item[]) => Promise<Sums>, examples: readonly Example[]) {
   const supervised = examples.reduce((sum, example) => sum + example.supervised, 0);
-  const total = examples.reduce((sum, { supervised, weight }) => sum + supervised * weight, 0);
-  const items = examples.map(({ item, supervised, weight }): Item => {
-    const [sequence] = item.sequences;
-    const each = new Float32Array(supervised).fill(weight / total);
-    return { sequences: [{ ...sequence!, values: { weight: each } }] };
-  });
-  const { loss, correct, entropy } = (await run(items)) as Record<string, number>;
+  const { loss, correct, entropy } = (await run(weightedItems(examples))) as Record<string, number>;
   return { loss: loss!, accuracy: correct! / supervised, entropy: entropy! / supervised, supervised };
 }
 
@@ -292,39 +269,18 @@ interface Prepared {
 
 function prepare({ model, rows, validation: given, seed }: SftOptions, settings: SftSettings): Prepared {
   const aside: { id: string; reason: string }[] = [];
-  let truncated = 0;
-  const longest = Math.min(settings.maxLength, model.config.max_position_embeddings);
-  const encode = (row: ExampleRow): Example[] => {
-    const reject = (reason: string) => {
-      aside.push({ id: row.id, reason });
-      return [];
-    };
-    if (row.weight === 0) return reject("its weight is 0");
-    const encoded = unlessRefused(() => encodeReply(model.text, row.prompt, row.completion, row));
-    if ("refused" in encoded) return reject(encoded.refused);
-    const { prompt, completion } = encoded.value;
-    const length = prompt.length + completion.length;
-    if (length > longest && (settings.tooLong === "aside" || prompt.length >= longest))
-      return reject(`prompt and completion have ${prompt.length} + ${completion.length} tokens, more than ${longest}`);
-    const kept = completion.slice(0, longest - prompt.length);
-    if (kept.length < completion.length) truncated++;
-    const sequences = [completionSequence(prompt, kept)];
-    const tokens = prompt.length + kept.length;
-    return [{ item: { sequences }, tokens, supervised: kept.length, weight: row.weight }];
-  };
+  const encode = (some: readonly ExampleRow[]) => encodeExamples(some, model, settings, aside);
   const { validationShare: share } = settings;
   const { train, validation } = given
     ? { train: rows, validation: given }
     : holdOut(rows, { seed, stage: "sft-validation", share });
   const digest = createHash("sha256");
-  for (const part of [train, validation])
-    for (const { prompt, completion, weight, cut } of part)
-      digest.update(JSON.stringify([prompt, completion, weight, ...(cut ? [cut] : [])]));
+  for (const part of [train, validation]) digestExamples(part, digest);
+  const examples = { train: encode(train), validation: encode(validation) };
   return {
-    train: train.flatMap(encode),
-    validation: validation.flatMap(encode),
+    ...examples,
     aside,
-    truncated,
+    truncated: Object.values(examples).reduce((sum, some) => sum + some.filter(({ cut }) => cut).length, 0),
     digest: digest.update(`${train.length}`).digest("hex"),
   };
 }

@@ -219,6 +219,11 @@ export class Trainer {
     return forward;
   }
 
+  /** What was accumulated since the last update, as one flat vector; it goes on changing. */
+  gradient(): Readonly<Float32Array> {
+    return this.#gradient;
+  }
+
   /**
    * Clips what was accumulated, and lets AdamW take one step at the schedule's learning rate.
    * @throws DivergenceError when the gradient or a parameter is no finite number

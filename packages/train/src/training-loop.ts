@@ -81,7 +81,7 @@ export async function* trainingLoop<
     const observed = selection && watch?.due(trainer.step) ? await observe(selection) : undefined;
     if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
     const metrics = { ...taken, ...observed?.metrics };
-    yield { step: trainer.step, of: steps, metrics, ...(observed && { sampling: observed.sampling }) };
+    yield { step: trainer.step, of: steps, metrics, ...(observed && { usage: observed.usage }) };
   }
   selection?.restoreBest(trainer);
   return progress;

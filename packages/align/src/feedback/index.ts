@@ -28,7 +28,9 @@ export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, jud
 export { type LabelOptions, labelDependsOn, labelPairs } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { type Reading, readingSchema } from "./labelled-pair.ts";
+export { judgePairs, type PairVerdict, pairVerdictSchema } from "./pair-verdicts.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
 export { principleJudge } from "./principle-judge.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";
 export { type CleanRevision, cleanRevision, type Edit, revisionFault } from "./revision.ts";
+export { type WeighCounts, type Weighed, type WeighSettings, weigh, weighSettingsSchema } from "./weigh.ts";

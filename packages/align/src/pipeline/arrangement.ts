@@ -46,15 +46,18 @@ export function arrange(context: PartContext): Arrangement {
   let model = base;
   for (let number = 1; number <= plan.rounds; number++) {
     const round = roundOf(context, { ...shared, number, plan, train, audit });
+    // What the other half made of this round, where it came first.
+    const before = (other: StepName) => (plan.steps[0] === other ? revised.at(-1) : undefined);
     for (const step of plan.steps) {
       if (step === "supervised") {
         const made = supervise(round, model);
         revised.push(made);
         model = made.model;
       } else {
-        const made = reinforce(round, model, { plan, earlier: reinforced });
+        const made = reinforce(round, model, { plan, earlier: reinforced, revised: before("supervised") });
         reinforced.push(made);
         if (rewardsPreference(round.context.recipe.policy)) gates.add(made.gate);
+        if (made.costGate) gates.add(made.costGate);
         model = made.model;
       }
       checkpoints.push({ ...namesOf(plan, step, number), step, round: number, model });
@@ -86,7 +89,9 @@ export function arrange(context: PartContext): Arrangement {
     // What was learnt before a preference model was refused is measured all the same.
     refused(gate) {
       const at = checkpoints.findIndex((one) => inOrder([one.model]).includes(gate));
-      return reinforced.some((one) => one.gate === gate) ? scorecard(checkpoints.slice(0, at)) : [];
+      return reinforced.some((one) => one.gate === gate || one.costGate === gate)
+        ? scorecard(checkpoints.slice(0, at))
+        : [];
     },
   };
 }

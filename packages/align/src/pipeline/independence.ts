@@ -1,4 +1,5 @@
 import { addressesOf } from "@tenet/lm";
+import { constitutionTerm } from "@tenet/train";
 import type { Scorecard } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
@@ -32,7 +33,8 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    ("reward" in policy && policy.reward.constitution > 0) || (learns && (looks.checks || method === "checks"))
+    ("reward" in policy && constitutionTerm(policy.reward).weight > 0) ||
+    (learns && (looks.checks || method === "checks"))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

@@ -1,6 +1,7 @@
 import { cell, table } from "@tenet/data";
 import { catalogue } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
+import { constitutionTerm } from "@tenet/train";
 import { stringify } from "yaml";
 import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
@@ -157,7 +158,7 @@ function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): stri
       : policy.algorithm === "dpo"
         ? " from labelled pairs"
         : rewardsPreference(policy)
-          ? ` against a preference model of labelled pairs${"reward" in policy && policy.reward.constitution > 0 ? " and the constitution's checks" : ""}`
+          ? ` against a preference model of labelled pairs${"reward" in policy && constitutionTerm(policy.reward).weight > 0 ? " and the constitution's checks" : ""}`
           : " against the constitution's checks";
   const reinforcing = `reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
   const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));

@@ -1,19 +1,16 @@
 import { type ChainRow, type ExampleRow, mix, type PreferenceRow, type PromptRow, type ResponseRow } from "@tenet/data";
 import { requireConversations, textFindings } from "@tenet/lm";
 import {
-  constitutionalReward,
   endOfReply,
   openPreferenceModel,
   policySettingsSchema,
-  preferenceReward,
   preferenceSettingsSchema,
-  rewardFrom,
   sftSettingsSchema,
   trainPolicy,
   trainPreference,
   trainSft,
 } from "@tenet/train";
-import { checkReward, constitutionHash, runChecks } from "../constitution/index.ts";
+import { constitutionHash } from "../constitution/index.ts";
 import {
   critiqueAndRevise,
   critiqueDependsOn,
@@ -29,6 +26,7 @@ import { endpointSettings } from "./endpoint-identity.ts";
 import { type Expectation, nothing, type Size } from "./expectation.ts";
 import type { ReadFile } from "./files.ts";
 import { modelFingerprint, type PoolOptions } from "./models.ts";
+import { heedsConstitution, judgesAsked, judgesOf } from "./policy-judges.ts";
 import { type Recipe, type RoleReference, rewardsPreference } from "./recipe.ts";
 import { asking, lengthOf, mean, perMessage, size, sizes, together } from "./sizes.ts";
 import {
@@ -42,6 +40,7 @@ import {
 } from "./stages.ts";
 import { canWatch, everyOf, selectionOf, watchRequests, watchSettings } from "./validation.ts";
 import { type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
+import { judgeRequests } from "./verdicts.ts";
 
 /*
  * The parts that arrangements are made of: each turns what a recipe says about one step into a stage. They hold no order;
@@ -395,18 +394,30 @@ export function policyStage(
     readonly gate: Stage;
     /** What the policy is held to, where that is not the base. */
     readonly reference?: Stage<ModelValue> | undefined;
+    /** Who may be asked while it learns. */
+    readonly judges: Readonly<Record<"critic" | "labeller", Stage<ModelValue>>>;
+    /** What `imitate` learns and `avoid` unlearns, and what a constraint on a cost model bounds. */
+    readonly examples?: Stage<StoredRows<ExampleRow>> | undefined;
+    readonly flagged?: Stage<StoredRows<ExampleRow>> | undefined;
+    readonly costModel?: Stage<ModelValue> | undefined;
+    /** What else has to be passed before. */
+    readonly gates?: readonly Stage[];
     readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
   },
 ): Stage<ModelValue> {
   const { recipe, constitution, options } = context;
-  const { name, base, prompts, pairs, preferenceModel, gate, reference, validation } = part;
+  const { name, base, prompts, pairs, preferenceModel, gate, reference, validation, examples, flagged, costModel } =
+    part;
   const settings = policySettingsSchema.parse(recipe.policy);
-  const judged = "reward" in settings && settings.reward.constitution > 0;
+  const asked = Object.fromEntries(judgesAsked(settings).map((role) => [role, part.judges[role]]));
   const watched = watchedOn(context, validation);
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),
     ...(reference && { reference }),
+    ...(examples && { examples }),
+    ...(flagged && { flagged }),
+    ...(costModel && { costModel }),
     ...watched?.inputs,
   };
   return trainingStage({
@@ -416,32 +427,52 @@ export function policyStage(
     version: 1,
     seed: recipe.seed,
     inputs,
+    models: asked,
+    // A model that never violates has nothing to avoid.
+    mayBeEmpty: ["flagged"],
     base,
-    ...(rewardsPreference(settings) && { behind: [gate] }),
-    settings: [settings, judged ? constitutionHash(constitution) : null, ...(watched ? [watched.settings] : [])],
+    behind: [...(rewardsPreference(settings) ? [gate] : []), ...(part.gates ?? [])],
+    settings: [
+      settings,
+      heedsConstitution(settings) ? constitutionHash(constitution) : null,
+      ...(watched ? [watched.settings] : []),
+    ],
     expect(sized) {
-      const { asked = [], ...learnt } = policyWork(settings, {
+      const { asked: sampled = [], ...learnt } = policyWork(settings, {
         base,
         prompts: () => sized(prompts),
         pairs: () => sized(pairs),
       });
-      const seen = watched?.asked(sized, base, looks(settings, everyOf(recipe))) ?? [];
-      return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...asked, ...seen] };
+      const times = looks(settings, everyOf(recipe));
+      const seen = watched?.asked(sized, base, times) ?? [];
+      const looked = seen.length > 0 ? sized(validation!).rows * times : 0;
+      const judged = judgeRequests(context, { settings, judges: part.judges, prompts: () => sized(prompts), looked });
+      return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...sampled, ...seen, ...judged] };
     },
-    train: async function* (learnt, { base: source, folder, models, signal, emit }) {
+    train: async function* (learnt, { base: source, folder, models, signal, emit, speakers, memo, value }) {
       const model = await models.base(source.reference);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
-      const scorer = judge === undefined ? undefined : await openPreferenceModel(model, judge, deviceOf(options));
+      const costed = learnt.costModel && preferenceSource(learnt.costModel).adapter;
+      const open = (adapter: string | undefined) =>
+        adapter === undefined ? undefined : openPreferenceModel(model, adapter, deviceOf(options));
+      const scorer = await open(judge);
+      const cost = await open(costed);
       try {
-        const reward =
-          "reward" in settings
-            ? rewardFrom(settings.reward, {
-                preference: scorer && preferenceReward(scorer),
-                constitution: constitutionalReward((request) =>
-                  checkReward(constitution, runChecks(constitution, request)),
-                ),
-              })
-            : undefined;
+        const judges = judgesOf(settings, {
+          ...{ constitution, seed: recipe.seed, preference: scorer, cost, memo },
+          asked: Object.fromEntries(
+            Object.entries(asked).map(([role, stage]) => {
+              const { hash, source } = value(stage);
+              return [role, { model: speakers[role]!, identity: hash, local: source.type === "local" }];
+            }),
+          ),
+        });
+        const flagged = learnt.flagged && [...learnt.flagged.rows()];
+        if (flagged?.length === 0)
+          emit({
+            ...{ type: "message", stage: name, level: "warning" },
+            message: "no reply of the pairs violates: there is nothing to avoid, and policy.avoid does nothing",
+          });
         const training = trainPolicy({
           model,
           settings,
@@ -450,9 +481,12 @@ export function policyStage(
           from: source.adapter,
           prompts: learnt.prompts && [...learnt.prompts.rows()],
           rows: learnt.pairs && [...learnt.pairs.rows()],
-          reward,
+          ...judges,
           reference: learnt.reference && { adapter: localSource(learnt.reference).adapter },
+          examples: learnt.examples && [...learnt.examples.rows()],
+          flagged,
           valueFrom: judge,
+          costValueFrom: costed,
           selection: learnt.validation && selectionOf(context, [...learnt.validation.rows()], { leastVariety: 0.5 }),
           signal,
           ...deviceOf(options),
@@ -460,6 +494,7 @@ export function policyStage(
         return yield* withAlarms(training, { emit }, name);
       } finally {
         await scorer?.close();
+        await cost?.close();
       }
     },
   });
@@ -512,6 +547,9 @@ type PolicyInputs = {
   readonly pairs?: Stage<StoredRows<PreferenceRow>>;
   readonly preferenceModel?: Stage<ModelValue>;
   readonly reference?: Stage<ModelValue>;
+  readonly examples?: Stage<StoredRows<ExampleRow>>;
+  readonly flagged?: Stage<StoredRows<ExampleRow>>;
+  readonly costModel?: Stage<ModelValue>;
   readonly validation?: Stage<StoredRows<PromptRow>>;
 };
 

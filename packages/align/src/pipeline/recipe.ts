@@ -1,6 +1,7 @@
 import { policySettingsSchema } from "@tenet/train";
 import { z } from "zod";
 import { arrangementSchema } from "./schema/arrangement.ts";
+import { costModelSchema } from "./schema/cost.ts";
 import { evaluateSchema } from "./schema/evaluate.ts";
 import { feedbackSchema } from "./schema/feedback.ts";
 import { datasetSchema, path, validationSchema } from "./schema/files.ts";
@@ -61,6 +62,9 @@ export const recipeSchema = z.strictObject({
   supervised: supervisedSchema.prefault({}).describe("Responses, critique and revision, and fine-tuning on them."),
   feedback: feedbackSchema.prefault({}).describe("Pairs and labels."),
   preferenceModel: preferenceModelSchema.prefault({}).describe("What is preferred, as a model."),
+  costModel: costModelSchema
+    .optional()
+    .describe("What replies cost, as a model, for policy.constraint with cost: model; without it none is trained."),
   policy: policySettingsSchema
     .optional()
     .describe("Reinforcement learning; without it the run ends with the supervised model."),

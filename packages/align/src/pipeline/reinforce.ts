@@ -1,11 +1,15 @@
-import type { PreferenceRow } from "@tenet/data";
+import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
+import { costGateStage, costModelStage, costRowsStage } from "./cost.ts";
 import { type GateReport, preferenceGateStage } from "./gates.ts";
 import { humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
 import { mixStage, policyStage, preferenceModelStage } from "./parts.ts";
+import { avoidsOf, constraintOf, imitatesOf } from "./policy-judges.ts";
 import type { Round } from "./round.ts";
 import type { Plan } from "./rounds.ts";
 import type { Stage } from "./stages.ts";
+import { type Revised, revisions } from "./supervise.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
+import { flaggedStage, verdictsStage, weighedStage } from "./verdicts.ts";
 
 type Pairs = Stage<StoredRows<PreferenceRow>>;
 
@@ -18,6 +22,8 @@ export interface Reinforced {
   readonly judged: Pairs;
   readonly preferenceModel: Stage<ModelValue>;
   readonly gate: Stage<Report<GateReport>>;
+  /** Of the cost model that bounds the policy, where one does. */
+  readonly costGate?: Stage<Report<GateReport>>;
 }
 
 /**
@@ -27,7 +33,16 @@ export interface Reinforced {
 export function reinforce(
   round: Round,
   model: Stage<ModelValue>,
-  { plan, earlier }: { readonly plan: Plan; readonly earlier: readonly Reinforced[] },
+  {
+    plan,
+    earlier,
+    revised,
+  }: {
+    readonly plan: Plan;
+    readonly earlier: readonly Reinforced[];
+    /** What this round's supervised half learnt, where it came before. */
+    readonly revised?: Revised | undefined;
+  },
 ): Reinforced {
   const { context, name, role, validation, audit } = round;
   const judges = { labeller: role("labeller"), critic: role("critic") };
@@ -36,7 +51,7 @@ export function reinforce(
   const machine = labelsStage(context, { name: name("labels"), title: "labels", pairs, ...judges, behind: audit });
   const judged = humanLabelsStage(context, { name: name("human labels"), pairs, machine });
   const rounds = plan.pairs === "all" ? [...earlier.map((one) => one.judged), judged] : [judged];
-  const labelled = withPeoples(round, ofRounds(round, rounds));
+  const labelled = weighed(round, withPeoples(round, ofRounds(round, rounds)));
   const held = validation && pairsStage(context, { name: name("validation pairs"), prompts: validation, model });
   const [first] = earlier;
   const { preferenceModel, gate } =
@@ -53,7 +68,13 @@ export function reinforce(
               ...{ ...judges, behind: audit },
             }),
         });
+  const learning = context.recipe.policy!;
+  const costed = constraintOf(learning)?.cost === "model" ? costOf(round, pairs) : undefined;
   const policy = policyStage(context, {
+    ...(imitatesOf(learning) && { examples: (revised ?? ownRevisions(round, model, prompts)).revised }),
+    ...(avoidsOf(learning) && { flagged: flaggedOf(round, pairs) }),
+    ...(costed && { costModel: costed.model, gates: [costed.gate] }),
+    judges,
     name: name("policy"),
     base: model,
     prompts,
@@ -63,7 +84,7 @@ export function reinforce(
     validation,
     reference: referenceOf(round, first?.start ?? model),
   });
-  return { model: policy, start: model, judged, preferenceModel, gate };
+  return { model: policy, start: model, judged, preferenceModel, gate, ...(costed && { costGate: costed.gate }) };
 }
 
 /** The pairs of several rounds as one dataset. */
@@ -74,6 +95,39 @@ function ofRounds({ context, name }: Round, judged: readonly Pairs[]): Pairs {
     name("pairs of all rounds"),
     judged.map((rows, i) => ({ name: `round ${i + 1}`, rows })),
   );
+}
+
+/** Labels held against the constitution, where the recipe has them held. */
+function weighed({ context, name, role }: Round, labels: Pairs): Pairs {
+  const { weigh: settings } = context.recipe.feedback;
+  if (settings === undefined) return labels;
+  const critic = role("critic");
+  const verdicts = verdictsStage(context, { name: name("verdicts on labels"), pairs: labels, critic, panel: settings });
+  return weighedStage(context, { name: name("weighed labels"), labels, verdicts, settings });
+}
+
+type Untold = Stage<StoredRows<PairRow>>;
+
+/** Replies of the pairs that violate. */
+function flaggedOf({ context, name, role }: Round, pairs: Untold) {
+  const { by } = avoidsOf(context.recipe.policy!)!;
+  const panel = { by, principles: "all" } as const;
+  const verdicts = verdictsStage(context, { name: name("verdicts on pairs"), pairs, critic: role("critic"), panel });
+  return flaggedStage(context, { name: name("flagged"), pairs, verdicts });
+}
+
+/** A cost model of the pairs behind its gate. */
+function costOf({ context, name, base, role }: Round, pairs: Untold) {
+  const panel = context.recipe.costModel!;
+  const verdicts = verdictsStage(context, { name: name("verdicts for costs"), pairs, critic: role("critic"), panel });
+  const costs = costRowsStage(context, { name: name("costs"), pairs, verdicts });
+  const model = costModelStage(context, { name: name("cost model"), base, costs });
+  return { model, gate: costGateStage(context, { name: name("cost gate"), costModel: model }) };
+}
+
+/** Revisions of where a policy begins, made for it to imitate: no half before it made any. */
+function ownRevisions(round: Round, model: Stage<ModelValue>, prompts: Stage<StoredRows<PromptRow>>): Revised {
+  return revisions({ ...round, name: (own) => round.name(`${own} to imitate`) }, model, prompts);
 }
 
 /** With the pairs of a file, where the recipe has one. */

@@ -242,7 +242,11 @@ function training({ base = model(), texts = ["a"], settings = { rate: 1 }, seed 
     settings,
     train: async function* ({ texts: rows }, { folder }) {
       trained.push(textsOf(rows).join());
-      yield { step: 1, metrics: { loss: 1 }, sampling: { promptTokens: 3, completionTokens: 2, calls: 1 } };
+      const usage = {
+        policy: { promptTokens: 3, completionTokens: 2, calls: 1 },
+        critic: { promptTokens: 9, completionTokens: 0, calls: 4 },
+      };
+      yield { step: 1, metrics: { loss: 1 }, usage };
       const path = join(folder, "adapter");
       await mkdir(path, { recursive: true });
       await writeFile(join(path, "adapter_config.json"), JSON.stringify({ base_model_name_or_path: "small" }));
@@ -259,7 +263,10 @@ describe("training", () => {
 
   it("is done once, for its data, its base, its settings and the seed", async () => {
     const first = await executed(training());
-    expect(first.usage).toEqual([["training", "policy", 1, 2]]);
+    expect(first.usage).toEqual([
+      ["training", "critic", 4, 0],
+      ["training", "policy", 1, 2],
+    ]);
     expect((await executed(training())).told).toContain("training reused");
     expect(trained).toEqual(["a"]);
     const others: Training[] = [{ texts: ["b"] }, { base: model("two") }, { settings: { rate: 2 } }, { seed: 2 }];

@@ -15,7 +15,7 @@ import {
   storeError,
   type Usage,
 } from "@tenet/runs";
-import type { StageCall } from "../ask.ts";
+import type { Memo, StageCall } from "../ask.ts";
 import type { RunEvent } from "./events.ts";
 import { type Expectation, nothing, type Size } from "./expectation.ts";
 import { type Meter, metered } from "./meter.ts";
@@ -284,8 +284,8 @@ export interface TrainingEvent {
   readonly step: number;
   readonly of?: number;
   readonly metrics: Readonly<Record<string, number>>;
-  /** What the model in training was asked for. */
-  readonly sampling?: Usage;
+  /** What models were asked for, by role: `policy` for the one in training. */
+  readonly usage?: Readonly<Record<string, Usage>>;
 }
 
 /** What training leaves: an adapter in PEFT's format, or a whole checkpoint. */
@@ -295,8 +295,21 @@ export interface TrainingResult {
   readonly report: unknown;
 }
 
+/** What a training is given besides its data. */
+export interface TrainingContext extends StageContext {
+  readonly base: LocalSource;
+  /** Where it keeps checkpoints and its result. */
+  readonly folder: string;
+  /** The models that it asks, by role. What passes through them is written down with the answers. */
+  readonly speakers: Readonly<Record<string, LanguageModel>>;
+  /** Keeps what they answer. */
+  readonly memo: Memo;
+}
+
 export interface TrainingStageOptions<I extends Inputs> extends Described {
   readonly inputs: I;
+  /** Models that are asked while it trains, by role. */
+  readonly models?: Readonly<Record<string, Stage<ModelValue>>>;
   /** What training starts from. */
   readonly base: Stage<ModelValue>;
   /** Stages to be executed before, whose values are not used: gates. */
@@ -307,19 +320,17 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   /** What it will take. */
   readonly expect: Expect;
   /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
-  train(
-    inputs: ValuesOf<I>,
-    context: StageContext & { readonly base: LocalSource; readonly folder: string },
-  ): AsyncGenerator<TrainingEvent, TrainingResult>;
+  train(inputs: ValuesOf<I>, context: TrainingContext): AsyncGenerator<TrainingEvent, TrainingResult>;
 }
 
 /** Datasets and models to a model, by the hash of its files. */
 export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>): Stage<ModelValue> {
-  const { name, kind, version, seed, inputs, base, behind = [], mayBeEmpty = [] } = options;
+  const { name, kind, version, seed, inputs, models: roles = {}, base, behind = [], mayBeEmpty = [] } = options;
   return {
-    ...described(options, [base, ...Object.values(inputs), ...behind]),
+    ...described(options, [base, ...Object.values(inputs), ...Object.values(roles), ...behind]),
     player: base.player,
     expect: options.expect,
+    asks: roles,
     async execute(context) {
       for (const [input, stage] of Object.entries(inputs))
         if (!mayBeEmpty.includes(input)) mustHaveRows(stage, context);
@@ -327,15 +338,26 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       const { source, hash: baseHash } = context.value(base);
       if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
       const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
-      const identity = hashOf([kind, version, seed, baseHash, hashes, options.settings]);
+      const asked = mapValues(roles, (stage) => context.value(stage));
+      // Who is not asked does not count: a training that asks nobody has the identity it always had.
+      const askedHashes = Object.keys(asked).length > 0 ? [mapValues(asked, ({ hash }) => hash)] : [];
+      const identity = hashOf([kind, version, seed, baseHash, hashes, options.settings, ...askedHashes]);
       const work = async (stage: StageWriter) => {
-        const training = options.train(values, { ...context, base: source, folder: stage.scratch() });
-        let next = await training.next();
-        for (; !next.done; next = await training.next()) {
-          const { step, of, metrics, sampling } = next.value;
-          stage.metrics(step, metrics);
-          if (sampling) stage.usage("policy", sampling);
-          context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
+        const { speakers, memo, done } = await askedThrough(asked, stage, context);
+        const given = { ...context, base: source, folder: stage.scratch(), speakers, memo };
+        const training = options.train(values, given);
+        let next: IteratorResult<TrainingEvent, TrainingResult>;
+        try {
+          next = await training.next();
+          for (; !next.done; next = await training.next()) {
+            const { step, of, metrics, usage = {} } = next.value;
+            stage.metrics(step, metrics);
+            for (const [role, spent] of Object.entries(usage)) stage.usage(role, spent);
+            context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
+          }
+        } finally {
+          for (const [line, count] of done())
+            context.emit({ type: "message", stage: name, level: "warning", message: `${line} (${count} ×)` });
         }
         const { kind: made, path, report } = next.value;
         const [first] = asideOf(report);
@@ -358,6 +380,43 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         source: made === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path },
         report,
       };
+    },
+  };
+}
+
+/** The models that a training asks, metered, and what keeps their answers as items of its stage. */
+async function askedThrough(
+  asked: Readonly<Record<string, ModelValue>>,
+  stage: StageWriter,
+  { models }: Pick<StageContext, "models">,
+) {
+  const meters: Record<string, Meter> = {};
+  for (const [role, value] of Object.entries(asked)) {
+    const model = await models.speaker(value);
+    meters[role] = metered(model, value.source.type === "local" ? localName(value.source, value.hash) : model.id);
+  }
+  const spend = () => mapValues(meters, (meter) => meter.spent());
+  const written = () => {
+    for (const meter of Object.values(meters)) meter.written();
+  };
+  const memo: Memo = {
+    recall: (questions) => stage.recall(questions),
+    // What was asked and what came of it are written together: a killed process loses neither without the other.
+    keep(answers) {
+      stage.append(answers, { usage: spend() });
+      written();
+    },
+  };
+  return {
+    speakers: mapValues(meters, ({ model }) => model),
+    memo,
+    /** Writes down what no answer was kept of; gives what was noticed. */
+    done() {
+      if (!stage.done) for (const [role, spent] of Object.entries(spend())) stage.usage(role, spent);
+      written();
+      return Object.entries(meters).flatMap(([role, meter]) =>
+        [...meter.noticed()].map(([line, count]): [string, number] => [`${role}: ${line}`, count]),
+      );
     },
   };
 }

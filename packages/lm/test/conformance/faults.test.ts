@@ -1,9 +1,9 @@
+import { type Fault, faultProxy } from "@tenet/fixtures";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endpoint } from "../../src/endpoint/endpoint.ts";
 import { EndpointError } from "../../src/language-model/errors.ts";
 import type { ModelEvent } from "../../src/language-model/types.ts";
 import { type FakeServer, fakeServer } from "./fake-server.ts";
-import { type Fault, faultProxy } from "./fault-proxy.ts";
 import { faultTests } from "./faults.ts";
 import { talkative } from "./scripts.ts";
 

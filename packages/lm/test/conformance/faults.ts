@@ -1,9 +1,10 @@
+import { faultProxy } from "@tenet/fixtures";
 import { expect, it } from "vitest";
 import { endpoint } from "../../src/endpoint/endpoint.ts";
 import type { EndpointInput } from "../../src/endpoint/settings.ts";
 import { BudgetError } from "../../src/language-model/errors.ts";
 import type { GenerateResult } from "../../src/language-model/types.ts";
-import { allFaults, faultProxy, someFaults } from "./fault-proxy.ts";
+import { allFaults, someFaults } from "./some-faults.ts";
 
 /**
  * Behaviour of an endpoint behind a proxy that spoils a third of all calls: nothing lost, nothing doubled, counts that

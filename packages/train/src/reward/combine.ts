@@ -1,4 +1,4 @@
-import type { Reward, Rewarded, RewardRequest } from "./reward.ts";
+import { isScored, type Reward, type Rewarded, type RewardRequest } from "./reward.ts";
 
 /** One reward of several, and what it counts for. */
 export interface RewardTerm {
@@ -9,7 +9,8 @@ export interface RewardTerm {
 }
 
 /**
- * Several rewards as one: R = Σ wᵢ·Rᵢ, or wᵢ·σ(Rᵢ) where a term says so. Parts keep their names and raw values.
+ * Several rewards as one: R = Σ wᵢ·Rᵢ, or wᵢ·σ(Rᵢ) where a term says so. Parts keep their names and raw values. Where one of them has no
+ * answer the sum has none.
  *
  * Two terms, preference and constitution, are METHODS §6's multi-objective R = w_pref·R_pref + w_const·R_const; with the first
  * one's shape `sigmoid` and weight 1 they are its shaped R = σ(r) + λ·R_const.
@@ -20,17 +21,19 @@ export interface RewardTerm {
 export function weightedSum(terms: readonly RewardTerm[]): Reward {
   return {
     async score(requests, call) {
-      const scored: Rewarded[][] = [];
-      for (const { reward } of terms) scored.push(await reward.score(requests, call));
-      return requests.map((_, i) => {
+      // Judges behind a network work while others compute.
+      const scored = await Promise.all(terms.map(({ reward }) => reward.score(requests, call)));
+      return requests.map((_, i): Rewarded => {
         let reward = 0;
         let parts: Record<string, number> = {};
+        const reasons: string[] = [];
         terms.forEach(({ weight, shape }, k) => {
           const one = scored[k]![i]!;
-          reward += weight * (shape === "sigmoid" ? sigmoid(one.reward) : one.reward);
           parts = { ...parts, ...one.parts };
+          if (isScored(one)) reward += weight * (shape === "sigmoid" ? sigmoid(one.reward) : one.reward);
+          else reasons.push(one.unanswered);
         });
-        return { reward, parts };
+        return reasons.length > 0 ? { unanswered: reasons.join("; "), parts } : { reward, parts };
       });
     },
   };
@@ -52,10 +55,11 @@ export function penalised(reward: Reward, { missingEnd, perToken }: Penalties): 
   return {
     async score(requests, call) {
       const scored = await reward.score(requests, call);
-      return scored.map(({ reward, parts }, i) => {
+      return scored.map((one, i) => {
         const request = requests[i]!;
         const form = { missing_end: request.finished ? 0 : 1, length: request.length };
-        return { reward: reward - cost(request), parts: { ...parts, ...form } };
+        const parts = { ...one.parts, ...form };
+        return isScored(one) ? { reward: one.reward - cost(request), parts } : { ...one, parts };
       });
     },
   };

@@ -1,6 +1,8 @@
+export { answeredPlaces } from "./answers.ts";
 export { type Penalties, penalised, type RewardTerm, weightedSum } from "./combine.ts";
 export {
   constitutionalReward,
+  isScored,
   type PreferenceScorer,
   preferenceReward,
   type Reward,
@@ -9,5 +11,16 @@ export {
   type Rewarded,
   type RewardRequest,
   rewardOf,
+  type Said,
+  type Scored,
+  type Unanswered,
 } from "./reward.ts";
-export { type RewardSettings, type RewardSources, rewardFrom, rewardSettingsSchema } from "./settings.ts";
+export {
+  constitutionTerm,
+  mostUnanswered,
+  type RewardSettings,
+  type RewardSources,
+  rewardFrom,
+  rewardSettingsSchema,
+  weightedTerms,
+} from "./settings.ts";

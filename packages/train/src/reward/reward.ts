@@ -12,22 +12,40 @@ export interface RewardRequest {
   readonly finished: boolean;
   /** Tokens of the response. */
   readonly length: number;
+  /** The round of sampling that it is of, from 0; −1 − n of a look at the model after n of them; absent outside of training. */
+  readonly iteration?: number | undefined;
 }
 
-export interface Rewarded {
+/** What a response is worth. */
+export interface Scored {
   /** R(x, y), what training sees. */
   readonly reward: number;
   /** What it is made of, before weights: each is reported as a metric of its own. */
   readonly parts: Readonly<Record<string, number>>;
 }
 
+/** Nobody knows what a response is worth: a judge did not answer. There is no number here, so that none can be taken for one. */
+export interface Unanswered {
+  /** Why. */
+  readonly unanswered: string;
+  /** What other judges said of it. */
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+export type Rewarded = Scored | Unanswered;
+
+/** Whether a response was judged. */
+export function isScored(rewarded: Rewarded): rewarded is Scored {
+  return "reward" in rewarded;
+}
+
 export interface RewardCall {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Judges responses: a preference model, a constitution's checks, a function, or several of them joined. */
+/** Judges responses: a preference model, a constitution's checks, a critic, a function, or several of them joined. */
 export interface Reward {
-  /** A number for each request, in their order. */
+  /** A number for each request, or why there is none, in their order. */
   score(requests: readonly RewardRequest[], call?: RewardCall): Promise<Rewarded[]>;
 }
 
@@ -36,22 +54,26 @@ export class RewardError extends Error {
   override readonly name = "RewardError";
 }
 
+/** What a judge says of one response: a number, or why it has none. */
+export type Said = number | { readonly unanswered: string };
+
 /**
- * A reward with one part: a function from responses to numbers, in their order.
+ * A reward with one part: a function from responses to numbers, in their order; of those it cannot judge, to the reason.
  * @throws RewardError (from `score`) when a number is missing or not finite
  * @example
  * const brief = rewardOf("brief", (requests) => requests.map(({ length }) => -length));
  */
 export function rewardOf(
   name: string,
-  judge: (requests: readonly RewardRequest[], call: RewardCall) => readonly number[] | Promise<readonly number[]>,
+  judge: (requests: readonly RewardRequest[], call: RewardCall) => readonly Said[] | Promise<readonly Said[]>,
 ): Reward {
   return {
     async score(requests, call = {}) {
       if (requests.length === 0) return [];
       const numbers = await judge(requests, call);
-      return requests.map(({ id }, i) => {
+      return requests.map(({ id }, i): Rewarded => {
         const reward = numbers[i];
+        if (typeof reward === "object") return { unanswered: `${name}: ${reward.unanswered}`, parts: {} };
         if (reward === undefined || !Number.isFinite(reward))
           throw new RewardError(
             `the reward "${name}" of a response to prompt ${id}: expected a finite number, got ${reward}. Training on it would spoil every weight; look at what "${name}" does with this response.`,

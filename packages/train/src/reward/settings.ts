@@ -2,20 +2,52 @@ import { z } from "zod";
 import { penalised, type RewardTerm, weightedSum } from "./combine.ts";
 import { type Reward, RewardError } from "./reward.ts";
 
+const weight = z.number().min(0);
+
+/** R_const with more than a weight. */
+const constitutionSchema = z.strictObject({
+  weight: weight.describe("Weight of the constitutional reward, which lies in [-1, 1]; 0 does without it."),
+  by: z
+    .enum(["checks", "critic", "both"])
+    .default("checks")
+    .describe(
+      "Who says what a response violates: programs, the critic (roles.critic), asked of every response while the policy learns, or both, the worse of the two counting.",
+    ),
+  principles: z
+    .union([z.literal("all"), z.int().min(1)])
+    .default("all")
+    .describe("Principles that the critic is asked about: so many, drawn by weight for each prompt anew, or all."),
+});
+
 /** What a response is worth, as a recipe says it. */
 export const rewardSettingsSchema = z.strictObject({
-  preference: z.number().min(0).default(1).describe("Weight of the preference model's score; 0 does without it."),
+  preference: weight.default(1).describe("Weight of the preference model's score; 0 does without it."),
   constitution: z
-    .number()
-    .min(0)
+    .union([weight, constitutionSchema])
     .default(0)
-    .describe("Weight of the constitutional reward, which lies in [-1, 1]; 0 does without it."),
+    .describe(
+      "Weight of the constitutional reward, which lies in [-1, 1]; 0 does without it. A weight alone is that of the checks.",
+    ),
+  judge: z
+    .strictObject({ weight: weight.describe("Weight of the expected rating, which lies in [-1, 1].") })
+    .optional()
+    .describe(
+      "The labeller (roles.labeller) rates every response while the policy learns (d-RLAIF); without it nobody does.",
+    ),
   shape: z
     .enum(["linear", "sigmoid"])
     .default("linear")
     .describe("`sigmoid` bounds the preference score to (0, 1) before it is weighted: R = σ(r) + λ·R_const."),
   missingEndPenalty: z.number().min(0).default(1).describe("Subtracted where a response does not end by itself."),
   lengthPenalty: z.number().min(0).default(0).describe("Subtracted for each token of a response."),
+  failures: z
+    .strictObject({
+      most: z.number().min(0).max(1).describe("Share of an iteration's responses that may have no answer of a judge."),
+    })
+    .optional()
+    .describe(
+      "Responses that a critic or a judge does not answer for are learnt nothing from; where they are more than this share, 0.1 when not given, the training stops, to be continued by the same command.",
+    ),
 });
 export type RewardSettings = z.output<typeof rewardSettingsSchema>;
 
@@ -23,6 +55,34 @@ export type RewardSettings = z.output<typeof rewardSettingsSchema>;
 export interface RewardSources {
   readonly preference?: Reward | undefined;
   readonly constitution?: Reward | undefined;
+  readonly judge?: Reward | undefined;
+}
+
+/** The constitutional term, whichever way it is written. */
+export function constitutionTerm({
+  constitution,
+}: Pick<RewardSettings, "constitution">): z.output<typeof constitutionSchema> {
+  return typeof constitution === "number" ? constitutionSchema.parse({ weight: constitution }) : constitution;
+}
+
+/** Share of an iteration's responses that may have no answer. */
+export function mostUnanswered({ failures }: Pick<RewardSettings, "failures">): number {
+  return failures?.most ?? 0.1;
+}
+
+/** One entry a term: a term without one does not compile. */
+const terms: Record<keyof RewardSources, { weight(settings: RewardSettings): number; readonly needs: string }> = {
+  preference: { weight: ({ preference }) => preference, needs: "preference model" },
+  constitution: {
+    weight: (settings) => constitutionTerm(settings).weight,
+    needs: "constitution with checks or a critic",
+  },
+  judge: { weight: ({ judge }) => judge?.weight ?? 0, needs: "labeller to rate responses" },
+};
+
+/** Names of the terms that have a weight, in the order in which they are added. */
+export function weightedTerms(settings: RewardSettings): (keyof RewardSources)[] {
+  return (Object.keys(terms) as (keyof RewardSources)[]).filter((name) => terms[name].weight(settings) > 0);
 }
 
 /**
@@ -31,18 +91,16 @@ export interface RewardSources {
  */
 export function rewardFrom(settings: RewardSettings, sources: RewardSources): Reward {
   const { shape, missingEndPenalty: missingEnd, lengthPenalty: perToken } = settings;
-  const terms: RewardTerm[] = [];
-  for (const name of ["preference", "constitution"] as const) {
-    const weight = settings[name];
-    if (weight === 0) continue;
+  const weighed = weightedTerms(settings).map((name): RewardTerm => {
+    const weight = terms[name].weight(settings);
     const reward = sources[name];
     if (!reward)
       throw new RewardError(
-        `reward.${name} has weight ${weight}, but there is no ${name === "preference" ? "preference model" : "constitution with checks or a critic"}: give one, or set the weight to 0`,
+        `reward.${name} has weight ${weight}, but there is no ${terms[name].needs}: give one, or set the weight to 0`,
       );
-    terms.push({ reward, weight, ...(name === "preference" ? { shape } : {}) });
-  }
-  if (terms.length === 0)
+    return { reward, weight, ...(name === "preference" ? { shape } : {}) };
+  });
+  if (weighed.length === 0)
     throw new RewardError("reward: every weight is 0, so all responses are worth the same; give one of them a weight");
-  return penalised(weightedSum(terms), { missingEnd, perToken });
+  return penalised(weightedSum(weighed), { missingEnd, perToken });
 }

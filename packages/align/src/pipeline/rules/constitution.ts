@@ -1,6 +1,8 @@
 import { nearest } from "@tenet/data";
+import { constitutionTerm } from "@tenet/train";
 import type { Principle } from "../../constitution/index.ts";
 import { lookers } from "../../feedback/constitution-first.ts";
+import { avoidsOf, constraintOf } from "../policy-judges.ts";
 import { isTrained } from "../recipe.ts";
 import type { ConstitutionRules, Rule } from "./rule.ts";
 
@@ -17,6 +19,8 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
   const { critique, examples, revisions } = supervised;
   const unchecked = !checked(principles);
   const revising = drawn("revision");
+  const rewarded = policy !== undefined && "reward" in policy ? constitutionTerm(policy.reward) : undefined;
+  const byChecks = (panel: { readonly by: string } | undefined) => panel !== undefined && panel.by !== "critic";
   const labels = policy !== undefined || isTrained(roles.judge);
   /** Of what only checks can do. */
   const needsChecks = (at: Rule["at"], when: boolean, expected = "checks in the constitution"): Rule => ({
@@ -65,8 +69,12 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
     ),
     needsChecks(
       ["policy", "reward", "constitution"],
-      policy !== undefined && unchecked && "reward" in policy && policy.reward.constitution > 0,
+      unchecked && rewarded !== undefined && rewarded.weight > 0 && rewarded.by !== "critic",
       "0, or checks in the constitution, which it rewards",
     ),
+    needsChecks(["policy", "constraint", "cost"], unchecked && constraintOf(policy)?.cost === "checks"),
+    needsChecks(["policy", "avoid"], unchecked && policy !== undefined && byChecks(avoidsOf(policy))),
+    needsChecks(["feedback", "weigh"], unchecked && byChecks(feedback.weigh)),
+    needsChecks(["costModel"], unchecked && byChecks(recipe.costModel)),
   ];
 };

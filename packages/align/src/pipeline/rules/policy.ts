@@ -1,12 +1,54 @@
+import { weightedTerms } from "@tenet/train";
+import { constraintOf, imitatesOf } from "../policy-judges.ts";
+import { isTrained } from "../recipe.ts";
 import type { Rules } from "./rule.ts";
 
 /** The algorithm, its reward, and what it learns from besides. */
-export const policyRules: Rules = ({ recipe: { policy } }) => [
-  {
-    at: ["policy", "reward"],
-    when:
-      policy !== undefined && "reward" in policy && policy.reward.preference === 0 && policy.reward.constitution === 0,
-    expected: "a weight above 0 for preference or constitution: else every response is worth the same",
-    got: "0 for both",
-  },
-];
+export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel } }) => {
+  const constraint = constraintOf(policy);
+  const reward = policy !== undefined && "reward" in policy ? policy.reward : undefined;
+  return [
+    {
+      at: ["policy", "reward"],
+      when: reward !== undefined && weightedTerms(reward).length === 0,
+      expected: "a weight above 0 for preference or constitution: else every response is worth the same",
+      got: "0 for both",
+    },
+    {
+      at: ["policy", "reward", "shape"],
+      when: reward?.shape === "sigmoid" && reward.preference === 0,
+      expected: '"linear", or a weight for preference: it is the preference score that is shaped',
+    },
+    {
+      at: ["policy", "reward", "judge"],
+      when: (reward?.judge?.weight ?? 0) > 0 && isTrained(roles.labeller),
+      expected:
+        "a labeller that can rate (roles.labeller: a model): one that is trained here knows pairs and letters only",
+      got: "roles.labeller.train",
+    },
+    {
+      at: ["policy", "constraint", "bound"],
+      when:
+        constraint !== undefined && constraint.cost !== "model" && !(constraint.bound >= 0 && constraint.bound <= 1),
+      expected: "a share from 0 to 1: of responses that violate",
+    },
+    {
+      at: ["policy", "constraint", "cost"],
+      when: constraint?.cost === "model" && costModel === undefined,
+      expected: "costModel beside it, e.g. costModel: { by: checks }: it is that model's score that is bounded",
+      got: '"model" without one',
+    },
+    {
+      at: ["costModel"],
+      when: costModel !== undefined && constraint?.cost !== "model",
+      expected: "policy.constraint: { cost: model, bound: 0 } beside it: else nothing needs a cost model",
+      got: "a cost model alone",
+    },
+    {
+      at: ["policy", "imitate"],
+      when: policy !== undefined && imitatesOf(policy) !== undefined && supervised.revisions === 0,
+      expected: "supervised.revisions of at least 1: without revisions there is nothing to imitate",
+      got: "revisions: 0",
+    },
+  ];
+};

@@ -1,0 +1,108 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { PreferenceRow } from "@tenet/data";
+import { afterAll, expect, it, vi } from "vitest";
+import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import { estimateRun } from "./estimate.ts";
+import { openRecipe } from "./open.ts";
+
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+
+const folder = await mkdtemp(join(tmpdir(), "tenet-policy-terms-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A letter that about half of the replies have. */
+const common = constitutionText.replace("[q7]", "[a-e]");
+
+const plain = reinforcedRecipe
+  .replace(/, heldOut: .*/, " }")
+  .replace(/^evaluate.*\n/m, "")
+  .replace("  audit: { path: known.jsonl }\n", "")
+  .replace("iterations: 4", "iterations: 2");
+const policyWith = (keys: string) => plain.replace("  algorithm: ppo\n", `  algorithm: ppo\n${keys}`);
+
+it("imitates, avoids, weighs and keeps to a bound where its recipe says so, and redoes nothing else", async () => {
+  const recipe = await writeRecipe(join(folder, "recipe"), { recipe: plain, prompts: 8, constitution: common });
+  const store = join(folder, "store");
+  await runWhole(recipe, store);
+  const keys = `  imitate: { weight: 0.2, batchSize: 2 }
+  avoid: { weight: 0.1, batchSize: 2 }
+  constraint: { bound: 0.3 }
+`;
+  await writeFile(recipe, policyWith(keys).replace("  pairs: {", "  weigh: { reweight: 1 }\n  pairs: {"));
+  const { events, id } = await runWhole(recipe, store);
+  expect(stagesThat("done", events).sort()).toEqual(
+    [
+      "verdicts on labels",
+      "weighed labels",
+      "verdicts on pairs",
+      "flagged",
+      "preference model",
+      "preference gate",
+      "policy",
+    ].sort(),
+  );
+  reading(store, (reader) => {
+    const metrics = new Set(reader.metrics(id).flatMap(({ stage, name }) => (stage === "policy" ? [name] : [])));
+    for (const name of ["loss/imitate", "loss/avoid", "policy/gradient_cosine", "constraint/lambda", "cost/violations"])
+      expect(metrics).toContain(name);
+    const stage = (name: string) => reader.stages(id).find((one) => one.name === name)!;
+    const weights = [...reader.rows<PreferenceRow>(stage("weighed labels").identity)].map(({ weight }) => weight);
+    expect(new Set(weights).size).toBeGreaterThan(1);
+    expect(stage("flagged").dataset!.rows).toBeGreaterThan(0);
+  });
+  const told = events.flatMap((event) =>
+    event.type === "message" && event.stage === "weighed labels" ? [event.message] : [],
+  );
+  expect(told).toEqual([expect.stringMatching(/labels agree.*contradicted by it.*violate on both sides/)]);
+});
+
+it("has an estimate of all that is asked", async () => {
+  const path = join(folder, "recipe", "asked.yaml");
+  const keys = `  avoid: { by: critic }
+  constraint: { cost: critic, bound: 0.3 }
+`;
+  const reward =
+    "reward: { preference: 1, constitution: { weight: 0.5, by: both, principles: 1 }, judge: { weight: 0.2 } }";
+  await writeFile(
+    path,
+    policyWith(keys)
+      .replace("reward: { preference: 1, constitution: 0.5 }", reward)
+      .replace("  pairs: {", "  weigh: { by: both, principles: 2 }\n  pairs: {"),
+  );
+  const { stages } = await estimateRun(await openRecipe(path));
+  const asked = (name: string) => stages.find(({ stage }) => stage === name)!.roles.map(({ role }) => role);
+  expect(asked("policy")).toEqual(expect.arrayContaining(["policy", "critic", "labeller"]));
+  expect(asked("verdicts on labels")).toEqual(["critic"]);
+  expect(asked("verdicts on pairs")).toEqual(["critic"]);
+  expect(stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["weighed labels", "flagged"]));
+});
+
+it.each([
+  ["  constraint: { bound: 1.5 }\n", /policy.constraint.bound: expected a share from 0 to 1/],
+  [
+    "  constraint: { bound: 0.1, multiplier: { start: 9 } }\n",
+    /policy.constraint.multiplier.start: expected start of at most most/,
+  ],
+  ["  reward: { preference: 0, constitution: 1, shape: sigmoid }\n", /policy.reward.shape: expected "linear"/],
+])("refuses %s", async (keys, message) => {
+  const path = join(folder, "recipe", "refused.yaml");
+  const text = policyWith(keys);
+  await writeFile(
+    path,
+    keys.includes("reward") ? text.replace("  reward: { preference: 1, constitution: 0.5 }\n", "") : text,
+  );
+  await expect(openRecipe(path)).rejects.toThrow(message);
+});
+
+it("refuses to imitate where nothing is revised", async () => {
+  const path = join(folder, "recipe", "refused.yaml");
+  const unrevised = policyWith("  imitate: {}\n").replace(
+    "revisions: 2",
+    "revisions: 0\n  examples: { unchanged: keep }",
+  );
+  await writeFile(path, unrevised);
+  await expect(openRecipe(path)).rejects.toThrow(/policy.imitate: expected supervised.revisions of at least 1/);
+});

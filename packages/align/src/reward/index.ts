@@ -1,0 +1,19 @@
+export { AskedOnce, type AskedOnceOptions, type Round } from "./asked-once.ts";
+export {
+  type Critic,
+  type CriticOptions,
+  criticOf,
+  judgeReplies,
+  type PanelOptions,
+  panelDependsOn,
+  type Reply,
+} from "./critic.ts";
+export { raterOf } from "./rating.ts";
+export {
+  type Breach,
+  breachesByChecks,
+  constitutionScore,
+  type ReplyVerdict,
+  violationProbability,
+  worst,
+} from "./verdict.ts";

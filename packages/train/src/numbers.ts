@@ -1,0 +1,6 @@
+/** Σ of a function over a list, in float64. */
+export function sumOf<T>(values: ArrayLike<T>, of: (value: T, index: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += of(values[i]!, i);
+  return sum;
+}
