@@ -59,6 +59,28 @@ it("imitates, avoids, weighs and keeps to a bound where its recipe says so, and 
   expect(told).toEqual([expect.stringMatching(/labels agree.*contradicted by it.*violate on both sides/)]);
 });
 
+it("bounds the score of a cost model that it learns, behind its gate, and imitates what it revises itself", async () => {
+  const recipe = await writeRecipe(join(folder, "cost"), { recipe: plain, prompts: 8, constitution: common });
+  const keys = `  imitate: { batchSize: 2 }
+  constraint: { cost: model, bound: 0 }
+`;
+  const cost = "costModel: { gate: { override: true }, batchSize: 4, maxLength: 512, lora: { rank: 2, alpha: 4 } }\n";
+  const text = policyWith(keys).replace("reward: { preference: 1,", "reward: { preference: 0,");
+  await writeFile(recipe, `arrangement: joint\n${cost}${text}`);
+  const store = join(folder, "cost-store");
+  const { events, id } = await runWhole(recipe, store);
+  expect(stagesThat("done", events)).toEqual(
+    expect.arrayContaining(["verdicts for costs", "costs", "cost model", "cost gate", "examples to imitate", "policy"]),
+  );
+  expect(stagesThat("done", events)).not.toContain("supervised");
+  reading(store, (reader) => {
+    const metrics = new Set(reader.metrics(id).flatMap(({ stage, name }) => (stage === "policy" ? [name] : [])));
+    for (const name of ["cost/model", "constraint/window", "loss/imitate"]) expect(metrics).toContain(name);
+  });
+  const asked = await estimateRun(await openRecipe(recipe));
+  expect(asked.stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["cost model", "examples to imitate"]));
+});
+
 it("has an estimate of all that is asked", async () => {
   const path = join(folder, "recipe", "asked.yaml");
   const keys = `  avoid: { by: critic }
@@ -86,6 +108,7 @@ it.each([
     "  constraint: { bound: 0.1, multiplier: { start: 9 } }\n",
     /policy.constraint.multiplier.start: expected start of at most most/,
   ],
+  ["  constraint: { cost: model, bound: 0 }\n", /policy.constraint.cost: expected costModel beside it/],
   ["  reward: { preference: 0, constitution: 1, shape: sigmoid }\n", /policy.reward.shape: expected "linear"/],
 ])("refuses %s", async (keys, message) => {
   const path = join(folder, "recipe", "refused.yaml");
