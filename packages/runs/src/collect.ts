@@ -19,7 +19,8 @@ export function removeRun(db: Connection, run: string): void {
   if (!lock) throw new RunBusyError(run, readRun(db, run)?.writer);
   try {
     db.transaction(() => {
-      for (const table of ["stage", "event", "usage"]) db.prepare(`DELETE FROM ${table} WHERE run = ?`).run(run);
+      for (const table of ["stage", "superseded", "progress", "event", "usage"])
+        db.prepare(`DELETE FROM ${table} WHERE run = ?`).run(run);
       db.prepare("DELETE FROM run WHERE id = ?").run(run);
     });
   } finally {
@@ -27,9 +28,10 @@ export function removeRun(db: Connection, run: string): void {
   }
 }
 
-const NEEDED_WORK = "SELECT 1 FROM stage WHERE stage.work = work.id";
-const NEEDED_ITEM = "SELECT 1 FROM member JOIN stage ON stage.work = member.work WHERE member.item = item.id";
-const NEEDED_ARTIFACT = "SELECT 1 FROM work_artifact JOIN stage ON stage.work = work_artifact.work WHERE artifact = ?";
+const NEEDED_WORK = "SELECT 1 FROM holder WHERE holder.work = work.id";
+const NEEDED_ITEM = "SELECT 1 FROM member JOIN holder ON holder.work = member.work WHERE member.item = item.id";
+const NEEDED_ARTIFACT =
+  "SELECT 1 FROM work_artifact JOIN holder ON holder.work = work_artifact.work WHERE artifact = ?";
 const NEEDED_SCRATCH =
   "SELECT 1 FROM stage JOIN work ON work.id = stage.work WHERE identity = ? AND work.finished IS NULL";
 
@@ -102,7 +104,7 @@ function removeWork(db: Connection, id: number): boolean {
   );
   while (portion.run(id).changes > 0);
   db.transaction(() => {
-    for (const table of ["metric", "work_artifact"]) db.prepare(`DELETE FROM ${table} WHERE work = ?`).run(id);
+    for (const table of ["metric", "step", "work_artifact"]) db.prepare(`DELETE FROM ${table} WHERE work = ?`).run(id);
     db.prepare("DELETE FROM work WHERE id = ?").run(id);
   });
   return true;

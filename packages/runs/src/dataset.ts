@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Connection } from "./database.ts";
-import type { DatasetInfo, SetAside, StoredRow } from "./types.ts";
+import type { DatasetInfo, Made, RowPage, SetAside, StoredRow } from "./types.ts";
 
 /** Items in memory at once while a dataset is read. */
 const PAGE = 256;
@@ -31,6 +31,72 @@ function* members(db: Connection, work: number): Generator<Member> {
 /** The rows of a work's items: by input, then in the order the input gave them, whatever order they arrived in. */
 export function* rowsOf<Row extends StoredRow>(db: Connection, work: number): Generator<Row> {
   for (const { jsonl } of members(db, work)) for (const line of linesOf(jsonl)) yield JSON.parse(line) as Row;
+}
+
+/** Rows of the inputs behind place `after`, at most `limit` inputs of them. */
+export function pageOf<Row extends StoredRow>(
+  db: Connection,
+  work: number,
+  { after, limit }: { after: number; limit: number },
+): RowPage<Row> {
+  const found = db
+    .prepare<Pick<Member, "ordinal" | "jsonl">>(`
+      SELECT ordinal, jsonl FROM member JOIN item ON item.id = member.item
+      WHERE work = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`)
+    .all(work, after, limit);
+  return pageFrom(found, limit);
+}
+
+/** The same, of inputs whose rows hold a text somewhere, as SQLite compares texts: the letters A to Z match in either case. */
+export function findIn<Row extends StoredRow>(
+  db: Connection,
+  work: number,
+  { text, after, limit }: { text: string; after: number; limit: number },
+): RowPage<Row> {
+  // As it stands in a JSON string.
+  const written = JSON.stringify(text).slice(1, -1);
+  const found = db
+    .prepare<Pick<Member, "ordinal" | "jsonl">>(`
+      SELECT ordinal, jsonl FROM member JOIN item ON item.id = member.item
+      WHERE work = ? AND ordinal > ? AND instr(lower(jsonl), lower(?)) > 0 ORDER BY ordinal LIMIT ?`)
+    .all(work, after, written, limit);
+  return pageFrom(found, limit);
+}
+
+function pageFrom<Row extends StoredRow>(
+  found: readonly Pick<Member, "ordinal" | "jsonl">[],
+  limit: number,
+): RowPage<Row> {
+  const rows = found.flatMap(({ ordinal, jsonl }) =>
+    linesOf(jsonl).map((line) => ({ ordinal, row: JSON.parse(line) as Row })),
+  );
+  return { rows, ...(found.length === limit ? { next: found.at(-1)!.ordinal } : {}) };
+}
+
+/** A row by its id, of whatever stage. */
+export function rowOf<Row extends StoredRow>(db: Connection, id: string): Row | undefined {
+  const items = db
+    .prepare<{ jsonl: string }>(
+      "SELECT jsonl FROM row JOIN item ON item.id = row.item WHERE row.id = ? ORDER BY item.id LIMIT 1",
+    )
+    .all(id);
+  return items
+    .flatMap(({ jsonl }) => linesOf(jsonl).map((line) => JSON.parse(line) as Row))
+    .find((row) => row.id === id);
+}
+
+/** Rows that an input became, in whatever stage, and why where it became none. Looks through all items. */
+export function madeOf<Row extends StoredRow>(db: Connection, input: string, limit: number): Made<Row>[] {
+  return db
+    .prepare<{ jsonl: string; aside: string | null; stage: string; run: string }>(`
+      SELECT jsonl, aside, stage.name AS stage, stage.run FROM item JOIN member ON member.item = item.id
+      JOIN stage ON stage.work = member.work WHERE item.input = ? ORDER BY stage.id LIMIT ?`)
+    .all(input, limit)
+    .map(({ jsonl, aside, ...where }) => ({
+      ...where,
+      rows: linesOf(jsonl).map((line) => JSON.parse(line) as Row),
+      ...(aside === null ? {} : { aside }),
+    }));
 }
 
 export function* setAsideOf(db: Connection, work: number): Generator<SetAside> {

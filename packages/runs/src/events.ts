@@ -42,6 +42,28 @@ export async function* readEvents(
   }
 }
 
+/** Events behind number `after`, `limit` of them at most. */
+export function eventsBehind(db: Connection, run: string, after: number, limit: number): RunEvent[] {
+  return db
+    .prepare<EventRow>(
+      `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ? AND sequence > ?
+       ORDER BY sequence LIMIT ?`,
+    )
+    .all(run, after, limit)
+    .map(eventOf);
+}
+
+/** The last event of a kind. */
+export function lastEvent(db: Connection, run: string, kind: string): RunEvent | undefined {
+  const row = db
+    .prepare<EventRow>(
+      `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ? AND kind = ?
+       ORDER BY sequence DESC LIMIT 1`,
+    )
+    .get(run, kind);
+  return row && eventOf(row);
+}
+
 function eventOf({ sequence, time, stage, kind, message, data }: EventRow): RunEvent {
   return {
     sequence,

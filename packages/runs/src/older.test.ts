@@ -4,7 +4,7 @@ import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../test/folders.ts";
 import { Connection } from "./database.ts";
-import { hashOf, openStore } from "./index.ts";
+import { hashOf, openStore, type Store } from "./index.ts";
 
 /** A store as SQLite 3.45.1 (libsql 0.5.29) left it, killed: of 22 items the last two are in the log. See make.ts there. */
 function olderStore(): string {
@@ -61,6 +61,53 @@ test("the store of an older SQLite is read with what was in its log, and continu
   other.append(upTo(30));
   expect(other.finish().dataset).toEqual(dataset);
   fresh.close();
+});
+
+test("a store of version 1 gets the tables of later versions when it is opened to write, once; read, it lacks nothing", () => {
+  const folder = olderStore();
+  const version = () => {
+    const db = new Connection(folder);
+    const found = db.prepare<{ user_version: number }>("PRAGMA user_version").get()!.user_version;
+    db.close();
+    return found;
+  };
+  const look = (store: Store) => ({
+    runs: store.runs().map(({ id }) => store.stages(id).map(({ name, rows }) => [name, rows])),
+    labels: store.labels().length,
+    row: store.row("row 3")?.id,
+    page: store.page(spec.identity, { after: 8, limit: 3 }).rows.map(({ row }) => row.id),
+    stages: store.lineage("row 3")[0]!.stages.map(({ stage }) => stage),
+  });
+  const before = {
+    runs: [[["replies", 20]]],
+    labels: 1,
+    row: "row 3",
+    page: ["row 10", "row 11"],
+    stages: ["replies"],
+  };
+
+  const reader = openStore(folder, { readOnly: true });
+  const { id } = reader.runs()[0]!;
+  expect(look(reader)).toEqual(before);
+  expect([
+    reader.progress(id),
+    reader.superseded(id),
+    reader.queues(),
+    reader.annotations(),
+    reader.runNotes(),
+  ]).toEqual([[], [], [], [], []]);
+  expect(reader.stepTimes(id, "replies")).toEqual([]);
+  reader.close();
+  expect(version()).toBe(1);
+
+  for (const _ of [1, 2]) {
+    const store = openStore(folder);
+    expect(look(store)).toEqual(before);
+    store.addLabel({ pair: "row 0", p: 1, who: "reader" });
+    expect(store.labels()).toMatchObject([{ pair: "row 0", p: 1 }]);
+    store.close();
+    expect(version()).toBe(2);
+  }
 });
 
 test("the SQLite in use is one without the WAL-reset bug and CVE-2025-6965", () => {

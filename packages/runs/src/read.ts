@@ -11,6 +11,7 @@ import {
   runIdSchema,
   type StageInfo,
   type StoredRow,
+  type SupersededStage,
   type UsageTotal,
 } from "./types.ts";
 
@@ -104,6 +105,16 @@ export function readStage(db: Connection, run: string, name: string, alive: () =
   return row && stageInfo(db, row, alive);
 }
 
+/** Finished results of a run's stages that later ones replaced, in the order in which they were. */
+export function readSuperseded(db: Connection, run: string): SupersededStage[] {
+  return db
+    .prepare<StageRow & { replaced: string }>(`
+      SELECT superseded.*, kind, identity, settings, items, aside, row_count, hash, output
+      FROM superseded JOIN work ON work.id = superseded.work WHERE run = ? ORDER BY superseded.id`)
+    .all(run)
+    .map(({ replaced, ...row }) => ({ ...stageInfo(db, row, () => false), replaced }));
+}
+
 function stageInfo(db: Connection, row: StageRow, alive: () => boolean): StageInfo {
   const { run, name, kind, identity, attempts, started, seconds, items, aside, row_count: rows } = row;
   const done = row.status === "done";
@@ -169,8 +180,9 @@ export function readLineage<Row extends StoredRow>(db: Connection, rowId: string
     "SELECT jsonl FROM row JOIN item ON item.id = row.item WHERE row.id = ? ORDER BY item.id LIMIT 1",
   );
   const stages = db.prepare<{ run: string; stage: string; kind: string }>(`
-    SELECT DISTINCT stage.run, stage.name AS stage, work.kind FROM row JOIN member ON member.item = row.item
-    JOIN work ON work.id = member.work JOIN stage ON stage.work = work.id WHERE row.id = ? ORDER BY stage.id`);
+    SELECT DISTINCT holder.run, holder.name AS stage, work.kind FROM row JOIN member ON member.item = row.item
+    JOIN work ON work.id = member.work JOIN holder ON holder.work = work.id
+    WHERE row.id = ? ORDER BY holder.replaced IS NOT NULL, holder.id`);
   const nodes: LineageNode<Row>[] = [];
   const seen = new Set([rowId]);
   let level = [rowId];

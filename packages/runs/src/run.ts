@@ -5,6 +5,7 @@ import { canonicalJson, hashOf } from "./canonical.ts";
 import type { Connection } from "./database.ts";
 import { RunBusyError, StoreError, storeError, type Writer } from "./errors.ts";
 import { Lock } from "./lock.ts";
+import { type NewProgress, writeProgress } from "./progress.ts";
 import { readRun, runLock } from "./read.ts";
 import { StageWriter } from "./stage.ts";
 import {
@@ -31,6 +32,8 @@ export class RunWriter {
   readonly #db: Connection;
   readonly #lock: Lock;
   readonly #stages: StageWriter[] = [];
+  /** Stages that this process has told the progress of. */
+  readonly #watched = new Set<string>();
   #sequence: number;
   #ended = false;
 
@@ -85,7 +88,8 @@ export class RunWriter {
 
   /**
    * Begins a stage, or continues it. A stage that any run of the store has finished under the same identity is `done` at once.
-   * A name that stood for another identity in this run stands for the new one from now on.
+   * A name that stood for another identity in this run stands for the new one from now on; a finished result that it stood for
+   * stays, as superseded.
    */
   stage(spec: StageSpec): StageWriter {
     this.#mustBeOpen();
@@ -100,6 +104,12 @@ export class RunWriter {
       const done = work.finished !== null && this.#hasArtifacts(work.id);
       const now = new Date().toISOString();
       const status = done ? "done" : "running";
+      this.#db
+        .prepare(`
+          INSERT INTO superseded(run, name, work, status, attempts, started, finished, seconds, error, replaced)
+          SELECT run, name, work, status, attempts, started, finished, seconds, error, ? FROM stage
+          WHERE run = ? AND name = ? AND work <> ? AND status = 'done'`)
+        .run(now, this.id, name, work.id);
       this.#db
         .prepare(`
           INSERT INTO stage(run, name, work, status, attempts, started, finished, seconds)
@@ -145,6 +155,13 @@ export class RunWriter {
       throw storeError(error, folder);
     }
     return removed;
+  }
+
+  /** Says how far a stage has come, for who watches: at most once a second is enough, and its last word. */
+  progress(progress: NewProgress): void {
+    this.#mustBeOpen();
+    writeProgress(this.#db, this.id, progress, { begins: !this.#watched.has(progress.stage) });
+    this.#watched.add(progress.stage);
   }
 
   /** Adds to the run's stream of events and gives the event's number. */

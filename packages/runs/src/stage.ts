@@ -148,6 +148,7 @@ export class StageWriter {
     this.#db.transaction(() => {
       for (const [name, value] of Object.entries(values))
         insert.run(this.#work, name, step, Number.isNaN(value) ? null : value); // SQLite knows no NaN
+      this.#db.prepare("INSERT OR REPLACE INTO step VALUES(?, ?, ?)").run(this.#work, step, new Date().toISOString());
       this.#spendTime();
     });
   }

@@ -3,29 +3,66 @@ import { join, resolve } from "node:path";
 import { addArtifact, artifactPlace, hasItsHash, intactArtifact } from "./artifacts.ts";
 import { collect, removeRun } from "./collect.ts";
 import { Connection } from "./database.ts";
-import { reasonsOf, rowsOf, setAsideOf } from "./dataset.ts";
+import { findIn, madeOf, pageOf, reasonsOf, rowOf, rowsOf, setAsideOf } from "./dataset.ts";
 import { NotInStoreError, StoreAccessError, StoreError, storeError } from "./errors.ts";
-import { readEvents } from "./events.ts";
+import { eventsBehind, lastEvent, readEvents } from "./events.ts";
 import { makeFolder } from "./folder.ts";
-import { readLineage, readMetrics, readRun, readRuns, readStage, readStages, readUsage, workOf } from "./read.ts";
+import {
+  addAnnotation,
+  addAnswer,
+  addLabel,
+  addQueue,
+  addRunNote,
+  readAnnotations,
+  readAnswers,
+  readLabels,
+  readQueueItems,
+  readQueues,
+  readRunNotes,
+  undoAnswer,
+} from "./people.ts";
+import { readProgress, readStepTimes } from "./progress.ts";
+import {
+  readLineage,
+  readMetrics,
+  readRun,
+  readRuns,
+  readStage,
+  readStages,
+  readSuperseded,
+  readUsage,
+  workOf,
+} from "./read.ts";
 import { RunWriter } from "./run.ts";
 import { prepareSchema } from "./schema.ts";
-import {
-  type ArtifactInfo,
-  type Collected,
-  checked,
-  type Label,
-  type LineageNode,
-  labelSchema,
-  type Metric,
-  type RunEvent,
-  type RunInfo,
-  type RunSpec,
-  type SetAside,
-  type StageInfo,
-  type StoredLabel,
-  type StoredRow,
-  type UsageTotal,
+import type {
+  Annotation,
+  Answer,
+  ArtifactInfo,
+  Collected,
+  Label,
+  LineageNode,
+  Made,
+  Metric,
+  Progress,
+  Queue,
+  QueueItem,
+  QueueSpec,
+  RowPage,
+  RunEvent,
+  RunInfo,
+  RunNote,
+  RunSpec,
+  SetAside,
+  StageInfo,
+  StepTime,
+  StoredAnnotation,
+  StoredAnswer,
+  StoredLabel,
+  StoredRow,
+  StoredRunNote,
+  SupersededStage,
+  UsageTotal,
 } from "./types.ts";
 import { findDamage } from "./verify.ts";
 
@@ -127,6 +164,26 @@ export class Store {
     return readStages(this.#db, run, () => this.#isRunning(run));
   }
 
+  /** Finished results that later ones replaced under the same name, in their order: see `RunWriter.stage`. */
+  superseded(run: string): SupersededStage[] {
+    return readSuperseded(this.#db, run);
+  }
+
+  /** How far the stages have come that a process has told of, the latest word last. */
+  progress(run: string): Progress[] {
+    return readProgress(this.#db, run);
+  }
+
+  /** When the figures of a stage's steps were written; nothing of those that an earlier Tenet wrote. */
+  stepTimes(run: string, stage: string): StepTime[] {
+    return readStepTimes(this.#db, run, stage);
+  }
+
+  /** A number that changes with whatever another process, or another store of this one, writes. */
+  changes(): number {
+    return this.#db.prepare<{ data_version: number }>("PRAGMA data_version").get()!.data_version;
+  }
+
   stage(run: string, name: string): StageInfo | undefined {
     return readStage(this.#db, run, name, () => this.#isRunning(run));
   }
@@ -139,6 +196,31 @@ export class Store {
    */
   rows<Row extends StoredRow>(identity: string): Generator<Row> {
     return rowsOf<Row>(this.#db, workOf(this.#db, identity));
+  }
+
+  /**
+   * Rows of a dataset behind a place of its inputs, at most `limit` inputs of them; with `text` only rows that hold it.
+   *
+   * @throws NotInStoreError for an unknown identity.
+   */
+  page<Row extends StoredRow>(
+    identity: string,
+    { after = -1, limit, text }: { after?: number; limit: number; text?: string },
+  ): RowPage<Row> {
+    const work = workOf(this.#db, identity);
+    return text === undefined || text === ""
+      ? pageOf(this.#db, work, { after, limit })
+      : findIn(this.#db, work, { text, after, limit });
+  }
+
+  /** A row by its id, whichever stage holds it. */
+  row<Row extends StoredRow>(id: string): Row | undefined {
+    return rowOf<Row>(this.#db, id);
+  }
+
+  /** What the stages made of a row that was their input, `limit` of them at most. Looks through all items. */
+  made<Row extends StoredRow>(id: string, { limit = 100 } = {}): Made<Row>[] {
+    return madeOf<Row>(this.#db, id, limit);
   }
 
   /** Inputs of a stage that could not be used, in their order. */
@@ -176,6 +258,16 @@ export class Store {
     });
   }
 
+  /** A run's events behind a number, `limit` of them at most. */
+  eventsBehind(run: string, after: number, limit: number): RunEvent[] {
+    return eventsBehind(this.#db, run, after, limit);
+  }
+
+  /** A run's last event of a kind. */
+  lastEvent(run: string, kind: string): RunEvent | undefined {
+    return lastEvent(this.#db, run, kind);
+  }
+
   /** Figures by stage, step and name; those of stages that were taken over from other runs too. */
   metrics(run: string, filter: { stage?: string; name?: string; afterStep?: number } = {}): Metric[] {
     return readMetrics(this.#db, run, filter);
@@ -189,20 +281,65 @@ export class Store {
   /** Records what a person preferred. Someone who labels a pair again changes their mind. */
   addLabel(label: Label): void {
     this.#mustWrite();
-    const { pair, p, who, note } = checked(labelSchema, label, "label");
-    this.#db
-      .prepare("INSERT INTO label(pair, p, who, time, note) VALUES(?, ?, ?, ?, ?)")
-      .run(pair, p, who, new Date().toISOString(), note ?? null);
+    addLabel(this.#db, label);
   }
 
   /** Every person's latest word on every pair, or on one. Human labels stand over machine labels, in all runs. */
   labels(options: { pair?: string } = {}): StoredLabel[] {
-    return this.#db
-      .prepare<Omit<StoredLabel, "note"> & { note: string | null }>(`
-        SELECT pair, p, who, time, note FROM label WHERE id IN (SELECT max(id) FROM label GROUP BY pair, who)
-          AND (?1 IS NULL OR pair = ?1) ORDER BY id`)
-      .all(options.pair ?? null)
-      .map(({ note, ...label }) => ({ ...label, ...(note === null ? {} : { note }) }));
+    return readLabels(this.#db, options.pair);
+  }
+
+  /** What a person notes about a run: its name, tags, whether it is the baseline. The latest word stands for the run. */
+  addRunNote(note: RunNote): void {
+    this.#mustWrite();
+    addRunNote(this.#db, note);
+  }
+
+  runNotes(): StoredRunNote[] {
+    return readRunNotes(this.#db);
+  }
+
+  /** What a person says about a row: a verdict, a correction. A value of null takes back what they said. */
+  addAnnotation(annotation: Annotation): void {
+    this.#mustWrite();
+    addAnnotation(this.#db, annotation);
+  }
+
+  /** Everybody's latest word on every row, or on one. */
+  annotations(options: { row?: string } = {}): StoredAnnotation[] {
+    return readAnnotations(this.#db, options.row);
+  }
+
+  /** Lays rows out for people to judge. @throws StoreError for an id that is taken. */
+  addQueue(queue: QueueSpec): void {
+    this.#mustWrite();
+    addQueue(this.#db, queue);
+  }
+
+  /** The latest first. */
+  queues(): Queue[] {
+    return readQueues(this.#db);
+  }
+
+  queueItems(queue: string): QueueItem[] {
+    return readQueueItems(this.#db, queue);
+  }
+
+  /** Takes an answer; with `p` it is a label too. Gives its number. @throws NotInStoreError for what is not in the queue. */
+  addAnswer(answer: Answer): number {
+    this.#mustWrite();
+    return addAnswer(this.#db, answer);
+  }
+
+  /** Takes back a person's last answer in a queue, with its label. Gives it; undefined where there is none. */
+  undoAnswer(queue: string, who: string): StoredAnswer | undefined {
+    this.#mustWrite();
+    return undoAnswer(this.#db, queue, who);
+  }
+
+  /** Answers of a queue that stand, in the order in which they were given. */
+  answers(queue: string): StoredAnswer[] {
+    return readAnswers(this.#db, queue);
   }
 
   /**

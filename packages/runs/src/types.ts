@@ -86,6 +86,90 @@ export type Label = z.output<typeof labelSchema>;
 /** `time` in ISO 8601. */
 export type StoredLabel = Label & { time: string };
 
+const name = z.string().trim().min(1).max(200);
+
+/** What a person notes about a run; the latest word on a run stands for it whole. */
+export const runNoteSchema = z.object({ run: runIdSchema, value: z.record(z.string(), z.json()), who: name });
+export type RunNote = z.output<typeof runNoteSchema>;
+export type StoredRunNote = RunNote & { time: string };
+
+/** What a person says about a row. */
+export const annotationSchema = z.object({
+  row: z.string().min(1).max(200),
+  /** What is said: a verdict, a correction, … */
+  kind: name,
+  /** Which of the row's matters it is about, such as a principle; empty for the row itself. */
+  about: z.string().max(500).default(""),
+  /** Null takes back what this person said before. */
+  value: z.json(),
+  who: name,
+});
+export type Annotation = z.input<typeof annotationSchema>;
+export type StoredAnnotation = z.output<typeof annotationSchema> & { time: string };
+
+/** Rows for people to judge, one by one. */
+export const queueSpecSchema = z.object({
+  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,79}$/),
+  name,
+  /** What is asked and how, for who shows it. */
+  spec: z.record(z.string(), z.json()),
+  /** In the order in which they are given out. `gold`: the answer that is known. */
+  items: z.array(z.object({ row: z.string().min(1), gold: z.json().optional() })).min(1),
+  who: name,
+});
+export type QueueSpec = z.input<typeof queueSpecSchema>;
+export interface Queue {
+  id: string;
+  name: string;
+  spec: Record<string, unknown>;
+  who: string;
+  created: string;
+  /** How many it has. */
+  items: number;
+}
+export interface QueueItem {
+  row: string;
+  gold?: unknown;
+}
+
+/** A person's answer to an item of a queue. Without `p` it is no label: skipped, or both replies bad. */
+export const answerSchema = z.object({
+  queue: z.string(),
+  row: z.string(),
+  who: name,
+  /** All that was said, and how it was asked. */
+  value: z.record(z.string(), z.json()),
+  p: labelSchema.shape.p.optional(),
+  note: z.string().optional(),
+});
+export type Answer = z.input<typeof answerSchema>;
+export interface StoredAnswer {
+  id: number;
+  queue: string;
+  row: string;
+  who: string;
+  value: Record<string, unknown>;
+  time: string;
+}
+
+/** How far a stage has come, as its process last said. */
+export interface Progress {
+  stage: string;
+  done: number;
+  total: number;
+  unit: string;
+  /** When the process that works on it began, and what was done by then: its rate counts from there. ISO 8601. */
+  started: string;
+  begun: number;
+  updated: string;
+}
+
+/** When a step's figures were written. ISO 8601. */
+export interface StepTime {
+  step: number;
+  time: string;
+}
+
 /** `refused`: a gate said no. `interrupted`: stopped from outside, or its process died. */
 export type RunStatus = "running" | "done" | "failed" | "refused" | "interrupted";
 
@@ -138,6 +222,28 @@ export interface StageInfo {
   output?: unknown;
   /** Hashes of the artifacts it made. */
   artifacts: string[];
+}
+
+/** A finished result of a stage that a later one replaced, in the same run and under the same name. */
+export interface SupersededStage extends StageInfo {
+  /** When. ISO 8601. */
+  replaced: string;
+}
+
+/** What an input became in a stage. */
+export interface Made<Row extends StoredRow = StoredRow> {
+  run: string;
+  stage: string;
+  rows: Row[];
+  /** Why it could not be used. */
+  aside?: string;
+}
+
+/** Rows of a dataset from a place on. */
+export interface RowPage<Row extends StoredRow = StoredRow> {
+  rows: { ordinal: number; row: Row }[];
+  /** Place of the last input that was read: the next page is what stands `after` it. Absent at the end. */
+  next?: number;
 }
 
 export interface RunEvent {

@@ -24,8 +24,8 @@ export async function findDamage(db: Connection): Promise<string[]> {
     if (!id.endsWith(`-${hashOfJson(recipe)?.slice(0, 8)}`)) found.push(`recipe of run ${id} was changed`);
   const works = db
     .prepare<{ id: number; identity: string; hash: string | null; output: string | null; stages: string | null }>(`
-      SELECT work.id, identity, hash, output, group_concat(stage.run || ' ' || stage.name, ', ') AS stages
-      FROM work LEFT JOIN stage ON stage.work = work.id GROUP BY work.id ORDER BY work.id`)
+      SELECT work.id, identity, hash, output, group_concat(holder.run || ' ' || holder.name, ', ') AS stages
+      FROM work LEFT JOIN holder ON holder.work = work.id GROUP BY work.id ORDER BY work.id`)
     .all();
   for (const { id, identity, hash, output, stages } of works) {
     const name = stages === null ? `stage with identity ${identity}` : `stage ${stages}`;
@@ -36,8 +36,8 @@ export async function findDamage(db: Connection): Promise<string[]> {
   }
   const artifacts = db
     .prepare<{ hash: string; stages: string | null }>(`
-      SELECT hash, group_concat(stage.run || ' ' || stage.name, ', ') AS stages FROM artifact
-      LEFT JOIN work_artifact ON artifact = hash LEFT JOIN stage ON stage.work = work_artifact.work
+      SELECT hash, group_concat(holder.run || ' ' || holder.name, ', ') AS stages FROM artifact
+      LEFT JOIN work_artifact ON artifact = hash LEFT JOIN holder ON holder.work = work_artifact.work
       GROUP BY hash ORDER BY hash`)
     .all();
   for (const { hash, stages } of artifacts) {

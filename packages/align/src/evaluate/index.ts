@@ -58,7 +58,9 @@ export {
   refusalRates,
   type Stance,
 } from "./refusal.ts";
+export { breaksOf, subjectOf } from "./report/first-screen.ts";
 export { scorecardPage } from "./report/report.ts";
+export { tokens as reportTokens } from "./report/style.ts";
 export {
   type Baseline,
   type CardEstimate,

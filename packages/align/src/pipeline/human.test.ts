@@ -83,6 +83,11 @@ test("people's labels stand over the machine's and add what it dropped; only wha
   ]);
   expect(rows.at(-1)).toMatchObject({ prompt: dropped.prompt, a: dropped.a, b: dropped.b, p: 0, label: "human" });
   expect(rows.at(-1)!.origin.parents).toEqual([dropped.id]);
+
+  // What the run came to before stays to be looked at.
+  const former = reading(store, (reader) => reader.superseded(before.id));
+  expect(former.map(({ name }) => name)).toEqual(expect.arrayContaining(["preference model", "policy", "scorecard"]));
+  expect(former.find(({ name }) => name === "policy")!.artifacts).toHaveLength(1);
 });
 
 test("the same words again change nothing; who changes their mind has it made again", async () => {

@@ -57,6 +57,27 @@ test("a recipe becomes a policy and a scorecard, with every stage in the store",
   });
 });
 
+test("the plan names every stage before it begins, each behind its inputs; progress ends where the work does", async () => {
+  const store = openStore(join(folder, "store"), { readOnly: true });
+  const events = [];
+  for await (const event of store.events(first.id)) events.push(event);
+  const planned = events.findIndex(({ kind }) => kind === "plan");
+  expect(planned).toBeLessThan(events.findIndex(({ kind }) => kind === "stage"));
+  const plan = events[planned]!.data as { stage: string; title: string; inputs: string[] }[];
+  const names = plan.map(({ stage }) => stage);
+  expect(names).toEqual(expect.arrayContaining(store.stages(first.id).map(({ name }) => name)));
+  expect(names).not.toContain("model");
+  for (const [i, { inputs, title }] of plan.entries()) {
+    expect(title).not.toBe("");
+    for (const input of inputs) expect(names.slice(0, i)).toContain(input);
+  }
+  const told = new Map(store.progress(first.id).map((one) => [one.stage, one]));
+  for (const name of ["responses", "chains", "supervised", "policy"])
+    expect(told.get(name), name).toMatchObject({ done: told.get(name)!.total, begun: expect.any(Number) });
+  expect(store.stepTimes(first.id, "policy").map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+  store.close();
+});
+
 test("the scorecard tells how far the preference model has come with the replies", () => {
   const told = first.events.filter((event) => event.type === "progress" && event.stage === "scorecard");
   const answers = Object.entries(results(store, first.id)).filter(([name]) => /^answers of (?!.* under )/.test(name));

@@ -13,6 +13,7 @@ import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages.ts";
 import { warningsOf } from "./warnings.ts";
+import { planOf, Watched } from "./watched.ts";
 
 export interface RunOptions extends PoolOptions {
   /** Folder of the run store. Default "runs". */
@@ -61,13 +62,16 @@ export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
     requireKeys(open.recipe, { store, run: runId(spec), stages: inOrder(last), environment: pool.environment });
     run = store.begin(spec);
     run.event({ kind: "opened", data: opened(open, arrangement) });
+    run.event({ kind: "plan", data: planOf(last) });
   } catch (error) {
     store.close();
     throw error;
   }
   const events = new EventQueue<RunEvent>();
+  const watch = new Watched(run);
   const emit = (event: RunEvent) => {
     events.push(event);
+    watch.take(event);
     record(run, event);
   };
   const finished = work(open, { store, run, emit, signal, poolOptions, targets, last, refused });
@@ -200,7 +204,7 @@ async function work(
   if ("error" in end) throw end.error;
 }
 
-/** Keeps what somebody who comes later wants to know; progress is not, and metrics have a table of their own. */
+/** Keeps what somebody who comes later wants to know; progress and metrics have tables of their own. */
 function record(run: RunWriter, event: RunEvent): void {
   if (event.type === "progress" || event.type === "metrics") return;
   const { type, ...data } = event;

@@ -1,5 +1,5 @@
-/** The page's style sheet. Its hash stands in the page's content security policy, which allows no other. */
-export const styleSheet = `
+/** Colours and letters, in light and dark: of this page, and of the dashboard's. */
+export const tokens = `
 :root {
   color-scheme: light dark;
   --paper: #fbfaf7; --raised: #ffffff; --ink: #1f1e1b; --muted: #67645c; --line: #e5e1d8; --faint: #f2efe8;
@@ -18,7 +18,10 @@ export const styleSheet = `
     --t0: #98a8f0; --t1: #e39a72; --t2: #a3cc84; --t3: #9b978e;
   }
 }
-* { box-sizing: border-box; }
+`;
+
+/** The page's style sheet. Its hash stands in the page's content security policy, which allows no other. */
+export const styleSheet = `${tokens}* { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 var(--sans); }
