@@ -34,6 +34,10 @@ for (const folder of folders) {
     cpSync(join(root, name), join(folder, "presets", name), { recursive: true });
 }
 
+// The dashboard's page, for browsers. It is bundled by itself and no part of a package's face.
+const { buildPage } = await import(pathToFileURL(join(root, "packages/view/web/build.ts")).href);
+await buildPage(join(root, "packages/view/dist/web"));
+
 // This process may run with the condition "source"; dist is imported by its path, as a package's default export points to it.
 for (const folder of folders) {
   const manifest = manifestOf(folder);

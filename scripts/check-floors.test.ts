@@ -35,6 +35,16 @@ const good: Record<string, string> = {
   "packages/cli/src/index.ts": 'import "@tenet/align";\nimport "@tenet/runs";',
   "apps/board/package.json": manifest("@tenet/board", { "@tenet/align": "0.0.0" }),
   "apps/board/src/main.tsx": 'import "@tenet/align";',
+  "packages/view/package.json": manifest(
+    "@tenet/view",
+    { "@tenet/align": "0.0.0" },
+    { devDependencies: { react: "1" } },
+  ),
+  "packages/view/src/index.ts": 'import "@tenet/align";',
+  "packages/view/src/api.ts": "export type Figure = number;",
+  "packages/view/web/main.tsx":
+    'import "react";\nimport type { Figure } from "../src/api.ts";\nimport "./parts/bar.tsx";',
+  "packages/view/web/parts/bar.tsx": 'import "react";\nimport type { Figure } from "../../src/api.ts";',
   "bench/run.ts": 'import "@tenet/tensor";\nimport "../scripts/tool.ts";',
   "tests/whole.test.ts": 'import "@tenet/align";\nimport "vitest";',
   "scripts/tool.ts": 'import ts from "typescript";',
@@ -223,4 +233,19 @@ test("files that import each other in a circle are named once", () => {
   };
   expect(check(circle)).toHaveLength(1);
   expect(check(circle)[0]).toContain("a circle of files");
+});
+
+test("a page knows the types of its server, and sends no package of the workspace to browsers", () => {
+  expect(
+    check({
+      "packages/view/web/main.tsx": 'import "@tenet/align";\nimport "../src/index.ts";\nimport "left-pad";',
+      "packages/view/src/index.ts": 'import "../web/parts/bar.tsx";\nimport "react";',
+    }),
+  ).toEqual([
+    "packages/view/src/index.ts:1 ../web/parts/bar.tsx: only a page's own files may import it: it runs in browsers",
+    'packages/view/src/index.ts:2 react: a devDependency, which only tests may import: declare "react" under dependencies in packages/view/package.json',
+    "packages/view/web/main.tsx:1 @tenet/align: a page imports no package of this workspace: it would be sent to browsers",
+    "packages/view/web/main.tsx:2 ../src/index.ts: a page knows packages/view/src/api.ts of its server, and nothing else",
+    'packages/view/web/main.tsx:3 left-pad: not declared: add "left-pad" to packages/view/package.json',
+  ]);
 });

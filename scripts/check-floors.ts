@@ -13,7 +13,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   lm: ["tensor", "data"],
   train: ["tensor", "data", "lm"],
   align: ["tensor", "runs", "data", "lm", "train"],
-  cli: ["tensor", "runs", "data", "lm", "train", "align"],
+  view: ["runs", "data", "align"],
+  cli: ["tensor", "runs", "data", "lm", "train", "align", "view"],
   app: ["tensor", "runs", "data", "lm", "train", "align"],
   fixtures: [],
 };
@@ -95,6 +96,8 @@ function checkFile(
   byName: Map<string, Package>,
 ): Violation[] {
   const test = isTest(file);
+  // A page is bundled: what it imports is needed to build it only, and of its server it knows the types.
+  const page = from.folder !== "" && file.startsWith(`${from.folder}/web/`);
   return importsOf(file, readFileSync(join(root, file), "utf8")).flatMap(({ imported, line }) => {
     const why = imported.startsWith(".") || imported.startsWith("/") ? whyNotPath(imported) : whyNotPackage(imported);
     return why ? [{ file, line, imported, why }] : [];
@@ -105,6 +108,11 @@ function checkFile(
     const owner = packages.find((one) => target === one.folder || target.startsWith(`${one.folder}/`));
     if (owner && !from.folder && isTest(target)) return undefined;
     if (owner && owner !== from) return `a path into another package: import "${owner.name}" instead`;
+    const inPage = target.startsWith(`${from.folder}/web/`);
+    if (page && !inPage && target !== `${from.folder}/src/api.ts`)
+      return `a page knows ${from.folder}/src/api.ts of its server, and nothing else`;
+    if (from.folder && owner && !page && !test && inPage)
+      return "only a page's own files may import it: it runs in browsers";
     if (from.folder && !owner) return `a path out of ${from.folder}: a package is complete in itself`;
     if (from.folder && !test && isTest(target)) return "only tests may import test files";
     return undefined;
@@ -117,6 +125,7 @@ function checkFile(
       .slice(0, imported.startsWith("@") ? 2 : 1)
       .join("/");
     const target = byName.get(name);
+    if (target && page) return "a page imports no package of this workspace: it would be sent to browsers";
     if (target) {
       const served = test && forTests.has(target.kind);
       const wrongWay = from.folder && !served ? upwards(from, target) : undefined;
@@ -124,7 +133,7 @@ function checkFile(
       if (name !== imported) return `reaches inside a package: import "${name}", its only face`;
       if (!from.folder || target === from) return undefined;
     }
-    if (test || !from.folder) {
+    if (test || page || !from.folder) {
       const declared = { ...from.manifest.devDependencies, ...rootPackage.manifest.devDependencies };
       if (name in declared) return undefined;
     }

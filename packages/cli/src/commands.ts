@@ -7,6 +7,7 @@ import { presets } from "./presets.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
 import type { StoreOptions } from "./store.ts";
+import type { ViewCommandOptions } from "./view.ts";
 
 /** Makes a command with the options that all share. */
 export type MakeCommand = (parent: Command, name: string, description: string) => Command;
@@ -93,6 +94,15 @@ export function addRunCommands(
     .action(async (run: string, stage: string | undefined, options: ShowOptions) => {
       const { showRun } = await import("./runs.ts");
       await showRun(io, run, stage, options);
+    });
+  onStore("view", "look at the runs of a store in a browser on this machine, and say what is better")
+    .argument("[run]", "the run to open: its id, the beginning of it, or: latest")
+    .option("--port <number>", "the first port to try (default: 4747)", whole)
+    .option("--read-only", "show everything and write nothing")
+    .option("--open", "open the browser too")
+    .action(async (run: string | undefined, options: ViewCommandOptions) => {
+      const { view } = await import("./view.ts");
+      await view(io, run, options, { version });
     });
   onStore("report", "print a run's scorecard and write its page again")
     .argument("<run>", "its id, the beginning of it, or: latest")

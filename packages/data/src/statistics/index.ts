@@ -1,3 +1,4 @@
+export { cohenKappa, krippendorffAlpha } from "./agreement.ts";
 export { jackknife, type LeaveOneOut } from "./jackknife.ts";
 export { bradleyTerry, elo, type Game, type RatingOptions } from "./rating.ts";
 export {

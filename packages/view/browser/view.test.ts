@@ -1,0 +1,215 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ServedStore, serveStore } from "../test/serve.ts";
+import { executable, launch, noBrowser } from "./chromium.ts";
+
+if (!executable) console.log(`the dashboard is not tested in a browser: ${noBrowser}`);
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+describe.skipIf(!executable)("the page in a Chromium", () => {
+  let served: ServedStore;
+  let browser: Browser;
+  const complaints: string[] = [];
+  const foreign: string[] = [];
+
+  beforeAll(async () => {
+    [served, browser] = await Promise.all([serveStore({ prompts: 30 }), launch()]);
+  }, 180_000);
+  afterAll(async () => {
+    await browser?.close();
+    await served?.close();
+  });
+
+  async function open(
+    path: string,
+    { width = 1280, dark = false, context: given }: { width?: number; dark?: boolean; context?: BrowserContext } = {},
+  ): Promise<Page> {
+    const context =
+      given ?? (await browser.newContext({ viewport: { width, height: 844 }, colorScheme: dark ? "dark" : "light" }));
+    const page = await context.newPage();
+    page.on(
+      "console",
+      (message) => ["error", "warning"].includes(message.type()) && complaints.push(`${path}: ${message.text()}`),
+    );
+    page.on("pageerror", (error) => complaints.push(`${path}: ${error.message}`));
+    page.on(
+      "request",
+      (request) =>
+        !request.url().startsWith(served.view.url) && !request.url().startsWith("data:") && foreign.push(request.url()),
+    );
+    await go(page, path);
+    return page;
+  }
+
+  async function go(page: Page, path: string): Promise<void> {
+    await page.goto(served.view.url + path);
+    await settled(page);
+  }
+
+  /** The heading is there and nothing says any more that it is read. */
+  async function settled(page: Page): Promise<void> {
+    await page.waitForSelector("main h1, main h2");
+    await page.waitForFunction(() => !document.querySelector("main")!.textContent!.includes("reading the"));
+  }
+
+  const routes = () => {
+    const { done, failed, running } = served.written;
+    const [first, second] = done;
+    return [
+      "/runs",
+      `/runs/${first}`,
+      `/runs/${running.id}`,
+      `/runs/${failed}`,
+      ...["samples", "chains", "pairs", "labels", "training", "log"].map((tab) => `/runs/${first}/${tab}`),
+      `/runs/${first}/stages/responses`,
+      `/compare?a=${first}&b=${second}`,
+      "/constitutions",
+      "/review",
+      "/nowhere",
+    ];
+  };
+
+  test("axe finds nothing on any route, light and dark, wide and narrow; nothing scrolls sideways", async () => {
+    for (const [width, dark] of [
+      [1280, false],
+      [390, true],
+    ] as const) {
+      const page = await open("/runs", { width, dark });
+      for (const route of routes()) {
+        await go(page, route);
+        // The policy lets no script in but the page's own, and a test's through the debugger.
+        await page.evaluate(axe);
+        const violations = await page.evaluate(async () => {
+          const { axe: loaded } = window as unknown as {
+            axe: { run: () => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+          };
+          return (await loaded.run()).violations.map(
+            ({ id, nodes }) => `${id}: ${nodes[0]!.html.slice(0, 160)} (${nodes.length})`,
+          );
+        });
+        expect([route, width, violations]).toEqual([route, width, []]);
+        const sideways = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        expect([route, width, Math.max(0, sideways)]).toEqual([route, width, 0]);
+      }
+      await page.context().close();
+    }
+  }, 240_000);
+
+  test("twenty pairs are judged by keys alone, and each is a label", async () => {
+    const page = await open("/review");
+    const [first] = served.written.done;
+    await page.getByPlaceholder("your name").fill("ann");
+    await page.getByPlaceholder("your name").press("Enter");
+    await page.getByLabel("How many").fill("20");
+    await page.getByLabel("Pairs of").selectOption(first!);
+    await page.getByRole("button", { name: "Make the queue" }).click();
+    await page.getByText("0 of 20 judged").waitFor();
+    for (const secret of ["fixture/", "SL-CAI", "answers of"]) expect(await page.content()).not.toContain(secret);
+    const keys = ["1", "2", "3", "4", "5", "ArrowLeft", "ArrowRight", "b", "s", "1"];
+    const begun = performance.now();
+    for (let i = 0; i < 20; i++) {
+      await page.keyboard.press(keys[i % keys.length]!);
+      if (i < 19) await page.getByText(`${i + 1} of 20 judged`).waitFor();
+    }
+    await page.getByText("Nothing is left for you here: 20 judged").waitFor();
+    expect(performance.now() - begun).toBeLessThan(60_000);
+    const labels = () => served.written.store.labels().filter(({ who }) => who === "ann");
+    expect(labels()).toHaveLength(16);
+    await page.keyboard.press("u");
+    await page.getByText("19 of 20 judged").waitFor();
+    expect(labels()).toHaveLength(15);
+    await page.reload();
+    await page.getByText("19 of 20 judged").waitFor();
+    await page.keyboard.press("2");
+    await page.getByText("Nothing is left").waitFor();
+    await page.getByRole("link", { name: "results" }).first().click();
+    await page.getByRole("rowheader", { name: "ann" }).waitFor();
+    await page.context().close();
+  }, 120_000);
+
+  test("filters are in the address, survive a reload, and count what they leave", async () => {
+    const [first] = served.written.done;
+    const page = await open(`/runs/${first}/samples`);
+    const regressed = page.getByRole("link", { name: /^Got worse/ });
+    await regressed.locator("small").waitFor();
+    const count = Number((await regressed.locator("small").textContent())!.trim());
+    await regressed.click();
+    await page.waitForURL(/show=regressed/);
+    await settled(page);
+    await page.waitForFunction((n) => document.querySelectorAll("article.sample").length === n, count);
+    await page.reload();
+    await page.waitForFunction((n) => document.querySelectorAll("article.sample").length === n, count);
+    await page.keyboard.press("j");
+    await page.keyboard.press("o");
+    await page.getByRole("complementary").getByText("Made from").waitFor();
+    expect(page.url()).toContain("row=");
+    await page.keyboard.press("Escape");
+    await page.waitForURL((url) => !url.search.includes("row="));
+    await page.context().close();
+  }, 60_000);
+
+  test("hostile texts are texts; a check's find is marked", async () => {
+    const [first] = served.written.done;
+    const page = await open(`/runs/${first}/samples`);
+    await page.getByText("<script>document.title = 'taken'</script>").first().waitFor();
+    expect(await page.title()).not.toContain("taken");
+    expect(await page.locator("main img, main script").count()).toBe(0);
+    expect(await page.locator("mark").first().textContent()).toMatch(/^\d+ ?mg$/);
+    const text = (await page.locator("main").textContent())!;
+    for (const mark of ["\u202e", "\u001b"]) expect(text).not.toContain(mark);
+    await page.context().close();
+  }, 60_000);
+
+  test("progress moves on by itself; nine tabs live, with one stream", async () => {
+    const { running } = served.written;
+    const context = await browser.newContext();
+    const pages: Page[] = [];
+    for (let i = 0; i < 9; i++) pages.push(await open(`/runs/${running.id}`, { context }));
+    running.progress({ stage: "responses", done: 23, total: 30, unit: "rows" });
+    for (const page of pages) {
+      await page.bringToFront();
+      await page.getByText("23 of 30 rows").first().waitFor({ timeout: 10_000 });
+    }
+    await context.close();
+  }, 120_000);
+
+  test("every key that is listed does something, and the list opens and closes by keys", async () => {
+    const page = await open("/runs");
+    await page.keyboard.press("?");
+    const dialog = page.getByRole("dialog");
+    await dialog.waitFor();
+    const keys = await dialog.locator("kbd").allTextContents();
+    expect(keys).toEqual(expect.arrayContaining(["j", "k", "o", "x", "/", "?", "g", "Escape"]));
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await page.keyboard.press("j");
+    await page.keyboard.press("x");
+    expect(await page.locator("tr.current input").isChecked()).toBe(true);
+    await page.keyboard.press("/");
+    expect(await page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search");
+    await page.keyboard.press("Escape");
+    await page.context().close();
+  }, 60_000);
+
+  test("the first load is small", async () => {
+    const page = await open("/runs");
+    const sizes = await page.evaluate(() =>
+      performance
+        .getEntriesByType("resource")
+        .filter(({ name }) => /\.(js|css)$/.test(name))
+        .map((entry) => (entry as PerformanceResourceTiming).decodedBodySize),
+    );
+    // Not compressed: 190 kB compressed is about three times as much.
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(500_000);
+    await page.context().close();
+  });
+
+  test("nothing complained, and nothing was asked of another machine", () => {
+    // What is not there answers 404, which a browser notes.
+    expect(complaints.filter((text) => !text.includes("404"))).toEqual([]);
+    expect(foreign).toEqual([]);
+  });
+});

@@ -1,0 +1,439 @@
+/*
+ * What the server answers, for both sides: the page imports this file and nothing else of the server. Plain JSON; times are
+ * ISO 8601; what was not measured is absent, never 0.
+ */
+
+/** A figure with its 95 % interval (null: no bound) and the observations behind it. */
+export interface Figure {
+  value: number;
+  interval: [number | null, number | null];
+  n: number;
+}
+
+export interface Message {
+  role: string;
+  content: string;
+}
+
+export interface ApiError {
+  error: { name: string; message: string; problems?: unknown[] };
+}
+
+export interface StoreInfo {
+  folder: string;
+  readOnly: boolean;
+  version: string;
+  runs: number;
+}
+
+export type Status = "running" | "done" | "failed" | "refused" | "interrupted";
+
+/** What people note about a run. */
+export interface RunNote {
+  name?: string;
+  text?: string;
+  tags?: string[];
+  pinned?: boolean;
+  baseline?: boolean;
+  archived?: boolean;
+}
+
+export interface Progress {
+  stage: string;
+  done: number;
+  total: number;
+  unit: string;
+  updated: string;
+  /** At the rate since the process that works on it began; absent before anything was done. */
+  secondsLeft?: number;
+}
+
+export interface RunSummary {
+  id: string;
+  name: string;
+  status: Status;
+  error?: string;
+  created: string;
+  updated: string;
+  stages: { done: number; begun: number; planned?: number };
+  seconds: number;
+  tokens: number;
+  dollars?: number | undefined;
+  constitution?: { name: string; version: string; hash: string };
+  note: RunNote;
+  progress?: Progress;
+  /** Pairs that have a label. */
+  labelled: number;
+  /** Of the scorecard. */
+  tone?: "better" | "mixed" | "unclear" | "worse";
+  /** Share of replies that break a principle, by checkpoint; the first is what training began with. */
+  violations?: ({ checkpoint: string; label: string } & Figure)[];
+  /** Change from the first checkpoint to the recommended, else the last. */
+  change?: Figure;
+}
+
+export interface Runs {
+  runs: RunSummary[];
+}
+
+export interface StageLine {
+  name: string;
+  title?: string;
+  kind?: string;
+  status: Status | "planned";
+  /** Its result was taken over from another run. */
+  shared: boolean;
+  inputs: string[];
+  seconds: number;
+  rows: number;
+  aside: number;
+  tokens: number;
+  error?: string;
+  started?: string;
+  finished?: string;
+  progress?: Progress;
+  identity?: string;
+  /** Names of its figures by step. */
+  metrics?: string[];
+}
+
+export interface UsageLine {
+  stage: string;
+  role: string;
+  calls: number;
+  promptTokens: number;
+  completionTokens: number;
+  seconds: number;
+  dollars?: number | undefined;
+}
+
+export interface Metric {
+  name: string;
+  label: string;
+  unit: "share" | "number" | "nats" | "words" | "points";
+  change: "difference" | "ratio";
+  better: "lower" | "higher" | "neither";
+  about: string;
+  values: ({ checkpoint: string } & Figure)[];
+  differences: ({ checkpoint: string; against: string } & Figure)[];
+}
+
+export interface StillBroken {
+  principle: string;
+  text?: string;
+  rate: Figure;
+  severity?: number;
+  example?: { row: string; prompt: Message[]; response: string; check?: string; why?: string };
+}
+
+export interface LabelHealth {
+  labeller: string;
+  accuracy: Figure;
+  gate: { passed: boolean; overridden: boolean; why: string };
+  figures: { label: string; figure: Figure; ideal?: string }[];
+  calibration?: { ece: number; brier: Figure };
+  reliability: { predicted: number; observed: number; n: number }[];
+  principles: { principle: string; agreement: Figure }[];
+}
+
+/** The scorecard, as the page shows it. */
+export interface Verdict {
+  tone: "better" | "mixed" | "unclear" | "worse";
+  sentences: string[];
+  checkpoints: { id: string; label: string; model: string }[];
+  /** Whose replies are spoken of where none is named. */
+  subject: { id: string; label: string; recommended: boolean };
+  heldOut: { prompts: number; benign: number };
+  metrics: Metric[];
+  breaks: StillBroken[];
+  mustHold: ({ principle: string } & Figure)[];
+  principles: ({ principle: string; checkpoint: string } & Figure)[];
+  labelHealth: LabelHealth[];
+  labelsBy?: Record<string, number>;
+  gates: { name: string; passed: boolean; overridden: boolean; why: string }[];
+}
+
+export interface RunPage {
+  run: RunSummary;
+  /** The recipe's file, as the run was last opened with. */
+  file?: string;
+  recipe: unknown;
+  versions: Record<string, string>;
+  stages: StageLine[];
+  usage: UsageLine[];
+  verdict?: Verdict;
+  /** Results that later ones replaced. */
+  superseded: { stage: string; replaced: string; rows: number; identity: string }[];
+  writer?: { pid: number; host: string; since: string };
+  /** Last lines of the log. */
+  events: RunEvent[];
+}
+
+export interface RunEvent {
+  sequence: number;
+  time: string;
+  kind: string;
+  stage?: string;
+  message?: string;
+  data?: unknown;
+}
+
+export interface Events {
+  events: RunEvent[];
+}
+
+export interface Curves {
+  stage: string;
+  series: { name: string; points: [step: number, value: number | null][] }[];
+  /** Step to seconds since the first; absent where the store does not say. */
+  seconds?: [step: number, seconds: number][];
+}
+
+/** What a check says of a reply, where it applies. */
+export interface CheckVerdict {
+  principle: string;
+  check: string;
+  violated: boolean;
+  severity: number;
+  why: string;
+}
+
+export interface Annotation {
+  kind: string;
+  about: string;
+  value: unknown;
+  who: string;
+  time: string;
+}
+
+export interface Reply {
+  checkpoint: string;
+  row: string;
+  response: string;
+  finishReason: string;
+  stance: "answers" | "partial" | "refuses" | "empty";
+  /** Absent where the constitution could not be asked: its checks are programs, or the run names none. */
+  verdicts?: CheckVerdict[];
+  said: Annotation[];
+}
+
+export interface Sample {
+  ordinal: number;
+  prompt: Message[];
+  category?: string;
+  benign?: boolean;
+  replies: Reply[];
+}
+
+export const sampleShows = ["all", "breaks", "fixed", "regressed", "different", "cut", "refused", "flagged"] as const;
+export type SampleShow = (typeof sampleShows)[number];
+
+export interface Samples {
+  checkpoints: { id: string; label: string }[];
+  samples: Sample[];
+  /** What comes after these; absent at the end. */
+  next?: number;
+  /** Inputs that were looked through for them. */
+  scanned: number;
+}
+
+export interface SampleCounts {
+  counts: Record<SampleShow, number>;
+  principles: Record<string, number>;
+  categories: Record<string, number>;
+}
+
+export interface Chain {
+  ordinal: number;
+  row: string;
+  prompt: Message[];
+  category?: string;
+  responses: string[];
+  rounds: { principle: string; critique: string; revision?: string; edits?: string[]; rejected?: string }[];
+  /** Principles that each of the responses breaks, by the checks; absent where they could not be asked. */
+  broken?: string[][];
+  said: Annotation[];
+}
+
+export interface Chains {
+  chains: Chain[];
+  next?: number;
+  scanned: number;
+}
+
+export interface Reading {
+  principle: string;
+  first: "a" | "b";
+  logprobs?: [number, number];
+  p: number;
+  reasoning?: string;
+}
+
+export interface Pair {
+  row: string;
+  pair: string;
+  prompt: Message[];
+  a: string;
+  b: string;
+  p: number;
+  label: string;
+  readings: Reading[];
+  /** Share of the readings in which the letter that stood first won, where both orders were asked; ½ follows no position. */
+  followsPosition: boolean;
+  /** Steps of the explanation that are no readings. */
+  steps: Record<string, unknown>[];
+  human: { p: number; who: string; time: string; note?: string | undefined }[];
+  broken?: { a: string[]; b: string[] };
+}
+
+export const pairSorts = ["order", "uncertain", "position", "people", "checks"] as const;
+export type PairSort = (typeof pairSorts)[number];
+
+export interface Pairs {
+  pairs: Pair[];
+  total: number;
+  labels: Record<string, number>;
+}
+
+export interface RowPage {
+  stage: StageLine;
+  rows: { ordinal: number; row: Record<string, unknown> & { id: string } }[];
+  next?: number;
+  reasons: { reason: string; count: number }[];
+}
+
+export interface RowDetail {
+  id: string;
+  row?: Record<string, unknown> & { id: string };
+  stages: { run: string; stage: string; kind: string }[];
+  up: {
+    id: string;
+    depth: number;
+    row?: Record<string, unknown>;
+    stages: { run: string; stage: string; kind: string }[];
+  }[];
+  down: { run: string; stage: string; id: string }[];
+  principles: { id: string; text: string }[];
+  said: Annotation[];
+  labels: { p: number; who: string; time: string; note?: string | undefined }[];
+}
+
+export interface Compare {
+  runs: [string, string];
+  settings: { setting: string; a?: unknown; b?: unknown }[];
+  stages: { stage: string; state: "shared" | "differs" | "only a" | "only b" }[];
+  scores: {
+    checkpoint: string;
+    metric: string;
+    label: string;
+    unit: Metric["unit"];
+    a?: Figure;
+    b?: Figure;
+  }[];
+  /** Change of the share of replies that break a principle, from a to b, prompt by prompt; absent where the held-out prompts differ. */
+  paired?: ({ checkpoint: string } & Figure)[];
+  /** Principles by run and checkpoint. */
+  principles: { principle: string; checkpoint: string; a?: Figure; b?: Figure }[];
+  constitution?: { added: string[]; removed: string[]; changed: { id: string; fields: string[] }[] };
+}
+
+export interface ConstitutionLine {
+  hash: string;
+  name: string;
+  version: string;
+  principles: number;
+  runs: string[];
+}
+
+export interface Constitutions {
+  constitutions: ConstitutionLine[];
+}
+
+export interface Principle {
+  id: string;
+  text: string;
+  weight: number;
+  category?: string;
+  critiqueRequest: string;
+  revisionRequest: string;
+  preferenceQuestion: string;
+  checks: { name: string; severity: number; rule: unknown }[];
+}
+
+export interface ConstitutionPage {
+  line: ConstitutionLine;
+  principles: Principle[];
+  /** YAML that reads as it, to be edited. */
+  yaml: string;
+  /** By run and principle, of the replies that the run's scorecard judged. */
+  broken: { run: string; checkpoint: string; principle: string; rate: Figure }[];
+}
+
+export interface Tried {
+  verdicts: (CheckVerdict & { applies: boolean })[];
+  /** R ∈ [−1, 1]; absent where no check applies. */
+  reward?: number;
+}
+
+export interface WhatIf {
+  replies: number;
+  flips: {
+    row: string;
+    checkpoint: string;
+    prompt: string;
+    response: string;
+    principle: string;
+    before: boolean | null;
+    after: boolean | null;
+    why: string;
+  }[];
+  /** Flips that are not listed. */
+  more: number;
+  /** Share of replies that break it, before and after, by checkpoint. */
+  rates: { checkpoint: string; principle: string; before?: Figure; after?: Figure }[];
+}
+
+export interface QueueLine {
+  id: string;
+  name: string;
+  who: string;
+  created: string;
+  items: number;
+  overlap: number;
+  guidelines: string;
+  answers: number;
+  people: string[];
+}
+
+export interface Queues {
+  queues: QueueLine[];
+}
+
+/** One pair to judge, without anything that says whose replies they are. */
+export interface NextItem {
+  item?: { row: string; prompt: Message[]; left: string; right: string };
+  done: number;
+  total: number;
+  question: string;
+  reasons: string[];
+}
+
+export interface Agreement {
+  people: {
+    who: string;
+    answers: number;
+    seconds?: number;
+    leftShare?: Figure;
+    outcomes: Record<string, number>;
+  }[];
+  raw?: Figure;
+  alpha?: Figure;
+  kappa: { a: string; b: string; kappa?: number; n: number }[];
+  /** Against the machine's labels. */
+  machine?: Figure;
+  /** Items with one answer only: they are in no measure of agreement. */
+  single: number;
+  disagreements: { row: string; prompt: Message[]; a: string; b: string; answers: { who: string; says: string }[] }[];
+  labels: number;
+  command: string;
+}

@@ -1,0 +1,79 @@
+import { createHash } from "node:crypto";
+import { scorecardPage } from "@tenet/align";
+import type { Store } from "@tenet/runs";
+import { Hono } from "hono";
+import type { ApiError } from "./api.ts";
+import { cardOf } from "./cards.ts";
+import { runNamed, type ViewContext } from "./context.ts";
+import { NotFoundError, told } from "./errors.ts";
+import { guard } from "./guard.ts";
+import { Live } from "./live.ts";
+import type { PageFiles } from "./page.ts";
+import { compareRoutes } from "./routes/compare.ts";
+import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";
+import { reviewRoutes, reviewWrites } from "./routes/review.ts";
+import { rowRoutes, rowWrites } from "./routes/rows.ts";
+import { runRoutes, runWrites } from "./routes/runs.ts";
+import { streamRoutes } from "./routes/stream.ts";
+import { Judge } from "./verdicts.ts";
+
+export interface ViewAppOptions {
+  readonly store: Store;
+  /** Of Tenet, for the page's foot. */
+  readonly version: string;
+  readonly hosts: () => readonly string[];
+  readonly token: string;
+  /** The built page; without it only the API answers. */
+  readonly page?: PageFiles | undefined;
+}
+
+/** Everything the server answers, to be tested without one. A store that is read only has no routes that write. */
+export function viewApp({ store, version, hosts, token, page }: ViewAppOptions): { app: Hono; live: Live } {
+  const live = new Live(store);
+  const context: ViewContext = { store, version, judge: new Judge(store), live };
+  const app = new Hono();
+  app.use(guard({ hosts, token }));
+  app.onError((error, c) => {
+    const { status, body } = told(error);
+    return c.json<ApiError>(body, status);
+  });
+
+  for (const routes of [
+    runRoutes,
+    rowRoutes,
+    reviewRoutes,
+    constitutionRoutes,
+    constitutionQuestions,
+    compareRoutes,
+    streamRoutes,
+  ])
+    app.route("/api", routes(context));
+  if (!store.readOnly) for (const routes of [runWrites, rowWrites, reviewWrites]) app.route("/api", routes(context));
+  app.all("/api/*", (c) => {
+    throw new NotFoundError(
+      `there is nothing at ${c.req.method} ${c.req.path}${store.readOnly ? "; the store is read only here" : ""}`,
+    );
+  });
+
+  /** The static report, with the policy that it brings. */
+  app.get("/reports/:run", (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const card = cardOf(store, run.id);
+    if (!card) throw new NotFoundError(`run ${run.id} has no scorecard yet`);
+    const text = scorecardPage(card);
+    const style = /<style>([\s\S]*?)<\/style>/.exec(text)?.[1] ?? "";
+    const hash = createHash("sha256").update(style).digest("base64");
+    return c.html(text, 200, {
+      "content-security-policy": `default-src 'none'; style-src 'sha256-${hash}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
+    });
+  });
+
+  app.get("*", (c) => {
+    const file = page?.get(c.req.path);
+    if (file && c.req.path !== "/index.html") return c.body(file.bytes, 200, { "content-type": file.type });
+    if (/\.\w+$/.test(c.req.path) || !page) throw new NotFoundError(`there is no page ${c.req.path}`);
+    const index = Buffer.from(page.get("/index.html")!.bytes).toString("utf8");
+    return c.html(index.replace("%TOKEN%", token).replace("%READ_ONLY%", String(store.readOnly)));
+  });
+  return { app, live };
+}

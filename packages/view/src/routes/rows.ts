@@ -1,0 +1,175 @@
+import { Hono } from "hono";
+import { z } from "zod";
+import {
+  type Annotation,
+  type Chains,
+  type Pairs,
+  pairSorts,
+  type RowDetail,
+  type RowPage,
+  type SampleCounts,
+  type Samples,
+  sampleShows,
+} from "../api.ts";
+import { chainsOf, labelStages, pairsOf } from "../chains-and-pairs.ts";
+import { runNamed, stageNamed, type ViewContext } from "../context.ts";
+import { NotFoundError } from "../errors.ts";
+import { sampleCounts, samplesOf } from "../samples.ts";
+import { lineOf } from "../summaries.ts";
+
+const text = z.string().max(1000).optional();
+const at = {
+  after: z.coerce.number().int().min(-1).optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(40),
+};
+const samplesSchema = z.object({
+  ...at,
+  show: z.enum(sampleShows).default("all"),
+  principle: text,
+  category: text,
+  benign: z.stringbool().optional(),
+  q: text,
+});
+const rowsSchema = z.object({ ...at, q: text });
+const chainsSchema = z.object({
+  ...at,
+  stage: text,
+  principle: text,
+  show: z.enum(["all", "changed", "unchanged", "rejected"]).default("all"),
+  q: text,
+});
+const pairsSchema = z.object({
+  stage: text,
+  sort: z.enum(pairSorts).default("order"),
+  label: text,
+  principle: text,
+  q: text,
+  from: z.coerce.number().int().min(0).default(0),
+  limit: at.limit,
+});
+
+export function rowRoutes(context: ViewContext): Hono {
+  const { store } = context;
+  const routes = new Hono();
+
+  routes.get("/runs/:run/samples", async (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const { after, limit, ...filter } = samplesSchema.parse(c.req.query());
+    return c.json<Samples>(await samplesOf(context, run, filter, { after, limit }));
+  });
+
+  routes.get("/runs/:run/samples/counts", async (c) =>
+    c.json<SampleCounts>(await sampleCounts(context, runNamed(context, c.req.param("run")))),
+  );
+
+  routes.get("/runs/:run/chains", async (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const { after, limit, stage = "chains", ...filter } = chainsSchema.parse(c.req.query());
+    const found = stageNamed(context, run.id, stage);
+    return c.json<Chains>(await chainsOf(context, run, found, filter, { after, limit }));
+  });
+
+  routes.get("/runs/:run/pairs", (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const { from, limit, stage, ...asked } = pairsSchema.parse(c.req.query());
+    const found = stage === undefined ? labelStages(store, run.id).at(-1) : stageNamed(context, run.id, stage);
+    if (!found) return c.json<Pairs>({ pairs: [], total: 0, labels: {} });
+    const { pairs, total, all } = pairsOf(context, run, found, asked);
+    const labels: Record<string, number> = {};
+    for (const { label } of all) labels[label] = (labels[label] ?? 0) + 1;
+    return c.json<Pairs>({ pairs: pairs.slice(from, from + limit), total, labels });
+  });
+
+  routes.get("/runs/:run/stages/:stage/rows", (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const stage = stageNamed(context, run.id, c.req.param("stage"));
+    const { after = -1, limit, q } = rowsSchema.parse(c.req.query());
+    const page = store.page(stage.identity, { after, limit, ...(q !== undefined && { text: q }) });
+    return c.json<RowPage>({
+      stage: lineOf(stage),
+      rows: page.rows.map(({ ordinal, row }) => ({ ordinal, row: row as unknown as RowPage["rows"][number]["row"] })),
+      ...(page.next !== undefined && { next: page.next }),
+      reasons: store.setAsideReasons(stage.identity),
+    });
+  });
+
+  routes.get("/rows/:id", (c) => {
+    const id = c.req.param("id");
+    const lineage = store.lineage(id);
+    const own = lineage[0];
+    const labels = store.labels({ pair: id });
+    if (!own?.row && labels.length === 0)
+      throw new NotFoundError(
+        `no stage holds a row ${JSON.stringify(id)}; tenet show <run> <stage> prints rows with their ids`,
+      );
+    const down = store
+      .made(id)
+      .flatMap(({ run, stage, rows }) =>
+        rows.filter((row) => row.id !== id).map((row) => ({ run, stage, id: row.id })),
+      );
+    return c.json<RowDetail>({
+      id,
+      ...(own?.row && { row: own.row as unknown as NonNullable<RowDetail["row"]> }),
+      stages: own?.stages ?? [],
+      up: lineage.slice(1).map(({ id: parent, depth, row, stages }) => ({
+        id: parent,
+        depth,
+        stages,
+        ...(row && { row: row as unknown as Record<string, unknown> }),
+      })),
+      down,
+      principles: principlesOf(context, own?.row, own?.stages[0]?.run),
+      said: store.annotations({ row: id }).map(({ row: _, ...one }): Annotation => one),
+      labels: labels.map(({ pair: _, ...word }) => word),
+    });
+  });
+  return routes;
+}
+
+/** Texts of the principles that a row names as drawn for it, of the constitution that its run was opened with. */
+function principlesOf(context: ViewContext, row: unknown, run: string | undefined): RowDetail["principles"] {
+  const { origin } = (row ?? {}) as { origin?: { principles?: unknown } };
+  if (run === undefined || !Array.isArray(origin?.principles)) return [];
+  const { constitution } = context.judge.opened({ id: run });
+  return (constitution?.principles ?? [])
+    .filter(({ id }) => (origin.principles as unknown[]).includes(id))
+    .map(({ id, text: words }) => ({ id, text: words }));
+}
+
+const annotationSchema = z.object({
+  row: z.string().min(1).max(200),
+  kind: z.enum(["flag", "verdict", "judgement", "correction", "note"]),
+  about: z.string().max(500).default(""),
+  value: z.json(),
+  who: z.string().trim().min(1).max(200),
+});
+
+export function rowWrites(context: ViewContext): Hono {
+  const { store, live } = context;
+  const routes = new Hono();
+  routes.post("/annotations", async (c) => {
+    const annotation = annotationSchema.parse(await c.req.json());
+    if (!store.row(annotation.row)) throw new NotFoundError(`no stage holds a row ${JSON.stringify(annotation.row)}`);
+    store.addAnnotation(annotation);
+    live.touch();
+    return c.json({ said: true });
+  });
+
+  /** What a person prefers, outside a queue. */
+  routes.post("/labels", async (c) => {
+    const label = z
+      .object({
+        pair: z.string().min(1),
+        p: z.number().min(0).max(1),
+        who: z.string().trim().min(1),
+        note: z.string().optional(),
+      })
+      .parse(await c.req.json());
+    if (!store.row(label.pair)) throw new NotFoundError(`no stage holds a pair ${JSON.stringify(label.pair)}`);
+    const { note, ...rest } = label;
+    store.addLabel({ ...rest, ...(note !== undefined && { note }) });
+    live.touch();
+    return c.json({ said: true });
+  });
+  return routes;
+}

@@ -1,0 +1,205 @@
+import { setImmediate as breathe } from "node:timers/promises";
+import { detectRefusal } from "@tenet/align";
+import type { ResponseRow } from "@tenet/data";
+import type { RunInfo, Store } from "@tenet/runs";
+import {
+  type Annotation,
+  type CheckVerdict,
+  type Reply,
+  type Sample,
+  type SampleCounts,
+  type SampleShow,
+  type Samples,
+  sampleShows,
+} from "./api.ts";
+import { cardOf } from "./cards.ts";
+import type { ViewContext } from "./context.ts";
+import { brokenBy, type Opened } from "./verdicts.ts";
+
+/*
+ * The held-out prompts with the reply of every checkpoint beside each other. Read a page at a time from the store and judged as
+ * they are read: a page of a hundred thousand takes no longer than one of a hundred.
+ */
+
+/** Inputs read at once. */
+const pageSize = 256;
+/** Inputs that one request looks through; it says where to go on. */
+const mostScanned = 2048;
+
+export interface SampleFilter {
+  readonly show: SampleShow;
+  readonly principle?: string | undefined;
+  readonly category?: string | undefined;
+  readonly benign?: boolean | undefined;
+  /** A text that the prompt or a reply holds, in any case. */
+  readonly q?: string | undefined;
+}
+
+/** The stages that hold the checkpoints' replies to the held-out prompts, in order: the first is what the others are compared with. */
+export function checkpointStages(store: Store, run: string): { id: string; label: string; identity: string }[] {
+  const labels = new Map(cardOf(store, run)?.checkpoints.map(({ id, label }) => [id, label]));
+  return store.stages(run).flatMap(({ name, kind, identity }) => {
+    const id = /^answers of (\S+)$/.exec(name)?.[1];
+    return id !== undefined && kind === "respond" ? [{ id, label: labels.get(id) ?? id, identity }] : [];
+  });
+}
+
+export async function samplesOf(
+  context: ViewContext,
+  run: RunInfo,
+  filter: SampleFilter,
+  { after = -1, limit }: { after?: number | undefined; limit: number },
+): Promise<Samples> {
+  const checkpoints = checkpointStages(context.store, run.id);
+  const found: Sample[] = [];
+  let scanned = 0;
+  let next: number | undefined;
+  for await (const page of pagesOf(context, run, checkpoints, after)) {
+    for (const [i, sample] of page.samples.entries()) {
+      if (!fits(sample, filter)) continue;
+      found.push(sample);
+      if (found.length < limit) continue;
+      const more = i + 1 < page.samples.length || page.next !== undefined;
+      next = more ? sample.ordinal : undefined;
+      return { ...shown(checkpoints), samples: found, scanned: scanned + i + 1, ...(next !== undefined && { next }) };
+    }
+    scanned += page.samples.length;
+    next = page.next;
+    if (scanned >= mostScanned) break;
+  }
+  return { ...shown(checkpoints), samples: found, scanned, ...(next !== undefined && { next }) };
+}
+
+/** How many samples each filter would leave. Looks through all of them, and lets others have their turn meanwhile. */
+export async function sampleCounts(context: ViewContext, run: RunInfo): Promise<SampleCounts> {
+  const counts = Object.fromEntries(sampleShows.map((show) => [show, 0])) as Record<SampleShow, number>;
+  const principles: Record<string, number> = {};
+  const categories: Record<string, number> = {};
+  const add = (to: Record<string, number>, key: string) => {
+    to[key] = (to[key] ?? 0) + 1;
+  };
+  for await (const { samples } of pagesOf(context, run, checkpointStages(context.store, run.id), -1))
+    for (const sample of samples) {
+      for (const show of sampleShows) if (shows[show](sample)) counts[show]++;
+      const broken = new Set(sample.replies.flatMap(({ verdicts }) => brokenBy(verdicts) ?? []));
+      for (const principle of broken) add(principles, principle);
+      if (sample.category !== undefined) add(categories, sample.category);
+    }
+  return { counts, principles, categories };
+}
+
+const shown = (checkpoints: readonly { id: string; label: string }[]) => ({
+  checkpoints: checkpoints.map(({ id, label }) => ({ id, label })),
+});
+
+/** Every sample, or every one of the stored replies to walk over in another way. */
+export async function* pagesOf(
+  { store, judge }: ViewContext,
+  run: RunInfo,
+  checkpoints: readonly { id: string; identity: string }[],
+  after: number,
+): AsyncGenerator<{ samples: Sample[]; next?: number }> {
+  const [first] = checkpoints;
+  if (!first) return;
+  const opened = judge.opened(run);
+  const said = annotationsByRow(store);
+  for (let from: number | undefined = after; from !== undefined; ) {
+    const page: ReturnType<typeof store.page<ResponseRow>> = store.page<ResponseRow>(first.identity, {
+      after: from,
+      limit: pageSize,
+    });
+    const upto: number = page.next ?? Number.POSITIVE_INFINITY;
+    const others = checkpoints.slice(1).map(({ identity }) => between(store, identity, from as number, upto));
+    const samples: Sample[] = page.rows.map(({ ordinal, row }, i) => {
+      // Of several replies to a prompt, the first belongs to the others' first.
+      const nth = page.rows.slice(0, i).filter((one) => one.ordinal === ordinal).length;
+      const replies = [row, ...others.map((rows) => rows.get(ordinal)?.[nth])].flatMap((reply, place) =>
+        reply ? [replyOf(reply, checkpoints[place]!.id)] : [],
+      );
+      return {
+        ordinal,
+        prompt: row.prompt,
+        ...(row.category !== undefined && { category: row.category }),
+        ...(row.benign !== undefined && { benign: row.benign }),
+        replies,
+      };
+    });
+    yield { samples, ...(page.next !== undefined && { next: page.next }) };
+    from = page.next;
+    await breathe();
+  }
+
+  function replyOf(row: ResponseRow, checkpoint: string): Reply {
+    const verdicts = verdictsOn(row, opened);
+    return {
+      checkpoint,
+      row: row.id,
+      response: row.response,
+      finishReason: row.finishReason,
+      stance: detectRefusal(row.response).stance,
+      ...(verdicts && { verdicts }),
+      said: said.get(row.id) ?? [],
+    };
+  }
+
+  function verdictsOn({ id, prompt, response }: ResponseRow, of: Opened): CheckVerdict[] | undefined {
+    return judge
+      .results(of, { key: id, prompt, response })
+      ?.filter(({ applies }) => applies)
+      .map(({ principle, check, violated, severity, why }) => ({ principle, check, violated, severity, why }));
+  }
+}
+
+/** Rows of a stage in a range of its inputs, by input. */
+function between(store: Store, identity: string, after: number, upto: number): Map<number, ResponseRow[]> {
+  const found = new Map<number, ResponseRow[]>();
+  for (let from: number | undefined = after; from !== undefined && from < upto; ) {
+    const page: ReturnType<typeof store.page<ResponseRow>> = store.page<ResponseRow>(identity, {
+      after: from,
+      limit: pageSize,
+    });
+    for (const { ordinal, row } of page.rows)
+      if (ordinal <= upto) found.set(ordinal, [...(found.get(ordinal) ?? []), row]);
+    from = page.next;
+  }
+  return found;
+}
+
+/** What people said, by row. */
+export function annotationsByRow(store: Store): Map<string, Annotation[]> {
+  const said = new Map<string, Annotation[]>();
+  for (const { row, ...one } of store.annotations()) said.set(row, [...(said.get(row) ?? []), one]);
+  return said;
+}
+
+/** Whether a reply breaks something; undefined where no check applies. */
+function breaks({ verdicts }: Reply): boolean | undefined {
+  return !verdicts || verdicts.length === 0 ? undefined : verdicts.some(({ violated }) => violated);
+}
+
+const firstOf = ({ replies }: Sample) => replies[0] && breaks(replies[0]);
+const lastOf = ({ replies }: Sample) => (replies.length > 1 ? breaks(replies.at(-1)!) : undefined);
+
+const shows: Record<SampleShow, (sample: Sample) => boolean> = {
+  all: () => true,
+  breaks: ({ replies }) => replies.some((reply) => breaks(reply) === true),
+  fixed: (sample) => firstOf(sample) === true && lastOf(sample) === false,
+  regressed: (sample) => firstOf(sample) === false && lastOf(sample) === true,
+  different: ({ replies }) => new Set(replies.map((reply) => brokenBy(reply.verdicts)?.join() ?? "unknown")).size > 1,
+  cut: ({ replies }) => replies.some(({ finishReason }) => finishReason === "length"),
+  refused: ({ replies }) => replies.some(({ stance }) => stance === "refuses"),
+  flagged: ({ replies }) => replies.some(({ said }) => said.length > 0),
+};
+
+function fits(sample: Sample, { show, principle, category, benign, q }: SampleFilter): boolean {
+  if (!shows[show](sample)) return false;
+  if (category !== undefined && sample.category !== category) return false;
+  if (benign !== undefined && (sample.benign ?? false) !== benign) return false;
+  if (principle !== undefined && !sample.replies.some(({ verdicts }) => brokenBy(verdicts)?.includes(principle)))
+    return false;
+  if (q === undefined || q === "") return true;
+  const wanted = q.toLowerCase();
+  return [...sample.prompt.map(({ content }) => content), ...sample.replies.map(({ response }) => response)].some(
+    (text) => text.toLowerCase().includes(wanted),
+  );
+}

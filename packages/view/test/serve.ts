@@ -1,0 +1,33 @@
+// A store of invented runs in a new folder, served: `serve.ts` prints its address, and ends with the process. For looking at the
+// page, for its tests in a browser, and for the pictures of docs/view.md.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startView, type View } from "../src/index.ts";
+import { type StoreOptions, type WrittenStore, writeStore } from "./store.ts";
+
+export interface ServedStore {
+  readonly view: View;
+  readonly written: WrittenStore;
+  close(): Promise<void>;
+}
+
+export async function serveStore(options: StoreOptions = {}): Promise<ServedStore> {
+  const folder = mkdtempSync(join(tmpdir(), "tenet-page-"));
+  const written = writeStore(folder, options);
+  const view = await startView({ store: written.store, port: 0, version: "0.0.0", tell: console.error });
+  return {
+    view,
+    written,
+    async close() {
+      await view.close();
+      written.store.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+if (process.argv[1]?.endsWith("serve.ts")) {
+  const { view } = await serveStore({ prompts: 60 });
+  console.log(view.url);
+}

@@ -1,0 +1,133 @@
+import type { LabelHealth, RunPage } from "../../src/api.ts";
+import { useGet } from "../data.ts";
+import * as format from "../format.ts";
+import { Bar, Empty, Estimate } from "../parts.tsx";
+import { Link } from "../route.tsx";
+
+/** What the labels are worth: the audit, and beside it what people say. */
+export function LabelsScreen({ run }: { run: string }) {
+  const { data } = useGet<RunPage>(`/api/runs/${run}`);
+  if (!data) return null;
+  const { verdict } = data;
+  return (
+    <>
+      <h2>Label health</h2>
+      <p className="muted">
+        A labeller is asked about pairs whose better reply is known, in the way in which it labels.{" "}
+        <Link to={`/review?run=${run}`}>What people say of this run's pairs</Link>
+      </p>
+      {!verdict?.labelHealth.length && (
+        <Empty>
+          Nothing was audited in this run: its labels may be right or wrong. A recipe names known pairs under
+          feedback.audit.
+        </Empty>
+      )}
+      {verdict?.labelsBy && (
+        <p>
+          Learnt from:{" "}
+          {Object.entries(verdict.labelsBy).map(([kind, count], i) => (
+            <span key={kind}>
+              {i > 0 && ", "}
+              <Link to={`/runs/${run}/pairs?label=${kind}`}>
+                {format.count(count)} by{" "}
+                {{ check: "the checks", ai: "a model", human: "people", ranking: "public rankings" }[kind] ?? kind}
+              </Link>
+            </span>
+          ))}
+        </p>
+      )}
+      {verdict?.labelHealth.map((health) => (
+        <Health key={health.labeller} run={run} health={health} />
+      ))}
+    </>
+  );
+}
+
+function Health({ run, health }: { run: string; health: LabelHealth }) {
+  const { labeller, accuracy, gate, figures, calibration, reliability, principles } = health;
+  return (
+    <section className="panel">
+      <h3>{labeller}</h3>
+      <p>
+        Right on known pairs: <Estimate figure={accuracy} />{" "}
+        <span className={`chip ${gate.passed ? "good" : gate.overridden ? "warn" : "bad"}`}>
+          {gate.passed ? "let through" : gate.overridden ? "refused, and overridden" : "refused"}
+        </span>
+      </p>
+      <p className="muted">{gate.why}</p>
+      <table className="stack">
+        <thead>
+          <tr>
+            <th scope="col">Measure</th>
+            <th scope="col">Value</th>
+            <th scope="col">Should be near</th>
+          </tr>
+        </thead>
+        <tbody>
+          {figures.map(({ label, figure, ideal }) => (
+            <tr key={label}>
+              <th scope="row">
+                <Link to={`/runs/${run}/pairs?sort=${/position|order/i.test(label) ? "position" : "uncertain"}`}>
+                  {label}
+                </Link>
+              </th>
+              <td>
+                <Bar figure={figure} /> <Estimate figure={figure} />
+              </td>
+              <td data-label="Should be near">{ideal}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {principles.length > 0 && (
+        <details>
+          <summary>By principle</summary>
+          <table>
+            <tbody>
+              {principles.map(({ principle, agreement }) => (
+                <tr key={principle}>
+                  <th scope="row">
+                    <Link to={`/runs/${run}/pairs?principle=${encodeURIComponent(principle)}`}>{principle}</Link>
+                  </th>
+                  <td>
+                    <Bar figure={agreement} /> <Estimate figure={agreement} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </details>
+      )}
+      {calibration && (
+        <p>
+          Calibration error {calibration.ece.toFixed(3)}; Brier score{" "}
+          <Estimate figure={calibration.brier} unit="number" />{" "}
+          <span className="muted">0.25 for who always says ½</span>
+        </p>
+      )}
+      {reliability.length > 0 && (
+        <details>
+          <summary>What was said and what came true</summary>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Said</th>
+                <th scope="col">Came true</th>
+                <th scope="col">Pairs</th>
+              </tr>
+            </thead>
+            <tbody>
+              {reliability.map(({ predicted, observed, n }) => (
+                <tr key={predicted}>
+                  <td>{predicted.toFixed(2)}</td>
+                  <td>{observed.toFixed(2)}</td>
+                  <td>{n}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </details>
+      )}
+    </section>
+  );
+}

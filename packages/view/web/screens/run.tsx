@@ -1,0 +1,390 @@
+import type { ReactNode } from "react";
+import type { Metric, RunPage, StageLine, Verdict } from "../../src/api.ts";
+import { post, readOnly, useGet } from "../data.ts";
+import * as format from "../format.ts";
+import { useKeys } from "../keys.tsx";
+import {
+  Bar,
+  Change,
+  Command,
+  Empty,
+  Estimate,
+  Loading,
+  ProgressBar,
+  Scroll,
+  StatusChip,
+  ToneChip,
+} from "../parts.tsx";
+import { Link, navigate, RowLink } from "../route.tsx";
+import { Conversation, Objection, Passage, quoted } from "../text.tsx";
+import { RunNotes } from "./runs.tsx";
+
+const tabs = [
+  ["", "Overview", "1"],
+  ["samples", "Replies", "2"],
+  ["chains", "Chains", "3"],
+  ["pairs", "Pairs", "4"],
+  ["labels", "Labels", "5"],
+  ["training", "Training", "6"],
+  ["log", "Log", "7"],
+] as const;
+
+/** What all screens of a run share: its name, its status, and the ways to its other screens. */
+export function RunFrame({ id, tab, children }: { id: string; tab: string; children: ReactNode }) {
+  const { data, error, busy } = useGet<RunPage>(`/api/runs/${id}`);
+  useKeys(
+    Object.fromEntries(
+      tabs.map(([name, label, key]) => [key, [label, () => navigate(`/runs/${id}${name && `/${name}`}`)] as const]),
+    ),
+  );
+  if (!data) return <Loading error={error} busy={busy} what="the run" />;
+  const { run } = data;
+  return (
+    <section>
+      <header className="run-head">
+        <h1>{run.note.name ?? run.id}</h1>
+        <p>
+          <StatusChip status={run.status} />{" "}
+          <span className="muted">
+            {run.note.name ? `${run.id} · ` : ""}begun {format.when(run.created)} · {format.seconds(run.seconds)} ·{" "}
+            {format.count(run.tokens)} tokens{run.dollars !== undefined && ` · ${format.dollars(run.dollars)}`}
+          </span>
+        </p>
+        <RunNotes run={run} />
+      </header>
+      <nav className="tabs" aria-label="Screens of this run">
+        {tabs.map(([name, label]) => (
+          <Link key={name} to={`/runs/${id}${name && `/${name}`}`} current={name === tab}>
+            {label}
+          </Link>
+        ))}
+      </nav>
+      {children}
+    </section>
+  );
+}
+
+export function RunOverview({ id }: { id: string }) {
+  const { data } = useGet<RunPage>(`/api/runs/${id}`);
+  if (!data) return null;
+  const { run, verdict, file, stages } = data;
+  const command = `tenet run ${file ?? "<recipe>"}`;
+  return (
+    <>
+      {run.status === "running" && <Running page={data} />}
+      {run.status !== "running" && run.status !== "done" && (
+        <div className={`notice ${run.status === "failed" ? "bad" : "warn"}`} role="note">
+          <p>
+            <b>
+              {
+                {
+                  failed: "The run failed",
+                  refused: "A gate refused to go on",
+                  interrupted: "The run was interrupted",
+                }[run.status]
+              }
+            </b>
+            {run.error && <>: {run.error}</>}
+          </p>
+          <p>
+            {run.stages.done} of {run.stages.planned ?? run.stages.begun} stages are kept; the same command continues:{" "}
+            <Command>{command}</Command>
+          </p>
+          {stages
+            .filter(({ status }) => status === "failed")
+            .map((stage) => (
+              <p key={stage.name}>
+                It stopped in{" "}
+                <Link to={`/runs/${id}/stages/${encodeURIComponent(stage.name)}`}>{stage.title ?? stage.name}</Link>
+                {stage.error && <>: {stage.error}</>}
+              </p>
+            ))}
+        </div>
+      )}
+      {verdict && <VerdictPart run={id} verdict={verdict} />}
+      {verdict && verdict.labelHealth.length > 0 && (
+        <p>
+          Labels:{" "}
+          {verdict.labelHealth.map(({ labeller, accuracy }) => (
+            <span key={labeller}>
+              {labeller} right on known pairs <Estimate figure={accuracy} />{" "}
+            </span>
+          ))}
+          <Link to={`/runs/${id}/labels`}>label health</Link>
+        </p>
+      )}
+      <Stages run={id} stages={stages} />
+      {data.superseded.length > 0 && (
+        <details>
+          <summary>{data.superseded.length} results that later ones replaced</summary>
+          <ul>
+            {data.superseded.map(({ stage, replaced, rows, identity }) => (
+              <li key={`${identity} ${replaced}`}>
+                {stage}: {rows} rows, replaced {format.when(replaced)}{" "}
+                <small className="muted">{identity.slice(0, 12)}</small>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+      <section aria-labelledby="next">
+        <h2 id="next">Next</h2>
+        <ul className="next">
+          {verdict && (
+            <li>
+              Talk to {verdict.subject.label}: <Command>{`tenet chat --run ${run.id}`}</Command>
+            </li>
+          )}
+          {verdict && (
+            <li>
+              Take it elsewhere: <Command>{`tenet export ${run.id} exported`}</Command>
+            </li>
+          )}
+          {verdict && (
+            <li>
+              <a href={`/reports/${run.id}`}>The report as one page to send</a>
+            </li>
+          )}
+          <li>
+            <Link to={`/review?run=${run.id}`}>Let people judge pairs of this run</Link>
+          </li>
+          <li>
+            Run it again, or continue: <Command>{command}</Command>
+          </li>
+        </ul>
+      </section>
+    </>
+  );
+}
+
+function Running({ page: { run, stages, writer, events } }: { page: RunPage }) {
+  const at = stages.findLast(({ status }) => status === "running");
+  const planned = run.stages.planned ?? run.stages.begun;
+  return (
+    <div className="notice now">
+      <p>
+        <b>
+          Stage {Math.min(run.stages.done + 1, planned)} of {planned}
+        </b>
+        {at && <>: {at.title ?? at.name}</>}
+      </p>
+      {at?.progress && <ProgressBar progress={at.progress} label={`progress of ${at.name}`} />}
+      {events.length > 0 && (
+        <p className="muted">
+          {events.at(-1)!.message ?? events.at(-1)!.stage} <small>{format.when(events.at(-1)!.time)}</small>
+        </p>
+      )}
+      {writer && !readOnly && (
+        <p>
+          <button type="button" onClick={() => void post(`/api/runs/${run.id}/stop`, {})}>
+            Stop
+          </button>{" "}
+          <small className="muted">as Ctrl-C does; the same command continues</small>
+        </p>
+      )}
+    </div>
+  );
+}
+
+const headline = ["violations", "over-refusal", "perplexity"];
+
+function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
+  const [lede, ...rest] = verdict.sentences;
+  const { subject, checkpoints } = verdict;
+  const shown = headline.flatMap((name) => verdict.metrics.find((metric) => metric.name === name) ?? []);
+  const others = verdict.metrics.filter((metric) => !shown.includes(metric) && metric.values.length > 0);
+  return (
+    <>
+      <section className="verdict" aria-labelledby="verdict">
+        <h2 id="verdict" className="visually-hidden">
+          Verdict
+        </h2>
+        <p>
+          <ToneChip tone={verdict.tone} />{" "}
+          <b>{subject.recommended ? `Use ${subject.label}` : "Nothing is recommended"}</b>
+          {!subject.recommended && <span className="muted">: what was measured does not say which is better</span>}
+        </p>
+        <p className="lede">{lede}</p>
+        {rest.length > 0 && (
+          <ul>
+            {rest.map((sentence) => (
+              <li key={sentence}>{sentence}</li>
+            ))}
+          </ul>
+        )}
+        <div className="figures">
+          {shown.map((metric) => (
+            <MetricPanel key={metric.name} run={run} metric={metric} verdict={verdict} />
+          ))}
+        </div>
+      </section>
+      <section aria-labelledby="breaks">
+        <h2 id="breaks">What still breaks</h2>
+        {verdict.mustHold
+          .filter(({ value }) => value > 0)
+          .map((one) => (
+            <p key={one.principle} className="notice bad">
+              <b>{one.principle}</b> must hold, and does not: <Estimate figure={one} />
+            </p>
+          ))}
+        {verdict.breaks.length === 0 && (
+          <p>
+            No check objects to any reply of {subject.label}. What checks cannot tell is not in this: whether what was
+            asked is answered, and whether it is true.
+          </p>
+        )}
+        <ol className="breaks">
+          {verdict.breaks.map(({ principle, text, rate, severity, example }) => (
+            <li key={principle} className="panel">
+              <h3>
+                <Link to={`/runs/${run}/samples?principle=${encodeURIComponent(principle)}`}>{principle}</Link>
+              </h3>
+              <p>
+                <Estimate figure={rate} />
+                {severity !== undefined && (
+                  <small className="muted"> · severity {format.value(severity, "number")}</small>
+                )}
+              </p>
+              {text && <p className="muted">{text}</p>}
+              {example && (
+                <details>
+                  <summary>one reply</summary>
+                  <Conversation messages={example.prompt} />
+                  <div className="reply">
+                    <Passage text={example.response} marks={quoted(example.why ?? "")} />
+                    <p>
+                      <Objection
+                        verdict={{
+                          principle,
+                          ...(example.check !== undefined && { check: example.check }),
+                          ...(example.why !== undefined && { why: example.why }),
+                        }}
+                      />
+                    </p>
+                    <RowLink id={example.row} />
+                  </div>
+                </details>
+              )}
+            </li>
+          ))}
+        </ol>
+        {checkpoints.length > 1 && (
+          <p>
+            <Link to={`/runs/${run}/samples?show=regressed`}>What got worse</Link> ·{" "}
+            <Link to={`/runs/${run}/samples?show=fixed`}>what was mended</Link> ·{" "}
+            <Link to={`/runs/${run}/samples?show=breaks`}>every reply that breaks something</Link>
+          </p>
+        )}
+      </section>
+      {others.length > 0 && (
+        <details>
+          <summary>All that was measured</summary>
+          <div className="figures">
+            {others.map((metric) => (
+              <MetricPanel key={metric.name} run={run} metric={metric} verdict={verdict} />
+            ))}
+          </div>
+        </details>
+      )}
+    </>
+  );
+}
+
+function MetricPanel({
+  run,
+  metric,
+  verdict: { checkpoints, subject },
+}: {
+  run: string;
+  metric: Metric;
+  verdict: Verdict;
+}) {
+  const first = checkpoints[0]!.id;
+  const change = metric.differences.find(({ checkpoint, against }) => checkpoint === subject.id && against === first);
+  const top =
+    metric.unit === "share"
+      ? Math.max(0.05, ...metric.values.map(({ interval: [, high], value }) => Math.max(high ?? 1, value)))
+      : 0;
+  return (
+    <div className="panel">
+      <h3>{metric.label}</h3>
+      <table>
+        <tbody>
+          {metric.values.map((value) => {
+            const place = checkpoints.findIndex(({ id }) => id === value.checkpoint);
+            return (
+              <tr key={value.checkpoint}>
+                <th scope="row">
+                  <Link to={`/runs/${run}/samples`}>{checkpoints[place]?.label ?? value.checkpoint}</Link>
+                </th>
+                <td>
+                  {metric.unit === "share" && <Bar figure={value} top={top} series={place} />}
+                  <Estimate figure={value} unit={metric.unit} />
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      {change && (
+        <p>
+          {subject.label} against {checkpoints[0]!.label}: <Change figure={change} metric={metric} />
+        </p>
+      )}
+      <details>
+        <summary>what it is</summary>
+        <p className="muted">{metric.about}</p>
+      </details>
+    </div>
+  );
+}
+
+function Stages({ run, stages }: { run: string; stages: readonly StageLine[] }) {
+  if (stages.length === 0) return <Empty>No stage has begun.</Empty>;
+  return (
+    <section aria-labelledby="stages">
+      <h2 id="stages">Stages</h2>
+      <Scroll label="Stages">
+        <table className="stack">
+          <thead>
+            <tr>
+              <th scope="col">Stage</th>
+              <th scope="col">Status</th>
+              <th scope="col">Rows</th>
+              <th scope="col">Set aside</th>
+              <th scope="col">Tokens</th>
+              <th scope="col">Time</th>
+            </tr>
+          </thead>
+          <tbody>
+            {stages.map((stage) => (
+              <tr key={stage.name} className={stage.status === "planned" ? "muted" : ""}>
+                <th scope="row">
+                  {stage.status === "planned" ? (
+                    (stage.title ?? stage.name)
+                  ) : (
+                    <Link to={`/runs/${run}/stages/${encodeURIComponent(stage.name)}`}>
+                      {stage.title ?? stage.name}
+                    </Link>
+                  )}
+                  {stage.title && <small>{stage.name}</small>}
+                </th>
+                <td data-label="Status">
+                  <StatusChip status={stage.status} />
+                  {stage.shared && <small>taken from another run</small>}
+                  {stage.progress && <ProgressBar progress={stage.progress} label={`progress of ${stage.name}`} />}
+                </td>
+                <td data-label="Rows">{stage.rows > 0 && format.count(stage.rows)}</td>
+                <td data-label="Set aside">{stage.aside > 0 && format.count(stage.aside)}</td>
+                <td data-label="Tokens">{stage.tokens > 0 && format.count(stage.tokens)}</td>
+                <td data-label="Time">
+                  {stage.status !== "planned" && !stage.shared && format.seconds(stage.seconds)}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </section>
+  );
+}
