@@ -43,6 +43,7 @@ export type {
   RunNote,
   RunSpec,
   RunStatus,
+  RunTotals,
   SetAside,
   StageInfo,
   StageSpec,

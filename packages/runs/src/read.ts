@@ -8,6 +8,7 @@ import {
   type Metric,
   type RunInfo,
   type RunStatus,
+  type RunTotals,
   runIdSchema,
   type StageInfo,
   type StoredRow,
@@ -103,6 +104,42 @@ export function readStages(db: Connection, run: string, alive: () => boolean): S
 export function readStage(db: Connection, run: string, name: string, alive: () => boolean): StageInfo | undefined {
   const row = db.prepare<StageRow>(`${selectStages} AND name = ?`).get(run, name);
   return row && stageInfo(db, row, alive);
+}
+
+/** What every run has come to, without reading what its stages gave. */
+export function readTotals(db: Connection): Map<string, RunTotals> {
+  const totals = new Map<string, RunTotals>();
+  const of = (run: string) => {
+    const known = totals.get(run) ?? { done: 0, begun: 0, seconds: 0, tokens: 0, stages: {} };
+    totals.set(run, known);
+    return known;
+  };
+  for (const { run, kind, name, identity, status, seconds, rows } of db
+    .prepare<{
+      run: string;
+      kind: string;
+      name: string;
+      identity: string;
+      status: RunStatus;
+      seconds: number;
+      rows: number;
+    }>(`
+      SELECT run, kind, name, identity, status, seconds, row_count AS rows
+      FROM stage JOIN work ON work.id = stage.work ORDER BY stage.id`)
+    .all()) {
+    const total = of(run);
+    total.begun++;
+    if (status === "done") total.done++;
+    total.seconds += seconds;
+    total.stages[name] = { kind, status, identity, rows };
+  }
+  for (const { run, tokens, dollars } of db
+    .prepare<{ run: string; tokens: number; dollars: number | null }>(
+      "SELECT run, sum(prompt_tokens + completion_tokens) AS tokens, sum(dollars) AS dollars FROM usage GROUP BY run",
+    )
+    .all())
+    Object.assign(of(run), { tokens, ...(dollars !== null && { dollars }) });
+  return totals;
 }
 
 /** Finished results of a run's stages that later ones replaced, in the order in which they were. */

@@ -30,6 +30,7 @@ import {
   readStage,
   readStages,
   readSuperseded,
+  readTotals,
   readUsage,
   workOf,
 } from "./read.ts";
@@ -53,6 +54,7 @@ import type {
   RunInfo,
   RunNote,
   RunSpec,
+  RunTotals,
   SetAside,
   StageInfo,
   StepTime,
@@ -162,6 +164,11 @@ export class Store {
   /** A run's stages in the order in which they were first begun. */
   stages(run: string): StageInfo[] {
     return readStages(this.#db, run, () => this.#isRunning(run));
+  }
+
+  /** What every run that has begun a stage has come to, by its id: quickly, for lists. */
+  totals(): Map<string, RunTotals> {
+    return readTotals(this.#db);
   }
 
   /** Finished results that later ones replaced under the same name, in their order: see `RunWriter.stage`. */

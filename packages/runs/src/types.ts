@@ -188,6 +188,18 @@ export interface RunInfo {
   writer?: Writer;
 }
 
+/** What a run has come to, in numbers. */
+export interface RunTotals {
+  /** Stages. */
+  done: number;
+  begun: number;
+  seconds: number;
+  tokens: number;
+  dollars?: number;
+  /** Of each stage that has begun, by name. */
+  stages: Record<string, { kind: string; status: RunStatus; identity: string; rows: number }>;
+}
+
 /** A dataset: the rows of a stage's items in the order of its inputs. */
 export interface DatasetInfo {
   /** SHA-256 of its rows as lines of canonical JSON. */

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { executable, launch, noBrowser } from "../test/chromium.ts";
 import { type ServedStore, serveStore } from "../test/serve.ts";
-import { executable, launch, noBrowser } from "./chromium.ts";
 
 if (!executable) console.log(`the dashboard is not tested in a browser: ${noBrowser}`);
 
@@ -52,7 +52,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
   /** The heading is there and nothing says any more that it is read. */
   async function settled(page: Page): Promise<void> {
     await page.waitForSelector("main h1, main h2");
-    await page.waitForFunction(() => !document.querySelector("main")!.textContent!.includes("reading the"));
+    await page.waitForFunction(`!document.querySelector("main").textContent.includes("reading the")`);
   }
 
   const routes = () => {
@@ -82,16 +82,12 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
         await go(page, route);
         // The policy lets no script in but the page's own, and a test's through the debugger.
         await page.evaluate(axe);
-        const violations = await page.evaluate(async () => {
-          const { axe: loaded } = window as unknown as {
-            axe: { run: () => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-          };
-          return (await loaded.run()).violations.map(
-            ({ id, nodes }) => `${id}: ${nodes[0]!.html.slice(0, 160)} (${nodes.length})`,
-          );
-        });
+        const { violations: found } = (await page.evaluate("axe.run()")) as {
+          violations: { id: string; nodes: { html: string }[] }[];
+        };
+        const violations = found.map(({ id, nodes }) => `${id}: ${nodes[0]!.html.slice(0, 160)} (${nodes.length})`);
         expect([route, width, violations]).toEqual([route, width, []]);
-        const sideways = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        const sideways = Number(await page.evaluate("document.documentElement.scrollWidth - innerWidth"));
         expect([route, width, Math.max(0, sideways)]).toEqual([route, width, 0]);
       }
       await page.context().close();
@@ -139,9 +135,9 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await regressed.click();
     await page.waitForURL(/show=regressed/);
     await settled(page);
-    await page.waitForFunction((n) => document.querySelectorAll("article.sample").length === n, count);
+    await page.waitForFunction(`document.querySelectorAll("article.sample").length === ${count}`);
     await page.reload();
-    await page.waitForFunction((n) => document.querySelectorAll("article.sample").length === n, count);
+    await page.waitForFunction(`document.querySelectorAll("article.sample").length === ${count}`);
     await page.keyboard.press("j");
     await page.keyboard.press("o");
     await page.getByRole("complementary").getByText("Made from").waitFor();
@@ -189,19 +185,17 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await page.keyboard.press("x");
     expect(await page.locator("tr.current input").isChecked()).toBe(true);
     await page.keyboard.press("/");
-    expect(await page.evaluate(() => document.activeElement?.getAttribute("type"))).toBe("search");
+    expect(await page.evaluate("document.activeElement.type")).toBe("search");
     await page.keyboard.press("Escape");
     await page.context().close();
   }, 60_000);
 
   test("the first load is small", async () => {
     const page = await open("/runs");
-    const sizes = await page.evaluate(() =>
-      performance
-        .getEntriesByType("resource")
-        .filter(({ name }) => /\.(js|css)$/.test(name))
-        .map((entry) => (entry as PerformanceResourceTiming).decodedBodySize),
-    );
+    const sizes = (await page.evaluate(
+      "performance.getEntriesByType('resource').filter(({ name }) => /\\.(js|css)$/.test(name)).map((entry) => entry.decodedBodySize)",
+    )) as number[];
+    expect(sizes.length).toBeGreaterThan(1);
     // Not compressed: 190 kB compressed is about three times as much.
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(500_000);
     await page.context().close();

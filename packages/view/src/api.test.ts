@@ -133,7 +133,9 @@ test("any mixture of filters leaves what a naive filter leaves", async () => {
         { requiredKeys: [] },
       ),
       async (filter) => {
-        const query = new URLSearchParams(Object.entries(filter).map(([name, value]) => [name, String(value)]));
+        const query = new URLSearchParams(
+          Object.entries(filter).map(([name, value]): [string, string] => [name, String(value)]),
+        );
         const { samples } = await asking.get<Samples>(`/api/runs/${first}/samples?limit=200&${query}`);
         const { q, principle, category, benign } = filter;
         const naive = all.filter(
@@ -153,6 +155,13 @@ test("any mixture of filters leaves what a naive filter leaves", async () => {
                 .includes(q.toLowerCase())),
         );
         expect(samples).toEqual(naive);
+        const lines = await (await asking.request(`/api/runs/${first}/samples.jsonl?${query}`)).text();
+        expect(
+          lines
+            .split("\n")
+            .filter(Boolean)
+            .map((line) => JSON.parse(line)),
+        ).toEqual(naive);
       },
     ),
     { numRuns: 30 },

@@ -11,6 +11,7 @@ import { Live } from "./live.ts";
 import type { PageFiles } from "./page.ts";
 import { compareRoutes } from "./routes/compare.ts";
 import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";
+import { exportRoutes } from "./routes/exports.ts";
 import { reviewRoutes, reviewWrites } from "./routes/review.ts";
 import { rowRoutes, rowWrites } from "./routes/rows.ts";
 import { runRoutes, runWrites } from "./routes/runs.ts";
@@ -41,6 +42,7 @@ export function viewApp({ store, version, hosts, token, page }: ViewAppOptions):
   for (const routes of [
     runRoutes,
     rowRoutes,
+    exportRoutes,
     reviewRoutes,
     constitutionRoutes,
     constitutionQuestions,

@@ -81,9 +81,11 @@ function fits({ rounds, responses }: ChainRow, { principle, show = "all" }: Chai
   return rounds.some(({ rejected }) => rejected !== undefined);
 }
 
+export const labelKinds: readonly string[] = ["label", "label-by-checks", "human-labels"];
+
 /** The stages of a run whose rows are pairs with a label, the one that training took last. */
 export function labelStages(store: Store, run: string): StageInfo[] {
-  return store.stages(run).filter(({ kind }) => ["label", "label-by-checks", "human-labels"].includes(kind));
+  return store.stages(run).filter(({ kind }) => labelKinds.includes(kind));
 }
 
 /** All labelled pairs of a stage, sorted. */

@@ -32,6 +32,10 @@ export class Live {
     this.#store = store;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Listeners at this moment. */
   get size(): number {
     return this.#listeners.size;

@@ -1,4 +1,6 @@
-import type { PairRow } from "@tenet/data";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openDataset, type PairRow, type PreferenceRow, type ResponseRow } from "@tenet/data";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
 import type { Agreement, NextItem, Queues } from "./api.ts";
@@ -186,6 +188,21 @@ test("a word over the machine's label is kept beside it; a correction and a verd
   );
   expect(flagged.samples).toHaveLength(1);
   expect(flagged.samples[0]!.replies[0]!.said.map(({ kind }) => kind)).toEqual(["correction", "verdict"]);
+  // What was written is read back as what a recipe may learn from.
+  const written = store.row<ResponseRow>(reply)!;
+  const read = async (as: "examples" | "preferences") => {
+    const path = join(asking.folder, `${as}.jsonl`);
+    writeFileSync(path, await (await asking.request(`/api/runs/${run}/corrections.jsonl?as=${as}`)).text());
+    const rows = [];
+    for await (const one of await openDataset(path, { as })) if ("row" in one) rows.push(one.row);
+    return rows;
+  };
+  expect(await read("examples")).toMatchObject([{ prompt: written.prompt, completion: "See a doctor." }]);
+  const [preference] = (await read("preferences")) as PreferenceRow[];
+  expect(preference!.p === 1 ? [preference!.a, preference!.b] : [preference!.b, preference!.a]).toEqual([
+    "See a doctor.",
+    written.response,
+  ]);
   expect((await asking.send("/api/annotations", { row: "none", kind: "flag", value: true, who: "dora" })).status).toBe(
     404,
   );

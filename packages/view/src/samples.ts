@@ -2,6 +2,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import { detectRefusal } from "@tenet/align";
 import type { ResponseRow } from "@tenet/data";
 import type { RunInfo, Store } from "@tenet/runs";
+import { z } from "zod";
 import {
   type Annotation,
   type CheckVerdict,
@@ -26,14 +27,19 @@ const pageSize = 256;
 /** Inputs that one request looks through; it says where to go on. */
 const mostScanned = 2048;
 
-export interface SampleFilter {
-  readonly show: SampleShow;
-  readonly principle?: string | undefined;
-  readonly category?: string | undefined;
-  readonly benign?: boolean | undefined;
+const text = z.string().max(1000).optional();
+
+/** What a list of samples may be asked for. */
+export const filterSchema = z.object({
+  show: z.enum(sampleShows).default("all"),
+  /** Broken by one of the replies. */
+  principle: text,
+  category: text,
+  benign: z.stringbool().optional(),
   /** A text that the prompt or a reply holds, in any case. */
-  readonly q?: string | undefined;
-}
+  q: text,
+});
+export type SampleFilter = z.output<typeof filterSchema>;
 
 /** The stages that hold the checkpoints' replies to the held-out prompts, in order: the first is what the others are compared with. */
 export function checkpointStages(store: Store, run: string): { id: string; label: string; identity: string }[] {
@@ -191,7 +197,7 @@ const shows: Record<SampleShow, (sample: Sample) => boolean> = {
   flagged: ({ replies }) => replies.some(({ said }) => said.length > 0),
 };
 
-function fits(sample: Sample, { show, principle, category, benign, q }: SampleFilter): boolean {
+export function fits(sample: Sample, { show, principle, category, benign, q }: SampleFilter): boolean {
   if (!shows[show](sample)) return false;
   if (category !== undefined && sample.category !== category) return false;
   if (benign !== undefined && (sample.benign ?? false) !== benign) return false;

@@ -1,8 +1,9 @@
-import type { RunInfo, StageInfo, Progress as StoredProgress } from "@tenet/runs";
+import { setImmediate as breathe } from "node:timers/promises";
+import type { RunInfo, RunTotals, StageInfo, Progress as StoredProgress } from "@tenet/runs";
 import { z } from "zod";
 import type { Progress, RunNote, RunSummary, StageLine } from "./api.ts";
 import { cardOf, headline } from "./cards.ts";
-import { labelStages } from "./chains-and-pairs.ts";
+import { labelKinds } from "./chains-and-pairs.ts";
 import type { ViewContext } from "./context.ts";
 
 const planSchema = z.array(z.object({ stage: z.string(), title: z.string(), inputs: z.array(z.string()).default([]) }));
@@ -25,43 +26,99 @@ export function progressOf({ begun, started, ...progress }: StoredProgress): Pro
   };
 }
 
-export function summaryOf(context: ViewContext, run: RunInfo, note: RunNote = {}): RunSummary {
-  const { store, judge } = context;
-  const stages = store.stages(run.id);
-  const usage = store.usage(run.id);
-  const dollars = usage.flatMap((one) => one.dollars ?? []);
-  const { constitution, hash } = judge.opened(run);
-  const plan = planOf(context, run.id);
-  const progress = run.status === "running" ? underWay(context, run.id, stages) : undefined;
-  const card = cardOf(store, run.id);
-  return {
-    id: run.id,
-    name: run.name,
-    status: run.status,
-    ...(run.error !== undefined && { error: run.error }),
-    created: run.created,
-    updated: run.updated,
-    stages: {
-      done: stages.filter(({ status }) => status === "done").length,
-      begun: stages.length,
-      ...(plan && { planned: plan.length }),
-    },
-    seconds: sum(stages.map((stage) => stage.seconds)),
-    tokens: sum(usage.map((one) => one.promptTokens + one.completionTokens)),
-    ...(dollars.length > 0 && { dollars: sum(dollars) }),
-    ...(constitution && hash && { constitution: { name: constitution.name, version: constitution.version, hash } }),
-    note,
-    labelled: labelStages(store, run.id).at(-1)?.rows ?? 0,
-    ...(progress && { progress }),
-    ...(card && headline(card)),
-  };
+/** Time that one list may spend on reading scorecards; those that are left are read meanwhile, for the next. */
+const mostMilliseconds = 300;
+
+/** The runs of a store as a list shows them. What a scorecard says is kept by the scorecard's identity, and read once. */
+export class Summaries {
+  readonly #context: ViewContext;
+  readonly #headlines = new Map<string, Headline>();
+  #catchingUp = false;
+
+  constructor(context: ViewContext) {
+    this.#context = context;
+  }
+
+  all(): RunSummary[] {
+    const { store } = this.#context;
+    const totals = store.totals();
+    const notes = new Map(store.runNotes().map(({ run, value }) => [run, value as RunNote]));
+    const until = performance.now() + mostMilliseconds;
+    return store.runs().map((run) => this.#of(run, totals.get(run.id), notes.get(run.id), until));
+  }
+
+  of(run: RunInfo): RunSummary {
+    const { store } = this.#context;
+    const note = store.runNotes().find((one) => one.run === run.id)?.value as RunNote | undefined;
+    return this.#of(run, store.totals().get(run.id), note, Number.POSITIVE_INFINITY);
+  }
+
+  #of(run: RunInfo, totals: RunTotals | undefined, note: RunNote = {}, until: number): RunSummary {
+    const { done = 0, begun = 0, seconds = 0, tokens = 0, dollars, stages = {} } = totals ?? {};
+    const { constitution, hash } = this.#context.judge.opened(run);
+    const plan = planOf(this.#context, run.id);
+    const progress = run.status === "running" ? this.#underWay(run.id, stages) : undefined;
+    const labelled =
+      Object.values(stages)
+        .filter(({ kind }) => labelKinds.includes(kind))
+        .at(-1)?.rows ?? 0;
+    return {
+      id: run.id,
+      name: run.name,
+      status: run.status,
+      ...(run.error !== undefined && { error: run.error }),
+      created: run.created,
+      updated: run.updated,
+      stages: { done, begun, ...(plan && { planned: plan.length }) },
+      seconds,
+      tokens,
+      ...(dollars !== undefined && { dollars }),
+      ...(constitution && hash && { constitution: { name: constitution.name, version: constitution.version, hash } }),
+      note,
+      labelled,
+      ...(progress && { progress }),
+      ...this.#headline(run.id, stages.scorecard?.identity, until),
+    };
+  }
+
+  #headline(run: string, identity: string | undefined, until: number): Headline {
+    if (identity === undefined) return {};
+    const known = this.#headlines.get(identity);
+    if (known) return known;
+    if (performance.now() > until) {
+      void this.#catchUp();
+      return {};
+    }
+    const card = cardOf(this.#context.store, run);
+    if (!card) return {};
+    const made = headline(card);
+    this.#headlines.set(identity, made);
+    return made;
+  }
+
+  /** Reads the scorecards that a list had no time for, one at a time, and says when there is more to show. */
+  async #catchUp(): Promise<void> {
+    if (this.#catchingUp) return;
+    this.#catchingUp = true;
+    const { store, live } = this.#context;
+    await breathe();
+    for (const [run, { stages }] of store.totals()) {
+      if (live.closed) return;
+      this.#headline(run, stages.scorecard?.identity, Number.POSITIVE_INFINITY);
+      await breathe();
+    }
+    this.#catchingUp = false;
+    live.touch();
+  }
+
+  #underWay(run: string, stages: RunTotals["stages"]): Progress | undefined {
+    const { store } = this.#context;
+    const found = store.progress(run).findLast(({ stage }) => stages[stage]?.status === "running");
+    return found && progressOf(found);
+  }
 }
 
-function underWay({ store }: ViewContext, run: string, stages: readonly StageInfo[]): Progress | undefined {
-  const at = stages.findLast(({ status }) => status === "running");
-  const found = at && store.progress(run).find(({ stage }) => stage === at.name);
-  return found && progressOf(found);
-}
+type Headline = ReturnType<typeof headline> | Record<string, never>;
 
 /** The stages of a run in the order of its plan; those that only an earlier opening planned come last. */
 export function stageLines(context: ViewContext, run: RunInfo): StageLine[] {
@@ -122,5 +179,3 @@ function titlesOf({ store }: ViewContext, run: string): Map<string, string> {
     after = events.at(-1)!.sequence;
   }
 }
-
-const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);

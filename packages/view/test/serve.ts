@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openStore } from "@tenet/runs";
 import { startView, type View } from "../src/index.ts";
 import { type StoreOptions, type WrittenStore, writeStore } from "./store.ts";
 
@@ -15,12 +16,15 @@ export interface ServedStore {
 export async function serveStore(options: StoreOptions = {}): Promise<ServedStore> {
   const folder = mkdtempSync(join(tmpdir(), "tenet-page-"));
   const written = writeStore(folder, options);
-  const view = await startView({ store: written.store, port: 0, version: "0.0.0", tell: console.error });
+  // Another connection than the runs', as where they are other processes.
+  const store = openStore(folder);
+  const view = await startView({ store, port: 0, version: "0.0.0", tell: console.error });
   return {
     view,
     written,
     async close() {
       await view.close();
+      store.close();
       written.store.close();
       rmSync(folder, { recursive: true, force: true });
     },

@@ -12,6 +12,10 @@ export async function buildPage(folder: string): Promise<void> {
       configFile: false,
       logLevel: "warn",
       base: "/",
+      // Whatever the process that builds was started with.
+      mode: "production",
+      define: { "process.env.NODE_ENV": '"production"' },
+      resolve: { conditions: ["module", "browser", "production"] },
       oxc: { jsx: { runtime: "automatic" } },
       build: { outDir: partial, emptyOutDir: true, target: "es2023", modulePreload: { polyfill: false } },
     });

@@ -9,12 +9,11 @@ import {
   type RowPage,
   type SampleCounts,
   type Samples,
-  sampleShows,
 } from "../api.ts";
 import { chainsOf, labelStages, pairsOf } from "../chains-and-pairs.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError } from "../errors.ts";
-import { sampleCounts, samplesOf } from "../samples.ts";
+import { filterSchema, sampleCounts, samplesOf } from "../samples.ts";
 import { lineOf } from "../summaries.ts";
 
 const text = z.string().max(1000).optional();
@@ -22,14 +21,7 @@ const at = {
   after: z.coerce.number().int().min(-1).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(40),
 };
-const samplesSchema = z.object({
-  ...at,
-  show: z.enum(sampleShows).default("all"),
-  principle: text,
-  category: text,
-  benign: z.stringbool().optional(),
-  q: text,
-});
+const samplesSchema = filterSchema.extend(at);
 const rowsSchema = z.object({ ...at, q: text });
 const chainsSchema = z.object({
   ...at,

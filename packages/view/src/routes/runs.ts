@@ -5,31 +5,28 @@ import type { Curves, Events, RunNote, RunPage, Runs, StoreInfo } from "../api.t
 import { cardOf, verdictOf } from "../cards.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
-import { stageLines, summaryOf } from "../summaries.ts";
+import { Summaries, stageLines } from "../summaries.ts";
 
 /** Events of a page at the end of the log. */
 const lastEvents = 30;
 
 export function runRoutes(context: ViewContext): Hono {
   const { store, version } = context;
-  const notes = () => new Map(store.runNotes().map(({ run, value }) => [run, value as RunNote]));
+  const summaries = new Summaries(context);
   const routes = new Hono();
 
   routes.get("/store", (c) =>
     c.json<StoreInfo>({ folder: store.folder, readOnly: store.readOnly, version, runs: store.runs().length }),
   );
 
-  routes.get("/runs", (c) => {
-    const noted = notes();
-    return c.json<Runs>({ runs: store.runs().map((run) => summaryOf(context, run, noted.get(run.id))) });
-  });
+  routes.get("/runs", (c) => c.json<Runs>({ runs: summaries.all() }));
 
   routes.get("/runs/:run", (c) => {
     const run = runNamed(context, c.req.param("run"));
     const { file } = context.judge.opened(run);
     const card = cardOf(store, run.id);
     return c.json<RunPage>({
-      run: summaryOf(context, run, notes().get(run.id)),
+      run: summaries.of(run),
       ...(file !== undefined && { file }),
       recipe: run.recipe,
       versions: run.versions,

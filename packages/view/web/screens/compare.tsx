@@ -74,7 +74,7 @@ function Differences({ data, q, setQ }: { data: Compare; q: string; setQ: (q: st
       </section>
       <section aria-labelledby="measures">
         <h2 id="measures">Measures</h2>
-        <Scroll label="Measures">
+        <Scroll label="Measures, as a table">
           <table>
             <thead>
               <tr>
@@ -107,7 +107,7 @@ function Differences({ data, q, setQ }: { data: Compare; q: string; setQ: (q: st
       </section>
       <section aria-labelledby="principles">
         <h2 id="principles">Principles</h2>
-        <Scroll label="Principles">
+        <Scroll label="Principles, as a table">
           <table>
             <thead>
               <tr>
@@ -148,7 +148,7 @@ function Differences({ data, q, setQ }: { data: Compare; q: string; setQ: (q: st
           Filter <input type="search" value={q} onChange={(event) => setQ(event.target.value)} />
         </label>
         {settings.length === 0 && <p className="muted">none</p>}
-        <Scroll label="Settings">
+        <Scroll label="Settings, as a table">
           <table>
             <tbody>
               {settings.map(({ setting, a: first, b: second }) => (

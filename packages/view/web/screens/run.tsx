@@ -252,7 +252,7 @@ function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
                   <Conversation messages={example.prompt} />
                   <div className="reply">
                     <Passage text={example.response} marks={quoted(example.why ?? "")} />
-                    <p>
+                    <div>
                       <Objection
                         verdict={{
                           principle,
@@ -260,7 +260,7 @@ function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
                           ...(example.why !== undefined && { why: example.why }),
                         }}
                       />
-                    </p>
+                    </div>
                     <RowLink id={example.row} />
                   </div>
                 </details>
@@ -344,7 +344,7 @@ function Stages({ run, stages }: { run: string; stages: readonly StageLine[] }) 
   return (
     <section aria-labelledby="stages">
       <h2 id="stages">Stages</h2>
-      <Scroll label="Stages">
+      <Scroll label="Stages, as a table">
         <table className="stack">
           <thead>
             <tr>

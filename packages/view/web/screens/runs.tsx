@@ -86,7 +86,7 @@ export function RunsScreen() {
           </form>
           {runs.length === 0 && <Empty>No run fits “{q}”.</Empty>}
           {runs.length > 0 && (
-            <Scroll label="Runs">
+            <Scroll label="Runs, as a table">
               <table className="stack">
                 <thead>
                   <tr>

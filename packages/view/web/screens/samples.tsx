@@ -85,6 +85,16 @@ export function SamplesScreen({ run }: { run: string }) {
           </label>
         )}
       </form>
+      <p className="small">
+        These as{" "}
+        <a
+          href={`/api/runs/${run}/samples.jsonl?${new URLSearchParams([...query].filter(([name]) => name !== "after"))}`}
+        >
+          JSONL
+        </a>{" "}
+        · corrections as <a href={`/api/runs/${run}/corrections.jsonl?as=examples`}>examples</a> or{" "}
+        <a href={`/api/runs/${run}/corrections.jsonl?as=preferences`}>preferences</a>, which recipes read
+      </p>
       <Loading error={error} busy={busy && !data} what="the replies" />
       {data && data.checkpoints.length === 0 && (
         <Empty>This run has answered no held-out prompts yet; a recipe names them under prompts.heldOut.</Empty>
