@@ -68,6 +68,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
       `/compare?a=${first}&b=${second}`,
       "/constitutions",
       "/review",
+      "/chat",
       "/nowhere",
     ];
   };

@@ -437,3 +437,14 @@ export interface Agreement {
   labels: number;
   command: string;
 }
+
+export interface Checkpoints {
+  checkpoints: { id: string; label: string }[];
+}
+
+/** A line of the answer to what is said in the chat. */
+export type ChatLine =
+  | { type: "loading"; checkpoints: string[] }
+  | { type: "text"; checkpoint: string; text: string }
+  | { type: "done"; checkpoint: string; text: string; finishReason: string; seconds: number; verdicts?: CheckVerdict[] }
+  | { type: "error"; message: string };

@@ -4,11 +4,13 @@ import type { Store } from "@tenet/runs";
 import { Hono } from "hono";
 import type { ApiError } from "./api.ts";
 import { cardOf } from "./cards.ts";
+import { Chat, type OpenToSpeak } from "./chat.ts";
 import { runNamed, type ViewContext } from "./context.ts";
 import { NotFoundError, told } from "./errors.ts";
 import { guard } from "./guard.ts";
 import { Live } from "./live.ts";
 import type { PageFiles } from "./page.ts";
+import { chatRoutes } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
 import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";
 import { exportRoutes } from "./routes/exports.ts";
@@ -26,10 +28,16 @@ export interface ViewAppOptions {
   readonly token: string;
   /** The built page; without it only the API answers. */
   readonly page?: PageFiles | undefined;
+  /** Opens checkpoints to speak with; tests put their own in its place. */
+  readonly openToSpeak?: OpenToSpeak | undefined;
 }
 
 /** Everything the server answers, to be tested without one. A store that is read only has no routes that write. */
-export function viewApp({ store, version, hosts, token, page }: ViewAppOptions): { app: Hono; live: Live } {
+export function viewApp({ store, version, hosts, token, page, openToSpeak }: ViewAppOptions): {
+  app: Hono;
+  live: Live;
+  chat: Chat;
+} {
   const live = new Live(store);
   const context: ViewContext = { store, version, judge: new Judge(store), live };
   const app = new Hono();
@@ -50,6 +58,8 @@ export function viewApp({ store, version, hosts, token, page }: ViewAppOptions):
     streamRoutes,
   ])
     app.route("/api", routes(context));
+  const chat = new Chat(context, openToSpeak);
+  app.route("/api", chatRoutes(context, chat));
   if (!store.readOnly) for (const routes of [runWrites, rowWrites, reviewWrites]) app.route("/api", routes(context));
   app.all("/api/*", (c) => {
     throw new NotFoundError(
@@ -77,5 +87,5 @@ export function viewApp({ store, version, hosts, token, page }: ViewAppOptions):
     const index = Buffer.from(page.get("/index.html")!.bytes).toString("utf8");
     return c.html(index.replace("%TOKEN%", token).replace("%READ_ONLY%", String(store.readOnly)));
   });
-  return { app, live };
+  return { app, live, chat };
 }

@@ -42,7 +42,7 @@ export async function startView(options: ViewOptions): Promise<View> {
   let port = options.port ?? 4747;
   let hosts: string[] = [];
   const token = randomBytes(24).toString("base64url");
-  const { app, live } = viewApp({ store, version, page, token, hosts: () => hosts });
+  const { app, live, chat } = viewApp({ store, version, page, token, hosts: () => hosts });
   for (let tries = 0; ; tries++) {
     const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port }) as Server;
     try {
@@ -58,6 +58,7 @@ export async function startView(options: ViewOptions): Promise<View> {
       url: `http://127.0.0.1:${port}`,
       async close() {
         live.close();
+        await chat.close();
         const closed = once(server, "close");
         server.close();
         (server as Server & { closeAllConnections?: () => void }).closeAllConnections?.();

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openStore } from "@tenet/runs";
 import { afterAll } from "vitest";
-import { viewApp } from "../src/index.ts";
+import { type ViewAppOptions, viewApp } from "../src/index.ts";
 import { type StoreOptions, type WrittenStore, writeStore } from "./store.ts";
 
 export const token = "the-token-of-this-start";
@@ -22,11 +22,12 @@ export class Asking {
   readonly folder: string;
   readonly #app: ReturnType<typeof viewApp>;
 
-  constructor(options: StoreOptions & { readOnly?: boolean } = {}) {
+  constructor(options: StoreOptions & { readOnly?: boolean } & Pick<ViewAppOptions, "openToSpeak"> = {}) {
     this.folder = folder();
     this.written = writeStore(this.folder, options);
     const store = options.readOnly ? openStore(this.folder, { readOnly: true }) : this.written.store;
-    this.#app = viewApp({ store, version: "0.0.0", hosts: () => [host, "localhost:4747"], token });
+    const { openToSpeak } = options;
+    this.#app = viewApp({ openToSpeak, store, version: "0.0.0", hosts: () => [host, "localhost:4747"], token });
   }
 
   request(path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> {

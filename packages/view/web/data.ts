@@ -18,6 +18,7 @@ interface Entry {
 
 const entries = new Map<string, Entry>();
 const meta = (name: string) => document.querySelector(`meta[name="${name}"]`)?.getAttribute("content") ?? "";
+export const token = meta("tenet-token");
 export const readOnly = meta("tenet-read-only") === "true";
 
 export class ServerError extends Error {
@@ -111,7 +112,7 @@ export function refresh({ all = false } = {}): void {
 export async function post<T>(url: string, body: unknown, { quiet = false } = {}): Promise<T> {
   const answer = await ask(url, {
     method: "POST",
-    headers: { "content-type": "application/json", "x-tenet-token": meta("tenet-token") },
+    headers: { "content-type": "application/json", "x-tenet-token": token },
     body: JSON.stringify(body),
   });
   if (!quiet) refresh({ all: true });

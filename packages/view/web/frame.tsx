@@ -11,6 +11,7 @@ const places = [
   ["review", "Review"],
   ["constitutions", "Constitutions"],
   ["compare", "Compare"],
+  ["chat", "Chat"],
 ] as const;
 
 export function Frame({ children }: { children: ReactNode }) {

@@ -6,6 +6,7 @@ import { startKeys } from "./keys.tsx";
 import { startLive } from "./live.ts";
 import { navigate, useRoute } from "./route.tsx";
 import { ChainsScreen } from "./screens/chains.tsx";
+import { ChatScreen } from "./screens/chat.tsx";
 import { CompareScreen } from "./screens/compare.tsx";
 import { ConstitutionScreen, ConstitutionsScreen } from "./screens/constitutions.tsx";
 import { LabelsScreen } from "./screens/labels.tsx";
@@ -35,6 +36,8 @@ function Screen() {
       return tab === "results" ? <QueueResults key={id} id={id} /> : <ReviewDesk key={id} id={id} />;
     case "constitutions":
       return id === undefined ? <ConstitutionsScreen /> : <ConstitutionScreen key={id} hash={id} />;
+    case "chat":
+      return <ChatScreen />;
     case "compare":
       return <CompareScreen />;
     case "rows":

@@ -132,7 +132,8 @@ export function RunOverview({ id }: { id: string }) {
         <ul className="next">
           {verdict && (
             <li>
-              Talk to {verdict.subject.label}: <Command>{`tenet chat --run ${run.id}`}</Command>
+              <Link to={`/chat?run=${run.id}`}>Talk to its checkpoints side by side</Link>, or:{" "}
+              <Command>{`tenet chat --run ${run.id}`}</Command>
             </li>
           )}
           {verdict && (
