@@ -6,4 +6,5 @@ export * from "./endpoint/index.ts";
 export * from "./gguf/index.ts";
 export * from "./language-model/index.ts";
 export * from "./local/index.ts";
+export * from "./serve/index.ts";
 export * from "./text/index.ts";

@@ -16,7 +16,8 @@ export const listSchema = z.array(z.object({ id: z.string(), owned_by: z.string(
 
 /** How a server's calls are written, by who it says owns its models. */
 export function dialectOf(owner: string | null | undefined): Dialect {
-  if (owner === "vllm") return "vllm";
+  // Tenet's own server takes vLLM's names.
+  if (owner === "vllm" || owner === "tenet") return "vllm";
   if (owner === "llamacpp") return "llama.cpp";
   if (owner === "me") return "llama-cpp-python";
   return "openai";

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
 import golden from "../../test/checkpoint/gguf.golden.json" with { type: "json" };
 import quants from "../../test/gguf/encode.golden.json" with { type: "json" };
+import { shapes } from "../../test/gguf/shapes.ts";
 import { graphWeights, largestDifference } from "../../test/golden/families.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterShapes, mergeAdapter } from "../adapter/index.ts";
@@ -25,33 +26,6 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tenet-gguf-"));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-/** Config changes of every shape that is written. */
-const shapes: Record<string, Record<string, unknown>> = {
-  llama: {},
-  "llama, tied": { tie_word_embeddings: true },
-  "llama, biases": { attention_bias: true, mlp_bias: true },
-  "llama, llama3 scaling": {
-    rope_scaling: {
-      rope_type: "llama3",
-      factor: 8,
-      low_freq_factor: 1,
-      high_freq_factor: 4,
-      original_max_position_embeddings: 32,
-    },
-  },
-  "llama, linear scaling": { rope_scaling: { rope_type: "linear", factor: 4 } },
-  "llama, yarn": {
-    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32, attention_factor: 1.3 },
-  },
-  "qwen2, tied": { model_type: "qwen2", tie_word_embeddings: true },
-  "qwen2, yarn": {
-    model_type: "qwen2",
-    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32, beta_fast: 16 },
-  },
-  qwen3: { model_type: "qwen3", head_dim: 16 },
-  mistral: { model_type: "mistral", sliding_window: null },
-};
 
 const tokens = Int32Array.from({ length: 48 }, (_, i) => 32 + ((i * i * 31 + 7) % 95));
 

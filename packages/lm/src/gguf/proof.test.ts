@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
+import { shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterFactors, adapterShapes, type Factors } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
@@ -38,7 +39,7 @@ const prompts: Prompt[] = [
   ],
 ];
 
-function adapter(seed: number): Factors {
+function adapter(seed: number, size = 0.01): Factors {
   const lora = { rank: 2, alpha: 4 };
   const parameters = new ParameterSet(adapterShapes(checkpoint.config, lora));
   let state = seed;
@@ -46,7 +47,7 @@ function adapter(seed: number): Factors {
     const view = parameters.view(name);
     for (let i = 0; i < view.length; i++) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      view[i] = (state / 2 ** 32 - 0.5) * 0.01;
+      view[i] = (state / 2 ** 32 - 0.5) * size;
     }
   }
   return { lora, parameters };
@@ -155,13 +156,48 @@ describe("a program that opens the export", () => {
     );
     await expect(startLlamaServer({ program: process.execPath, model: "x.gguf" })).rejects.toThrow(/ended with code/);
   });
+});
 
-  it("is llama.cpp itself, where it is at hand", async ({ skip }) => {
-    const program = process.env.TENET_LLAMA_SERVER;
-    if (!program) return skip("TENET_LLAMA_SERVER is not set");
-    const path = await exported();
-    const runtime = await startLlamaServer({ program, model: path, context: 512 });
-    const found = await proveExport({ model, prompts, runtime, type: "F32" }).finally(() => runtime.close());
-    expect(found).toMatchObject({ runtime: "llama.cpp", samePrompts: 2, faults: [] });
-  }, 120_000);
+/*
+ * llama.cpp itself, where this is set:
+ *
+ *   TENET_LLAMA_SERVER  its server, llama-server
+ */
+const program = process.env.TENET_LLAMA_SERVER;
+
+describe.skipIf(!program)("llama.cpp's server", () => {
+  const inLlama = async (path: string, of: LocalModel, lora?: string) => {
+    const runtime = await startLlamaServer({ program: program!, model: path, context: 512, ...(lora && { lora }) });
+    return proveExport({ model: of, prompts, runtime, type: "F32" }).finally(() => runtime.close());
+  };
+
+  it.each(Object.entries(shapes))(
+    "%s: the same prompts, log-probabilities and ends",
+    async (name, config) => {
+      const from = await writeTinyModel(join(folder, `shape-${files++}`), { config });
+      const own = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const found = await inLlama(await exported(from), own).finally(() => own.close());
+      console.log(name, found);
+      expect(found).toMatchObject({ runtime: "llama.cpp", samePrompts: 2, faults: [] });
+      expect(found.tokens).toBeGreaterThan(4);
+      expect(found.largest).toBeLessThan(1e-2);
+    },
+    120_000,
+  );
+
+  it("runs an adapter beside its base as the engine does, and as it runs the merged", async () => {
+    const factors = adapter(1, 1);
+    const own = await model.withAdapter({ id: "adapter", ...adapterFactors(factors) });
+    const lora = join(folder, "lora.gguf");
+    await exportGgufAdapter(factors, lora, { config: checkpoint.config });
+    const [beside, merged] = [
+      await inLlama(await exported(), own, lora),
+      await inLlama(await exported(source, { adapter: factors }), own),
+    ];
+    for (const found of [beside, merged]) {
+      expect(found).toMatchObject({ samePrompts: 2, faults: [] });
+      expect(found.largest).toBeLessThan(1e-2);
+    }
+    expect((await inLlama(await exported(), own)).faults.join()).toMatch(/log-probabilities differ/);
+  }, 240_000);
 });

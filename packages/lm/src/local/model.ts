@@ -85,7 +85,7 @@ export interface LocalModel extends LanguageModel {
    * The same model for callers that do not know of each other: replies to all their requests are decoded together, each request joins
    * those under way and ends by its own signal. `context` bounds prompt and reply together, and so the memory of a slot.
    */
-  live(options?: { readonly context?: number }): LanguageModel;
+  live(options?: { readonly context?: number }): LanguageModel & { readonly text: TextCodec };
 }
 
 /**
@@ -312,7 +312,11 @@ class View implements LocalModel {
     }
   }
 
-  live({ context = this.config.max_position_embeddings }: { readonly context?: number } = {}): LanguageModel {
+  live({
+    context = this.config.max_position_embeddings,
+  }: {
+    readonly context?: number;
+  } = {}): ReturnType<LocalModel["live"]> {
     this.#open();
     const longest = Math.min(context, this.config.max_position_embeddings);
     const slots = this.#slots(longest);
@@ -340,6 +344,7 @@ class View implements LocalModel {
     });
     return {
       id: this.id,
+      text: this.text,
       capabilities: () => this.capabilities(),
       generate,
       score: (requests, options) => this.score(requests, options),

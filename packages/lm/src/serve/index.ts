@@ -1,0 +1,1 @@
+export { isLoopback, type RunningServer, type ServeOptions, serve } from "./server.ts";

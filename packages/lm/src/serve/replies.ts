@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import type { Completion, CompletionToken, FinishReason, Usage } from "../language-model/index.ts";
+
+/** The two verbs, by what they call their answers. */
+export type Verb = "chat" | "text";
+
+const objects = { chat: "chat.completion", text: "text_completion" } as const;
+const pieces = { chat: "chat.completion.chunk", text: "text_completion" } as const;
+
+const reasons: Record<FinishReason, string | null> = {
+  stop: "stop",
+  length: "length",
+  filtered: "content_filter",
+  cancelled: null,
+};
+
+/** Tokens of the prompt, told before those of the reply. */
+export interface Echo {
+  readonly text: string;
+  readonly tokens: readonly { readonly text: string; readonly logprob: number | null }[];
+}
+
+export interface Choice {
+  readonly index: number;
+  readonly completion: Completion;
+  readonly echo?: Echo;
+}
+
+/** What all of an answer's parts are marked with. */
+export interface Envelope {
+  readonly id: string;
+  readonly created: number;
+  readonly model: string;
+  readonly verb: Verb;
+}
+
+export function envelope(verb: Verb, model: string): Envelope {
+  const id = `${verb === "chat" ? "chatcmpl" : "cmpl"}-${randomBytes(12).toString("hex")}`;
+  return { id, created: Math.floor(Date.now() / 1000), model, verb };
+}
+
+/** A whole answer. */
+export function answer({ verb, ...marks }: Envelope, choices: readonly Choice[], usage: Usage): object {
+  return {
+    ...marks,
+    object: objects[verb],
+    choices: [...choices].sort((a, b) => a.index - b.index).map((choice) => whole(verb, choice)),
+    usage: usageOf(usage),
+  };
+}
+
+export function usageOf({ promptTokens, completionTokens }: Usage): object {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+  };
+}
+
+function whole(verb: Verb, { index, completion, echo }: Choice): object {
+  const { text, tokens, finishReason } = completion;
+  const finish_reason = reasons[finishReason];
+  if (verb === "chat")
+    return {
+      index,
+      message: { role: "assistant", content: text },
+      logprobs: tokens ? chatLogprobs(tokens) : null,
+      finish_reason,
+    };
+  return {
+    index,
+    text: (echo?.text ?? "") + text,
+    logprobs: tokens ? textLogprobs([...(echo?.tokens ?? []), ...tokens]) : null,
+    finish_reason,
+  };
+}
+
+/** A piece of a stream: text, or the end of a choice with its log-probabilities. */
+export function chunk(
+  { verb, ...marks }: Envelope,
+  index: number,
+  { text = "", first = false, ended }: { text?: string; first?: boolean; ended?: Completion },
+): object {
+  const finish_reason = ended ? reasons[ended.finishReason] : null;
+  const tokens = ended?.tokens;
+  const logprobs = tokens ? (verb === "chat" ? chatLogprobs(tokens) : textLogprobs(tokens)) : null;
+  const choice =
+    verb === "chat"
+      ? { index, delta: ended ? {} : { ...(first && { role: "assistant" }), content: text }, logprobs, finish_reason }
+      : { index, text, logprobs, finish_reason };
+  return { ...marks, object: pieces[verb], choices: [choice] };
+}
+
+/** The last piece of a stream that is to tell its usage. */
+export function usageChunk({ verb, ...marks }: Envelope, usage: Usage): object {
+  return { ...marks, object: pieces[verb], choices: [], usage: usageOf(usage) };
+}
+
+const bytes = (text: string) => [...Buffer.from(text, "utf8")];
+
+function chatLogprobs(tokens: readonly CompletionToken[]): object {
+  return {
+    content: tokens.map(({ text, logprob, top = [] }) => ({
+      ...{ token: text, logprob: finite(logprob), bytes: bytes(text) },
+      top_logprobs: top.map((one) => ({ token: one.text, logprob: finite(one.logprob), bytes: bytes(one.text) })),
+    })),
+    refusal: null,
+  };
+}
+
+function textLogprobs(
+  tokens: readonly { text: string; logprob: number | null; top?: CompletionToken["top"] }[],
+): object {
+  let offset = 0;
+  return {
+    tokens: tokens.map(({ text }) => text),
+    token_logprobs: tokens.map(({ logprob }) => (logprob === null ? null : finite(logprob))),
+    top_logprobs: tokens.map(({ top }) =>
+      top ? Object.fromEntries(top.map((one) => [one.text, finite(one.logprob)])) : null,
+    ),
+    text_offset: tokens.map(({ text }) => {
+      const at = offset;
+      offset += [...text].length;
+      return at;
+    }),
+  };
+}
+
+/** JSON has no −∞: OpenAI's service writes this for a probability of 0. */
+function finite(logprob: number): number {
+  return Number.isFinite(logprob) ? logprob : -9999;
+}

@@ -1,0 +1,372 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeTinyModel } from "../../test/tiny-model.ts";
+import { type LanguageModel, UsageError } from "../language-model/index.ts";
+import { type LocalModel, openLocalModel } from "../local/index.ts";
+import { type RunningServer, serve } from "./index.ts";
+
+let folder: string;
+let model: LocalModel;
+let server: RunningServer;
+let client: OpenAI;
+const errors: unknown[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-server-"));
+  model = await openLocalModel(await writeTinyModel(folder), { device: "cpu", cacheDir: folder });
+  const models = new Map<string, LanguageModel>([
+    ["tiny", model.live({ context: 512 })],
+    ["other", (await model.withAdapter()).live()],
+  ]);
+  server = await serve({ models, bodyBytes: 20_000, calls: 64, onError: (error) => errors.push(error) });
+  client = new OpenAI({ baseURL: server.url, apiKey: "none", maxRetries: 0, logLevel: "off" });
+});
+afterAll(async () => {
+  await server?.close();
+  await model?.close();
+  await rm(folder, { recursive: true });
+});
+
+const messages = [{ role: "user" as const, content: "Tell me a story" }];
+const base = { model: "tiny", messages, max_tokens: 8, seed: 3 };
+
+/** Raw HTTP, for what a client would not send. */
+function call(
+  path: string,
+  {
+    body = "",
+    headers = {},
+    method = "POST",
+  }: { body?: string; headers?: Record<string, string>; method?: string } = {},
+) {
+  return new Promise<{ status: number; json: { error?: Record<string, unknown> } & Record<string, unknown> }>(
+    (resolve, reject) => {
+      const sent = httpRequest(server.url.replace(/\/v1$/, path), { method, headers }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (piece) => {
+          text += piece;
+        });
+        response.on("end", () => resolve({ status: response.statusCode!, json: JSON.parse(text) }));
+      });
+      sent.on("error", reject);
+      sent.end(body);
+    },
+  );
+}
+
+describe("OpenAI's client", () => {
+  it("finds the models", async () => {
+    const list = await client.models.list();
+    expect(list.data.map(({ id }) => id)).toEqual(["tiny", "other"]);
+    expect((await client.models.retrieve("other")).owned_by).toBe("tenet");
+    await expect(client.models.retrieve("none")).rejects.toMatchObject({ status: 404, code: "model_not_found" });
+  });
+
+  it("holds a conversation, with usage and log-probabilities, and gets the same for the same seed", async () => {
+    const reply = await client.chat.completions.create({ ...base, logprobs: true, top_logprobs: 2, n: 2 });
+    const again = await client.chat.completions.create({ ...base, n: 2 });
+    expect(reply.object).toBe("chat.completion");
+    expect(reply.choices.map(({ index }) => index)).toEqual([0, 1]);
+    expect(again.choices.map(({ message }) => message)).toEqual(reply.choices.map(({ message }) => message));
+    const [{ message, finish_reason, logprobs }] = reply.choices as [OpenAI.ChatCompletion.Choice];
+    expect(finish_reason).toMatch(/^(length|stop)$/);
+    expect(logprobs!.content!.map(({ token }) => token).join("")).toBe(message.content);
+    for (const { top_logprobs } of logprobs!.content!) expect(top_logprobs).toHaveLength(2);
+    const { prompt_tokens, completion_tokens, total_tokens } = reply.usage!;
+    expect(prompt_tokens).toBe(model.text.encodePrompt(messages).length);
+    expect(total_tokens).toBe(prompt_tokens + completion_tokens);
+  });
+
+  it("streams what it would get whole", async () => {
+    const whole = await client.chat.completions.create(base);
+    const stream = await client.chat.completions.create({
+      ...{ ...base, stream: true as const, logprobs: true },
+      stream_options: { include_usage: true },
+    });
+    let text = "";
+    let tokens = "";
+    let reason: string | null = null;
+    let usage: unknown;
+    const roles: unknown[] = [];
+    for await (const { choices, usage: counted } of stream) {
+      const [choice] = choices;
+      text += choice?.delta.content ?? "";
+      tokens += (choice?.logprobs?.content ?? []).map(({ token }) => token).join("");
+      if (choice?.delta.role) roles.push(choice.delta.role);
+      reason = choice?.finish_reason ?? reason;
+      usage = counted ?? usage;
+    }
+    expect({ text, reason, usage }).toEqual({
+      text: whole.choices[0]!.message.content,
+      reason: whole.choices[0]!.finish_reason,
+      usage: whole.usage,
+    });
+    expect(tokens).toBe(text);
+    expect(roles).toEqual(["assistant"]);
+  });
+
+  it("continues raw texts, several at once, and stops at stops", async () => {
+    const { choices } = await client.completions.create({
+      ...{ model: "tiny", prompt: ["Once", "Twice"], max_tokens: 12, seed: 1, temperature: 0, n: 2 },
+    });
+    expect(choices.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+    const [first] = choices;
+    const stop = first!.text.slice(3, 4);
+    const stopped = await client.completions.create({
+      ...{ model: "tiny", prompt: "Once", max_tokens: 12, temperature: 0, stop },
+    });
+    expect(stopped.choices[0]).toMatchObject({
+      text: first!.text.slice(0, first!.text.indexOf(stop)),
+      finish_reason: "stop",
+    });
+  });
+
+  it("echoes a text with the log-probabilities that scoring gives", async () => {
+    const text = "Hello you";
+    const { choices } = await client.completions.create({
+      model: "tiny",
+      prompt: text,
+      echo: true,
+      logprobs: 1,
+      max_tokens: 1,
+    });
+    const { tokens, token_logprobs: told, text_offset: offsets } = choices[0]!.logprobs!;
+    expect(tokens!.slice(0, 9).join("")).toBe(text);
+    expect(told![0]).toBeNull();
+    expect(offsets!.slice(0, 3)).toEqual([0, 1, 2]);
+    for await (const { scores } of model.score([{ prompt: "H", continuations: ["ello you"] }]))
+      told!.slice(1, 9).forEach((logprob, i) => void expect(logprob).toBeCloseTo(scores[0]!.tokenLogprobs[i]!, 4));
+  });
+
+  it("gets 64 streams at once, each its own reply", async () => {
+    const ask = async (seed: number) => {
+      const stream = await client.chat.completions.create({ ...base, seed, stream: true });
+      let text = "";
+      for await (const { choices } of stream) text += choices[0]?.delta.content ?? "";
+      return text;
+    };
+    const before = model.statistics();
+    const together = await Promise.all(Array.from({ length: 64 }, (_, seed) => ask(seed)));
+    expect(new Set(together).size).toBeGreaterThan(32);
+    for (const seed of [0, 31, 63]) expect(await ask(seed)).toBe(together[seed]);
+    expect(before.steps).toBeLessThanOrEqual(model.statistics().steps);
+    expect(server.calls()).toBe(0);
+  });
+
+  it("works beside another model under way", async () => {
+    const both = await Promise.all(
+      ["tiny", "other"].map((name) => client.chat.completions.create({ ...base, model: name })),
+    );
+    expect(both[0]!.choices[0]!.message).toEqual(both[1]!.choices[0]!.message);
+  });
+});
+
+describe("callers that go away", () => {
+  it("end their own work and no other's", async () => {
+    const aborter = new AbortController();
+    const long = { ...base, max_tokens: 400, min_tokens: 400, stream: true as const };
+    const stream = await client.chat.completions.create(long, { signal: aborter.signal });
+    const other = client.chat.completions.create({ ...base, seed: 9 });
+    for await (const _ of stream) break;
+    aborter.abort();
+    const { choices } = await other;
+    expect(choices[0]!.message.content).not.toBe("");
+    await expect.poll(() => server.calls(), { timeout: 10_000 }).toBe(0);
+    const { completionTokens } = model.usage();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(model.usage().completionTokens).toBe(completionTokens);
+  });
+
+  it("may be slow to read, or cut the connection in the middle of a request", async () => {
+    const { port } = new URL(server.url);
+    const body = JSON.stringify({ ...base, stream: true });
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:${port}\r\nContent-Length: ${body.length}\r\n\r\n`;
+    for (let i = 0; i < 20; i++) {
+      const socket = connect(Number(port), "127.0.0.1");
+      socket.on("error", () => {});
+      await once(socket, "connect");
+      socket.write(i % 2 === 0 ? head + body.slice(0, 20) : head + body);
+      if (i % 4 === 3) socket.pause();
+      else socket.destroy();
+    }
+    await expect.poll(() => server.calls(), { timeout: 20_000 }).toBe(0);
+    expect((await client.chat.completions.create(base)).choices).toHaveLength(1);
+  });
+});
+
+describe("what is refused, in OpenAI's form", () => {
+  const json = (body: unknown) => JSON.stringify(body);
+  it.each<[string, string, string, number, RegExp]>([
+    ["no JSON", "/v1/chat/completions", "{", 400, /not JSON/],
+    ["bytes that are no text", "/v1/completions", "\u0000", 400, /not JSON/],
+    ["a list", "/v1/chat/completions", "[]", 400, /the body|messages/],
+    ["null", "/v1/completions", "null", 400, /the body/],
+    ["no messages", "/v1/chat/completions", json({ model: "tiny", messages: [] }), 400, /messages/],
+    [
+      "an unknown role",
+      "/v1/chat/completions",
+      json({ ...base, messages: [{ role: "robot", content: "x" }] }),
+      400,
+      /role/,
+    ],
+    [
+      "a picture",
+      "/v1/chat/completions",
+      json({ ...base, messages: [{ role: "user", content: [{ type: "image_url" }] }] }),
+      400,
+      /content/,
+    ],
+    ["tools", "/v1/chat/completions", json({ ...base, tools: [{ type: "function" }] }), 400, /tools is not built/],
+    [
+      "a JSON mode",
+      "/v1/chat/completions",
+      json({ ...base, response_format: { type: "json_object" } }),
+      400,
+      /response_format/,
+    ],
+    ["a bias", "/v1/completions", json({ model: "tiny", prompt: "x", logit_bias: { 3: 1 } }), 400, /logit_bias/],
+    ["numbers of tokens", "/v1/completions", json({ model: "tiny", prompt: [1, 2] }), 400, /prompts are text/],
+    [
+      "a negative temperature",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "x", temperature: -1 }),
+      400,
+      /temperature/,
+    ],
+    ["an empty prompt", "/v1/completions", json({ model: "tiny", prompt: "" }), 400, /prompt is empty/],
+    [
+      "a text longer than the context",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "x".repeat(600) }),
+      400,
+      /context is 512/,
+    ],
+    [
+      "a body that is too long",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "x".repeat(30_000) }),
+      413,
+      /longer than 20000/,
+    ],
+    [
+      "another model",
+      "/v1/completions",
+      json({ model: "gpt", prompt: "x" }),
+      404,
+      /no model "gpt"; there are tiny, other/,
+    ],
+    ["no model of two", "/v1/completions", json({ prompt: "x" }), 400, /name a model/],
+    ["another path", "/v1/embeddings", "{}", 404, /no \/v1\/embeddings/],
+    ["a path of dots", "/v1/models/%2e%2e%2f", "", 405, /expected GET/],
+    [
+      "an echo that is streamed",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "x", echo: true, stream: true }),
+      400,
+      /not streamed/,
+    ],
+  ])("%s", async (_, path, body, status, message) => {
+    const answer = await call(path, { body });
+    expect(answer.status).toBe(status);
+    expect(answer.json.error).toMatchObject({ message: expect.stringMatching(message), type: expect.any(String) });
+    expect(answer.json.error).toHaveProperty("param");
+  });
+
+  it("whatever bodies come, nothing is left under way and nothing failed in here", async () => {
+    let state = 5;
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    const values = [
+      null,
+      -1,
+      0,
+      1e300,
+      "",
+      "x",
+      [],
+      {},
+      [[]],
+      true,
+      "\ud800",
+      { role: 1 },
+      [{ role: "user" }],
+      ["x", 1],
+    ];
+    const fields = [
+      "model",
+      "messages",
+      "prompt",
+      "max_tokens",
+      "n",
+      "stop",
+      "logprobs",
+      "top_logprobs",
+      "stream",
+      "seed",
+      "top_p",
+      "echo",
+    ];
+    for (let i = 0; i < 300; i++) {
+      const body: Record<string, unknown> = { ...base, max_tokens: 1 };
+      for (let j = 0; j < 3; j++) body[fields[random(fields.length)]!] = values[random(values.length)];
+      const text = JSON.stringify(body);
+      const sent = i % 3 === 0 ? text.slice(0, random(text.length)) : text;
+      const { status } = await fetch(`${server.url}/${i % 2 ? "completions" : "chat/completions"}`, {
+        method: "POST",
+        body: sent,
+      });
+      expect([200, 400, 404]).toContain(status);
+    }
+    expect(server.calls()).toBe(0);
+    expect(errors).toEqual([]);
+  });
+});
+
+describe("who is answered", () => {
+  it("pages of other sites and other names of this machine are not", async () => {
+    const get = { method: "GET" };
+    expect((await call("/v1/models", { ...get, headers: { origin: "https://evil.example" } })).status).toBe(403);
+    expect((await call("/v1/models", { ...get, headers: { origin: "null" } })).status).toBe(403);
+    expect((await call("/v1/models", { ...get, headers: { host: "evil.example" } })).status).toBe(403);
+    expect((await call("/v1/models", { ...get, headers: { host: "127.0.0.1.evil.example:80" } })).status).toBe(403);
+    expect((await call("/v1/models", { ...get, headers: { origin: "http://localhost:3000" } })).status).toBe(200);
+    expect((await call("/health", get)).json).toEqual({ status: "ok" });
+  });
+
+  it("other machines need a token, and so does everyone where there is one", async () => {
+    const models = new Map<string, LanguageModel>([["tiny", model.live()]]);
+    await expect(serve({ models, host: "0.0.0.0" })).rejects.toThrow(UsageError);
+    await expect(serve({ models: new Map() })).rejects.toThrow(/no model/);
+    const guarded = await serve({ models, token: "secret" });
+    const ask = (apiKey: string) =>
+      new OpenAI({ baseURL: guarded.url, apiKey, maxRetries: 0, logLevel: "off" }).models.list();
+    await expect(ask("wrong")).rejects.toMatchObject({ status: 401, code: "invalid_api_key" });
+    expect((await ask("secret")).data).toHaveLength(1);
+    await guarded.close();
+  });
+
+  it("a server that is closed ends what is under way, and says so", async () => {
+    const models = new Map<string, LanguageModel>([["tiny", model.live()]]);
+    const closing = await serve({ models });
+    const asking = new OpenAI({ baseURL: closing.url, apiKey: "none", maxRetries: 0, logLevel: "off" });
+    const stream = await asking.chat.completions.create({
+      ...base,
+      max_tokens: 1500,
+      stream: true,
+      ...{ min_tokens: 1500 },
+    });
+    const read = (async () => {
+      for await (const _ of stream) if (closing.calls() === 1) void closing.close();
+    })();
+    await expect(read).rejects.toThrow(/being stopped/);
+    await expect(asking.models.list()).rejects.toThrow(/[Cc]onnection/);
+  });
+});
