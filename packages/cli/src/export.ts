@@ -41,6 +41,8 @@ export async function exportCommand(
     if (options.json) return printJson(io, { run: run.id, ...exported });
     say(io, `${exported.folder}: ${exported.written.join(", ")} (checkpoint ${exported.checkpoint})\n`);
     for (const proof of exported.proofs) for (const line of proofLines(proof)) say(io, `${line}\n`);
+    if (exported.evidence !== undefined)
+      say(io, `evidence: SHA-256 of its manifest ${exported.evidence}; keep it for tenet verify --manifest\n`);
     if (exported.recommended !== undefined)
       tell(io, `note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
     if (exported.written.includes("README.md"))

@@ -1,7 +1,7 @@
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
-import { CommandUsageError, EXIT, nearest } from "./errors.ts";
+import { CommandUsageError, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
-import { commandName, type Io, printJson, say, tell } from "./io.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
 import { findRun, type StoreOptions, withStore } from "./store.ts";
 
 /** `tenet ls`: the runs of a store, the latest first. */
@@ -165,23 +165,6 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
     store.remove(run.id);
     if (options.json) return void printJson(io, { removed: run.id });
     say(io, `removed ${run.id}; ${commandName(io)} gc frees the room it took\n`);
-  });
-}
-
-/** `tenet verify`: names whatever is not as it was written. Gives the exit code: 1 where there is such. */
-export async function verifyStore(io: Io, options: StoreOptions): Promise<number> {
-  return withStore(io, options, async (store) => {
-    const problems = await store.verify();
-    if (options.json) printJson(io, { store: store.folder, intact: problems.length === 0, problems });
-    else if (problems.length === 0) say(io, `${store.folder}: everything is as it was written\n`);
-    else {
-      say(io, `${problems.join("\n")}\n`);
-      tell(
-        io,
-        `${store.folder} is not as it was written. Restore a copy of it; or, for artifacts, run the recipe again, which makes them anew\n`,
-      );
-    }
-    return problems.length === 0 ? EXIT.done : EXIT.failed;
   });
 }
 

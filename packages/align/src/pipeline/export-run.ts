@@ -16,12 +16,13 @@ import {
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
 import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
+import { writeEvidence } from "./evidence-pack.ts";
 import { type PartProof, type ProveOptions, proofRows, proveParts, type WrittenWeights } from "./export-proof.ts";
-import { modelCard } from "./model-card.ts";
+import { licenceOf, modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
 /** What of a run can be given away. */
-export const exportParts = ["adapter", "merged", "gguf", "gguf-adapter", "datasets", "card"] as const;
+export const exportParts = ["adapter", "merged", "gguf", "gguf-adapter", "datasets", "evidence", "card"] as const;
 export type ExportPart = (typeof exportParts)[number];
 
 export interface ExportRunOptions
@@ -46,11 +47,13 @@ export interface ExportedRun {
   readonly written: readonly string[];
   /** What was found when the weights were opened again, a part each. */
   readonly proofs: readonly PartProof[];
+  /** SHA-256 of the evidence pack's manifest: kept elsewhere, it tells that the pack is the one that was written. */
+  readonly evidence?: string;
 }
 
 /**
  * Writes what a run made into a folder that others can load: `adapter/` in PEFT's format, `merged/` as a Hugging Face checkpoint,
- * `gguf/` for llama.cpp and Ollama, `datasets/<stage>/` as Hugging Face dataset folders, and `README.md`, a model card. Weights are
+ * `gguf/` for llama.cpp and Ollama, `datasets/<stage>/` as Hugging Face dataset folders, `evidence/` (see `writeEvidence`) and `README.md`, a model card. Weights are
  * opened again and held against the checkpoint. The folder appears whole or not at all.
  *
  * Errors: ExportError for a folder with something in it, a checkpoint that the run has not, one that has no such part, and weights that
@@ -96,6 +99,13 @@ export async function exportRun(
     refuseUnproven(proofs, options);
     signal?.throwIfAborted();
     if (what.includes("datasets")) written.push(...(await writeDatasets(store, run, partial)));
+    let evidence: string | undefined;
+    if (what.includes("evidence")) {
+      const [base, licence] = [hubName(all[0]!), licenceOf(all[0]!.source.reference)];
+      const known = { ...(base !== undefined && { base }), ...(licence !== undefined && { licence }) };
+      evidence = await writeEvidence(store, run, join(partial, "evidence"), { checkpoints: all, ...known });
+      written.push("evidence");
+    }
     if (what.includes("card")) {
       const card = await modelCard(store, run, { checkpoint: chosen, base: hubName(all[0]!), written, proofs });
       await writeFile(join(partial, "README.md"), card);
@@ -107,7 +117,14 @@ export async function exportRun(
     await rmdir(place).catch(() => undefined);
     await rename(partial, place);
     const other = recommended && best.id !== chosen.id ? { recommended: best.id } : {};
-    return { folder: place, checkpoint: chosen.id, ...other, written, proofs };
+    return {
+      folder: place,
+      checkpoint: chosen.id,
+      ...other,
+      written,
+      proofs,
+      ...(evidence !== undefined && { evidence }),
+    };
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     throw error;

@@ -32,7 +32,7 @@ export async function modelCard(
   const constitution = (await openedOf(store, run))?.constitution as Principles | undefined;
   const output = store.stage(run, "scorecard")?.output;
   const card = output === undefined ? undefined : parseScorecard(JSON.stringify(output));
-  const licence = recipe === undefined ? undefined : catalogueEntry(recipe.model)?.licence;
+  const licence = licenceOf(recipe?.model);
   const datasets = written.filter((path) => path.startsWith("datasets/"));
   const stages = store.stages(run).filter(({ status }) => status === "done");
   const measured = stages.filter(({ name, kind }) => isMeasured(name, kind));
@@ -103,7 +103,7 @@ const measuring = new Set([
 const measuringNames =
   /^(held-out|known|(\w+ )?audit (pairs|labels|file)|\w+ pairs to audit|answers of .*|validation.*)$/;
 
-function isMeasured(name: string, kind: string): boolean {
+export function isMeasured(name: string, kind: string): boolean {
   return measuring.has(kind) || measuringNames.test(name);
 }
 
@@ -144,8 +144,10 @@ interface Principles {
   readonly principles: readonly { readonly id: string; readonly text: string }[];
 }
 
-function catalogueEntry(reference: string) {
-  return Object.hasOwn(catalogue.models, reference) ? catalogue.models[reference] : undefined;
+/** The licence of a model of the catalogue. */
+export function licenceOf(reference: string | undefined): string | undefined {
+  if (reference === undefined || !Object.hasOwn(catalogue.models, reference)) return undefined;
+  return catalogue.models[reference]!.licence;
 }
 
 /** What was done, in a sentence's half. */
