@@ -6,7 +6,9 @@ import type { Io } from "./io.ts";
 import { presets } from "./presets.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
+import type { ServeCommandOptions } from "./serve.ts";
 import type { StoreOptions } from "./store.ts";
+import type { VerifyOptions } from "./verify.ts";
 import type { ViewCommandOptions } from "./view.ts";
 
 /** Makes a command with the options that all share. */
@@ -113,7 +115,10 @@ export function addRunCommands(
   onStore("export", "write what a run made for others to load: adapter, weights, datasets, model card")
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("<folder>", "a new or empty one")
-    .option("--what <parts>", "of adapter, merged, gguf, gguf-adapter, datasets, card (default: adapter,datasets,card)")
+    .option(
+      "--what <parts>",
+      "of adapter, merged, gguf, gguf-adapter, datasets, evidence, card (default: adapter,datasets,card)",
+    )
     .option(
       "--checkpoint <name>",
       "sl, rl, with rounds sl-1, rl-1 …; tenet show lists them (default: the one that the scorecard recommends, else the last)",
@@ -133,16 +138,46 @@ export function addRunCommands(
       const { exportCommand } = await import("./export.ts");
       await exportCommand(io, run, folder, options);
     });
+  onModels(
+    onStore("serve", "a model, or a run's checkpoints, as an OpenAI-compatible server").argument(
+      "[model]",
+      "catalogue name, folder, file or hf:owner/name",
+    ),
+  )
+    .option("--run <id>", "serve what a run made: its id, the beginning of it, or: latest")
+    .option(
+      "--adapter <name=folder>",
+      "an adapter in PEFT's format, as a model of that name; may be given several times",
+      (text, all: string[] = []) => [...all, text],
+    )
+    .option("--host <address>", "default 127.0.0.1; any that others reach needs a token")
+    .option("--port <number>", "default 8080; 0: any free one", whole)
+    .option("--token-variable <name>", "environment variable that holds the token callers have to send")
+    .option("--context <count>", "tokens of prompt and reply together, at most (default: the model's)", whole)
+    .addOption(
+      new Option("--weights <format>", "how the model's matrices are held").choices(["float32", "int8", "int4"]),
+    )
+    .action(
+      async (model: string | undefined, options: Omit<ServeCommandOptions, "adapter"> & { adapter?: string[] }) => {
+        const { adaptersOf } = await import("./adapters.ts");
+        const { serveCommand } = await import("./serve.ts");
+        const { adapter, ...rest } = options;
+        await serveCommand(io, model, { ...rest, ...(adapter && { adapter: adaptersOf(adapter) }) });
+      },
+    );
   onStore("rm", "forget a run")
     .argument("<run>", "its id, or the beginning of it")
     .action(async (run: string, options: StoreOptions) => {
       const { removeRun } = await import("./runs.ts");
       await removeRun(io, run, options);
     });
-  onStore("verify", "whether everything in a store is as it was written").action(async (options: StoreOptions) => {
-    const { verifyStore } = await import("./runs.ts");
-    setCode(await verifyStore(io, options));
-  });
+  onStore("verify", "whether everything in a store, or in an evidence pack, is as it was written")
+    .argument("[folder]", "an evidence pack that was exported (default: the store)")
+    .option("--manifest <sha256>", "of the pack's manifest, as it was told when the pack was written")
+    .action(async (folder: string | undefined, options: VerifyOptions) => {
+      const { verify } = await import("./verify.ts");
+      setCode(await verify(io, folder, options));
+    });
   onStore("gc", "free what no run of the store needs")
     .option("--dry-run", "say what would be freed")
     .action(async (options: StoreOptions & { dryRun?: boolean }) => {

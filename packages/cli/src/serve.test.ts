@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { reinforcedRecipe, surroundings, writeProject } from "../test/project.ts";
+import { run } from "./index.ts";
+
+const home = mkdtempSync(join(tmpdir(), "tenet-serve-"));
+const env = { TENET_STORE: join(home, "runs"), SERVE_TOKEN: "secret" };
+beforeAll(async () => {
+  process.env.TENET_CACHE = join(home, "cache");
+  const recipe = await writeProject(join(home, "project"), reinforcedRecipe);
+  expect(await run(["run", recipe], surroundings({ env }).io)).toBe(0);
+}, 240_000);
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+/** Serves while `use` lasts, then interrupts; gives what was written. */
+async function serving(args: string[], use: (url: string) => Promise<void>) {
+  const { io, written, interrupt } = surroundings({ env });
+  const ended = run(["serve", ...args, "--port", "0", "--json"], io);
+  await expect.poll(() => written.stdout, { timeout: 120_000 }).toContain("\n");
+  const { url, models } = JSON.parse(written.stdout);
+  try {
+    await use(url);
+  } finally {
+    interrupt();
+  }
+  expect(await ended).toBe(0);
+  await expect(fetch(`${url}/models`)).rejects.toThrow();
+  return { models };
+}
+
+const ask = async (url: string, model: string, seed: number, headers = {}) => {
+  const body = { model, messages: [{ role: "user", content: "Hello" }], temperature: 0, seed, max_tokens: 8 };
+  const response = await fetch(`${url}/chat/completions`, { method: "POST", body: JSON.stringify(body), headers });
+  return (await response.json()) as { choices: { message: { content: string } }[]; error?: { code: string } };
+};
+
+describe("serve", () => {
+  it("serves the checkpoints of a run, each as chat has it, until it is interrupted", async () => {
+    const said: Record<string, string> = {};
+    const { models } = await serving(["--run", "recipe"], async (url) => {
+      for (const id of ["base", "sl", "rl"]) said[id] = (await ask(url, id, 1)).choices[0]!.message.content;
+    });
+    expect(models).toEqual(["base", "sl", "rl"]);
+    for (const id of ["base", "rl"]) {
+      const { io, written } = surroundings({ env });
+      const greedy = ["Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
+      expect(await run(["chat", "--run", "recipe", "--checkpoint", id, ...greedy], io)).toBe(0);
+      expect(JSON.parse(written.stdout).text).toBe(said[id]);
+    }
+  }, 240_000);
+
+  it("serves a model, to those who have its token", async () => {
+    const model = join(home, "project", "model");
+    const { models } = await serving([model, "--token-variable", "SERVE_TOKEN"], async (url) => {
+      expect(await ask(url, model, 1)).toMatchObject({ error: { code: "invalid_api_key" } });
+      const told = await ask(url, model, 1, { authorization: "Bearer secret" });
+      expect(told.choices).toHaveLength(1);
+    });
+    expect(models).toEqual([model]);
+  }, 240_000);
+
+  it.each([
+    [["--host", "0.0.0.0", "--port", "0"], /give a token/],
+    [["--token-variable", "NONE"], /NONE, named by --token-variable, is not set/],
+    [["--run", "latest", "--adapter", "a=b"], /a=b.*no adapter|--run says what is served/],
+    [["--run", "none"], /holds no run none/],
+    [["--store", "x"], /--store belongs to --run/],
+  ])(
+    "refuses %j",
+    async (args, message) => {
+      const { io, written } = surroundings({ env });
+      const model = args.includes("--run") || args.includes("--store") ? [] : [join(home, "project", "model")];
+      expect(await run(["serve", ...model, ...args], io)).toBe(2);
+      expect(written.stderr).toMatch(message);
+    },
+    240_000,
+  );
+});
+
+describe("verify", () => {
+  it("says of an evidence pack whether it is as it was written", async () => {
+    const said = async (...args: string[]) => {
+      const { io, written } = surroundings({ env });
+      return { code: await run(args, io), ...written };
+    };
+    const folder = join(home, "out");
+    const exported = await said("export", "recipe", folder, "--checkpoint", "rl", "--what", "evidence", "--json");
+    expect(exported.code).toBe(0);
+    const { evidence } = JSON.parse(exported.stdout);
+    const pack = join(folder, "evidence");
+    expect(await said("verify", pack, "--manifest", evidence)).toMatchObject({ code: 0, stderr: "" });
+    const other = await said("verify", pack, "--manifest", "0".repeat(64));
+    expect(other).toMatchObject({ code: 1, stdout: expect.stringMatching(/SHA256SUMS was changed/) });
+    expect(await said("verify", home)).toMatchObject({ code: 2, stderr: expect.stringMatching(/no evidence pack/) });
+    expect(await said("verify", "--manifest", evidence)).toMatchObject({ code: 2 });
+  }, 240_000);
+});
