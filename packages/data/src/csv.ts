@@ -34,6 +34,7 @@ export async function* readCsv(lines: AsyncIterable<Line>, name: string, maxByte
     }
     if (!record && line.text.trim() === "") continue;
     record = scan(line.text, record ?? { line: line.line, fields: [], open: undefined, length: 0 });
+    if (line.damaged) record = { ...record, damaged: true };
     if (record.open !== undefined) {
       if (record.length <= maxBytes) continue;
       const reason = `longer than ${maxBytes} bytes (option maxRecordBytes); is a quotation mark on line ${start} not closed?`;
@@ -56,6 +57,7 @@ interface Record {
   /** The quoted field that the next line continues. */
   readonly open: string | undefined;
   readonly length: number;
+  readonly damaged?: true;
 }
 
 /** Reads one line on from where the record stands. */
@@ -87,9 +89,11 @@ function scan(text: string, record: Record): Record {
   }
 }
 
-function toRecord({ fields }: Record, columns: readonly string[], source: string): ReadRecord {
-  if (fields.length === columns.length)
-    return { record: { source, value: Object.fromEntries(columns.map((column, i) => [column, fields[i]])) } };
+function toRecord({ fields, damaged }: Record, columns: readonly string[], source: string): ReadRecord {
+  if (fields.length === columns.length) {
+    const value = Object.fromEntries(columns.map((column, i) => [column, fields[i]]));
+    return { record: { source, value }, ...(damaged && { damaged }) };
+  }
   const reason = `${fields.length} fields; expected ${columns.length} (${excerptOf(columns.join(", "))})`;
   return { aside: { source, reason, excerpt: excerptOf(fields.join(",")) } };
 }

@@ -16,6 +16,9 @@ export class ExportError extends Error {
 /** Why one record cannot become a row. Never leaves this folder: readers turn it into an `Aside`. */
 export class Unusable extends Error {}
 
+/** A record that is plainly something else than its fields say, and cannot be read for certain as what it is. */
+export class Doubtful extends Unusable {}
+
 /** A piece of foreign text that is safe to print: short, on one line, without control or direction characters. */
 export function excerptOf(text: string, length = 120): string {
   const piece = text.length > length ? `${text.slice(0, length)}…` : text;

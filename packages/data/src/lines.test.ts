@@ -51,11 +51,11 @@ describe("lines", () => {
     expect(await linesOf("z".repeat(1000))).toEqual([{ line: 1, text: "z".repeat(1000) }]);
   });
 
-  it("that are not UTF-8 are named, and the next is read", async () => {
+  it("that are not UTF-8 are marked, and the next is read", async () => {
     const bytes = Buffer.concat([Buffer.from("one\n"), Buffer.from([0x63, 0xe9, 0x0a]), Buffer.from("three\n")]);
     expect(await linesOf(bytes, [3])).toEqual([
       { line: 1, text: "one" },
-      { line: 2, reason: "not UTF-8; expected text in UTF-8", excerpt: "cé" },
+      { line: 2, text: "c\ufffd", damaged: true },
       { line: 3, text: "three" },
     ]);
   });

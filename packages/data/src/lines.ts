@@ -2,7 +2,12 @@ import { excerptOf } from "./errors.ts";
 
 /** A line of a text file, counted from 1, or why it cannot be given. */
 export type Line =
-  | { readonly line: number; readonly text: string }
+  | {
+      readonly line: number;
+      readonly text: string;
+      /** Some of its bytes are not UTF-8: U+FFFD stands for them. */
+      readonly damaged?: true;
+    }
   | { readonly line: number; readonly reason: string; readonly excerpt: string };
 
 const NEWLINE = 0x0a;
@@ -11,8 +16,8 @@ const RETURN = 0x0d;
 /**
  * The lines of a UTF-8 text: ended by LF or CRLF, without a byte order mark.
  *
- * No more than `maxBytes` of a line is held: a longer one is passed over and yielded with its reason, as is one that is not
- * UTF-8. A last line without an end counts; an empty piece after the last end does not.
+ * No more than `maxBytes` of a line is held: a longer one is passed over and yielded with its reason. One that is not UTF-8 is
+ * marked: what is not may be a part that nobody reads. A last line without an end counts; an empty piece after the last end does not.
  */
 export async function* readLines(bytes: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line> {
   let pieces: Buffer[] = [];
@@ -43,12 +48,12 @@ export async function* readLines(bytes: AsyncIterable<Buffer>, maxBytes: number)
 }
 
 function decode(line: number, bytes: Buffer): Line {
-  const end = bytes.at(-1) === RETURN ? bytes.length - 1 : bytes.length;
+  const content = bytes.subarray(0, bytes.at(-1) === RETURN ? bytes.length - 1 : bytes.length);
+  const ignoreBOM = line > 1;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: line > 1 }).decode(bytes.subarray(0, end));
-    return { line, text };
+    return { line, text: new TextDecoder("utf-8", { fatal: true, ignoreBOM }).decode(content) };
   } catch {
-    return { line, reason: "not UTF-8; expected text in UTF-8", excerpt: excerptOf(bytes.toString("latin1", 0, 512)) };
+    return { line, text: new TextDecoder("utf-8", { ignoreBOM }).decode(content), damaged: true };
   }
 }
 

@@ -21,21 +21,61 @@ export interface Mark {
  * spelledMarks("See a doctor.<|eot_id|>").map(({ text }) => text); // ["<|eot_id|>"]
  */
 export function spelledMarks(text: string): Mark[] {
-  const found = [...text.matchAll(marks)].map((match): Mark => ({ text: match[0], index: match.index }));
-  return found.filter(({ text: mark, index }) => !inCode(text, index) && !(mark === "</s>" && strikes(text, index)));
+  const found: Mark[] = [];
+  const before = new Before(text);
+  for (const { 0: mark, index } of text.matchAll(marks)) {
+    before.goOn(index);
+    const struck = mark === "</s>" && before.strikes();
+    if (mark === "</s>") before.closed = index;
+    if (!before.insideCode() && !struck) found.push({ text: mark, index });
+  }
+  return found;
 }
 
-/** Whether an even place of a text lies between backticks that close. */
-function inCode(text: string, index: number): boolean {
-  const before = text.slice(0, index);
-  const fences = before.split("```").length - 1;
-  if (fences % 2 === 1) return true;
-  const line = before.slice(before.lastIndexOf("\n") + 1).replaceAll("```", "");
-  const rest = text.slice(index).split("\n", 1)[0]!;
-  return (line.split("`").length - 1) % 2 === 1 && rest.includes("`");
-}
+/** What stands before a place of a text that only moves forwards: read once, however many marks there are. */
+class Before {
+  readonly #text: string;
+  /** Of what is no white space. */
+  readonly #first: number;
+  #at = 0;
+  #fences = 0;
+  /** Backticks of the line so far that are no fences. */
+  #ticks = 0;
+  #opened = -1;
+  /** Where the last `</s>` stood. */
+  closed = -1;
 
-function strikes(text: string, index: number): boolean {
-  const opening = text.lastIndexOf("<s>", index);
-  return opening > text.search(/\S/) && text.lastIndexOf("</s>", index - 1) < opening;
+  constructor(text: string) {
+    this.#text = text;
+    this.#first = text.search(/\S/);
+  }
+
+  goOn(index: number): void {
+    const text = this.#text;
+    while (this.#at < index) {
+      const at = this.#at;
+      if (text.startsWith("```", at) && at + 3 <= index) {
+        this.#fences++;
+        this.#at += 3;
+        continue;
+      }
+      if (text[at] === "`") this.#ticks++;
+      else if (text[at] === "\n") this.#ticks = 0;
+      else if (text.startsWith("<s>", at)) this.#opened = at;
+      this.#at++;
+    }
+  }
+
+  /** Between backticks that close. */
+  insideCode(): boolean {
+    if (this.#fences % 2 === 1) return true;
+    if (this.#ticks % 2 === 0) return false;
+    const [tick, end] = [this.#text.indexOf("`", this.#at), this.#text.indexOf("\n", this.#at)];
+    return tick >= 0 && (end < 0 || tick < end);
+  }
+
+  /** Behind `<s>` within the text, which is what a browser strikes out; at its beginning it is Llama's. */
+  strikes(): boolean {
+    return this.#opened > this.#first && this.closed < this.#opened;
+  }
 }

@@ -83,13 +83,11 @@ describe("prompts", () => {
 });
 
 describe("replies", () => {
-  it("are a text, one message, or a conversation that repeats the prompt", () => {
-    const prompt = [user("a")];
-    expect(replyOf("b", prompt, "chosen")).toBe("b");
-    expect(replyOf([assistant("b")], prompt, "chosen")).toBe("b");
-    expect(replyOf([user("a"), assistant("b")], prompt, "chosen")).toBe("b");
-    expect(() => replyOf([user("x"), assistant("b")], prompt, "chosen")).toThrow("chosen holds user, assistant");
-    expect(() => replyOf("", prompt, "chosen")).toThrow("chosen is empty");
+  it("are a text or one message of the assistant", () => {
+    expect(replyOf("b", "chosen")).toBe("b");
+    expect(replyOf([assistant("b")], "chosen")).toBe("b");
+    expect(() => replyOf([user("x"), assistant("b")], "chosen")).toThrow("chosen holds user, assistant");
+    expect(() => replyOf("", "chosen")).toThrow("chosen is empty");
   });
 
   it("part behind the shared conversation, or the pair is refused", () => {

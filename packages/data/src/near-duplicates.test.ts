@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { nearDuplicates, normalForm } from "./near-duplicates.ts";
+import { likenessTo, nearDuplicates, normalForm } from "./near-duplicates.ts";
 
 /** The definition, pair by pair: shingles of five characters, Jaccard. */
 function byDefinition(texts: readonly string[], threshold: number): string[] {
@@ -95,4 +95,25 @@ describe("nearDuplicates", () => {
     nearDuplicates({ many }, { threshold: 0.95 });
     expect(performance.now() - start).toBeLessThan(20_000);
   });
+});
+
+describe("likenessTo", () => {
+  it("finds what nearDuplicates finds across two sets", () => {
+    const text = fc
+      .array(fc.constantFrom("my ", "knee ", "hurts ", "a bone ", "!", "Two "), { maxLength: 8 })
+      .map((parts) => parts.join(""));
+    fc.assert(
+      fc.property(fc.array(text, { maxLength: 6 }), fc.array(text, { maxLength: 6 }), (a, b) => {
+        const like = likenessTo(a, { threshold: 0.6 });
+        const found = b.flatMap((one, j) => like(one).map(({ index, similarity }) => `${index} ${j} ${similarity}`));
+        const pairs = nearDuplicates({ a, b }, { threshold: 0.6 }).filter(
+          ({ first, second }) => first.set !== second.set,
+        );
+        expect(found.sort()).toEqual(
+          pairs.map(({ first, second, similarity }) => `${first.index} ${second.index} ${similarity}`).sort(),
+        );
+      }),
+    );
+  });
+  it("refuses a threshold that is none", () => expect(() => likenessTo([], { threshold: 0 })).toThrow(RangeError));
 });

@@ -43,8 +43,7 @@ export function nearDuplicates(
   sets: Readonly<Record<string, readonly string[]>>,
   { threshold = 0.5 }: NearDuplicateOptions = {},
 ): NearDuplicate[] {
-  if (!(threshold > 0 && threshold <= 1))
-    throw new RangeError(`threshold is ${threshold}; expected a number above 0 and at most 1`);
+  checkThreshold(threshold);
   const texts = Object.entries(sets)
     .flatMap(([set, all]) => all.map((text, index) => ({ place: { set, index, text }, shingles: shinglesOf(text) })))
     .filter(({ shingles }) => shingles.size > 0);
@@ -64,13 +63,52 @@ export function nearDuplicates(
       const similarity = jaccard(texts[j]!.shingles, shingles);
       if (similarity >= threshold) found.push({ first: texts[j]!.place, second: place, similarity });
     }
-    for (const one of prefix) {
-      const known = holders.get(one);
-      if (known) known.push(i);
-      else holders.set(one, [i]);
-    }
+    for (const one of prefix) hold(holders, one, i);
   }
   return found.sort((x, y) => y.similarity - x.similarity);
+}
+
+/**
+ * What finds, for any text, those among `texts` whose likeness to it reaches `threshold` (0.5 where absent): as `nearDuplicates`, where
+ * one of the two sets is too large to hold.
+ *
+ * Errors: RangeError for a threshold outside (0, 1].
+ *
+ * @example
+ * likenessTo(["My knee hurts.", "What is a knee?"])("my knee hurts!"); // [{ index: 0, similarity: 1 }]
+ */
+export function likenessTo(
+  texts: readonly string[],
+  { threshold = 0.5 }: NearDuplicateOptions = {},
+): (text: string) => { readonly index: number; readonly similarity: number }[] {
+  checkThreshold(threshold);
+  const sizes: number[] = [];
+  const holders = new Map<string, number[]>();
+  for (const [i, text] of texts.entries()) {
+    const shingles = shinglesOf(text);
+    sizes.push(shingles.size);
+    for (const one of shingles) hold(holders, one, i);
+  }
+  return (text) => {
+    const shingles = shinglesOf(text);
+    const shared = new Map<number, number>();
+    for (const one of shingles) for (const i of holders.get(one) ?? []) shared.set(i, (shared.get(i) ?? 0) + 1);
+    return [...shared].flatMap(([index, count]) => {
+      const similarity = count / (shingles.size + sizes[index]! - count);
+      return similarity >= threshold ? [{ index, similarity }] : [];
+    });
+  };
+}
+
+function checkThreshold(threshold: number): void {
+  if (!(threshold > 0 && threshold <= 1))
+    throw new RangeError(`threshold is ${threshold}; expected a number above 0 and at most 1`);
+}
+
+function hold(holders: Map<string, number[]>, shingle: string, i: number): void {
+  const known = holders.get(shingle);
+  if (known) known.push(i);
+  else holders.set(shingle, [i]);
 }
 
 /**

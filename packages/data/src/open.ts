@@ -1,9 +1,10 @@
 import { extname } from "node:path";
 import { type DataFile, findFile, readBytes } from "./bytes.ts";
 import { readCsv } from "./csv.ts";
-import { DatasetError, excerptOf, Unusable } from "./errors.ts";
+import { DatasetError, Doubtful, excerptOf, Unusable } from "./errors.ts";
 import { IdSet } from "./id-set.ts";
 import { type Line, readLines } from "./lines.ts";
+import { readLiteral } from "./literal.ts";
 import { readParquet } from "./parquet.ts";
 import type { Aside, Read } from "./read.ts";
 import { type Fields, type Kinds, kinds, type ReadRecord, type SourceRecord } from "./records.ts";
@@ -21,7 +22,7 @@ export interface DatasetOptions<As extends keyof Kinds> {
   readonly limit?: number;
   /** Who preferred, where a file of pairs does not say: "human" by default. */
   readonly label?: PreferenceRow["label"];
-  /** Bytes a line, a CSV record or a post may have; 1 MiB by default: a prompt of more is hours of work, or none that fits. */
+  /** Bytes the texts of a record or a post may have; 1 MiB by default: a prompt of more is hours of work, or none that fits. */
   readonly maxRecordBytes?: number;
   readonly stackexchange?: StackExchangeOptions;
 }
@@ -36,6 +37,8 @@ export interface Dataset<Row> extends AsyncIterable<Read<Row>> {
 
 /** Of one Parquet row group, which is read whole: bytes, decompressed, and seconds beyond what its bytes take. */
 const GROUP = { maxGroupBytes: 2 ** 28, seconds: 60 };
+/** Bytes of a line of JSON: what nobody reads of it may be larger than what is read, and costs no row. */
+const LINE = 2 ** 24;
 /** So many unusable records in front of the first usable one make a file of the wrong kind. */
 const WRONG_KIND = 100;
 
@@ -71,22 +74,54 @@ function records(
   fields: readonly string[],
   maxBytes: number,
 ): AsyncGenerator<ReadRecord> {
-  if (format === "parquet") return within(readParquet(file, fields, GROUP), maxBytes);
-  const lines = readLines(readBytes(file), maxBytes);
-  return format === "csv" ? readCsv(lines, file.name, maxBytes) : readJsonLines(lines, file.name);
+  const lines = (most: number) => readLines(readBytes(file), most);
+  const all =
+    format === "parquet"
+      ? readParquet(file, fields, GROUP)
+      : format === "csv"
+        ? readCsv(lines(maxBytes), file.name, maxBytes)
+        : readJsonLines(lines(Math.max(LINE, maxBytes)), file.name, maxBytes);
+  return usable(all, fields, maxBytes);
 }
 
-/** Records without those whose texts are longer than a line may be, which are set aside. */
-async function* within(records: AsyncIterable<ReadRecord>, maxBytes: number): AsyncGenerator<ReadRecord> {
-  for await (const read of records) {
-    const bytes = "record" in read ? bytesOf(read.record.value) : 0;
-    if ("aside" in read || bytes <= maxBytes) yield read;
-    else {
-      const { source, value } = read.record;
-      const reason = `${bytes} bytes long; a record may have ${maxBytes} (option maxRecordBytes)`;
-      yield { aside: { source, reason, excerpt: excerptOf(Object.keys(value).join(", ")) } };
-    }
+/** Records without those of which what is read is too long, or no UTF-8: they are set aside. What nobody reads may be either. */
+async function* usable(
+  records: AsyncIterable<ReadRecord>,
+  fields: readonly string[],
+  maxBytes: number,
+): AsyncGenerator<ReadRecord> {
+  for await (const item of records) {
+    const reason = "aside" in item ? undefined : faultOf(item, fields, maxBytes);
+    if ("aside" in item || reason === undefined) yield item;
+    else yield { aside: { source: item.record.source, reason, excerpt: excerptOf(printed(item.record.value)) } };
   }
+}
+
+function faultOf(
+  { record: { value }, damaged }: Extract<ReadRecord, { record: SourceRecord }>,
+  fields: readonly string[],
+  maxBytes: number,
+): string | undefined {
+  const read = fields.filter((field) => Object.hasOwn(value, field)).map((field) => value[field]);
+  try {
+    const bytes = bytesOf(read);
+    if (bytes > maxBytes) return `${bytes} bytes long; a record may have ${maxBytes} (option maxRecordBytes)`;
+    return damaged && holds(read, "\ufffd") ? notUtf8 : undefined;
+  } catch (cause) {
+    if (cause instanceof RangeError) return tooDeep;
+    throw cause;
+  }
+}
+
+/** Walking a value that is nested a hundred thousand levels deep exhausts the stack: a RangeError. */
+const tooDeep = "nested too deeply";
+
+const notUtf8 = "not UTF-8; expected text in UTF-8";
+
+/** Whether a text in a value holds a character. */
+function holds(value: unknown, character: string): boolean {
+  if (typeof value === "string") return value.includes(character);
+  return typeof value === "object" && value !== null && Object.values(value).some((part) => holds(part, character));
 }
 
 /** Bytes of the texts in a value. */
@@ -96,26 +131,37 @@ function bytesOf(value: unknown): number {
   return Object.values(value).reduce<number>((sum, part) => sum + bytesOf(part), 0);
 }
 
-async function* readJsonLines(lines: AsyncIterable<Line>, name: string): AsyncGenerator<ReadRecord> {
+async function* readJsonLines(lines: AsyncIterable<Line>, name: string, long: number): AsyncGenerator<ReadRecord> {
   for await (const line of lines) {
     const source = `${name}:${line.line}`;
     if (!("text" in line)) yield { aside: { source, reason: line.reason, excerpt: line.excerpt } };
     else if (line.text.trim() !== "") {
-      const value = parseJson(line.text);
-      if (value instanceof Error) yield { aside: { source, reason: value.message, excerpt: excerptOf(line.text) } };
-      else yield { record: { source, value } };
+      const { text, damaged } = line;
+      const notes: string[] = [];
+      const value = parseJson(text, notes);
+      if (value instanceof Error) {
+        yield { aside: { source, reason: damaged ? notUtf8 : value.message, excerpt: excerptOf(text) } };
+        continue;
+      }
+      if (damaged) notes.push("columns that are not read are no UTF-8");
+      if (text.length > long) notes.push("columns that are not read are long");
+      yield { record: { source, value, ...(notes.length > 0 && { notes }) }, ...(damaged && { damaged }) };
     }
   }
 }
 
-function parseJson(text: string): Fields | Error {
+/** An object in JSON, or as Python prints it, whose `NaN` is no JSON. */
+function parseJson(text: string, notes: string[]): Fields | Error {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
-    return new Error(`${Array.isArray(value) ? "a JSON list" : "a JSON value"}; expected an object with named fields`);
+    value = JSON.parse(text);
   } catch (cause) {
-    return new Error(`not JSON: ${excerptOf((cause as Error).message)}`);
+    value = readLiteral(text);
+    if (value === undefined) return new Error(`not JSON: ${excerptOf((cause as Error).message)}`);
+    notes.push("lines were no JSON, but what Python prints");
   }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
+  return new Error(`${Array.isArray(value) ? "a JSON list" : "a JSON value"}; expected an object with named fields`);
 }
 
 async function* rowsFrom<As extends keyof Kinds>(
@@ -132,7 +178,7 @@ async function* rowsFrom<As extends keyof Kinds>(
         `At ${first!.source}: ${first!.reason}. It begins: ${first!.excerpt}`,
     );
   for await (const item of records) {
-    const read = "aside" in item ? item : attempt(item.record, () => kinds[as].row(item.record, { label }));
+    const read = "aside" in item ? item : attempt(item.record, (notes) => kinds[as].row(item.record, { label, notes }));
     if ("aside" in read) {
       first ??= read.aside;
       if (++asides >= WRONG_KIND && rows === 0) throw wrongKind();
@@ -144,14 +190,16 @@ async function* rowsFrom<As extends keyof Kinds>(
     throw new DatasetError(`${file.path} holds no records; expected at least one. Fetch or write it again.`);
 }
 
-function attempt<Row>({ source, value }: SourceRecord, row: () => Row): Read<Row> {
+function attempt<Row>({ source, value, notes: told = [] }: SourceRecord, rowOf: (notes: string[]) => Row): Read<Row> {
+  const notes: string[] = [...told];
   try {
-    return { row: row() };
+    const row = rowOf(notes);
+    return notes.length > 0 ? { row, notes: [...new Set(notes)] } : { row };
   } catch (cause) {
-    // Walking a value that is nested a hundred thousand levels deep exhausts the stack: a RangeError.
-    const reason = cause instanceof RangeError ? "nested too deeply" : (cause as Error).message;
+    const reason = cause instanceof RangeError ? tooDeep : (cause as Error).message;
     if (!(cause instanceof Unusable || cause instanceof RangeError)) throw cause;
-    return { aside: { source, reason, excerpt: excerptOf(printed(value)) } };
+    const doubtful = cause instanceof Doubtful && ({ doubtful: true } as const);
+    return { aside: { source, reason, excerpt: excerptOf(printed(value)), ...doubtful } };
   }
 }
 

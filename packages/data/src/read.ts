@@ -10,11 +10,17 @@ export interface Aside {
   readonly reason: string;
   /** Beginning of what stood there, made safe to print. */
   readonly excerpt: string;
+  /** It could be read, literally, and is plainly something else. */
+  readonly doubtful?: true;
 }
 
 /** One step of reading: a row, a record set aside, or a row equal to one that was yielded before. */
 export type Read<Row> =
-  | { readonly row: Row }
+  | {
+      readonly row: Row;
+      /** What of the record was plainly something else than it said, and was read as what it is. */
+      readonly notes?: readonly string[];
+    }
   | { readonly aside: Aside }
   | { readonly duplicate: { readonly id: string; readonly source: string } };
 
@@ -24,6 +30,8 @@ export interface Collected<Row> {
   /** The first records that were set aside; `counts.aside` counts all. */
   readonly asides: Aside[];
   readonly counts: { readonly rows: number; readonly aside: number; readonly duplicates: number };
+  /** The rows' notes, each with the number of rows that have it. */
+  readonly notes: Readonly<Record<string, number>>;
 }
 
 /**
@@ -46,16 +54,18 @@ export async function collect<Row>(
   const rows: Row[] = [];
   const asides: Aside[] = [];
   const counts = { rows: 0, aside: 0, duplicates: 0 };
+  const notes: Record<string, number> = {};
   for await (const read of reads) {
     if ("row" in read) {
       rows.push(read.row);
       counts.rows++;
+      for (const note of read.notes ?? []) notes[note] = (notes[note] ?? 0) + 1;
     } else if ("aside" in read) {
       if (asides.length < kept) asides.push(read.aside);
       counts.aside++;
     } else counts.duplicates++;
   }
-  return { rows, asides, counts };
+  return { rows, asides, counts, notes };
 }
 
 /** The rows of a dataset without the rest, for consumers that do not count, such as a second pass. */

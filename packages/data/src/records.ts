@@ -1,6 +1,19 @@
-import { excerptOf, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { readLiteral } from "./literal.ts";
 import type { Message } from "./message.ts";
-import { messagesOf, partAtReply, promptOf, replyOf, textOf, waiting } from "./messages.ts";
+import {
+  besidePrompt,
+  conversationOf,
+  messagesOf,
+  partAtReply,
+  promptOf,
+  replyOf,
+  said,
+  sharedBy,
+  textOf,
+  waiting,
+  written,
+} from "./messages.ts";
 import type { Aside } from "./read.ts";
 import {
   type ChoiceRow,
@@ -18,10 +31,18 @@ import { isTranscript, parseTranscript } from "./transcripts.ts";
 export interface SourceRecord {
   readonly source: string;
   readonly value: Fields;
+  /** What is to be told of how it was read. */
+  readonly notes?: readonly string[];
 }
 
 export type Fields = Readonly<Record<string, unknown>>;
-export type ReadRecord = { readonly record: SourceRecord } | { readonly aside: Aside };
+export type ReadRecord =
+  | {
+      readonly record: SourceRecord;
+      /** Some of its bytes were not UTF-8: U+FFFD stands for them. */
+      readonly damaged?: true;
+    }
+  | { readonly aside: Aside };
 
 /** The row each use of a dataset asks for. */
 export interface Kinds {
@@ -34,6 +55,8 @@ export interface Kinds {
 export interface RecordOptions {
   /** Who preferred, where the record does not say so. */
   readonly label: PreferenceRow["label"];
+  /** Takes what is to be told of how the record was read. */
+  readonly notes: string[];
 }
 
 interface Kind<Row> {
@@ -45,15 +68,18 @@ interface Kind<Row> {
   readonly row: (record: SourceRecord, options: RecordOptions) => Row;
 }
 
-const pairFields = ["prompt", "chosen", "rejected", "a", "b", "p", "text_correct", "text_incorrect", "corrects"];
+const pairFields = [
+  ...["prompt", "chosen", "rejected", "a", "b", "p", "text_correct", "text_incorrect", "corrects"],
+  ...["system", "messages", "conversations"],
+];
 
 /** How a record becomes a row, and what it needs for it, for every use. */
 export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   prompts: {
     expected: "prompt (a text or messages), messages, or transcripts in chosen and rejected",
-    fields: [...pairFields, "messages", "category", "type", "benign", "label", "origin"],
-    row: ({ source, value }) => {
-      const prompt = promptIn(value);
+    fields: [...pairFields, "category", "type", "benign", "label", "origin"],
+    row: ({ source, value }, { notes }) => {
+      const prompt = promptIn(value, notes);
       const category = [value.category, value.type].find((name) => typeof name === "string" && name !== "");
       const benign = benignIn(value);
       return {
@@ -67,12 +93,12 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   },
   examples: {
     expected: "messages that end with the assistant's, prompt and completion, or prompt, chosen and rejected",
-    fields: [...pairFields, "messages", "completion", "weight", "label", "origin"],
-    row: ({ source, value }) => {
-      // Unpaired preferences (TRL): completions that are wanted and completions that are not.
-      if (value.label === false || value.label === 0 || /^(false|0)$/i.test(String(value.label)))
-        throw new Unusable("its label is false: a completion that is not wanted is no example to learn");
-      const { prompt, completion } = exampleIn(value);
+    fields: [...pairFields, "completion", "weight", "label", "kto_tag", "origin"],
+    row: ({ source, value }, { notes }) => {
+      for (const name of ["label", "kto_tag"])
+        if (unwanted.test(String(value[name])))
+          throw new Doubtful(`its ${name} is false: a completion that is not wanted is no example to learn`);
+      const { prompt, completion } = exampleIn(value, notes);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       return { id: rowId("example", prompt, completion), origin: originIn(value, source), prompt, completion, weight };
     },
@@ -81,7 +107,7 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
     expected: "prompt, chosen and rejected; or transcripts in chosen and rejected; or prompt, a, b and p",
     fields: [...pairFields, "weight", "label", "explanation", "origin"],
     row: ({ source, value }, options) => {
-      const { prompt, a, b, p } = pairIn(value);
+      const { prompt, a, b, p } = pairIn(value, options.notes);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       const { label: labels, explanation: explanations } = preferenceRowSchema.shape;
       const label = labels.safeParse(value.label).data ?? options.label;
@@ -105,7 +131,12 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
 function choiceIn(value: Fields): Pick<ChoiceRow, "prompt" | "options" | "answer"> {
   const named = ["prompt", "question", "input"].find((field) => has(value, field));
   if (named === undefined) throw missing(value, kinds.choices.expected);
-  const prompt = promptOf(value[named], named);
+  // A benchmark's question may be rendered ("Q: …", "A:"), and is asked as it stands.
+  const question = value[named];
+  const prompt =
+    typeof question === "string"
+      ? waiting([{ role: "user", content: textOf(question, named) }], named)
+      : promptOf(question, named);
   const scores = parsed(value.target_scores);
   if (typeof scores === "object" && scores !== null && !Array.isArray(scores)) {
     const right = Object.entries(scores).filter(([, score]) => score === 1);
@@ -142,57 +173,126 @@ function optionsOf(given: unknown, field: string): string[] {
   return options;
 }
 
-function promptIn(value: Fields): Message[] {
-  if (has(value, "prompt") && !isAudit(value)) return promptOf(value.prompt, "prompt");
-  if (has(value, "messages")) {
-    const messages = messagesOf(value.messages, "messages");
-    return waiting(messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages, "messages");
+/** Verdicts on a completion in unpaired preferences (TRL's `label`, LLaMA-Factory's `kto_tag`): not wanted. */
+const unwanted = /^(?:false|f|0|0\.0|-1|no|bad|rejected|undesirable|undesired|unwanted)$/i;
+
+type Pair = Pick<PreferenceRow, "a" | "b" | "p"> & { prompt: Message[] };
+
+function promptIn(value: Fields, notes: string[]): Message[] {
+  if (isAudit(value)) return auditPair(value).prompt;
+  const messages = whole(value, notes);
+  if (messages) {
+    const before = messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages;
+    return beforeReply(value, before, "messages", notes);
   }
+  const pair = isPair(value) ? conversationsIn(value, notes) : undefined;
   // The paper's red-team prompts are what a person said first, before any answer.
-  if (typeof value.chosen === "string" && isTranscript(value.chosen))
-    return waiting(parseTranscript(value.chosen).slice(0, 1), "the first turn");
-  if (isAudit(value) || (Array.isArray(value.chosen) && Array.isArray(value.rejected))) return pairIn(value).prompt;
+  if (pair && !has(value, "prompt") && typeof value.chosen === "string" && isTranscript(value.chosen))
+    return waiting(pair[0].slice(0, 1), "the first turn");
+  if (pair) return beforeReply(value, sharedBy(...pair), "the shared conversation", notes);
+  if (has(value, "prompt")) return beforeReply(value, undefined, "prompt", notes);
   throw missing(value, kinds.prompts.expected);
 }
 
-function exampleIn(value: Fields): { prompt: Message[]; completion: string } {
+function exampleIn(value: Fields, notes: string[]): { prompt: Message[]; completion: string } {
   if (has(value, "completion") && has(value, "prompt")) {
-    const prompt = promptOf(value.prompt, "prompt");
-    return { prompt, completion: replyOf(value.completion, prompt, "completion") };
+    const conversation = conversationOf(value.completion, "completion", notes);
+    if (conversation) return atReply(value, conversation, "completion", notes);
+    return {
+      prompt: beforeReply(value, undefined, "prompt", notes),
+      completion: replyOf(value.completion, "completion", notes),
+    };
   }
-  if (has(value, "messages")) {
-    const messages = messagesOf(value.messages, "messages");
-    const prompt = messages.slice(0, -1);
-    if (messages.at(-1)?.role !== "assistant")
-      throw new Unusable(`messages end with role ${messages.at(-1)?.role}; expected the assistant's to be last`);
-    return { prompt: waiting(prompt, "messages before the last"), completion: replyOf(messages, prompt, "messages") };
-  }
+  const messages = whole(value, notes);
+  if (messages) return atReply(value, messages, "messages", notes);
   if (isPair(value)) {
-    const { prompt, a, b, p } = pairIn(value);
+    const { prompt, a, b, p } = pairIn(value, notes);
     if (p === 0.5) throw new Unusable("p is 0.5: neither reply is the one to learn");
     return { prompt, completion: p > 0.5 ? a : b };
   }
   throw missing(value, kinds.examples.expected);
 }
 
-function pairIn(value: Fields): Pick<PreferenceRow, "a" | "b" | "p"> & { prompt: Message[] } {
+function pairIn(value: Fields, notes: string[]): Pair {
   if (isAudit(value)) return auditPair(value);
   if (!isPair(value)) throw missing(value, kinds.preferences.expected);
-  const names =
-    has(value, "chosen") && has(value, "rejected") ? (["chosen", "rejected"] as const) : (["a", "b"] as const);
-  const [one, other] = [value[names[0]], value[names[1]]];
   const p = has(value, "p") ? numberIn(value.p, "p", 0, 1) : 1;
-  if (has(value, "prompt")) {
-    const prompt = promptOf(value.prompt, "prompt");
-    const [a, b] = [replyOf(one, prompt, names[0]), replyOf(other, prompt, names[1])];
-    if (a === b) throw new Unusable(`${names[0]} and ${names[1]} are the same reply`);
-    return { prompt, a, b, p };
+  const conversations = conversationsIn(value, notes);
+  if (conversations) {
+    const { prompt, a, b } = partAtReply(...conversations, notes);
+    return { prompt: beforeReply(value, prompt, "the shared conversation", notes), a, b, p };
   }
-  if (Array.isArray(one) && Array.isArray(other))
-    return { ...partAtReply(messagesOf(one, names[0]), messagesOf(other, names[1])), p };
-  if (typeof one === "string" && typeof other === "string" && isTranscript(one) && isTranscript(other))
-    return { ...partAtReply(parseTranscript(textOf(one, names[0])), parseTranscript(textOf(other, names[1]))), p };
-  throw missing(value, kinds.preferences.expected);
+  if (!has(value, "prompt")) throw missing(value, kinds.preferences.expected);
+  const prompt = beforeReply(value, undefined, "prompt", notes);
+  const names = pairNames(value);
+  const [a, b] = names.map((name) => replyOf(value[name], name, notes)) as [string, string];
+  if (a === b) throw new Unusable(`${names[0]} and ${names[1]} are the same reply`);
+  const asked = prompt.at(-1)!.content.trim();
+  if (asked.length >= 12 && [a, b].every((reply) => reply.trim().startsWith(asked)))
+    throw new Doubtful(
+      `${names[0]} and ${names[1]} both begin with the prompt: whether it is part of them is not known`,
+    );
+  return { prompt, a, b, p };
+}
+
+/** The whole conversation that a record has in a field of its own. */
+function whole(value: Fields, notes: string[]): Message[] | undefined {
+  const name = ["messages", "conversations"].find((field) => has(value, field));
+  return name === undefined ? undefined : messagesOf(written(value[name], name, notes), name, notes);
+}
+
+/** The two conversations of a pair that holds more than its replies; undefined where those are all. */
+function conversationsIn(value: Fields, notes: string[]): [Message[], Message[]] | undefined {
+  const names = pairNames(value);
+  const [one, other] = names.map((name) => conversationOf(value[name], name, notes));
+  if (one && other) return [one, other];
+  if (one || other)
+    throw new Doubtful(
+      `of ${names[0]} and ${names[1]} one is a whole conversation and the other is none: they share no prompt`,
+    );
+  return undefined;
+}
+
+function pairNames(value: Fields): readonly [string, string] {
+  return has(value, "chosen") && has(value, "rejected") ? ["chosen", "rejected"] : ["a", "b"];
+}
+
+/** The last reply of a conversation, and what stands before it. */
+function atReply(
+  value: Fields,
+  messages: readonly Message[],
+  field: string,
+  notes: string[],
+): { prompt: Message[]; completion: string } {
+  const last = messages.at(-1);
+  if (last?.role !== "assistant")
+    throw new Unusable(`${field} end with role ${last?.role}; expected the assistant's to be last`);
+  return {
+    prompt: beforeReply(value, messages.slice(0, -1), `${field} before the last`, notes),
+    completion: said(last.content, field, notes),
+  };
+}
+
+/** The conversation before a reply: what the record's conversation, its prompt and its system turn say together. */
+function beforeReply(
+  value: Fields,
+  conversation: readonly Message[] | undefined,
+  field: string,
+  notes: string[],
+): Message[] {
+  const empty = typeof value.prompt === "string" && value.prompt.trim() === "" && conversation !== undefined;
+  const prompt = has(value, "prompt") && !empty ? promptOf(value.prompt, "prompt", notes) : undefined;
+  const turns = conversation && prompt ? besidePrompt(prompt, conversation) : [...(conversation ?? prompt ?? [])];
+  if (prompt && conversation) notes.push("prompt stood beside a whole conversation");
+  if (typeof value.system === "string" && value.system.trim() !== "") {
+    const content = textOf(value.system, "system");
+    if (turns[0]?.role !== "system") {
+      turns.unshift({ role: "system", content });
+      notes.push("system was taken for the system turn");
+    } else if (turns[0].content.trim() !== content.trim())
+      throw new Doubtful("system is another than the conversation's system turn: which of the two counts is not known");
+  }
+  return waiting(turns, field);
 }
 
 function isPair(value: Fields): boolean {
@@ -206,15 +306,17 @@ function isAudit(value: Fields): boolean {
 }
 
 /** Options keep the order they were published in, so that the right one is not always the first. */
-function auditPair(value: Fields): ReturnType<typeof pairIn> {
-  const right = Array.isArray(value.corrects) && value.corrects.length === 1 ? String(value.corrects[0]).trim() : "";
+function auditPair(value: Fields): Pair {
+  const corrects = typeof value.corrects === "string" ? readLiteral(value.corrects) : value.corrects;
+  const right = Array.isArray(corrects) && corrects.length === 1 ? String(corrects[0]).trim() : "";
   if (right !== "(A)" && right !== "(B)")
     throw new Unusable(
       `corrects is ${excerptOf(JSON.stringify(value.corrects) ?? "missing")}; expected [" (A)"] or [" (B)"]`,
     );
   const texts = [textOf(value.text_correct, "text_correct"), textOf(value.text_incorrect, "text_incorrect")] as const;
   const [a, b] = right === "(A)" ? texts : [texts[1], texts[0]];
-  return { ...partAtReply(parseTranscript(a), parseTranscript(b)), p: right === "(A)" ? 1 : 0 };
+  const parted = partAtReply(parseTranscript(a), parseTranscript(b));
+  return { ...parted, prompt: waiting(parted.prompt, "the shared conversation"), p: right === "(A)" ? 1 : 0 };
 }
 
 function benignIn(value: Fields): boolean | undefined {
@@ -248,9 +350,10 @@ function numberIn(value: unknown, field: string, least: number, most: number): n
   throw new Unusable(`${field} is ${excerptOf(String(value), 40)}; expected a number ${range}`);
 }
 
-/** Columns that one record lacks and another has are null in Parquet. */
+/** Columns that one record lacks and another has are null in Parquet, NaN in what pandas writes. */
 function has(value: Fields, field: string): boolean {
-  return Object.hasOwn(value, field) && value[field] !== null && value[field] !== undefined;
+  const found = Object.hasOwn(value, field) ? value[field] : undefined;
+  return found !== null && found !== undefined && !Number.isNaN(found);
 }
 
 function missing(value: Fields, expected: string): Unusable {

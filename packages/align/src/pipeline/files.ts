@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { type ChoiceRow, type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
 import type { DatasetReference, Recipe } from "./recipe.ts";
 import { countRows } from "./sizes.ts";
-import { rowsStage, type Stage } from "./stages.ts";
+import { rowsStage, type Stage, type StageContext } from "./stages.ts";
 import type { StoredRows } from "./values.ts";
 
 /** Kinds of rows that files are read as. */
@@ -13,6 +13,48 @@ interface RowKinds {
   examples: ExampleRow;
   preferences: PreferenceRow;
   choices: ChoiceRow;
+}
+
+type Made<Row> = { readonly row: Row } | { readonly aside: { readonly input: string; readonly reason: string } };
+
+/**
+ * How a file is read: what its rows depend on, and the rows. A file in which nothing is other than its fields say is known by what it
+ * was known by before anybody looked for that, so that what was stored of it stays.
+ */
+export function readingOf<As extends keyof RowKinds>(reference: DatasetReference, as: As) {
+  const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
+  const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
+  const isPlain = async () => {
+    const dataset = await open();
+    // Posts have a format of their own, in which nothing stands for anything else.
+    if (dataset.format === "stackexchange") return true;
+    for await (const read of dataset)
+      if ("row" in read ? read.notes !== undefined : "aside" in read && read.aside.doubtful) return false;
+    return true;
+  };
+  return {
+    path,
+    settings: async () => [
+      await fileHash(path),
+      (await open()).format,
+      limit ?? null,
+      ...((await isPlain()) ? [] : ["read as what it is"]),
+    ],
+    async *make({ emit }: Pick<StageContext, "emit">, stage: string): AsyncGenerator<Made<RowKinds[As]>> {
+      const notes = new Map<string, number>();
+      for await (const read of await open()) {
+        if ("row" in read) {
+          for (const note of read.notes ?? []) notes.set(note, (notes.get(note) ?? 0) + 1);
+          yield { row: read.row as RowKinds[As] };
+        } else if ("aside" in read) {
+          const { source, reason, excerpt } = read.aside;
+          yield { aside: { input: source, reason: `${reason}: ${excerpt}` } };
+        } else yield { aside: { input: read.duplicate.source, reason: `the same as row ${read.duplicate.id}` } };
+      }
+      for (const [note, count] of notes)
+        emit({ type: "message", stage, level: "info", message: `${basename(path)}: ${note} (${count} ×)` });
+    },
+  };
 }
 
 /** Of a context, what a file's stage is made with. */
@@ -43,25 +85,16 @@ export function fileStage<As extends keyof RowKinds>(
   { recipe: { seed } }: Seeded,
   { name, title, reference, as }: FilePart<As>,
 ): Stage<StoredRows<RowKinds[As]>> {
-  const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
-  const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
+  const reading = readingOf(reference, as);
   return rowsStage<RowKinds[As]>({
     name,
-    title: `${title} from ${basename(path)}`,
+    title: `${title} from ${basename(reading.path)}`,
     kind: `read-${as}`,
     version: 1,
     seed,
     expect: () => countRows(reference, as),
-    settings: async () => [await fileHash(path), (await open()).format, limit ?? null],
-    async *make() {
-      for await (const read of await open()) {
-        if ("row" in read) yield { row: read.row as RowKinds[As] };
-        else if ("aside" in read) {
-          const { source, reason, excerpt } = read.aside;
-          yield { aside: { input: source, reason: `${reason}: ${excerpt}` } };
-        } else yield { aside: { input: read.duplicate.source, reason: `the same as row ${read.duplicate.id}` } };
-      }
-    },
+    settings: reading.settings,
+    make: (context) => reading.make(context, name),
   });
 }
 

@@ -36,13 +36,15 @@ const longest = 600;
 /** Messages name this many problems; `problems` holds all. */
 const most = 25;
 
-/** A document does not say what it should. `problems` holds everything that is wrong with it, in the order of the file. */
+/** A document does not say what it should. `problems` holds everything that is wrong with it, and with others it names, file by file in their order. */
 export class DocumentError extends Error {
   override name = "DocumentError";
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    const sorted = problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
+    const files = [...new Set(problems.map(({ file }) => file))];
+    const place = ({ file }: Problem) => files.indexOf(file);
+    const sorted = problems.toSorted((a, b) => place(a) - place(b) || a.line - b.line || a.column - b.column);
     const lines = sorted.slice(0, most).map(({ message }) => message);
     if (sorted.length > most) lines.push(`… and ${sorted.length - most} more problems`);
     super(lines.join("\n"));
