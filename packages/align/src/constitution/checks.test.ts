@@ -107,6 +107,29 @@ describe("rules", () => {
     expect(violated(check, "As you have flu, ask first.", "I have fluid on my knee.")).toBe(true);
   });
 
+  it.each<[string, string, boolean]>([
+    ["zh", "咳嗽超过三周应当去看医生。请多喝水。", true],
+    ["th", "หากไอนานกว่าสามสัปดาห์ควรไปพบแพทย์", true],
+    ["ja", "医師に相談。", false],
+  ])("words are counted in languages without spaces: %s", (_, response, many) => {
+    expect(violated({ words: { max: 4 } }, response)).toBe(many);
+    expect(violated({ words: { min: 5 } }, response)).toBe(!many);
+  });
+  it("words between white space are all that stands there", () =>
+    expect(violated({ words: { max: 3 } }, "– one – two")).toBe(true));
+
+  it("mustNot passes over what the person said in a language without spaces", () => {
+    const check = { mustNot: "您有(?P<said>\\p{Han}+病)", unlessSaid: "我有[^。]+" };
+    expect(violated(check, "因为您有糖尿病,请小心。", "我有糖尿病。")).toBe(false);
+    expect(violated(check, "因为您有心脏病,请小心。", "我有糖尿病。")).toBe(true);
+  });
+
+  it("that forbid everything are refused", () => {
+    for (const mustNot of [".", "stupid|", ["stupid", "\\S"]])
+      expect(() => withChecks({ mustNot })).toThrow(/every (text|reply)/);
+    expect(() => withChecks({ mustNot: "(?P<not>if )?." })).not.toThrow();
+  });
+
   it("say what was found", () => {
     const of = withChecks(
       { mustNot: "stu\\w+" },

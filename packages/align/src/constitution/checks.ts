@@ -1,4 +1,4 @@
-import { normalForm } from "@tenet/data";
+import { countWords, isUnspaced, normalForm } from "@tenet/data";
 import { contentWords } from "./content-words.ts";
 import { CheckError } from "./errors.ts";
 import { compilePattern, eachMatch, firstMatch } from "./pattern.ts";
@@ -99,7 +99,7 @@ const rules: { [Name in RuleName]: (value: NonNullable<Rule[Name]>, example: Che
         ? { holds: true, why: `it speaks of ${shared.map((stem) => spoken.get(stem)).join(", ")}` }
         : { holds: false, why: `it speaks of too little of: ${shorten([...matter.values()].join(", "))}` };
     },
-    words: (bounds, { response }) => within(bounds, response.match(/\S+/g)?.length ?? 0, "words"),
+    words: (bounds, { response }) => within(bounds, wordsOf(response), "words"),
     characters: (bounds, { response }) => within(bounds, [...response.trim()].length, "characters"),
     citation: (patterns, { response }) => {
       const found = firstMatch(patterns === true ? citationPatterns : patterns, response);
@@ -167,8 +167,14 @@ const citationPatterns = [
 ];
 for (const pattern of citationPatterns) compilePattern(pattern);
 
+/** What stands between white space; where a language sets none, its words. */
+function wordsOf(response: string): number {
+  return isUnspaced(response) ? countWords(response) : (response.match(/\S+/g)?.length ?? 0);
+}
+
 /** Whether a text holds these words, as whole words, in this order, whatever stands between words. */
 function holdsWords(text: string, words: string): boolean {
+  if (isUnspaced(words)) return normalForm(text).includes(normalForm(words));
   return ` ${normalForm(text)} `.includes(` ${normalForm(words)} `);
 }
 

@@ -1,4 +1,5 @@
 import { RE2JS } from "re2js";
+import { letterAtBorder } from "./borders.ts";
 
 /** Compiled patterns, by text. A constitution has few. */
 const compiled = new Map<string, RE2JS>();
@@ -28,13 +29,61 @@ export function patternFault(pattern: string): string | undefined {
   }
   try {
     compilePattern(pattern);
-    return undefined;
+    return neverFault(pattern) ?? alwaysFault(pattern);
   } catch (error) {
     const reason = (error as Error).message.replace(/^error parsing regexp: /, "").replace("`(?i)", "`");
     const perl = /unsupported|invalid escape|named capture/.test(reason);
     const hint = perl ? " (patterns are RE2's: no lookahead, no lookbehind, no backreferences)" : "";
     return `not a pattern: ${reason}${hint}`;
   }
+}
+
+/**
+ * Why a pattern matches every text there is; undefined where it does not. One that matches the empty text matches there at the
+ * beginning of any other, or at its end, unless it asks for both at once.
+ */
+function alwaysFault(pattern: string): string | undefined {
+  const { begins, ends, borders } = anchorsOf(pattern);
+  if (borders || (begins && ends) || !compilePattern(pattern).test("")) return undefined;
+  return "it matches every text, even an empty one: is one of its alternatives empty?";
+}
+
+/** Why a pattern matches nothing that anybody writes; undefined where it may. */
+function neverFault(pattern: string): string | undefined {
+  const letter = letterAtBorder(pattern);
+  if (letter !== undefined)
+    return `it has \\b beside ${letter}, where it matches nothing: \\b is the border of the letters A to Z alone. Leave it out, or write (^|\\PL) before and (\\PL|$) behind`;
+  if (/^\/[^/]+\/(?=.)g?i?m?s?u?$/.test(pattern) || /^\/[^/]*[\\|()[\]*+?^$][^/]*\/$/.test(pattern))
+    return "it stands between slashes, as in JavaScript, and would match slashes only: leave them and what follows them out";
+  const outside = withoutSets(pattern);
+  if (/\$[\p{L}\p{N}]|[\p{L}\p{N}]\^/u.test(outside) && !/\(\?[a-z]*m/.test(pattern))
+    return "it asks for something behind the end of the text ($), or before its beginning (^), and matches nothing; the characters themselves are \\$ and \\^";
+  return undefined;
+}
+
+/** Why a pattern is nothing to forbid: all replies have it. Undefined where it may be forbidden. */
+export function forbidsAll(pattern: string): string | undefined {
+  const { begins, ends, borders } = anchorsOf(pattern);
+  const made = compilePattern(pattern);
+  // Without an anchor, what matches a character by itself matches every text that has it.
+  const any = !begins && !ends && !borders && ["a", "本", "7", "…", "\u{1F642}"].every((text) => made.test(text));
+  return any ? "every reply that says anything matches it, so that none could keep to it" : undefined;
+}
+
+/** What of a pattern depends on where in a text it stands. */
+function anchorsOf(pattern: string): { begins: boolean; ends: boolean; borders: boolean } {
+  const outside = withoutSets(pattern);
+  const escaped = pattern.replaceAll("\\\\", "");
+  return {
+    begins: outside.includes("^") || escaped.includes("\\A"),
+    ends: outside.includes("$") || escaped.includes("\\z"),
+    borders: /\\[bB]/.test(escaped),
+  };
+}
+
+/** A pattern without its sets and its escaped characters. */
+function withoutSets(pattern: string): string {
+  return pattern.replaceAll(/\\./gs, " ").replaceAll(/\[\^?\]?[^\]]*\]/g, " ");
 }
 
 /** All but tab and the ends of lines. */

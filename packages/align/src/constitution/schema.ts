@@ -1,6 +1,6 @@
 import { messageSchema } from "@tenet/data";
 import { z } from "zod";
-import { patternFault } from "./pattern.ts";
+import { forbidsAll, patternFault } from "./pattern.ts";
 import { type Authority, authorities } from "./specification.ts";
 
 /*
@@ -163,6 +163,12 @@ function exactlyOneRule(rule: object, context: z.RefinementCtx): void {
         ? `a check needs a rule: one of ${ruleNames.join(", ")}`
         : `a check has one rule, here are ${found.join(" and ")}; put them under "all" or into checks of their own`;
     context.addIssue({ code: "custom", message });
+  }
+  const { mustNot = [], unlessSaid } = rule as Rule;
+  for (const pattern of mustNot) {
+    const excused = unlessSaid !== undefined || pattern.includes("(?P<not>");
+    const fault = excused || patternFault(pattern) !== undefined ? undefined : forbidsAll(pattern);
+    if (fault !== undefined) context.addIssue({ code: "custom", path: ["mustNot"], message: fault });
   }
   if ("unlessSaid" in rule && rule.unlessSaid !== undefined && !found.includes("mustNot"))
     context.addIssue({ code: "custom", path: ["unlessSaid"], message: '"unlessSaid" belongs to "mustNot"' });

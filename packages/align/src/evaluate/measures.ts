@@ -1,5 +1,6 @@
 import {
   bootstrap,
+  countWords,
   type Estimate,
   groupBy,
   jackknife,
@@ -12,7 +13,7 @@ import { type JudgedResponse, violates } from "./adherence.ts";
 import { divergence, type SampleLogprobs } from "./divergence.ts";
 import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";
 import { perplexity, perplexityRise, type TextScore } from "./perplexity.ts";
-import { countWords, detectRefusal, promptKey, type Refusal } from "./refusal.ts";
+import { detectRefusal, promptKey, type Refusal } from "./refusal.ts";
 import type { Metric } from "./scorecard.ts";
 import { commonestOpening, distinctN, kindsOfOpenings, openingOf, selfOverlap } from "./variety.ts";
 

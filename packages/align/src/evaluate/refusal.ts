@@ -1,5 +1,5 @@
 import type { ResponseRow } from "@tenet/data";
-import { type Estimate, rate } from "@tenet/data";
+import { countWords, type Estimate, rate } from "@tenet/data";
 
 /*
  * Whether a reply answers. Read off the words alone, in English, by the stated patterns: cheap and the same for everybody; what
@@ -143,11 +143,6 @@ function kindOf(sentence: string, { mayRefuse }: { mayRefuse: boolean }): Kind {
 
 function sentencesOf(text: string): string[] {
   return text.match(/[^.!?\n]+[.!?]*/g)?.filter((sentence) => /[\p{L}\p{N}]/u.test(sentence)) ?? [];
-}
-
-/** Words of a text: runs without white space that hold a letter or a digit. */
-export function countWords(text: string): number {
-  return text.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 }
 
 export interface RefusalRates {

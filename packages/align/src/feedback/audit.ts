@@ -2,6 +2,7 @@ import {
   bootstrap,
   type Calibration,
   calibration,
+  countWords,
   type Estimate,
   type Forecast,
   groupBy,
@@ -15,7 +16,6 @@ import {
 } from "@tenet/data";
 import { z } from "zod";
 import { accuracyGate, type Gate, gateFields } from "../evaluate/gate.ts";
-import { countWords } from "../evaluate/refusal.ts";
 import { type Reading, readingSchema } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 

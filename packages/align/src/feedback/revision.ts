@@ -1,6 +1,6 @@
+import { countWords, wholeSentences, wordsIn } from "@tenet/data";
 import { type FinishReason, type Message, type ReplyEdit, readReply } from "@tenet/lm";
 import type { Demonstration } from "../constitution/index.ts";
-import { countWords } from "../evaluate/refusal.ts";
 
 /*
  * What is done to a revision before it may replace a response: cleaned of what is not part of the answer, and held to a few
@@ -47,9 +47,6 @@ const quotePairs = [
   ["«", "»"],
 ] as const;
 
-/** A sentence's end: its mark, closing quotes and brackets, then white space or nothing. */
-const sentenceEnd = /[.!?…。！？]["'”’»)\]]*(?=\s|$)/gu;
-
 /**
  * A revision without what is not part of the answer.
  *
@@ -89,12 +86,6 @@ export function cleanRevision(
       change("quotes", inner.trim());
   }
   return { text, edits };
-}
-
-/** A text up to the end of its last whole sentence; empty where it has none. */
-export function wholeSentences(text: string): string {
-  const end = [...text.matchAll(sentenceEnd)].at(-1);
-  return end ? text.slice(0, end.index + end[0].length) : "";
 }
 
 /** Where a sentence of a text begins as a request does; −1 where none does, or the request is too short to tell. */
@@ -209,11 +200,11 @@ function answersDemonstration(form: string, demonstrations: readonly Shown[], ow
 }
 
 function wordsOf(form: string): Set<string> {
-  return new Set(form.split(" "));
+  return new Set(wordsIn(form));
 }
 
 /** Runs of n words of a text in its plain form. */
 function runsOf(form: string, n: number): string[] {
-  const words = form.split(" ");
+  const words = wordsIn(form);
   return words.slice(n - 1).map((_, i) => words.slice(i, i + n).join(" "));
 }
