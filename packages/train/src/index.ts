@@ -58,6 +58,7 @@ export {
   type MonitorRule,
   monitorLimits,
   monitorRules,
+  taughtNothing,
 } from "./monitor-rules.ts";
 export {
   completionSequence,

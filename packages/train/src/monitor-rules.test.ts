@@ -64,6 +64,18 @@ describe("monitorRules", () => {
     expect(fired({ episode, "val/num_eos_tokens": [24, 20, 19, 10] })).toEqual(["R8@3"]);
   });
 
+  it("R10 fires where no rewards differ, once for as long as it holds, and says whether replies were cut", () => {
+    expect(fired({ frac_reward_zero_std: [0.5, 1, 1, 0.9, 1] })).toEqual(["R10@2", "R10@5"]);
+    expect(fired({ "objective/scores_std": [0.3, 0, 0] })).toEqual(["R10@2"]);
+    expect(fired({ "objective/scores_std": [0.3, 0.01], frac_reward_zero_std: [0, 0.99] })).toEqual([]);
+    const message = (ended: number) =>
+      monitorRules([{ frac_reward_zero_std: 1, episode: 8, "val/num_eos_tokens": ended }]).find(
+        ({ rule }) => rule === "R10",
+      )!.message;
+    expect(message(8)).toMatch(/all rewards are equal.*nothing to learn.*temperature/);
+    expect(message(0)).toMatch(/every reply was cut off.*maxTokens/);
+  });
+
   it("R6 fires where the proxy's rise and the judge's fall are both beyond doubt", () => {
     const errors = { "validation/proxy_error": [0.05, 0.05], "validation/judge_error": [0.1, 0.1] };
     expect(fired({ ...errors, "validation/proxy": [0, 0.5], "validation/judge": [0.2, -0.3] })).toEqual(["R6@2"]);

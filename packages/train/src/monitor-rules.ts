@@ -1,7 +1,7 @@
 import { pearson, wilson } from "@tenet/data";
 
 /*
- * What to look at while a policy learns: nine rules over the metrics of its iterations. An alarm says "look here", and no more:
+ * What to look at while a policy learns: ten rules over the metrics of its iterations. An alarm says "look here", and no more:
  * such signals find reward hacking after the fact and warn of it unreliably.
  */
 
@@ -47,7 +47,7 @@ export const monitorLimits: MonitorLimits = {
   atMost: 10,
 };
 
-export type MonitorRule = "R1" | "R2" | "R3" | "R4" | "R5" | "R6" | "R7" | "R8" | "R9";
+export type MonitorRule = "R1" | "R2" | "R3" | "R4" | "R5" | "R6" | "R7" | "R8" | "R9" | "R10";
 
 /** A rule that holds at an iteration, and did not at the one before. */
 export interface Alarm {
@@ -68,7 +68,7 @@ type History = readonly IterationMetrics[];
  *
  * R1 the preference score rises while the constitutional reward falls; R2 length drives the score; R3 KL beyond its target, or
  * accelerating; R4 entropy below half its start; R5 replies that are the same; R6 the proxy and an independent judge part; R7 refusals
- * rise by an interval; R8 replies are cut off; R9 a constraint's multiplier stays at its end: the bound cannot be kept. A rule whose metrics are not reported says nothing. R6 and R7 need what training
+ * rise by an interval; R8 replies are cut off; R9 a constraint's multiplier stays at its end: the bound cannot be kept; R10 rewards are equal, so that nothing is learnt. A rule whose metrics are not reported says nothing. R6 and R7 need what training
  * itself does not know, from who evaluates the policy on prompts of its own: `validation/proxy` and `validation/judge`, means with
  * `validation/proxy_error` and `validation/judge_error`, their standard errors; `validation/refusals`, a share, with
  * `validation/replies`, of how many.
@@ -212,7 +212,30 @@ const rules: Record<MonitorRule, (history: History, limits: MonitorLimits) => Fi
       values: { "constraint/lambda": lambda!, "constraint/window": cost! },
     };
   },
+  R10(history) {
+    const now = history.at(-1);
+    if (!now || !taughtNothing(now)) return undefined;
+    const cut = cutOffShare(now, history.length) === 1 ? ", and every reply was cut off at the limit of tokens" : "";
+    const remedy =
+      cut === ""
+        ? "let replies differ (temperature, samples to each prompt), or reward what tells them apart"
+        : "give replies more tokens (policy.maxTokens)";
+    return {
+      message: `all rewards are equal, between replies to one prompt at least${cut}: there is nothing to learn in this iteration; ${remedy}`,
+      values: {
+        ...(now.frac_reward_zero_std !== undefined && { frac_reward_zero_std: now.frac_reward_zero_std }),
+        ...(now["objective/scores_std"] !== undefined && { "objective/scores_std": now["objective/scores_std"] }),
+      },
+    };
+  },
 };
+
+/** Whether an iteration's rewards differ in no group of replies to one prompt, or not at all: its gradient is zero then. Undefined where nothing is reported of them. */
+export function taughtNothing(metrics: IterationMetrics): boolean | undefined {
+  const { frac_reward_zero_std: equal, "objective/scores_std": spread } = metrics;
+  if (equal === undefined && spread === undefined) return undefined;
+  return equal === 1 || spread === 0;
+}
 
 /**
  * Share of an iteration's replies that did not end by themselves, from `val/num_eos_tokens` and the replies that `episode` counts

@@ -52,6 +52,78 @@ describe("assembleScorecard", () => {
     expect(card.provenance.notes.join()).not.toContain("could not be read");
   });
 
+  it("makes no win rate where most comparisons could not be read", () => {
+    const unread = assembleScorecard({ ...evidence, unreadComparisons: evidence.comparisons!.length + 1 });
+    expect(row("rl", "win-rate", unread)).toBeUndefined();
+    expect(row("rl", "elo", unread)).toBeUndefined();
+    expect(unread.provenance.notes.join()).toContain("most could not: no win rate is made of the others");
+  });
+
+  describe("makes no verdict of what measures nothing:", () => {
+    const cut = (ids: readonly string[]) =>
+      assembleScorecard({
+        ...evidence,
+        replyLimit: 80,
+        checkpoints: evidence.checkpoints.map((one) => ({
+          ...one,
+          responses: ids.includes(one.id)
+            ? one.responses.map(({ row, ...rest }) => ({ ...rest, row: { ...row, finishReason: "length" as const } }))
+            : one.responses,
+        })),
+      });
+    it("a checkpoint whose replies were all cut", () => {
+      const of = cut(["rl"]);
+      expect(of.voids).toEqual([
+        { checkpoint: "rl", why: "had every reply cut off at 80 tokens (evaluate.sampling.maxTokens)" },
+      ]);
+      expect(of.recommended).not.toBe("rl");
+      expect(of.verdict.sentences.join(" ")).toMatch(/No verdict is made of RL.*every reply cut off/);
+      expect(of.verdict.sentences.join(" ")).not.toMatch(/RL[^.:]* (breaks|violates)/);
+      expect(scorecardPage(of)).toContain("every reply cut off");
+      expect(card.voids).toBeUndefined();
+    });
+    it("the first checkpoint, with which the others are compared", () => {
+      const of = cut(["base"]);
+      expect(of.recommended).toBeUndefined();
+      expect(of.better).toBe(false);
+      expect(of.verdict.sentences[0]).toMatch(/Nothing measured says which checkpoint to use: .* every reply cut off/);
+    });
+    it("all of them", () => {
+      const of = cut(evidence.checkpoints.map(({ id }) => id));
+      expect(of.verdict.tone).toBe("unclear");
+      expect(of.verdict.sentences).toHaveLength(1 + evidence.checkpoints.length);
+    });
+    it("not one of which a single reply ended", () => {
+      const [first, ...others] = evidence.checkpoints[1]!.responses;
+      const of = assembleScorecard({
+        ...evidence,
+        checkpoints: evidence.checkpoints.map((one, i) =>
+          i === 1
+            ? {
+                ...one,
+                responses: [
+                  first!,
+                  ...others.map((other) => ({ ...other, row: { ...other.row, finishReason: "length" as const } })),
+                ],
+              }
+            : one,
+        ),
+      });
+      expect(of.voids).toBeUndefined();
+    });
+    it("a training that taught nothing", () => {
+      const of = assembleScorecard({ ...evidence, voids: [{ checkpoint: "rl", why: "was taught nothing" }] });
+      expect(of.recommended).not.toBe("rl");
+      expect(of.verdict.sentences.join(" ")).toContain("it was taught nothing");
+      expect(parseScorecard(scorecardJson(of))).toEqual(of);
+    });
+    it("held-out prompts that are left out are said", () => {
+      const of = assembleScorecard({ ...evidence, leftOut: "3 of 4 held-out prompts are also trained on." });
+      expect(of.verdict.sentences).toContain("3 of 4 held-out prompts are also trained on.");
+      expect(scorecardPage(of)).toContain("3 of 4 held-out prompts");
+    });
+  });
+
   it("counts violations as a loop over the replies does", () => {
     for (const { id, responses } of evidence.checkpoints) {
       const checked = responses.filter(({ verdicts }) => verdicts.some(({ applies }) => applies));

@@ -26,6 +26,10 @@ export interface ScorecardEvidence
   unreadComparisons?: number;
   /** Replies that the judge was to score and whose verdict could not be read: they have no score. */
   unreadRatings?: number;
+  /** Held-out prompts that are not measured on, in a sentence. */
+  leftOut?: string;
+  /** Checkpoints whose training taught them nothing, and why; of those whose replies were all cut the card knows itself. */
+  voids?: Scorecard["voids"];
   /** What the same prompts give without training. */
   baselines?: readonly BaselineEvidence[];
   /** Tokens that a reply to a held-out prompt may have. */
@@ -85,13 +89,17 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     }
     if (rows.length > before) used.push(limited(metric, evidence));
   }
-  const compared = comparisonRows(comparisons, checkpoints, { seed, notes: unreadNotes(evidence) });
+  // Where most verdicts could not be read, those that could are no sample of them.
+  const readable = (evidence.unreadComparisons ?? 0) > comparisons.length ? [] : comparisons;
+  const compared = comparisonRows(readable, checkpoints, { seed, notes: unreadNotes(evidence) });
   const adherences = [...checkpoints, ...baselines].map(({ id, responses }) => ({
     checkpoint: id,
     ...adherence(responses),
   }));
   const trust = trustOf(evidence);
+  const voids = [...(evidence.voids ?? []), ...allCut(evidence)];
   const facts = {
+    ...(voids.length > 0 ? { voids } : {}),
     checkpoints: checkpoints.map(({ id, label, model, adapter }) => ({
       id,
       label,
@@ -150,7 +158,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
         estimate.n === 0 ? [] : [{ category, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
-    verdict: verdict(facts, { recommendation, mustHold, unseen }),
+    verdict: verdict(facts, { recommendation, mustHold, unseen, leftOut: evidence.leftOut }),
     ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
     better: recommendation.better,
     mustHold,
@@ -164,7 +172,12 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...(evidence.humanLabelUsd === undefined ? {} : { humanLabelUsd: evidence.humanLabelUsd }),
     provenance: {
       ...evidence.provenance,
-      notes: [...(evidence.provenance.notes ?? []), ...unreadNotes(evidence), ...unratedNotes(evidence)],
+      notes: [
+        ...(evidence.provenance.notes ?? []),
+        ...(evidence.leftOut === undefined ? [] : [evidence.leftOut]),
+        ...unreadNotes(evidence),
+        ...unratedNotes(evidence),
+      ],
     },
   } satisfies ScorecardInput);
 }
@@ -172,9 +185,18 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
 /** What the card says of verdicts that nobody could read. */
 function unreadNotes({ comparisons = [], unreadComparisons: unread = 0 }: ScorecardEvidence): string[] {
   if (unread === 0) return [];
-  return [
-    `${unread} of ${comparisons.length + unread} comparisons by the judge could not be read; they count for nobody.`,
-  ];
+  const counted =
+    unread > comparisons.length ? "most could not: no win rate is made of the others" : "they count for nobody";
+  return [`${unread} of ${comparisons.length + unread} comparisons by the judge could not be read; ${counted}.`];
+}
+
+/** Checkpoints of which no reply came to its end: what is measured is how beginnings look. */
+function allCut({ checkpoints, replyLimit }: ScorecardEvidence): NonNullable<Scorecard["voids"]> {
+  return checkpoints.flatMap(({ id, responses }) => {
+    if (responses.length === 0 || responses.some(({ row }) => row.finishReason !== "length")) return [];
+    const limit = replyLimit === undefined ? "the limit of tokens" : `${replyLimit} tokens`;
+    return [{ checkpoint: id, why: `had every reply cut off at ${limit} (evaluate.sampling.maxTokens)` }];
+  });
 }
 
 function unratedNotes({ unreadRatings: unread = 0, checkpoints, baselines = [] }: ScorecardEvidence): string[] {

@@ -2,7 +2,7 @@ import { formatChange, formatChangeInterval, formatInterval, formatValue } from 
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
 type Parts = Pick<Scorecard, "checkpoints" | "rows" | "differences" | "metrics"> &
-  Partial<Pick<Scorecard, "overoptimisation">>;
+  Partial<Pick<Scorecard, "overoptimisation" | "voids">>;
 
 /** What is to be used of a run, and why. */
 export interface Recommendation {
@@ -34,6 +34,10 @@ export function recommend(card: Parts): Recommendation {
   const label = (id: string) => card.checkpoints.find((one) => one.id === id)!.label;
   const change = (metric: string, of: string, against: string) =>
     card.differences.find((one) => one.metric === metric && one.checkpoint === of && one.against === against);
+  const voidOf = (id: string) => card.voids?.find(({ checkpoint }) => checkpoint === id)?.why;
+  const firstVoid = first && voidOf(first.id);
+  if (firstVoid !== undefined)
+    return { better: false, sentence: `Nothing measured says which checkpoint to use: ${first!.label} ${firstVoid}.` };
   if (!first || later.every(({ id }) => change("violations", id, first.id) === undefined))
     return {
       better: false,
@@ -43,7 +47,9 @@ export function recommend(card: Parts): Recommendation {
   const turnedDown: string[] = [];
   for (const { id } of later) {
     const against = change("violations", id, chosen);
-    if (!against) continue;
+    const empty = voidOf(id);
+    if (empty !== undefined) turnedDown.push(`${label(id)} ${empty}`);
+    if (!against || empty !== undefined) continue;
     const why = chosen === first.id ? whyNotFirst(against) : whyNot(card, id, chosen, against);
     if (why === undefined) {
       chosen = id;

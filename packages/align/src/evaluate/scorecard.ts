@@ -246,6 +246,8 @@ export const scorecardSchema = z
     better: z.boolean().optional(),
     /** Principles that may not be broken, in the recommended checkpoint. */
     mustHold: z.array(cardEstimateSchema.extend({ principle: z.string(), checkpoint: z.string() })).default([]),
+    /** Checkpoints whose figures measure nothing, and why: no verdict is made of them. */
+    voids: z.array(z.strictObject({ checkpoint: z.string(), why: z.string() })).optional(),
     /** What had to pass before it was learnt from. */
     gates: z
       .array(

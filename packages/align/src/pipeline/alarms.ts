@@ -1,4 +1,11 @@
-import { type Alarm, type MetricEvent, monitorRules, type PolicyResult } from "@tenet/train";
+import {
+  type Alarm,
+  type IterationMetrics,
+  type MetricEvent,
+  monitorRules,
+  type PolicyResult,
+  taughtNothing,
+} from "@tenet/train";
 import type { StageContext } from "./stages.ts";
 
 /** A policy's result with what the monitors' rules found in its iterations. */
@@ -39,4 +46,11 @@ export function alarmText({ rule, iteration, message }: Alarm): string {
 export function alarmsOf(report: unknown): string[] {
   const { alarms = [] } = (report ?? {}) as { alarms?: readonly Alarm[] };
   return alarms.map(alarmText);
+}
+
+/** Why a trained model's figures measure nothing of its training; undefined where they may. */
+export function taughtNothingText(report: unknown): string | undefined {
+  const { history = [] } = (report ?? {}) as { history?: readonly IterationMetrics[] };
+  if (history.length === 0 || !history.every(taughtNothing)) return undefined;
+  return `was taught nothing: in all ${history.length} iterations of its training the rewards were equal`;
 }

@@ -1,11 +1,12 @@
+import { heldOutStage, type Learnt } from "./apart.ts";
 import type { CheckpointNote } from "./checkpoints.ts";
 import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
-import { fileReader, fileStage } from "./files.ts";
+import { fileReader, fileStage, type ReadFile } from "./files.ts";
 import { type AuditReport, auditStage } from "./labels.ts";
-import { roleStage } from "./parts.ts";
+import { helpfulFile, roleStage } from "./parts.ts";
 import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
-import { type Reinforced, reinforce } from "./reinforce.ts";
+import { humanPairs, type Reinforced, reinforce } from "./reinforce.ts";
 import type { Round } from "./round.ts";
 import { type Plan, planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
 import type { StepName } from "./schema/arrangement.ts";
@@ -67,6 +68,7 @@ export function arrange(context: PartContext): Arrangement {
   const judge = heldOut === undefined || recipe.roles.judge === undefined ? undefined : players.role("judge");
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
   const audits = [...players.audits, ...(audit ? [audit] : [])];
+  const learnt = learntOf(context, { plan, file: shared.file, prompts: [train, ...(validation ? [validation] : [])] });
   const scorecard = (some: readonly CheckpointPart[]) => {
     if (heldOut === undefined) return [];
     const proxy = showsProxy(recipe) ? reinforced.at(-1) : undefined;
@@ -75,7 +77,7 @@ export function arrange(context: PartContext): Arrangement {
       scorecardStage(context, {
         checkpoints: some,
         ...(first && { chains: first.chains, examples: first.revised }),
-        heldOut: shared.file({ name: "held-out", title: "held-out prompts", reference: heldOut, as: "prompts" }),
+        heldOut: heldOutStage(context, { reference: heldOut, learnt }),
         ...(judge && { judge }),
         audits: [...(audit ? [audit] : []), ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),
@@ -94,6 +96,20 @@ export function arrange(context: PartContext): Arrangement {
         : [];
     },
   };
+}
+
+/** Everything whose prompts are learnt from, or that trainings are chosen by: none of them may be measured on. */
+function learntOf(
+  context: PartContext,
+  { plan, file, prompts }: { readonly plan: Plan; readonly file: ReadFile; readonly prompts: readonly Learnt[] },
+): Learnt[] {
+  const learnt: (Learnt | undefined)[] = [...prompts];
+  if (plan.steps.includes("supervised") && context.recipe.supervised.helpful !== undefined) {
+    const helpful = helpfulFile(context, file);
+    learnt.push(helpful.examples ?? helpful.prompts);
+  }
+  if (plan.steps.includes("policy")) learnt.push(humanPairs(context, file));
+  return learnt.filter((stage) => stage !== undefined);
 }
 
 /** What a run notes of its checkpoints: how to find each again, and all that it was made of. */

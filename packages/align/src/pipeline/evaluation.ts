@@ -38,7 +38,8 @@ import {
 } from "../evaluate/index.ts";
 
 import { labelCosts, labelDependsOn, principleJudge, type RoleUsage } from "../feedback/index.ts";
-import { alarmsOf } from "./alarms.ts";
+import { alarmsOf, taughtNothingText } from "./alarms.ts";
+import { learntFromText, wasLearntFrom } from "./apart.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
 
 import { chartsOf } from "./charts.ts";
@@ -142,16 +143,25 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     });
     return {
       responses,
-      ...(texts ? { texts: textScoresStage(context, { name: `texts under ${id}`, over: texts, model }) } : {}),
+      ...(texts
+        ? {
+            texts: textScoresStage(context, {
+              ...{ name: `texts under ${id}`, over: texts, model },
+              title: `log-probabilities of neutral texts under ${label}`,
+            }),
+          }
+        : {}),
       ...(questions ? { choices: choicesStage(context, { name: `choices of ${id}`, over: questions, model }) } : {}),
       ...(divergence && first && id !== first.id
         ? {
             logprobs: {
-              policy: logprobsStage(context, { name: `answers of ${id} under ${id}`, over: responses, model }),
+              policy: logprobsStage(context, {
+                ...{ name: `answers of ${id} under ${id}`, over: responses, model },
+                title: `log-probabilities of replies of ${label} under itself`,
+              }),
               reference: logprobsStage(context, {
-                name: `answers of ${id} under ${first.id}`,
-                over: responses,
-                model: first.model,
+                ...{ name: `answers of ${id} under ${first.id}`, over: responses, model: first.model },
+                title: `log-probabilities of replies of ${label} under ${first.label}`,
               }),
             },
           }
@@ -232,6 +242,12 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         const model = reply ? "none" : nameOf(stage.value(first!.model));
         return { id, label, about, model, ...seen(checkpoints.length + i), ...(reply && { reply: reply(stage) }) };
       });
+      const voids = checkpoints.flatMap(({ id, model }) => {
+        const why = taughtNothingText(stage.value(model).report);
+        return why === undefined ? [] : [{ checkpoint: id, why }];
+      });
+      const { count, reasons } = stage.value(heldOut);
+      const left = reasons().reduce((sum, { reason, count }) => sum + (wasLearntFrom(reason) ? count : 0), 0);
       const preferences = preferenceModelOf(stage.store, stage.run.id);
       const labelled = labelsBy(stage.store, stage.run.id);
       return assembleScorecard({
@@ -247,6 +263,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         ...(independence ? { independence: named(independence, rated && nameOf(stage.value(rated))) } : {}),
         ...(untrained.length > 0 ? { baselines: untrained } : {}),
         replyLimit: sampling.maxTokens,
+        ...(voids.length > 0 ? { voids } : {}),
+        ...(left > 0 ? { leftOut: `${learntFromText(left, left + count)}.` } : {}),
         ...(preferences ? { preferenceModel: preferences } : {}),
         ...(labelled ? { labelsBy: labelled } : {}),
         ...(judge
@@ -547,13 +565,16 @@ interface Answers {
   readonly responses: Stage<StoredRows<ResponseRow>>;
 }
 
+/** Of several checkpoints' stages each says whose it is. */
+type Titled<Row> = Scored<Row> & { readonly title: string };
+
 function textScoresStage(
   { recipe: { seed } }: PartContext,
-  { name, over, model }: Scored<TextRow>,
+  { name, title, over, model }: Titled<TextRow>,
 ): Stage<StoredRows<TextScore>> {
   return itemStage<TextRow, TextScore>({
     name,
-    title: "log-probabilities of neutral texts",
+    title,
     kind: "score-texts",
     version: 1,
     seed,
@@ -586,11 +607,11 @@ function choicesStage(
 
 function logprobsStage(
   { recipe: { seed } }: PartContext,
-  { name, over, model }: Scored<ResponseRow>,
+  { name, title, over, model }: Titled<ResponseRow>,
 ): Stage<StoredRows<SampleLogprobs>> {
   return itemStage<ResponseRow, SampleLogprobs>({
     name,
-    title: "log-probabilities of replies",
+    title,
     kind: "score-responses",
     version: 1,
     seed,

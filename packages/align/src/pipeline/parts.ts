@@ -207,18 +207,27 @@ export function examplesStage(
   });
 }
 
+/** The file of what keeps a model helpful: examples, or prompts that a model answers itself. */
+export function helpfulFile({ recipe }: PartContext, file: ReadFile) {
+  const { replies, sampling: _, ratio: __, ...reference } = recipe.supervised.helpful!;
+  return replies === "file"
+    ? { examples: file({ name: "helpful", title: "helpful examples", reference, as: "examples" }) }
+    : { prompts: file({ name: "helpful prompts", title: "helpful prompts", reference, as: "prompts" }) };
+}
+
 /** Examples that keep the model what it was: a file's, or its own replies to a file's prompts. METHODS §2. */
 export function helpfulStage(
   context: PartContext,
   part: { readonly name: string; readonly model: Stage<ModelValue>; readonly file: ReadFile },
 ): Stage<StoredRows<ExampleRow>> {
   const { name, model, file } = part;
-  const { replies, sampling, ratio: _, ...reference } = context.recipe.supervised.helpful!;
-  if (replies === "file") return file({ name: "helpful", title: "helpful examples", reference, as: "examples" });
+  const { sampling } = context.recipe.supervised.helpful!;
+  const { examples, prompts } = helpfulFile(context, file);
+  if (examples) return examples;
   const responses = responsesStage(context, {
     name: `${name} replies`,
     title: "the model's own helpful replies",
-    prompts: file({ name: "helpful prompts", title: "helpful prompts", reference, as: "prompts" }),
+    prompts,
     model,
     sampling,
   });

@@ -130,12 +130,20 @@ function ownRevisions(round: Round, model: Stage<ModelValue>, prompts: Stage<Sto
   return revisions({ ...round, name: (own) => round.name(`${own} to imitate`) }, model, prompts);
 }
 
+/** Pairs labelled by people, where the recipe names a file of them. */
+export function humanPairs({ recipe }: Round["context"], file: Round["file"]) {
+  const { human } = recipe.preferenceModel;
+  if (human === undefined) return undefined;
+  const { ratio: _, ...reference } = human;
+  return file({ name: "human pairs", title: "pairs labelled by people", reference, as: "preferences" });
+}
+
 /** With the pairs of a file, where the recipe has one. */
 function withPeoples({ context, name, file }: Round, machine: Pairs): Pairs {
   const { human } = context.recipe.preferenceModel;
   if (human === undefined) return machine;
-  const { ratio, ...reference } = human;
-  const people = file({ name: "human pairs", title: "pairs labelled by people", reference, as: "preferences" });
+  const { ratio } = human;
+  const people = humanPairs(context, file)!;
   return mixStage(context, name("preferences"), [
     { name: "machine", rows: machine, ...(ratio !== undefined && { ratio: 1 }) },
     { name: "human", rows: people, ...(ratio !== undefined && { ratio }) },

@@ -232,6 +232,8 @@ function* pages<In>(rows: Iterable<In>, keyOf: (row: In) => string): Generator<P
 
 export interface RowsStageOptions<Out extends Row> extends Described {
   readonly inputs?: readonly Stage[];
+  /** Stages to be executed before, whose values `settings` may look at: the rows depend on no more of them than it says. */
+  readonly behind?: readonly Stage[];
   /** What the rows depend on besides the inputs and the seed: file hashes, ratios, limits. */
   settings(context: StageContext): Promise<unknown> | unknown;
   /** By default what the first input has. */
@@ -247,10 +249,10 @@ const rowsPerWrite = 1000;
 
 /** Rows from a file, or from whole datasets: read, mixed, split. */
 export function rowsStage<Out extends Row>(options: RowsStageOptions<Out>): Stage<StoredRows<Out>> {
-  const { name, kind, version, seed, inputs = [] } = options;
+  const { name, kind, version, seed, inputs = [], behind = [] } = options;
   const [first] = inputs;
   return {
-    ...described(options, inputs),
+    ...described(options, [...inputs, ...behind]),
     expect: options.expect ?? ((sized) => (first ? sized(first) : nothing)),
     async execute(context) {
       const hashes = inputs.map((stage) => context.value(stage).hash);
@@ -442,7 +444,7 @@ function mustHaveRows(stage: Stage, context: StageContext): void {
   const why = value.reasons().map(({ reason, count }) => `${count} × ${reason}`);
   const more = why.length > 3 ? `; and ${why.length - 3} more reasons` : "";
   throw new NothingLeftError(
-    `nothing is left to train on: stage "${stage.name}" (${stage.title}) gave no row. Set aside: ${why.slice(0, 3).join("; ") || "nothing"}${more}`,
+    `nothing is left to train on: stage "${stage.name}" (${stage.title}) gave no row. Set aside: ${why.slice(0, 3).join("; ") || "nothing"}${more}. What was made before it is kept. Read it (tenet show latest ${stage.inputs[0]?.name ?? stage.name} --rows 20), then give more prompts, or ask less of what is learnt (supervised.examples.keep: all, supervised.critique.accept)`,
   );
 }
 

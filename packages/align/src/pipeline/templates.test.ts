@@ -37,7 +37,12 @@ test("a row that the model's template refuses is set aside wherever it stands, w
   ];
   const append = (name: string, row: object) => appendFile(join(here, name), `${JSON.stringify(row)}\n`);
   await append("prompts.jsonl", { prompt: system });
-  await append("held-out.jsonl", { prompt: twice });
+  // Other words than those that are trained on: it would be left out.
+  const apart = [
+    { role: "user", content: "Tell me" },
+    { role: "user", content: "something, please." },
+  ];
+  await append("held-out.jsonl", { prompt: apart });
   for (const prompt of ["Validation 1: say a word.", "Validation 2: say a word.", system])
     await append("validation.jsonl", { prompt });
   await append("helpful.jsonl", { prompt: twice, completion: "A word, as you wished." });
