@@ -68,6 +68,12 @@ export async function openSpeakers(
   const best = meant.checkpoint;
   if (compare === undefined && meant.recommended && chosen[0]!.id !== best.id)
     tell(io, `note: the scorecard recommends ${best.id} (${best.label}), not ${chosen[0]!.id}\n`);
+  if (all.length === 1)
+    tell(
+      io,
+      `note: run ${id} has trained nothing yet: ${chosen[0]!.id} (${chosen[0]!.label}) is the model that it began with\n`,
+    );
+  if (!options.json) tell(io, `loading ${chosen.map((one) => `${one.id} (${one.label})`).join(", ")} …\n`);
   const { openCheckpoints } = await import("@tenet/align");
   const { models, close } = await fetching(io, (given) =>
     openCheckpoints(chosen, { ...localOptions(options), ...given }),
@@ -94,7 +100,7 @@ export function chosenOf(wanted: readonly string[], all: readonly StoredCheckpoi
     if (found) return found;
     const guess = nearest(name, ids);
     throw new CommandUsageError(
-      `run ${run} has no checkpoint "${name}"${guess ? `; did you mean "${guess}"?` : ""}. It has ${ids.join(", ")}`,
+      `run ${run} has no checkpoint "${name}"${guess ? `; did you mean "${guess}"? It has` : ": it has"} ${ids.join(", ")}`,
     );
   });
 }

@@ -43,9 +43,9 @@ export function addRunCommands(
       const { init } = await import("./init.ts");
       await init(io, folder, options);
     });
-  onRecipe(command(program, "validate", "check a recipe and everything it names")).action(
+  onRecipe(command(program, "validate", "check a recipe and everything it names, or a constitution alone")).action(
     async (file: string, options: RunCommandOptions) => {
-      const { validate } = await import("./run-recipe.ts");
+      const { validate } = await import("./validate.ts");
       await validate(io, file, options);
     },
   );

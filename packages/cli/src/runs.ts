@@ -1,11 +1,18 @@
+import { existsSync } from "node:fs";
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
 import { CommandUsageError, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
-import { findRun, type StoreOptions, withStore } from "./store.ts";
+import { findRun, type StoreOptions, storeFolder, withStore } from "./store.ts";
 
-/** `tenet ls`: the runs of a store, the latest first. */
+/** `tenet ls`: the runs of a store, the latest first. Where there is no store yet there are no runs, which is no fault. */
 export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
+  const none = (folder: string) =>
+    options.json
+      ? printJson(io, { store: folder, runs: [] })
+      : say(io, `no runs in ${folder} yet: ${commandName(io)} init writes a project to begin with\n`);
+  const folder = storeFolder(io, options);
+  if (!existsSync(folder)) return none(folder);
   await withStore(io, options, (store) => {
     const runs = store.runs().map((run) => {
       const stages = store.stages(run.id);
@@ -15,7 +22,7 @@ export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
       return { id, status, created, updated, stages: { done, begun: stages.length }, seconds, ...(error && { error }) };
     });
     if (options.json) return void printJson(io, { store: store.folder, runs });
-    if (runs.length === 0) return void say(io, `no runs in ${store.folder}\n`);
+    if (runs.length === 0) return none(store.folder);
     const rows = runs.map(({ id, status, created, stages, seconds }) => [
       id,
       status,
@@ -89,7 +96,7 @@ export function findStage(store: Store, run: string, name: string): StageInfo {
   const names = store.stages(run).map((stage) => stage.name);
   const guess = nearest(name, names);
   throw new CommandUsageError(
-    `run ${run} has no stage "${name}"${guess ? `; did you mean "${guess}"?` : `; it has ${names.join(", ")}`}`,
+    `run ${run} has no stage "${name}"${guess ? `; did you mean "${guess}"?` : `; it has begun ${names.join(", ") || "none"}`}`,
   );
 }
 
@@ -117,6 +124,8 @@ function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, a
     ...[...last].map(([name, value]): [string, string] => [name, String(Number(value.toPrecision(5)))]),
   ];
   say(io, `${table(lines)}\n`);
+  if (stage.kind === "scorecard" && stage.status === "done")
+    say(io, `\n${commandName(io)} report ${stage.run} prints it and writes its page\n`);
   for (const { input, reason } of setAside) say(io, `\n${printable(input)}\n  ${printable(reason)}\n`);
   for (const row of rows) say(io, `\n${rowText(row)}\n`);
 }

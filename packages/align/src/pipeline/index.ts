@@ -21,6 +21,7 @@ export type { PartProof } from "./export-proof.ts";
 export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
 export { type UnsetKey, unsetKeys, unsetKeyText } from "./keys.ts";
 export type { AuditReport } from "./labels.ts";
+export { dataWarnings } from "./look.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";

@@ -617,6 +617,51 @@ describe.each([
   });
 });
 
+describe("mistakes do not come in rounds:", () => {
+  const bad = 'name: kind\nversion: 1\nprinciples: [{ id: kind, text: Be kind., checks: [{ mustNot: "(" }] }]\n';
+  test.each<[string, string, readonly RegExp[]]>([
+    [
+      "the recipe's keys, its files and its constitution",
+      `${start.replace("prompts.jsonl", "promps.jsonl")}sed: 3\n`,
+      [
+        /sed: unknown key/,
+        /promps\.jsonl, which does not exist.*prompts\.jsonl/,
+        /kind\.yaml:2.*version/,
+        /kind\.yaml:3.*not a pattern/,
+      ],
+    ],
+    [
+      "a value and a file",
+      `${start.replace("prompts.jsonl", "promps.jsonl")}seed: no\n`,
+      [/seed: expected/, /promps\.jsonl, which does not exist/],
+    ],
+    [
+      "a contradiction, a file and the constitution",
+      `${start.replace("prompts.jsonl", "promps.jsonl")}evaluate: { neutral: texts.yaml }\n`,
+      [/prompts\.heldOut beside it/, /promps\.jsonl/, /kind\.yaml:3/],
+    ],
+    [
+      "a file that is missing where another is no dataset",
+      start.replace("{ train: prompts.jsonl }", "{ train: kind.yaml, heldOut: gone.jsonl }"),
+      [/kind\.yaml/, /gone\.jsonl, which does not exist/],
+    ],
+    [
+      "the model and the constitution",
+      `${start.replace("../model", "../modl")}sed: 3\n`,
+      [/\.\.\/modl/, /kind\.yaml:2/, /sed/],
+    ],
+  ])("%s", async (_, recipe, says) => {
+    const message = await messageOf(recipe, { "kind.yaml": bad });
+    for (const part of says) expect(message).toMatch(part);
+    // A line for each, and each once.
+    expect(new Set(message.split("\n")).size).toBe(message.split("\n").length);
+  });
+  test("what is no mapping is told alone", async () => {
+    expect(await messageOf(`${start}roles: 3\n`)).toMatch(/^recipe\.yaml:4:\d+ roles: expected/);
+    expect(await messageOf("- 1\n")).toMatch(/recipe\.yaml/);
+  });
+});
+
 test("ids that stand twice are set aside and counted, not refused", async () => {
   expect(await messageOf(start, { "prompts.jsonl": row("One") + row("One") })).toBe("opens");
 });

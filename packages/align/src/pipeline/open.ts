@@ -1,5 +1,6 @@
 import { basename, dirname, extname, resolve } from "node:path";
-import { DocumentError, type Problem, readDocument, readText } from "@tenet/data";
+import { DocumentError, type ParsedDocument, type Path, type Problem, readDocument, readText } from "@tenet/data";
+import { z } from "zod";
 import {
   type Constitution,
   type Demonstration,
@@ -9,7 +10,7 @@ import {
 } from "../constitution/index.ts";
 import { type LabelDemonstration, labelDemonstrationsSchema } from "../judge/index.ts";
 import { contradictions, unmet } from "./contradictions.ts";
-import { find, placesOf } from "./places.ts";
+import { find, type Place, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 
 /** A recipe that was read and checked, with everything it names found. */
@@ -38,37 +39,93 @@ export interface RecipeChanges {
 /**
  * Reads a recipe, its constitution, and the beginnings of the files it names.
  *
- * Errors: DocumentError with every problem at once: file, line, what was expected, what stands there and the nearest valid
- * name; of the constitution too.
+ * Errors: DocumentError with every problem at once, of the recipe and of what it names: file, line, what was expected, what stands
+ * there and the nearest valid name.
  */
 export async function openRecipe(file: string, changes: RecipeChanges = {}): Promise<OpenRecipe> {
-  const document = await readDocument(file, recipeSchema);
   const folder = dirname(resolve(file));
+  const document = await readDocument(file, recipeSchema).catch(async (error: unknown) => {
+    if (!(error instanceof DocumentError)) throw error;
+    throw new DocumentError([...error.problems, ...(await furtherProblems(file, error.problems, changes))]);
+  });
   const problems: Problem[] = [...contradictions(document)];
   const recipe = changed(document.value, changes);
-  for (const place of placesOf(recipe)) {
+  problems.push(...(await findAll(document, placesOf(recipe), folder)));
+  const written = changed(document.value, changes);
+  const named = (key: string) => !problems.some(({ path }) => path[0] === key);
+  const constitution = named("constitution")
+    ? await collected(problems, () => readConstitution(recipe.constitution, changes))
+    : undefined;
+  if (constitution) problems.push(...unmet(document, constitution));
+  const { demonstrations: shown } = recipe.supervised;
+  const demonstrations =
+    shown === undefined || !constitution || !named("supervised")
+      ? []
+      : await collected(problems, async () =>
+          importDemonstrations(await readText(shown), {
+            file: shown,
+            known: constitution.principles.map(({ id }) => id),
+          }),
+        );
+  const { demonstrations: compared } = recipe.feedback;
+  const labelDemonstrations =
+    compared === undefined || !named("feedback")
+      ? []
+      : await collected(problems, async () => (await readDocument(compared, labelDemonstrationsSchema)).value);
+  if (problems.length > 0 || !constitution || !demonstrations || !labelDemonstrations)
+    throw new DocumentError(problems);
+  const name = recipe.name ?? nameFrom(file);
+  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations };
+}
+
+/** What a document holds; undefined where it is none, its problems with the others. */
+async function collected<Value>(problems: Problem[], read: () => Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    problems.push(...error.problems);
+    return undefined;
+  }
+}
+
+/** Finds what a recipe names, and gives the problems with it back. */
+async function findAll(
+  document: Pick<ParsedDocument<unknown>, "problem">,
+  places: readonly Place[],
+  folder: string,
+): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const place of places) {
     const found = await find(place, folder);
     if (typeof found === "string") place.set(found);
     else problems.push(document.problem(place.path, found));
   }
-  if (problems.length > 0) throw new DocumentError(problems);
-  const written = changed(document.value, changes);
-  const constitution = await readConstitution(recipe.constitution, changes);
-  problems.push(...unmet(document, constitution));
-  if (problems.length > 0) throw new DocumentError(problems);
-  const shown = recipe.supervised.demonstrations;
-  const demonstrations =
-    shown === undefined
-      ? []
-      : importDemonstrations(await readText(shown), {
-          file: shown,
-          known: constitution.principles.map(({ id }) => id),
-        });
-  const compared = recipe.feedback.demonstrations;
-  const labelDemonstrations =
-    compared === undefined ? [] : (await readDocument(compared, labelDemonstrationsSchema)).value;
-  const name = recipe.name ?? nameFrom(file);
-  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations };
+  return problems;
+}
+
+/**
+ * What else is wrong beside what a recipe's schema finds, so that mistakes do not come in rounds: files that it names where the schema
+ * has nothing to say, and what stands in its constitution.
+ */
+async function furtherProblems(file: string, known: readonly Problem[], changes: RecipeChanges): Promise<Problem[]> {
+  const folder = dirname(resolve(file));
+  const problems: Problem[] = [];
+  const document = await collected([], () => readDocument(file, z.looseObject({})));
+  if (!document) return problems;
+  const mappings = ["prompts", "roles", "supervised", "feedback", "preferenceModel", "evaluate"];
+  const given = document.value;
+  const whole = mappings.every((key) => typeof (given[key] ?? {}) === "object" && given[key] !== null);
+  if (!whole) return problems;
+  const recipe = structuredClone({ ...Object.fromEntries(mappings.map((key) => [key, {}])), ...given });
+  const wrong = (path: Path) =>
+    known.some((problem) => problem.path.every((key, i) => key === path[i]) && problem.path.length > 0);
+  const places = placesOf(recipe as unknown as Recipe).filter(({ path }) => !wrong(path));
+  problems.push(...(await findAll(document, places, folder)));
+  const { constitution } = recipe as { constitution?: unknown };
+  if (typeof constitution === "string" && ![...known, ...problems].some(({ path }) => path[0] === "constitution"))
+    await collected(problems, () => readConstitution(constitution, changes));
+  return problems;
 }
 
 async function readConstitution(

@@ -144,7 +144,7 @@ function stagesNamed(names: readonly string[], targets: readonly Stage[]): Stage
     if (stage) return stage;
     const guess = nearest(name, [...stages.keys()]);
     throw new StageNameError(
-      `the recipe leads to no stage "${name}"${guess ? `; did you mean "${guess}"?` : ""}. It has ${[...stages.keys()].join(", ")}`,
+      `the recipe leads to no stage "${name}"${guess ? `; did you mean "${guess}"? It has` : ": it has"} ${[...stages.keys()].join(", ")}`,
     );
   });
 }

@@ -1,0 +1,87 @@
+import type { OpenRecipe } from "@tenet/align";
+import { table } from "./format.ts";
+import { commandName, type Io, printJson, say } from "./io.ts";
+import { openChanged, type RunCommandOptions } from "./run-recipe.ts";
+
+/** A model that plays a role, as people call it. */
+function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller"]>): string {
+  if (typeof reference === "object" && "train" in reference) return "a trained judge";
+  if (typeof reference === "string") return reference;
+  return "endpoint" in reference ? (reference.model ?? [reference.endpoint].flat().join(", ")) : reference.model;
+}
+
+function labelsText({ feedback }: OpenRecipe["recipe"]): string {
+  if (feedback.label.method === "checks") return "by the checks";
+  return `${feedback.label.method}, ${feedback.audit ? "audited" : "not audited"}`;
+}
+
+/**
+ * `tenet validate`: what a recipe resolves to, or everything that is wrong with it; what is to be thought over in the files that it
+ * names. Of a constitution alone, what it holds.
+ */
+export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
+  if (await isConstitution(file)) return validateConstitution(io, file, options);
+  const open = await openChanged(file, options);
+  const { name, recipe, written, constitution, demonstrations } = open;
+  const { dataWarnings, unsetKeys, unsetKeyText, warningsOf } = await import("@tenet/align");
+  const unset = unsetKeys(recipe, io.env).map((key) => `${unsetKeyText(key)} here: a run needs it`);
+  const warnings = [...warningsOf(open), ...unset, ...(await dataWarnings(open))];
+  if (options.json) return printJson(io, { valid: true, file, name, recipe: written, warnings });
+  const pathOf = (reference: string | { path: string } | undefined) =>
+    reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;
+  const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
+  const roles = Object.entries(written.roles).flatMap(([role, reference]) =>
+    reference === undefined ? [] : [`${role}: ${roleName(reference)}`],
+  );
+  const { supervised, policy } = recipe;
+  const lines: [string, string][] = [
+    ["recipe", `${name}, seed ${recipe.seed}`],
+    ["model", [recipe.model, ...roles].join("; ")],
+    [
+      "constitution",
+      `${constitution.name} ${constitution.version}: ${constitution.principles.length} principles, ${checks} checks`,
+    ],
+    ["prompts", `${pathOf(written.prompts.train)}; held out: ${pathOf(written.prompts.heldOut)}`],
+    [
+      "supervised",
+      `${supervised.revisions} rounds of revision, ${demonstrations.length} demonstrations, ${supervised.epochs} epochs`,
+    ],
+    [
+      "reinforcement",
+      policy ? `${policy.algorithm}; labels: ${labelsText(recipe)}` : "none: the run ends with the supervised model",
+    ],
+  ];
+  const said = warnings.map((warning) => `warning: ${warning}\n`).join("");
+  say(
+    io,
+    `${table(lines)}\n\n${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${file} --dry-run\n`,
+  );
+}
+
+/** Whether a document is a constitution and no recipe, as far as its keys say. */
+async function isConstitution(file: string): Promise<boolean> {
+  if (/\.(md|markdown)$/i.test(file)) return true;
+  const { readDocument } = await import("@tenet/data");
+  const { z } = await import("zod");
+  const keys = await readDocument(file, z.looseObject({})).then(
+    ({ value }) => Object.keys(value),
+    // What is no document is told of where it is read as a recipe.
+    (): string[] => [],
+  );
+  return keys.includes("principles") && !keys.includes("constitution") && !keys.includes("prompts");
+}
+
+async function validateConstitution(io: Io, file: string, { allowModules, json }: RunCommandOptions): Promise<void> {
+  const { loadConstitution } = await import("@tenet/align");
+  const { name, version, principles } = await loadConstitution(file, { allowModules });
+  const facts = principles.map(({ id, checks }) => ({ id, checks: checks.length }));
+  if (json) return printJson(io, { valid: true, file, constitution: name, version, principles: facts });
+  const rows = facts.map(({ id, checks }) => [
+    id,
+    checks === 0 ? "no check: nothing measures it" : `${checks} ${checks === 1 ? "check" : "checks"}`,
+  ]);
+  say(
+    io,
+    `${table([["constitution", `${name} ${version}`], ...rows])}\n\n${file} is in order. Next: name it in a recipe (constitution: ${file}), whose prompts the checks are then tried on\n`,
+  );
+}
