@@ -20,6 +20,7 @@ function labelsText({ feedback }: OpenRecipe["recipe"]): string {
  * names. Of a constitution alone, what it holds.
  */
 export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
+  const { isConstitution } = await import("@tenet/align");
   if (await isConstitution(file)) return validateConstitution(io, file, options);
   const open = await openChanged(file, options);
   const { name, recipe, written, constitution, demonstrations } = open;
@@ -56,19 +57,6 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
     io,
     `${table(lines)}\n\n${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${file} --dry-run\n`,
   );
-}
-
-/** Whether a document is a constitution and no recipe, as far as its keys say. */
-async function isConstitution(file: string): Promise<boolean> {
-  if (/\.(md|markdown)$/i.test(file)) return true;
-  const { readDocument } = await import("@tenet/data");
-  const { z } = await import("zod");
-  const keys = await readDocument(file, z.looseObject({})).then(
-    ({ value }) => Object.keys(value),
-    // What is no document is told of where it is read as a recipe.
-    (): string[] => [],
-  );
-  return keys.includes("principles") && !keys.includes("constitution") && !keys.includes("prompts");
 }
 
 async function validateConstitution(io: Io, file: string, { allowModules, json }: RunCommandOptions): Promise<void> {

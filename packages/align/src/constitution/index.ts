@@ -10,7 +10,13 @@ export { type Collective, type CollectiveOptions, collectiveConstitution } from 
 export { type DrawOptions, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";
 export { type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";
-export { type LoadOptions, loadConstitution, parseConstitution, readSpecificationConstitution } from "./load.ts";
+export {
+  isConstitution,
+  type LoadOptions,
+  loadConstitution,
+  parseConstitution,
+  readSpecificationConstitution,
+} from "./load.ts";
 export { opinionGroups } from "./opinion-groups.ts";
 export { type PolisExport, type PolisParticipant, type PolisStatement, readPolis } from "./polis.ts";
 export {

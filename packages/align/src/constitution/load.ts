@@ -9,9 +9,11 @@ import {
   type ParsedDocument,
   type Path,
   parseDocument,
+  readDocument,
   readText,
   type Source,
 } from "@tenet/data";
+import { z } from "zod";
 import { readMarkdown } from "./markdown.ts";
 import {
   type CheckFunction,
@@ -106,6 +108,18 @@ export async function loadConstitution(
   }
   if (problems.length > 0) throw new DocumentError(problems);
   return document.value;
+}
+
+/** Whether a file is a constitution and no recipe, as far as its name and keys say. Of what is no document it is not known: false. */
+export async function isConstitution(path: string): Promise<boolean> {
+  if (/\.(md|markdown)$/i.test(path)) return true;
+  try {
+    const { value } = await readDocument(path, z.looseObject({}));
+    return "principles" in value && !("constitution" in value) && !("prompts" in value);
+  } catch (error) {
+    if (error instanceof DocumentError) return false;
+    throw error;
+  }
 }
 
 function moduleRules(rule: Rule, at: Path): { rule: Rule; at: Path }[] {

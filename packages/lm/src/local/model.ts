@@ -373,7 +373,9 @@ class View implements LocalModel {
     signal?.throwIfAborted();
     const shared = await this.#shared(jobs.map(({ prompt }) => prompt));
     for await (const result of scoreJobs(this.#engine, jobs, shared, this.text, signal)) {
-      this.#totals.promptTokens += jobs[result.request]!.prompt.length;
+      const { prompt, continuations } = jobs[result.request]!;
+      // All of it is read: of a text that is scored by itself, nearly everything is the continuation.
+      this.#totals.promptTokens += continuations.reduce((sum, tokens) => sum + tokens.length, prompt.length);
       this.#totals.scored++;
       yield result;
     }
