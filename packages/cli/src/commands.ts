@@ -33,6 +33,7 @@ export function addRunCommands(
     made
       .addOption(deviceOption())
       .option("--threads <count>", "processor threads of local models", whole)
+      .option("--quiet", "show no progress: warnings, errors and the result only")
       .option("--memory-budget <size>", "for keys and values of local models, e.g. 2GB", size)
       .option("--offline", "use models that are there and fetch none");
 
@@ -50,7 +51,8 @@ export function addRunCommands(
     },
   );
   onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped")))
-    .option("--dry-run", "print the recipe with its defaults, and estimates of tokens, time and price; run nothing")
+    .option("--dry-run", "print estimates of tokens, time and price; run nothing")
+    .option("--defaults", "with --dry-run: print the recipe with all its defaults too")
     .option(
       "--gate",
       "end with 3 where nothing can be recommended over the model, or a principle of evaluate.mustHold is broken",

@@ -4,29 +4,18 @@ import { formatCount, formatSeconds, table } from "./format.ts";
 import { type Io, printJson, say } from "./io.ts";
 import { type StoreOptions, storeFolder, withStore } from "./store.ts";
 
-/** `tenet run --dry-run`: the recipe with every default, and what running it will take. Writes nothing. */
-export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions): Promise<void> {
+/** `tenet run --dry-run`: what running a recipe will take, and with `defaults` the recipe with every default. Writes nothing. */
+export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions & { defaults?: boolean }): Promise<void> {
   const { estimateRun, resolvedRecipe, unsetKeys, unsetKeyText } = await import("@tenet/align");
   const unset = unsetKeys(open.recipe, io.env);
   const estimate = await withStoreIfAny(io, options, (store) => estimateRun(open, store ? { store } : {}));
   if (options.json) return printJson(io, { dryRun: true, recipe: open.written, ...estimate, unsetKeys: unset });
   const there = estimate.begun ? "in the store already: a run continues it" : "new";
-  say(
-    io,
-    `${resolvedRecipe(open)}
-`,
-  );
-  say(
-    io,
-    `run ${estimate.run} in ${storeFolder(io, options)} (${there})
-
-`,
-  );
   const notes = [...estimate.notes, ...unset.map((key) => `${unsetKeyText(key)} here: a run needs it`)];
+  say(io, `run ${estimate.run} in ${storeFolder(io, options)} (${there})\n\n${estimateText({ ...estimate, notes })}\n`);
   say(
     io,
-    `${estimateText({ ...estimate, notes })}
-`,
+    options.defaults ? `\n${resolvedRecipe(open)}\n` : "\nEvery setting with its default: --dry-run --defaults\n",
   );
 }
 

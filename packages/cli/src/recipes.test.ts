@@ -95,7 +95,30 @@ describe("a run", () => {
     expect(stdout).toMatch(/SL-CAI.*RL-CAI/);
     expect(stdout).toMatch(/report: .*scorecard\.html/);
     expect(stdout).toContain(`tenet chat --run ${runOf("recipe")} --compare base,sl,rl`);
-    expect((await tenet("ls")).stdout).toMatch(/recipe-\w+ +done/);
+    expect((await tenet("ls")).stdout).toMatch(/recipe-\w+ +done +\S+ \S+ +(\d+) of \1 /);
+    expect(stdout).toMatch(
+      /what (Base|SL-CAI|RL-CAI) still breaks:\n {2}\S+, \d+% of the replies it applies to\n {4}\S.*\n {4}→ /,
+    );
+    expect(stderr).toMatch(/^\d\d:\d\d:\d\d run recipe-\w+ in /);
+    expect(stderr).toMatch(/log-probabilities of replies of RL-CAI under Base/);
+  });
+
+  it("with --quiet says nothing on the way", async () => {
+    const { code, stdout, stderr } = await tenet("run", recipe, "--quiet");
+    expect(code).toBe(0);
+    expect(stderr.split("\n").filter((line) => line !== "" && !line.startsWith("warning: "))).toEqual([]);
+    expect(stdout).toMatch(/report: .*scorecard\.html/);
+  });
+
+  it("shows chains as text with what changed", async () => {
+    const { stdout } = await tenet("show", runOf("recipe"), "chains", "--rows", "6");
+    expect(stdout).toMatch(/\n {2}\[user\]: .*\n {2}first response: /);
+    expect(stdout).toMatch(/\n {2}round 1, (no-q|short)\n {4}critique: /);
+    expect(stdout).not.toContain('"principle"');
+  });
+
+  it("points from its scorecard to the report", async () => {
+    expect((await tenet("show", runOf("recipe"), "scorecard")).stdout).toMatch(/tenet report recipe-\w+ prints it/);
   });
 
   it("is one event to a line with --json, the result last", async () => {
@@ -118,7 +141,10 @@ describe("a dry run", () => {
   it("knows the stages, their rows and their bounds, and that no rate is known", async () => {
     const { code, stdout } = await tenet("run", recipe, "--dry-run", "--store", join(home, "new"));
     expect(code).toBe(0);
-    expect(stdout).toMatch(/maxTokens: 12\n/);
+    expect(stdout).not.toMatch(/maxTokens: 12\n/);
+    expect(stdout).toMatch(/^run recipe-\w+ in .*\n\nstage +rows/);
+    const whole = await tenet("run", recipe, "--dry-run", "--defaults", "--store", join(home, "new"));
+    expect(whole.stdout).toMatch(/maxTokens: 12\n/);
     expect(stdout).toMatch(/^responses +6 +\d+ +72 +\?$/m);
     expect(stdout).toMatch(/no rate known yet on this machine for .*responses/);
     expect(existsSync(join(home, "new"))).toBe(false);
@@ -455,7 +481,7 @@ describe("exit codes", () => {
   });
 
   it("is 2 where there is no store or no such run", async () => {
-    expect(await tenet("ls", "--store", join(home, "nowhere"))).toMatchObject({ code: 2 });
+    expect(await tenet("show", "latest", "--store", join(home, "nowhere"))).toMatchObject({ code: 2 });
     expect(await tenet("show", "nothing")).toMatchObject({ code: 2, stderr: expect.stringContaining("holds no run") });
   });
 

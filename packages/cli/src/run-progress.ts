@@ -17,21 +17,28 @@ const told: readonly (readonly [metric: string, label: string])[] = [
   ["validation/violations", "violations"],
 ];
 
+/** Off a terminal nobody waits longer for a line of a stage that goes on. */
+const longestSilence = 30_000;
+
 /**
  * Shows a run on stderr: on a terminal one line that keeps changing, with rate and time left, and a line for each stage
- * that is done; elsewhere a line when a stage starts, at each tenth, and when it ends.
+ * that is done; elsewhere a line with the time when a stage starts, at each tenth, at least every 30 s, and when it ends. `quiet`
+ * shows nothing but warnings.
  */
-export function runProgress(io: Io, now: () => number = Date.now) {
+export function runProgress(io: Io, { now = Date.now, quiet = false }: { now?: () => number; quiet?: boolean } = {}) {
   const terminal = io.stderr.isTTY === true;
   let title = "";
   let began = { at: 0, done: 0 };
   let tenth = 0;
   let shown = 0;
   let dirty = false;
+  let written = now();
 
   function line(text: string): void {
+    if (quiet) return;
     clean();
-    tell(io, `${text}\n`);
+    written = now();
+    tell(io, `${terminal ? "" : `${clock(written)} `}${text}\n`);
   }
 
   function clean(): void {
@@ -45,7 +52,8 @@ export function runProgress(io: Io, now: () => number = Date.now) {
     const reached = total ? Math.floor((10 * done) / total) : Math.floor(done / 10);
     const ended = total !== undefined && done >= total;
     const quick = now() - began.at < 2000;
-    if (terminal ? now() - shown < 100 && !ended : reached <= tenth || quick) return;
+    const silent = now() - written >= longestSilence;
+    if (quiet || (terminal ? now() - shown < 100 && !ended : (reached <= tenth || quick) && !silent)) return;
     [shown, tenth] = [now(), reached];
     const seconds = (now() - began.at) / 1000;
     const rate = seconds > 0.5 ? (done - began.done) / seconds : 0;
@@ -88,6 +96,7 @@ export function runProgress(io: Io, now: () => number = Date.now) {
     if (event.type === "stage") stage(event);
     else if (event.type === "progress") rowsDone(event);
     else if (event.type === "metrics") metrics(event);
+    else if (event.type === "message" && event.level === "warning" && quiet) tell(io, `warning: ${event.message}\n`);
     else if (event.type === "message") line(`${event.level === "warning" ? "warning: " : ""}${event.message}`);
   }
 
@@ -96,6 +105,11 @@ export function runProgress(io: Io, now: () => number = Date.now) {
   }
 
   return { show, line, end: clean };
+}
+
+/** The time of day, to the second, where the process is. */
+function clock(time: number): string {
+  return new Date(time).toTimeString().slice(0, 8);
 }
 
 function rateOf(rate: number): string {

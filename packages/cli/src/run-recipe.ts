@@ -1,4 +1,4 @@
-import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions } from "@tenet/align";
+import type { AuditReport, OpenRecipe, RecipeChanges, RunOptions, Scorecard } from "@tenet/align";
 import { auditText } from "./audit.ts";
 import { dryRun } from "./dry-run.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
@@ -19,6 +19,10 @@ export interface RunCommandOptions extends StoreOptions {
   offline?: boolean;
   allowModules?: boolean;
   dryRun?: boolean;
+  /** With `dryRun`: print the recipe with every default too. */
+  defaults?: boolean;
+  /** Nothing on stderr but warnings and errors. */
+  quiet?: boolean;
   /** End with 3 where nothing can be recommended over the model that training began with, or a principle that must hold does not. */
   gate?: boolean;
 }
@@ -47,9 +51,10 @@ export async function runRecipe(
   if (options.dryRun) return dryRun(io, open, options);
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
-  const progress = runProgress(io);
+  const progress = runProgress(io, { quiet: options.quiet === true });
   const download = downloadProgress(io);
-  const pool: RunOptions = { ...modelOptions(io, options), onProgress: options.json ? () => {} : download.show };
+  const silent = options.json === true || options.quiet === true;
+  const pool: RunOptions = { ...modelOptions(io, options), onProgress: silent ? () => {} : download.show };
   const { id, refusal } = await stoppable(
     io,
     async (signal) => {
@@ -101,6 +106,33 @@ async function requireBetter(io: Io, id: string, options: StoreOptions): Promise
   });
 }
 
+/** Principles that are shown to be broken still, at most. */
+const mostBreaks = 3;
+
+/** What the checkpoint that is to be used still breaks: principles by how often and how badly, each with one reply. Empty where it breaks none. */
+export function breaksText({ checkpoints, recommended, principles, breaks = [] }: Scorecard): string {
+  const meant = recommended ?? checkpoints.at(-1)?.id;
+  const label = checkpoints.find(({ id }) => id === meant)?.label;
+  const worst = breaks
+    .filter(({ checkpoint }) => checkpoint === meant)
+    .flatMap((one) => {
+      const rate = principles.find(({ checkpoint, principle }) => checkpoint === meant && principle === one.principle);
+      return rate ? [{ ...one, rate: rate.value }] : [];
+    })
+    .sort((a, b) => b.rate * b.severity - a.rate * a.severity)
+    .slice(0, mostBreaks);
+  if (worst.length === 0) return "";
+  const short = (text: string) => {
+    const line = text.replaceAll(/\s+/g, " ").trim();
+    return line.length > 120 ? `${line.slice(0, 119)}…` : line;
+  };
+  const lines = worst.map(
+    ({ principle, rate, prompt, response }) =>
+      `  ${principle}, ${Math.round(100 * rate)}% of the replies it applies to\n    ${short(prompt.at(-1)!.content)}\n    → ${short(response)}\n`,
+  );
+  return `what ${label} still breaks:\n${lines.join("")}\n`;
+}
+
 /** Errors: UsageError with what the recipe lacks. */
 function requireAudit({ file, recipe }: OpenRecipe): void {
   if (recipe.feedback.audit === undefined)
@@ -130,7 +162,7 @@ async function tellResult(
     const card = await scorecardOf(store, id);
     const written = card && (await writeReport(store.folder, id, card));
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
-    if (card && written) say(io, `${await scorecardText(io, card)}\nreport: ${written.html}\n`);
+    if (card && written) say(io, `${await scorecardText(io, card)}\n${breaksText(card)}report: ${written.html}\n`);
     if (!tell.chat) return;
     const where = options.store === undefined ? "" : ` --store ${options.store}`;
     const { chosenCheckpoint, storedCheckpoints } = await import("@tenet/align");

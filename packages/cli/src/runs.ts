@@ -14,24 +14,39 @@ export async function listRuns(io: Io, options: StoreOptions): Promise<void> {
   const folder = storeFolder(io, options);
   if (!existsSync(folder)) return none(folder);
   await withStore(io, options, (store) => {
-    const runs = store.runs().map((run) => {
+    const runs = [];
+    for (const run of store.runs()) {
+      const { id, status, created, updated, error } = run;
       const stages = store.stages(run.id);
       const done = stages.filter(({ status }) => status === "done").length;
-      const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
-      const { id, status, created, updated, error } = run;
-      return { id, status, created, updated, stages: { done, begun: stages.length }, seconds, ...(error && { error }) };
-    });
+      const seconds = stages.reduce((sum, stage) => sum + spentOn(stage), 0);
+      // What passes on what it was given, such as labels that nobody corrected, has no stage of its own in the end.
+      const planned = status === "done" ? stages.length : plannedStages(store, run.id)?.length;
+      const counts = { done, begun: stages.length, ...(planned !== undefined && { planned }) };
+      runs.push({ id, status, created, updated, stages: counts, seconds, ...(error && { error }) });
+    }
     if (options.json) return void printJson(io, { store: store.folder, runs });
     if (runs.length === 0) return none(store.folder);
     const rows = runs.map(({ id, status, created, stages, seconds }) => [
       id,
       status,
       when(created),
-      `${stages.done} of ${stages.begun}`,
+      `${stages.done} of ${Math.max(stages.planned ?? 0, stages.begun)}`,
       formatSeconds(seconds),
     ]);
     say(io, `${table([["run", "status", "begun", "stages done", "time"], ...rows])}\n`);
   });
+}
+
+/** The stages that a run was last begun with, in their order, begun or not; undefined of runs of before they were noted. */
+function plannedStages(store: Store, run: string): readonly string[] | undefined {
+  const data = store.lastEvent(run, "plan")?.data as readonly { readonly stage: string }[] | undefined;
+  return data?.map(({ stage }) => stage);
+}
+
+/** What a stage has taken; of one at work also what it takes now, which is written down when it ends. */
+function spentOn({ status, seconds, started }: StageInfo): number {
+  return status === "running" ? Math.max(seconds, (Date.now() - Date.parse(started)) / 1000) : seconds;
 }
 
 export interface ShowOptions extends StoreOptions {
@@ -42,7 +57,7 @@ export interface ShowOptions extends StoreOptions {
 
 /** `tenet show`: a run; one of its stages with rows of it; a row with everything it was made from. */
 export async function showRun(io: Io, id: string, name: string | undefined, options: ShowOptions): Promise<void> {
-  await withStore(io, options, (store) => {
+  await withStore(io, options, async (store) => {
     if (options.row !== undefined) return showLineage(io, store, options.row, options);
     const run = findRun(store, id);
     if (name === undefined) {
@@ -50,6 +65,7 @@ export async function showRun(io: Io, id: string, name: string | undefined, opti
         throw new CommandUsageError("--rows and --aside need the name of a stage behind the run");
       return showStages(io, store, run, options);
     }
+    if (!store.stage(run.id, name)) tellOfPlanned(store, run.id, name);
     return showStage(io, store, findStage(store, run.id, name), options);
   });
 }
@@ -81,12 +97,23 @@ async function showStages(io: Io, store: Store, run: RunInfo, { json }: ShowOpti
       stage.rows > 0 ? String(stage.rows) : "",
       stage.aside > 0 ? String(stage.aside) : "",
       tokens > 0 ? String(tokens) : "",
-      stage.attempts === 0 ? "shared" : formatSeconds(stage.seconds),
+      stage.attempts === 0 ? "shared" : formatSeconds(spentOn(stage)),
     ];
   });
   const dollars = usage.reduce((sum, one) => sum + (one.dollars ?? 0), 0);
   say(io, `${table(head)}\n\n${table([["stage", "status", "rows", "aside", "tokens", "time"], ...rows])}\n`);
   if (dollars > 0) say(io, `\nspent at endpoints: $${dollars.toFixed(4)}\n`);
+}
+
+/** Errors: UsageError for a stage that the run will come to. */
+function tellOfPlanned(store: Store, run: string, name: string): void {
+  const plan = plannedStages(store, run) ?? [];
+  const place = plan.indexOf(name);
+  if (place < 0) return;
+  const done = store.stages(run).filter(({ status }) => status === "done").length;
+  throw new CommandUsageError(
+    `stage "${name}" of run ${run} has not begun: it is number ${place + 1} of ${plan.length}, and ${done} are done`,
+  );
 }
 
 /** A stage by its name. Errors: UsageError with the nearest. */
@@ -100,7 +127,12 @@ export function findStage(store: Store, run: string, name: string): StageInfo {
   );
 }
 
-function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, aside, json }: ShowOptions): void {
+async function showStage(
+  io: Io,
+  store: Store,
+  stage: StageInfo,
+  { rows: wanted = 3, aside, json }: ShowOptions,
+): Promise<void> {
   const rows: StoredRow[] = [];
   if (!aside)
     for (const row of store.rows(stage.identity)) {
@@ -115,7 +147,7 @@ function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, a
   const lines: [string, string][] = [
     ["stage", `${stage.name} (${stage.kind})`],
     ["status", `${stage.status}${stage.error ? `: ${printable(stage.error)}` : ""}`],
-    ["time", stage.attempts === 0 ? "shared with another run" : formatSeconds(stage.seconds)],
+    ["time", stage.attempts === 0 ? "shared with another run" : formatSeconds(spentOn(stage))],
     ["rows", `${stage.rows}, ${stage.aside} inputs set aside`],
     ["identity", stage.identity],
     ...(stage.dataset && stage.rows > 0 ? [["dataset", stage.dataset.hash] as [string, string]] : []),
@@ -127,7 +159,8 @@ function showStage(io: Io, store: Store, stage: StageInfo, { rows: wanted = 3, a
   if (stage.kind === "scorecard" && stage.status === "done")
     say(io, `\n${commandName(io)} report ${stage.run} prints it and writes its page\n`);
   for (const { input, reason } of setAside) say(io, `\n${printable(input)}\n  ${printable(reason)}\n`);
-  for (const row of rows) say(io, `\n${rowText(row)}\n`);
+  const { chainText, isChain } = await import("./chain-text.ts");
+  for (const row of rows) say(io, `\n${isChain(row) ? chainText(row) : rowText(row)}\n`);
 }
 
 function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): void {
