@@ -53,26 +53,33 @@ async function writeProject(into: string, preset: Preset): Promise<string[]> {
   const own = `${preset}.quick.yaml`;
   const recipe = await readFile(join(from, "recipes", recipes.includes(own) ? own : `${template}.quick.yaml`), "utf8");
   const demonstrations = (await readdir(join(from, "demonstrations"))).includes(`${preset}.yaml`);
+  const development = (await readdir(join(from, "prompts", prompts))).includes("development.jsonl");
   const principles = `constitution${extname(constitution)}`;
   const copied = {
     [principles]: join("constitutions", constitution),
     "prompts/train.jsonl": join("prompts", prompts, "train.jsonl"),
     "prompts/held-out.jsonl": join("prompts", prompts, "held-out.jsonl"),
+    ...(development && { "prompts/development.jsonl": join("prompts", prompts, "development.jsonl") }),
     "prompts/helpful.jsonl": join("prompts", "helpful.jsonl"),
     "prompts/neutral.yaml": join("prompts", "neutral.yaml"),
     ...(demonstrations && { "demonstrations.yaml": join("demonstrations", `${preset}.yaml`) }),
   };
   for (const [name, source] of Object.entries(copied)) await copyFile(join(from, source), join(into, name));
-  const text = ownRecipe(recipe, { constitution: principles, demonstrations });
+  const text = ownRecipe(recipe, { constitution: principles, demonstrations, development });
   await writeFile(join(into, "recipe.yaml"), text);
   await writeFile(join(into, "README.md"), readme(preset, about, principles, Object.keys(copied)));
   return [...Object.keys(copied), "recipe.yaml", "README.md"];
 }
 
 /** A recipe of ours with the paths of a project, and without what the project has not. */
-function ownRecipe(recipe: string, project: { constitution: string; demonstrations: boolean }): string {
+function ownRecipe(
+  recipe: string,
+  project: { constitution: string; demonstrations: boolean; development: boolean },
+): string {
   const body = recipe
     .replace(/^(#.*\n)+/, "")
+    // Without prompts of its own to validate on, a share of those to train on.
+    .replace(/^( *validation: \{) path: [^,}]*development\.jsonl/m, project.development ? "$&" : "$1 share: 0.15")
     .replace(/\.\.\/constitutions\/[\w.-]+/g, project.constitution)
     .replace(/\.\.\/prompts\/(?:\w+\/)?(?=[\w-]+\.\w+)/g, "prompts/");
   const own = project.demonstrations
@@ -90,6 +97,7 @@ function readme(preset: Preset, about: string, constitution: string, files: read
     [constitution]: "the principles; checks in them are what a program can tell for certain",
     "prompts/train.jsonl": "what the model answers, criticises and learns from",
     "prompts/held-out.jsonl": "what the scorecard is made on, and nothing else: keep the two apart",
+    "prompts/development.jsonl": "what trainings are watched on: apart from both",
     "prompts/helpful.jsonl": "ordinary requests, so that the model stays what it was elsewhere",
     "prompts/neutral.yaml": "texts that tell what alignment cost",
     "demonstrations.yaml": "worked critiques and revisions, shown to the model",
