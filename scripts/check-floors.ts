@@ -11,11 +11,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   runs: [],
   data: [],
   lm: ["tensor", "data"],
-  train: ["tensor", "data", "lm"],
-  align: ["tensor", "runs", "data", "lm", "train"],
+  engine: [],
+  train: ["tensor", "data", "lm", "engine"],
+  align: ["tensor", "runs", "data", "lm", "engine", "train"],
   view: ["runs", "data", "align"],
-  cli: ["tensor", "runs", "data", "lm", "train", "align", "view"],
-  app: ["tensor", "runs", "data", "lm", "train", "align"],
+  cli: ["tensor", "runs", "data", "lm", "engine", "train", "align", "view"],
+  app: ["tensor", "runs", "data", "lm", "engine", "train", "align"],
   fixtures: [],
 };
 

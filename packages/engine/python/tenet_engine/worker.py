@@ -1,0 +1,46 @@
+"""What each worker of the group does: take the next command, do its share, hand the result back."""
+
+import os
+import resource
+import time
+
+import ray
+import ray.train
+
+from . import Refused, body
+
+
+def loop(spec: dict):
+    import torch
+
+    from .model import Engine
+    from .verbs import perform
+
+    torch.set_num_threads(spec["threads"])
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    mailbox = ray.get_actor("mailbox", namespace=spec["name"])
+    device = "cuda" if spec["gpus"] > 0 else "cpu"
+    engine = Engine(spec["model"], shard=spec["shard"], dtype=spec["dtype"], device=device)
+    hello = {"rank": rank, "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid(), "device": device}
+    hello |= {"model": engine.describe(), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    epoch = ray.get(mailbox.join.remote(hello))
+    index = 0
+    while (command := ray.get(mailbox.next.remote(epoch, index))) is not None:
+        began = time.perf_counter()
+        fatal = None
+        try:
+            meta, tensors = body.read(command["data"])
+            result = {"value": perform(engine, command["verb"], meta, tensors)}
+        except Refused as error:  # of the request: all workers refuse it alike, and go on
+            result = {"error": str(error), "status": 422}
+        except Exception as error:
+            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            words = f"a micro-batch of {meta.get('microBatchTokens')} tokens does not fit: {error}" if memory else f"{type(error).__name__}: {error}"
+            result = {"error": words, "status": 507 if memory else 500}
+            fatal = error  # others may wait for this one's part: the group is started again
+        result["seconds"] = time.perf_counter() - began
+        ray.get(mailbox.answer.remote(epoch, index, rank, result))
+        if fatal is not None:
+            raise fatal
+        index += 1
