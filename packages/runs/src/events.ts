@@ -53,14 +53,14 @@ export function eventsBehind(db: Connection, run: string, after: number, limit: 
     .map(eventOf);
 }
 
-/** The last event of a kind. */
-export function lastEvent(db: Connection, run: string, kind: string): RunEvent | undefined {
+/** The last event, or the last of a kind. */
+export function lastEvent(db: Connection, run: string, kind: string | undefined): RunEvent | undefined {
   const row = db
     .prepare<EventRow>(
-      `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ? AND kind = ?
+      `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ?1 AND (?2 IS NULL OR kind = ?2)
        ORDER BY sequence DESC LIMIT 1`,
     )
-    .get(run, kind);
+    .get(run, kind ?? null);
   return row && eventOf(row);
 }
 

@@ -270,8 +270,8 @@ export class Store {
     return eventsBehind(this.#db, run, after, limit);
   }
 
-  /** A run's last event of a kind. */
-  lastEvent(run: string, kind: string): RunEvent | undefined {
+  /** A run's last event, or its last of a kind. */
+  lastEvent(run: string, kind?: string): RunEvent | undefined {
     return lastEvent(this.#db, run, kind);
   }
 

@@ -365,6 +365,8 @@ export interface ConstitutionPage {
   principles: Principle[];
   /** YAML that reads as it, to be edited. */
   yaml: string;
+  /** Of the objections of a principle's checks that people looked at, how many they confirm. */
+  confirmed: { principle: string; rate: Figure }[];
   /** By run and principle, of the replies that the run's scorecard judged. */
   broken: { run: string; checkpoint: string; principle: string; rate: Figure }[];
 }

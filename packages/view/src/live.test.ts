@@ -98,6 +98,22 @@ test("a run whose process is killed is shown as interrupted within two seconds, 
   store.close();
 });
 
+test("stopping a run is what Ctrl-C does to it", async () => {
+  const place = folder();
+  const writer = await child("write", place, "desk");
+  const { line: port } = await child("serve", place);
+  const stop = () =>
+    fetch(`http://127.0.0.1:${port}/api/runs/${writer.line}/stop`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-tenet-token": "token" },
+      body: "{}",
+    });
+  const ended = once(writer.process, "exit");
+  expect((await stop()).status).toBe(200);
+  expect(await ended).toEqual([null, "SIGINT"]);
+  expect((await stop()).status).toBe(400);
+});
+
 test("a server that is killed has lost no label that it took", async () => {
   const place = folder();
   const written = writeStore(place, { prompts: 20, done: 1 });

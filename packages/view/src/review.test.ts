@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { openDataset, type PairRow, type PreferenceRow, type ResponseRow } from "@tenet/data";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
-import type { Agreement, NextItem, Queues } from "./api.ts";
+import type { Agreement, ConstitutionPage, Constitutions, NextItem, Queues, Samples } from "./api.ts";
 import { preferenceOf, sideOf } from "./review.ts";
 
 const asking = new Asking({ prompts: 30, done: 1 });
@@ -188,6 +188,23 @@ test("a word over the machine's label is kept beside it; a correction and a verd
   );
   expect(flagged.samples).toHaveLength(1);
   expect(flagged.samples[0]!.replies[0]!.said.map(({ kind }) => kind)).toEqual(["correction", "verdict"]);
+  // What people confirm of a check's objections stands beside its principle.
+  const all = await asking.get<Samples>(`/api/runs/${run}/samples?principle=no-dose&limit=200`);
+  const objected = all.samples.flatMap(({ replies }) =>
+    replies.filter(({ verdicts }) => verdicts!.some(({ principle, violated }) => violated && principle === "no-dose")),
+  );
+  for (const [i, { row: one }] of objected.slice(0, 3).entries())
+    await asking.post("/api/annotations", {
+      row: one,
+      kind: "verdict",
+      about: "no-dose",
+      value: i === 0 ? "keeps" : "breaks",
+      who: "ed",
+    });
+  const { constitutions } = await asking.get<Constitutions>("/api/constitutions");
+  const { confirmed } = await asking.get<ConstitutionPage>(`/api/constitutions/${constitutions[0]!.hash}`);
+  const dora = objected.some(({ row: one }) => one === reply) ? 1 : 0;
+  expect(confirmed).toMatchObject([{ principle: "no-dose", rate: { value: 2 / (3 + dora), n: 3 + dora } }]);
   // What was written is read back as what a recipe may learn from.
   const written = store.row<ResponseRow>(reply)!;
   const read = async (as: "examples" | "preferences") => {

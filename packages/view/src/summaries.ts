@@ -126,12 +126,13 @@ export function stageLines(context: ViewContext, run: RunInfo): StageLine[] {
   const plan = planOf(context, run.id) ?? [];
   const begun = new Map(store.stages(run.id).map((stage) => [stage.name, stage]));
   const told = new Map(store.progress(run.id).map((one) => [one.stage, one]));
-  const titles = titlesOf(context, run.id);
   const tokens = new Map<string, number>();
   for (const { stage, promptTokens, completionTokens } of store.usage(run.id))
     tokens.set(stage, (tokens.get(stage) ?? 0) + promptTokens + completionTokens);
   const planned = new Map(plan.map((one) => [one.stage, one]));
-  const names = [...planned.keys(), ...[...begun.keys()].filter((name) => !planned.has(name))];
+  const unplanned = [...begun.keys()].filter((name) => !planned.has(name));
+  const titles = unplanned.length > 0 ? titlesOf(context, run.id) : new Map<string, string>();
+  const names = [...planned.keys(), ...unplanned];
   return names.map((name): StageLine => {
     const stage = begun.get(name);
     const title = planned.get(name)?.title ?? titles.get(name);

@@ -43,7 +43,13 @@ export function seconds(x: number): string {
 
 export const count = (x: number) => Math.round(x).toLocaleString("en-US");
 export const dollars = (x: number) => (x === 0 ? "$0" : `$${x >= 0.1 ? x.toFixed(2) : x.toPrecision(2)}`);
-export const when = (time: string) => time.slice(0, 16).replace("T", " ");
+
+/** The clock on this machine's wall, to the minute. */
+export function when(time: string): string {
+  const at = new Date(time);
+  const two = (x: number) => String(x).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
 
 function percentDigits(share: number): number {
   return share !== 0 && Math.abs(share) < 0.0995 ? 1 : 0;

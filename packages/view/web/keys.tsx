@@ -31,6 +31,8 @@ export function useKeys(keys: Keys): void {
 
 export function startKeys(): void {
   document.addEventListener("keydown", (event) => {
+    // A key that is held down moves on; it does not say the same of the next pair.
+    if (event.repeat && event.key !== "j" && event.key !== "k") return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const { target } = event;
     const writes =

@@ -1,5 +1,5 @@
 import { type Constitution, checkReward, constitutionHash, parseConstitution } from "@tenet/align";
-import { groupBy, rate } from "@tenet/data";
+import { groupBy, type ResponseRow, rate } from "@tenet/data";
 import { Hono } from "hono";
 import { z } from "zod";
 import type { ConstitutionLine, ConstitutionPage, Constitutions, Tried, WhatIf } from "../api.ts";
@@ -40,6 +40,7 @@ export function constitutionRoutes(context: ViewContext): Hono {
           rule: JSON.parse(JSON.stringify(rule)),
         })),
       })),
+      confirmed: confirmedBy(context, constitution, line.hash),
       yaml: textOf(constitution),
       broken: line.runs.flatMap((run) =>
         (cardOf(store, run)?.principles ?? []).map((one) => ({
@@ -139,6 +140,26 @@ export function constitutionQuestions(context: ViewContext): Hono {
     return c.json<WhatIf>(told);
   });
   return routes;
+}
+
+/** What people say of the checks' objections to stored replies; of those that this constitution's checks have. */
+function confirmedBy(
+  { store, judge }: ViewContext,
+  constitution: Constitution,
+  hash: string,
+): ConstitutionPage["confirmed"] {
+  const said = store.annotations().flatMap(({ row: id, kind, about, value }) => {
+    const row = kind === "verdict" ? store.row<ResponseRow>(id) : undefined;
+    if (!row?.prompt || typeof row.response !== "string") return [];
+    const results = judge.results({ constitution, hash }, { key: id, prompt: row.prompt, response: row.response });
+    return results?.some(({ principle, violated }) => principle === about && violated)
+      ? [{ principle: about, cluster: id, yes: value === "breaks" }]
+      : [];
+  });
+  return [...groupBy(said, ({ principle }) => principle)].map(([principle, all]) => ({
+    principle,
+    rate: finite(rate(all)),
+  }));
 }
 
 /** Whether a principle is broken; undefined where none of its checks applies. */

@@ -121,8 +121,8 @@ function plain(note: { [K in keyof RunNote]?: RunNote[K] | undefined }): Record<
 }
 
 function latest({ store }: ViewContext, run: string) {
-  const last = store.lastEvent(run, "run")?.sequence ?? 0;
-  const stage = store.lastEvent(run, "stage")?.sequence ?? 0;
-  const from = Math.max(0, Math.max(last, stage) - lastEvents);
-  return store.eventsBehind(run, from, 2 * lastEvents).filter(({ kind }) => kind !== "opened" && kind !== "plan");
+  const last = store.lastEvent(run)?.sequence ?? 0;
+  return store
+    .eventsBehind(run, Math.max(0, last - lastEvents), lastEvents)
+    .filter(({ kind }) => kind !== "opened" && kind !== "plan");
 }

@@ -70,7 +70,7 @@ export function ConstitutionScreen({ hash }: { hash: string }) {
   );
 }
 
-function Principles({ page: { principles, broken } }: { page: ConstitutionPage }) {
+function Principles({ page: { principles, broken, confirmed } }: { page: ConstitutionPage }) {
   return (
     <ol className="principles">
       {principles.map(({ id, text, weight, category, checks }) => (
@@ -93,6 +93,13 @@ function Principles({ page: { principles, broken } }: { page: ConstitutionPage }
               </li>
             ))}
           </ul>
+          {confirmed
+            .filter(({ principle }) => principle === id)
+            .map(({ rate }) => (
+              <p key={id}>
+                Of its objections, people confirm <Estimate figure={rate} />
+              </p>
+            ))}
           <table>
             <tbody>
               {broken

@@ -257,9 +257,14 @@ function Said({ reply }: { reply: Reply }) {
                   Flag
                 </button>
                 {broken.map((principle) => (
-                  <button key={principle} type="button" onClick={() => say("verdict", "keeps", principle)}>
-                    It does not break {principle}
-                  </button>
+                  <span key={principle} className="buttons">
+                    <button type="button" onClick={() => say("verdict", "breaks", principle)}>
+                      It does break {principle}
+                    </button>
+                    <button type="button" onClick={() => say("verdict", "keeps", principle)}>
+                      It does not break {principle}
+                    </button>
+                  </span>
                 ))}
               </p>
               <label>

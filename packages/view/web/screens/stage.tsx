@@ -82,7 +82,9 @@ function shortened({ id: _, origin: __, ...row }: Record<string, unknown>): stri
 
 export function LogScreen({ run }: { run: string }) {
   const { data: page } = useGet<RunPage>(`/api/runs/${run}`);
-  const { data, error, busy } = useGet<Events>(`/api/runs/${run}/events`);
+  const [after] = useParameter("after", "0");
+  const { data, error, busy } = useGet<Events>(`/api/runs/${run}/events?after=${after}`);
+  const last = data?.events.at(-1)?.sequence;
   if (!data) return <Loading error={error} busy={busy} what="the log" />;
   return (
     <>
@@ -111,6 +113,11 @@ export function LogScreen({ run }: { run: string }) {
           </tbody>
         </table>
       </Scroll>
+      {data.events.length === 500 && (
+        <button type="button" onClick={() => navigate(withSearch({ after: String(last) }))}>
+          Further on
+        </button>
+      )}
       {page && (
         <>
           <h2>What it cost</h2>
