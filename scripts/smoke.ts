@@ -66,11 +66,11 @@ async function judgeAPair(): Promise<void> {
       const init = body && { method: "POST", headers, body: JSON.stringify(body) };
       const response = await fetch(new URL(`/api${path}`, url), init);
       if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-      return (await response.json()) as Record<string, never>;
+      return (await response.json()) as unknown;
     };
-    const { runs } = (await ask("/runs")) as unknown as { runs: { id: string; labelled: number }[] };
+    const { runs } = (await ask("/runs")) as { runs: { id: string; labelled: number }[] };
     const { id } = (await ask("/queues", { name: "smoke", run: runs[0]!.id, size: 1, who: "smoke" })) as { id: string };
-    const { item } = (await ask(`/queues/${id}/next`, { who: "smoke" })) as unknown as { item: { row: string } };
+    const { item } = (await ask(`/queues/${id}/next`, { who: "smoke" })) as { item: { row: string } };
     await ask(`/queues/${id}/answers`, { row: item.row, who: "smoke", choice: "tie" });
     expect(true, "a pair judged by a person");
   } finally {
@@ -94,7 +94,7 @@ try {
   await judgeAPair();
   const taught = lastEvents(tenet("run", recipe, "--device", "cpu", "--json")).filter(({ type }) => type === "stage");
   const remade = taught.filter(({ status }) => status === "done").map(({ stage }) => stage);
-  expect(remade.includes("human labels") && remade.includes("policy"), "a run that takes a person's label");
+  expect(remade.includes("human labels") && remade.includes("preference model"), "a run that takes a person's label");
   expect(!remade.includes("labels") && !remade.includes("chains"), "and makes again what learns from it, nothing else");
 } finally {
   rmSync(folder, { recursive: true, force: true });

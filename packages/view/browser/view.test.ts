@@ -7,6 +7,9 @@ import { type ServedStore, serveStore } from "../test/serve.ts";
 
 if (!executable) console.log(`the dashboard is not tested in a browser: ${noBrowser}`);
 
+/** The page's policy lets nobody evaluate texts in it, so that conditions are asked from here. */
+const within = { timeout: 20_000 };
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 describe.skipIf(!executable)("the page in a Chromium", () => {
@@ -52,7 +55,9 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
   /** The heading is there and nothing says any more that it is read. */
   async function settled(page: Page): Promise<void> {
     await page.waitForSelector("main h1, main h2");
-    await page.waitForFunction(`!document.querySelector("main").textContent.includes("reading the")`);
+    await expect
+      .poll(async () => (await page.locator("main").textContent())!.includes("reading the"), within)
+      .toBe(false);
   }
 
   const routes = () => {
@@ -136,9 +141,9 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await regressed.click();
     await page.waitForURL(/show=regressed/);
     await settled(page);
-    await page.waitForFunction(`document.querySelectorAll("article.sample").length === ${count}`);
+    await expect.poll(() => page.locator("article.sample").count(), within).toBe(count);
     await page.reload();
-    await page.waitForFunction(`document.querySelectorAll("article.sample").length === ${count}`);
+    await expect.poll(() => page.locator("article.sample").count(), within).toBe(count);
     await page.keyboard.press("j");
     await page.keyboard.press("o");
     await page.getByRole("complementary").getByText("Made from").waitFor();

@@ -4,6 +4,7 @@ import type { ChainRow, PreferenceRow } from "@tenet/data";
 import type { RunInfo, StageInfo, Store } from "@tenet/runs";
 import type { Chain, Chains, Pair, PairSort, Pairs } from "./api.ts";
 import type { ViewContext } from "./context.ts";
+import { type Planned, planOf } from "./plan.ts";
 import { annotationsByRow } from "./samples.ts";
 import { brokenBy, type Opened } from "./verdicts.ts";
 
@@ -81,11 +82,18 @@ function fits({ rounds, responses }: ChainRow, { principle, show = "all" }: Chai
   return rounds.some(({ rejected }) => rejected !== undefined);
 }
 
-export const labelKinds: readonly string[] = ["label", "label-by-checks", "human-labels"];
-
-/** The stages of a run whose rows are pairs with a label, the one that training took last. */
+/** The stages of a run whose rows are pairs with a label to learn from, the one that training took last. */
 export function labelStages(store: Store, run: string): StageInfo[] {
-  return store.stages(run).filter(({ kind }) => labelKinds.includes(kind));
+  const plan = planOf({ store }, run);
+  return store.stages(run).filter((stage) => isLearntFrom(stage, plan));
+}
+
+/** Whether a stage's labels are learnt from: those of an audit, and those to test on, are not. */
+export function isLearntFrom({ name, kind }: { name: string; kind: string }, plan: readonly Planned[] = []): boolean {
+  if (kind === "human-labels") return true;
+  if (kind !== "label" && kind !== "label-by-checks") return false;
+  const fed = plan.filter(({ stage }) => stage.startsWith("human labels")).flatMap(({ inputs }) => inputs);
+  return fed.length > 0 ? fed.includes(name) : !/audit|validation/.test(name);
 }
 
 /** All labelled pairs of a stage, sorted. */

@@ -1,19 +1,10 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import type { RunInfo, RunTotals, StageInfo, Progress as StoredProgress } from "@tenet/runs";
-import { z } from "zod";
 import type { Progress, RunNote, RunSummary, StageLine } from "./api.ts";
 import { cardOf, headline } from "./cards.ts";
-import { labelKinds } from "./chains-and-pairs.ts";
+import { isLearntFrom } from "./chains-and-pairs.ts";
 import type { ViewContext } from "./context.ts";
-
-const planSchema = z.array(z.object({ stage: z.string(), title: z.string(), inputs: z.array(z.string()).default([]) }));
-export type Planned = z.output<typeof planSchema>[number];
-
-/** Every stage that a run set out to execute, in its order; undefined for runs of before, which did not say. */
-export function planOf({ store }: Pick<ViewContext, "store">, run: string): Planned[] | undefined {
-  const event = store.lastEvent(run, "plan");
-  return event && planSchema.safeParse(event.data).data;
-}
+import { planOf } from "./plan.ts";
 
 export function progressOf({ begun, started, ...progress }: StoredProgress): Progress {
   const done = progress.done - begun;
@@ -59,9 +50,9 @@ export class Summaries {
     const plan = planOf(this.#context, run.id);
     const progress = run.status === "running" ? this.#underWay(run.id, stages) : undefined;
     const labelled =
-      Object.values(stages)
-        .filter(({ kind }) => labelKinds.includes(kind))
-        .at(-1)?.rows ?? 0;
+      Object.entries(stages)
+        .filter(([name, { kind }]) => isLearntFrom({ name, kind }, plan))
+        .at(-1)?.[1].rows ?? 0;
     return {
       id: run.id,
       name: run.name,

@@ -16,7 +16,7 @@ export async function buildPage(folder: string): Promise<void> {
       mode: "production",
       define: { "process.env.NODE_ENV": '"production"' },
       resolve: { conditions: ["module", "browser", "production"] },
-      oxc: { jsx: { runtime: "automatic" } },
+      oxc: { jsx: { runtime: "automatic", development: false } },
       build: { outDir: partial, emptyOutDir: true, target: "es2023", modulePreload: { polyfill: false } },
     });
     rmSync(folder, { recursive: true, force: true });
