@@ -116,6 +116,15 @@ async function freeSpace(path: string): Promise<number | null> {
   }
 }
 
+/** What to do to have a device; empty where this machine cannot. */
+function remedy(device: string, platform: string): string {
+  if (device === "webgpu")
+    return ". It needs a graphics processor with a driver for Vulkan (Linux), Direct3D 12 (Windows) or Metal (macOS)";
+  if (device !== "cuda") return "";
+  if (platform !== "linux" && platform !== "win32") return ". It needs an NVIDIA processor under Linux or Windows";
+  return ". It needs an NVIDIA processor, its driver, CUDA 12 and cuDNN 9, and onnxruntime-node's CUDA binaries (npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12)";
+}
+
 function describe({ tenet, node, machine, runtime, cache, python, model, works }: DoctorReport): string {
   const free = cache?.free == null ? "" : `, ${formatBytes(cache.free)} free`;
   const rows: [string, string][] = [
@@ -126,7 +135,7 @@ function describe({ tenet, node, machine, runtime, cache, python, model, works }
     ["onnxruntime", runtime.onnxruntime ?? `cannot be loaded: ${runtime.error}`],
     ...runtime.devices.map(({ device, usable, reason }): [string, string] => [
       `  ${device}`,
-      usable ? "usable" : `no: ${reason}`,
+      usable ? "usable" : `no: ${reason}${remedy(device, machine.platform)}`,
     ]),
     [
       "cache",

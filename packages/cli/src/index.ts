@@ -5,6 +5,7 @@ import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
+import { commandNames, describeCommands } from "./help.ts";
 import { commandName, type Io, printJson, processIo, say, tell } from "./io.ts";
 
 export type { DoctorReport } from "./doctor.ts";
@@ -52,10 +53,16 @@ export async function run(
     if (json) printJson(io, { error: facts });
     // Documents' problems have a line each and need no help with arguments.
     else if (Array.isArray(problems)) tell(io, `${message}\n`);
-    else tell(io, `tenet: ${message}\n${code === EXIT.usage ? `See ${commandName(io)} --help.\n` : ""}`);
+    else tell(io, `tenet: ${message}\n${code === EXIT.usage ? `See ${helpOf(io, args)}.\n` : ""}`);
     if (args.includes("--debug") && error instanceof Error) tell(io, `${error.stack}\n`);
     return code;
   }
+}
+
+/** The help of the command that was called, if one was. */
+function helpOf(io: Io, [name]: readonly string[]): string {
+  const known = name !== undefined && commandNames.includes(name);
+  return `${commandName(io)} ${known ? `${name} ` : ""}--help`;
 }
 
 /** Commands load what they need when they run, so that help and usage errors come at once. */
@@ -151,6 +158,7 @@ function build(
     const { doctor } = await import("./doctor.ts");
     await doctor(io, manifest.version, options);
   });
+  describeCommands(program);
   return program;
 }
 

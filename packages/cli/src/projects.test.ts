@@ -87,7 +87,7 @@ it("hints are what a person types: in a clone npm stands before the name", async
     [["init", folder], "validate "],
     [["validate", recipe], `run ${recipe} --dry-run`],
     [["models", "show", "smollm2-135m-instruct"], "models pull smollm2-135m-instruct"],
-    [["models", "lss"], "--help"],
+    [["models", "lss"], "models --help"],
   ];
   for (const [args, command] of typed) {
     if (args[0] === "validate") await tenet("init", folder);

@@ -220,7 +220,7 @@ it("docs/cli.md names every command and every option", async () => {
     return written.stdout;
   };
   const commandsIn = (help: string) =>
-    [...help.slice(help.indexOf("Commands:")).matchAll(/^ {2}([a-z]+)[ \n]/gm)]
+    [...help.slice(help.search(/^(Begin|Commands):/m)).matchAll(/^ {2}([a-z]+)[ \n]/gm)]
       .map(([, name]) => name!)
       .filter((name) => name !== "help");
   const commands = commandsIn(await helpOf());
