@@ -76,7 +76,7 @@ async function partsOf(text: string | undefined): Promise<ExportPart[] | undefin
     if (found) return found;
     const guess = nearest(given.trim(), exportParts);
     throw new CommandUsageError(
-      `--what: there is no part "${given}"${guess ? `; did you mean "${guess}"?` : ""}. There are ${exportParts.join(", ")}`,
+      `--what: there is no part "${given}"${guess ? `; did you mean "${guess}"? There are` : ": there are"} ${exportParts.join(", ")}`,
     );
   });
 }

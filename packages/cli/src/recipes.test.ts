@@ -360,6 +360,20 @@ require("node:http").createServer((request, response) => response.end(JSON.strin
     expect(existsSync(join(home, "none"))).toBe(false);
   });
 
+  it("say who speaks where a run trained nothing, and what is loaded", async () => {
+    const greedy = ["--temperature", "0", "--max-tokens", "4"];
+    const untrained = await tenet("chat", "--run", "strict", "Hello you", ...greedy);
+    expect(untrained).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^note: run strict-\w+ has trained nothing yet: base \(Base\) is the model/),
+    });
+    const compared = await tenet("chat", "--run", "recipe", "--compare", "base,sl", "Hello you", ...greedy);
+    expect(compared.stderr).toMatch(/^loading base \(Base\), sl \(SL-CAI\) …$/m);
+    expect(compared.stderr).not.toContain("trained nothing");
+    const wrong = await tenet("chat", "--run", "recipe", "--checkpoint", "xl", "Hello you");
+    expect(wrong.stderr).toMatch(/did you mean "sl"\? It has base, sl, rl\n/);
+  });
+
   it("refuses a folder with something in it, and leaves nothing behind", async () => {
     const folder = join(home, "taken");
     mkdirSync(folder);
