@@ -205,7 +205,7 @@ test("a run with nothing left to learn stops before it trains, and says at which
   const { id, error } = await run(recipe, store);
   expect(error).toBeInstanceOf(NothingLeftError);
   expect((error as Error).message).toMatch(
-    /nothing is left to train on: stage "examples" .* gave no row\. Set aside: \d+ × no revision was accepted$/,
+    /nothing is left to train on: stage "examples" .* gave no row\. Set aside: \d+ × no revision was accepted\. What was made before it is kept\. Read it \(tenet show latest chains --rows 20\), then give more prompts, or ask less/,
   );
   reading(store, (reader) => {
     expect(reader.run(id).status).toBe("failed");
