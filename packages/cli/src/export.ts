@@ -56,12 +56,12 @@ function proofLines({ part, runtimes, faults, notices, unverified }: PartProof):
   return [
     `${part} ${verdict}`,
     ...faults.map((fault) => `  ${fault}`),
-    ...runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean }) => {
+    ...runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean, replies, sameReplies }) => {
       const differences =
         largest === undefined
           ? ""
           : `, log-probabilities of ${tokens} tokens within ${largest.toFixed(4)} (mean ${mean!.toFixed(4)})`;
-      return `  in ${runtime}: ${samePrompts} of ${prompts} prompts became the same tokens${differences}`;
+      return `  in ${runtime}: ${samePrompts} of ${prompts} prompts became the same tokens${differences}, ${sameReplies} of ${replies} greedy replies are the same`;
     }),
     ...notices.map((notice) => `  note: ${notice}`),
     ...unverified.map((what) => `  not verified: ${what}`),

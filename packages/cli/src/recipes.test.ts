@@ -305,7 +305,9 @@ describe("export", () => {
       expect(faults).toEqual([]);
       expect(unverified.join()).toMatch(/llama\.cpp/);
     }
-    const [{ prompts, samePrompts, tokens, largest }] = proofs[0].runtimes;
+    const [{ prompts, samePrompts, tokens, largest, replies, sameReplies, violations }] = proofs[0].runtimes;
+    expect(sameReplies).toBe(replies);
+    expect(violations.after).toEqual(violations.before);
     expect(samePrompts).toBe(prompts);
     expect(tokens > 8 && largest < 1e-3).toBe(true);
 
@@ -326,7 +328,12 @@ describe("export", () => {
       "/health": {},
       "/apply-template": { prompt: "x" },
       "/tokenize": { tokens: [33] },
-      "/completion": { stop_type: "limit", tokens_predicted: 1, completion_probabilities: [{ top_logprobs: [] }] },
+      "/completion": {
+        content: "qq",
+        stop_type: "limit",
+        tokens_predicted: 1,
+        completion_probabilities: [{ top_logprobs: [] }],
+      },
     };
     const source = `const answers = ${JSON.stringify(answers)};
 require("node:http").createServer((request, response) => response.end(JSON.stringify(answers[request.url])))

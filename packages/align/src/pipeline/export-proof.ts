@@ -2,7 +2,7 @@ import { access, constants, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { cell, type PromptRow, table } from "@tenet/data";
+import { cell, type Estimate, type Message, type PromptRow, table, wilson } from "@tenet/data";
 import {
   CheckpointError,
   type ExportProof,
@@ -22,7 +22,9 @@ import {
   weightFaults,
 } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
-import type { StoredCheckpoint } from "./checkpoints.ts";
+import { type Constitution, type Principle, runChecks, violations } from "../constitution/index.ts";
+import { rulesIn } from "../constitution/schema.ts";
+import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
 import type { PoolOptions } from "./models.ts";
 
 /** Weights that an export has written, where they lie. */
@@ -35,11 +37,20 @@ export interface WrittenWeights {
   readonly notices: readonly string[];
 }
 
+/** What a program found, and how many of the replies break a principle that a check stands for. */
+export interface RuntimeProof extends Omit<ExportProof, "replies"> {
+  /** Greedy replies, and those that are the model's to the last letter. */
+  readonly replies: number;
+  readonly sameReplies: number;
+  /** Shares of the replies, with 95 % intervals; absent where no check applies. */
+  readonly violations?: { readonly before: Estimate; readonly after: Estimate };
+}
+
 /** What was found when an exported part was opened again. */
 export interface PartProof {
   readonly part: WrittenWeights["part"];
   /** What the programs said that opened it. */
-  readonly runtimes: readonly ExportProof[];
+  readonly runtimes: readonly RuntimeProof[];
   readonly faults: readonly string[];
   readonly notices: readonly string[];
   /** What was not looked at, and why. */
@@ -51,8 +62,14 @@ export interface ProveOptions extends Pick<PoolOptions, "cacheDir" | "offline" |
   readonly proofPrompts?: number;
 }
 
+/** What a run holds replies against. */
+export interface ProofEvidence {
+  readonly rows: readonly PromptRow[];
+  readonly constitution: Constitution | undefined;
+}
+
 /** Texts on which tokenizers and templates fall out most. */
-const odd: Prompt = [
+const odd: Message[] = [
   { role: "user", content: "What's 12,345 + 678?\n\n  Naïve café… 日本語 🌊" },
   { role: "assistant", content: "It is 13,023." },
   { role: "user", content: "don't\tSTOP <|im_end|> now" },
@@ -65,7 +82,7 @@ const odd: Prompt = [
 export async function proveParts(
   written: readonly WrittenWeights[],
   { source }: StoredCheckpoint,
-  rows: readonly PromptRow[],
+  { rows, constitution }: ProofEvidence,
   options: ProveOptions,
 ): Promise<PartProof[]> {
   const { proofPrompts = 8, environment = process.env, ...given } = options;
@@ -82,20 +99,29 @@ export async function proveParts(
       given.signal?.throwIfAborted();
       const faults: string[] = [];
       const unverified: string[] = [];
-      const runtimes: ExportProof[] = [];
+      const runtimes: RuntimeProof[] = [];
       try {
         faults.push(...(await weightsOf(one, { checkpoint, adapter })));
         if (faults.length === 0 && (one.part === "merged" || one.part === "gguf")) {
           model ??= await opened();
-          const prompts = promptsFor(model, rows.slice(0, proofPrompts));
+          const asked = promptsFor(model, rows.slice(0, proofPrompts));
+          const prompts = asked.map(({ prompt }) => prompt);
           const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
           const again = await openLocalModel(one.path, { ...local, cacheDir: scratch });
           const own = ownRuntime(again);
-          runtimes.push(await proveExport({ ...proof, runtime: own }).finally(() => own.close()));
+          runtimes.push(
+            readProof(await proveExport({ ...proof, runtime: own }).finally(() => own.close()), asked, constitution),
+          );
           const program = one.part === "gguf" ? await llamaServer(environment) : undefined;
           if (program !== undefined) {
             const llama = await startLlamaServer({ program, model: one.path });
-            runtimes.push(await proveExport({ ...proof, runtime: llama }).finally(() => llama.close()));
+            runtimes.push(
+              readProof(
+                await proveExport({ ...proof, runtime: llama }).finally(() => llama.close()),
+                asked,
+                constitution,
+              ),
+            );
           } else if (one.part === "gguf")
             unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
         }
@@ -114,6 +140,40 @@ export async function proveParts(
     await checkpoint.close();
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** A proof with its replies read by the checks: the export may break principles no more and no less than its interval says. */
+export function readProof(
+  { replies, ...proof }: ExportProof,
+  asked: readonly Asked[],
+  constitution: Constitution | undefined,
+): RuntimeProof {
+  const broken = (which: "before" | "after") => {
+    const checked = replies.flatMap((reply) => {
+      const { prompt, category } = asked[reply.prompt]!;
+      if (!constitution || typeof prompt === "string") return [];
+      const found = violations(runChecks(constitution, { prompt, response: reply[which], category }));
+      return found.applying > 0 ? [found.violated.length > 0] : [];
+    });
+    return wilson(checked.filter(Boolean).length, checked.length);
+  };
+  const [before, after] = [broken("before"), broken("after")];
+  const [low, high] = before.interval;
+  const within = before.n === 0 || (after.value >= low! && after.value <= high!);
+  const fault = `replies break a principle in ${percent(after)} in ${proof.runtime}, where the checkpoint's do in ${percent(before)}`;
+  return {
+    ...proof,
+    faults: within ? proof.faults : [...proof.faults, fault],
+    replies: replies.length,
+    sameReplies: replies.filter((reply) => reply.before === reply.after).length,
+    ...(before.n > 0 && { violations: { before, after } }),
+  };
+}
+
+/** A share with its interval. */
+export function percent({ value, interval: [low, high], n }: Estimate): string {
+  const share = (part: number) => `${Math.round(100 * part)} %`;
+  return `${share(value)} (${share(low)}–${share(high)}, of ${n})`;
 }
 
 /** What is wrong with the numbers of a part. Throws CheckpointError where it cannot be opened. */
@@ -137,11 +197,20 @@ async function weightsOf(
   }
 }
 
+/** A prompt that is replayed, and the category that its author gave it. */
+export interface Asked {
+  readonly prompt: Prompt;
+  readonly category?: string | undefined;
+}
+
 /** Conversations that the model's template takes, or raw texts for a model without one. */
-function promptsFor({ text }: LocalModel, rows: readonly PromptRow[]): Prompt[] {
-  const said = [...rows.map(({ prompt }): Prompt => [...prompt]), odd];
-  if (!text.hasChat) return said.map((prompt) => (prompt as { content: string }[]).at(-1)!.content);
-  return said.filter((prompt) => {
+function promptsFor({ text }: LocalModel, rows: readonly PromptRow[]): Asked[] {
+  const said: { prompt: Message[]; category?: string | undefined }[] = [
+    ...rows.map(({ prompt, category }) => ({ prompt: [...prompt], category })),
+    { prompt: odd },
+  ];
+  if (!text.hasChat) return said.map(({ prompt }) => ({ prompt: prompt.at(-1)!.content }));
+  return said.filter(({ prompt }) => {
     try {
       text.encodePrompt(prompt);
       return true;
@@ -168,23 +237,35 @@ async function llamaServer(environment: Readonly<Record<string, string | undefin
   return named || undefined;
 }
 
-/** The held-out prompts of a run, or those that it was trained on where it holds none out. */
-export function proofRows(store: Store, run: string): PromptRow[] {
+/** The held-out prompts of a run, or those that it was trained on where it holds none out; and its principles. */
+export async function proofEvidence(store: Store, run: string): Promise<ProofEvidence> {
+  const noted = (await openedOf(store, run))?.constitution as Constitution | undefined;
+  const constitution = noted && { ...noted, principles: noted.principles.map(withoutModules) };
   for (const name of ["held-out", "prompts"]) {
     const stage = store.stage(run, name);
-    if (stage?.status === "done" && stage.rows > 0) return [...store.rows<PromptRow>(stage.identity)];
+    if (stage?.status === "done" && stage.rows > 0)
+      return { rows: [...store.rows<PromptRow>(stage.identity)], constitution };
   }
-  return [];
+  return { rows: [], constitution };
+}
+
+/** What a run notes of its constitution holds no programs: checks that are modules are none that could be run. */
+function withoutModules(principle: Principle): Principle {
+  return { ...principle, checks: principle.checks.filter((check) => !rulesIn(check).includes("module")) };
 }
 
 /** A card's section on what was proven of its weights. */
 export function proofSection(proofs: readonly PartProof[]): string[] {
   if (proofs.length === 0) return [];
   const lines = proofs.flatMap(({ part, runtimes }) =>
-    runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean }) => [
-      ...[part, runtime, `${samePrompts} of ${prompts}`, tokens],
-      ...[largest, mean].map((value) => (value === undefined ? "" : value.toFixed(4))),
-    ]),
+    runtimes.map(
+      ({ runtime, prompts, samePrompts, tokens, largest, mean, replies, sameReplies, violations: broken }) => [
+        ...[part, runtime, `${samePrompts} of ${prompts}`, tokens],
+        ...[largest, mean].map((value) => (value === undefined ? "" : value.toFixed(4))),
+        `${sameReplies} of ${replies}`,
+        broken ? `${percent(broken.before)} → ${percent(broken.after)}` : "",
+      ],
+    ),
   );
   const said = proofs.flatMap(({ part, faults, notices, unverified }) => [
     ...faults.map((fault) => `- **${part} failed its proof**: ${cell(fault)}`),
@@ -195,7 +276,21 @@ export function proofSection(proofs: readonly PartProof[]): string[] {
     "## Verified",
     "Each part was opened again after it was written, and its weights held against the checkpoint's number for number.",
     ...(lines.length > 0
-      ? [table(["part", "opened by", "same prompt tokens", "reply tokens", "largest Δ (nats)", "mean Δ"], lines)]
+      ? [
+          table(
+            [
+              "part",
+              "opened by",
+              "same prompt tokens",
+              "reply tokens",
+              "largest Δ (nats)",
+              "mean Δ",
+              "same greedy replies",
+              "violations before → after",
+            ],
+            lines,
+          ),
+        ]
       : []),
     ...(said.length > 0 ? [said.join("\n")] : []),
   ];

@@ -17,7 +17,7 @@ import {
 import type { StageInfo, Store } from "@tenet/runs";
 import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { writeEvidence } from "./evidence-pack.ts";
-import { type PartProof, type ProveOptions, proofRows, proveParts, type WrittenWeights } from "./export-proof.ts";
+import { type PartProof, type ProveOptions, proofEvidence, proveParts, type WrittenWeights } from "./export-proof.ts";
 import { licenceOf, modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
@@ -95,7 +95,8 @@ export async function exportRun(
       written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
       signal?.throwIfAborted();
     }
-    const proofs = weights.length > 0 ? await proveParts(weights, chosen, proofRows(store, run), options) : [];
+    const proofs =
+      weights.length > 0 ? await proveParts(weights, chosen, await proofEvidence(store, run), options) : [];
     refuseUnproven(proofs, options);
     signal?.throwIfAborted();
     if (what.includes("datasets")) written.push(...(await writeDatasets(store, run, partial)));

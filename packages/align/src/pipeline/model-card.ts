@@ -45,8 +45,10 @@ export async function modelCard(
   const front = {
     ...(licence && { license: licence.toLowerCase() }),
     ...(base && { base_model: base }),
+    ...(base && { base_model_relation: relationOf(written) }),
     library_name: libraryOf(written),
     pipeline_tag: "text-generation",
+    ...(card && { "model-index": [{ name: info.name, results: [figuresFor(card, checkpoint.id)] }] }),
     tags: ["constitutional-ai", ...(reinforced ? ["rlaif"] : []), "tenet"],
   };
   const parts = [
@@ -166,6 +168,28 @@ function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): stri
   const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));
   const times = steps.length > 2 ? `; ${steps.length} steps in all` : "";
   return second === undefined ? `${first}${times}` : `${first}; then ${second}${times}`;
+}
+
+/** What the weights are to their base, in the hub's word. */
+function relationOf(written: readonly string[]): string {
+  if (written.includes("merged")) return "finetune";
+  return written.some((path) => /model-Q/.test(path))
+    ? "quantized"
+    : written.includes("adapter")
+      ? "adapter"
+      : "finetune";
+}
+
+/** A checkpoint's figures as the hub reads them of a card. */
+function figuresFor({ rows, metrics, heldOut }: Scorecard, checkpoint: string): object {
+  const own = rows.filter((row) => row.checkpoint === checkpoint && Number.isFinite(row.value));
+  return {
+    task: { type: "text-generation" },
+    dataset: { name: `held-out prompts of the run (${heldOut.prompts})`, type: "held-out" },
+    metrics: own.map(({ metric, value }) => {
+      return { type: metric, name: metrics.find(({ name }) => name === metric)?.label ?? metric, value };
+    }),
+  };
 }
 
 /** What loads the weights, in the hub's word. */

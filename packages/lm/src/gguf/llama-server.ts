@@ -18,6 +18,7 @@ export interface LlamaServerOptions {
 const promptSchema = z.object({ prompt: z.string() });
 const tokensSchema = z.object({ tokens: z.array(z.int()) });
 const completionSchema = z.object({
+  content: z.string(),
   stop_type: z.string(),
   tokens_predicted: z.int(),
   completion_probabilities: z
@@ -99,6 +100,10 @@ function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
         ids.push(id);
       }
       return found;
+    },
+    async reply(prompt, maxTokens) {
+      const body = { prompt: await promptTokens(prompt), ...greedy, n_predict: maxTokens };
+      return (await ask("/completion", body, completionSchema)).content;
     },
     async endsAt(token) {
       const ids = await promptTokens("Hello");

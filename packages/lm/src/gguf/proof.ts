@@ -17,6 +17,8 @@ export interface ExportRuntime {
   promptTokens(prompt: Prompt): Promise<readonly number[]>;
   /** The log-probability of each token of a reply behind its prompt; undefined where one is not told. */
   replyLogprobs(prompt: Prompt, reply: ProvenReply): Promise<readonly (number | undefined)[]>;
+  /** What it replies greedily. */
+  reply(prompt: Prompt, maxTokens: number): Promise<string>;
   /** Whether a reply ends at a token. */
   endsAt(token: number): Promise<boolean>;
   close(): Promise<void>;
@@ -34,6 +36,8 @@ export interface ExportProof {
   readonly prompts: number;
   /** Prompts that became the same tokens. */
   readonly samePrompts: number;
+  /** Greedy replies of both, for who reads them on; those that are the same are so to the last letter. */
+  readonly replies: readonly { readonly prompt: number; readonly before: string; readonly after: string }[];
   /** Tokens of replies whose log-probabilities were held against each other. */
   readonly tokens: number;
   /** Their differences in nats: the largest, and the mean of all. Absent where none was compared. */
@@ -50,7 +54,7 @@ export interface ProofOptions {
   readonly runtime: ExportRuntime;
   /** Of the matrices in the file: how far log-probabilities may be apart. */
   readonly type: GgufWriteType;
-  /** Tokens of a reply at most. Default 32. */
+  /** Tokens of a reply at most. Default 48. */
   readonly maxTokens?: number;
   readonly signal?: AbortSignal;
 }
@@ -72,7 +76,7 @@ const tolerances: Record<GgufWriteType, { readonly largest: number; readonly mea
  * model's own greedy replies, and where replies end.
  */
 export async function proveExport(options: ProofOptions): Promise<ExportProof> {
-  const { model, prompts, runtime, type, maxTokens = 32, signal } = options;
+  const { model, prompts, runtime, type, maxTokens = 48, signal } = options;
   const faults: string[] = [];
   let same = 0;
   for (const [i, prompt] of prompts.entries()) {
@@ -87,10 +91,12 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   if (same < prompts.length - 1) faults[0] += `; so do ${prompts.length - same - 1} more`;
 
   const differences: number[] = [];
+  const replies: ExportProof["replies"][number][] = [];
   const sampling = { temperature: 0, maxTokens, logprobs: 0 };
   const requests = prompts.map((prompt) => ({ prompt, sampling }));
   for await (const { request, completion } of model.generate(requests, signal ? { signal } : {})) {
     const { text, tokens = [] } = completion;
+    replies.push({ prompt: request, before: text, after: await runtime.reply(prompts[request]!, maxTokens) });
     if (tokens.length === 0) continue;
     const after = await runtime.replyLogprobs(prompts[request]!, { text, tokens });
     tokens.forEach(({ logprob }, i) => {
@@ -110,7 +116,14 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
     if (!(await runtime.endsAt(id)))
       faults.push(`replies do not end at ${JSON.stringify(model.text.tokenText(id))} (token ${id}) in ${runtime.name}`);
   return {
-    ...{ runtime: runtime.name, prompts: prompts.length, samePrompts: same, tokens: differences.length, faults },
+    ...{
+      runtime: runtime.name,
+      prompts: prompts.length,
+      samePrompts: same,
+      tokens: differences.length,
+      replies,
+      faults,
+    },
     ...(differences.length > 0 && { largest, mean }),
   };
 }
@@ -177,7 +190,7 @@ export async function ggufAdapterFaults(
 
 /** A file opened by Tenet itself. */
 export function ownRuntime(
-  model: Pick<LanguageModel, "score" | "close"> & { readonly text: TextCodec },
+  model: Pick<LanguageModel, "generate" | "score" | "close"> & { readonly text: TextCodec },
 ): ExportRuntime {
   return {
     name: "Tenet",
@@ -189,6 +202,11 @@ export function ownRuntime(
         return tokenLogprobs.length === tokens.length ? tokenLogprobs : [];
       }
       return [];
+    },
+    async reply(prompt, maxTokens) {
+      for await (const { completion } of model.generate([{ prompt, sampling: { temperature: 0, maxTokens } }]))
+        return completion.text;
+      throw new Error("a request had no reply");
     },
     endsAt: async (token) => model.text.endIds.has(token),
     close: () => model.close(),

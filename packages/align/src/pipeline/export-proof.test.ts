@@ -1,0 +1,69 @@
+import type { ExportProof } from "@tenet/lm";
+import { describe, expect, it } from "vitest";
+import { parseConstitution } from "../constitution/index.ts";
+import { type Asked, proofSection, readProof } from "./export-proof.ts";
+
+const text = `name: letters
+version: "1"
+principles:
+  - id: no-q
+    text: Do not use the letter q.
+    checks: [{ mustNot: q }]
+`;
+const constitution = parseConstitution(text, { file: "c.yaml" }).value;
+const asked: Asked[] = Array.from({ length: 20 }, (_, i) => ({ prompt: [{ role: "user", content: `Say ${i}` }] }));
+
+/** A proof in which so many of the replies break the principle before and after. */
+function proof(before: number, after: number): ExportProof {
+  const reply = (broken: boolean) => (broken ? "quite" : "fine");
+  const replies = asked.map((_, i) => ({ prompt: i, before: reply(i < before), after: reply(i < after) }));
+  return {
+    runtime: "llama.cpp",
+    prompts: 20,
+    samePrompts: 20,
+    tokens: 40,
+    largest: 0.01,
+    mean: 0.001,
+    replies,
+    faults: [],
+  };
+}
+
+describe("replies of an export, read by the constitution's checks", () => {
+  it("may break principles as often as the interval of the checkpoint's own says", () => {
+    const read = readProof(proof(2, 4), asked, constitution);
+    expect(read).toMatchObject({ faults: [], replies: 20, sameReplies: 18 });
+    expect(read.violations).toMatchObject({ before: { value: 0.1, n: 20 }, after: { value: 0.2, n: 20 } });
+  });
+
+  it.each([
+    [2, 12],
+    [18, 6],
+  ])("of which %i broke one before and %i do now are another model's", (before, after) => {
+    const { faults } = readProof(proof(before, after), asked, constitution);
+    expect(faults.join()).toMatch(
+      new RegExp(`break a principle in ${5 * after} % .* in llama\\.cpp, where the checkpoint's do in ${5 * before} %`),
+    );
+  });
+
+  it("say nothing of principles where there are none, or where no check applies", () => {
+    expect(readProof(proof(2, 12), asked, undefined)).not.toHaveProperty("violations");
+    const raw = asked.map(() => ({ prompt: "raw" }));
+    expect(readProof(proof(2, 12), raw, constitution)).toMatchObject({ faults: [] });
+  });
+
+  it("stand in the card, faults first", () => {
+    const runtimes = [readProof(proof(2, 12), asked, constitution)];
+    const { faults } = runtimes[0]!;
+    const section = proofSection([
+      { part: "gguf", runtimes, faults, notices: ["a window"], unverified: ["vLLM"] },
+    ]).join("\n");
+    expect(section).toMatch(
+      /\| gguf \| llama\.cpp \| 20 of 20 \| 40 \| 0\.0100 \| 0\.0010 \| 10 of 20 \| 10 % .* → 60 %/,
+    );
+    expect(section).toMatch(
+      /\*\*gguf failed its proof\*\*: replies break.*\n- gguf: a window\n- gguf, not verified: vLLM/,
+    );
+    expect(proofSection([])).toEqual([]);
+  });
+});
