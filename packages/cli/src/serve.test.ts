@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -95,5 +95,58 @@ describe("verify", () => {
     expect(other).toMatchObject({ code: 1, stdout: expect.stringMatching(/SHA256SUMS was changed/) });
     expect(await said("verify", home)).toMatchObject({ code: 2, stderr: expect.stringMatching(/no evidence pack/) });
     expect(await said("verify", "--manifest", evidence)).toMatchObject({ code: 2 });
+  }, 240_000);
+});
+
+describe("docs/serve.md", () => {
+  const page = readFileSync(new URL("../../../docs/serve.md", import.meta.url), "utf8");
+  const lines = [...page.matchAll(/^ {4}(.*)$/gm)].map(([, line]) => line!.replace(/ {2,}#.*/, ""));
+  const commands = lines.map((line) => line.replace(/^[A-Z_]+=\S+ /, "")).filter((line) => line.startsWith("tenet "));
+  /** The page's names, as they are here. */
+  const here = (word: string) =>
+    word === "smollm2-135m-instruct"
+      ? join(home, "project", "model")
+      : word.replace(
+          /^(mine=)?(out|small|adapter)(?=\/|$)/,
+          (_, name = "", folder) => `${name}${join(home, "page", folder)}`,
+        );
+  // No test is reached from other machines.
+  const wordsOf = (line: string) => line.replace("0.0.0.0", "127.0.0.1").split(" ").slice(1).map(here);
+
+  it("has exports that are written and verified as it says", async () => {
+    const exports_ = commands.filter((line) => /^tenet (export|verify) /.test(line));
+    expect(exports_.length).toBeGreaterThan(5);
+    for (const line of exports_) {
+      const words = wordsOf(line);
+      if (words[0] === "export") {
+        rmSync(words[2]!, { recursive: true, force: true });
+        // Nothing of this run is recommended over its base.
+        words.push("--checkpoint", "rl");
+      }
+      const { io, written } = surroundings({ env });
+      expect({ line, code: await run(words, io), ...written }).toMatchObject({ code: 0 });
+    }
+  }, 240_000);
+
+  it("has servers that answer what it has asked of them", async () => {
+    const out = join(home, "page", "out");
+    rmSync(out, { recursive: true, force: true });
+    const { io } = surroundings({ env });
+    expect(await run(["export", "recipe", out, "--checkpoint", "rl", "--what", "adapter"], io)).toBe(0);
+    const servers = commands.filter((line) => line.startsWith("tenet serve "));
+    expect(servers.length).toBeGreaterThan(3);
+    for (const line of servers) {
+      const token = line.includes("--token-variable");
+      const { models } = await serving(wordsOf(line).slice(1), async (url) => {
+        const headers: Record<string, string> = token ? { authorization: "Bearer secret" } : {};
+        expect((await fetch(`${url}/models`, { headers })).status, line).toBe(200);
+        const body = /-d '(.*)'/.exec(lines.join("\n"))![1]!;
+        const model = line.includes("--run") ? "rl" : line.includes("mine=") ? "mine" : join(home, "project", "model");
+        const sent = JSON.stringify({ ...JSON.parse(body), model });
+        const answer = await fetch(`${url}/chat/completions`, { method: "POST", body: sent, headers });
+        expect(answer.status, line).toBe(200);
+      });
+      if (line.includes("mine=")) expect(models).toHaveLength(2);
+    }
   }, 240_000);
 });
