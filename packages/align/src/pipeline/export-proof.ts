@@ -1,11 +1,15 @@
-import { access, constants, mkdtemp, rm } from "node:fs/promises";
+import { access, constants, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { cell, type Estimate, type Message, type PromptRow, table, wilson } from "@tenet/data";
 import {
+  type Checkpoint,
   CheckpointError,
+  EndpointError,
   type ExportProof,
+  type ExportRuntime,
+  ExportRuntimeError,
   type Factors,
   type GgufWriteType,
   ggufAdapterFaults,
@@ -87,59 +91,84 @@ export async function proveParts(
 ): Promise<PartProof[]> {
   const { proofPrompts = 8, environment = process.env, ...given } = options;
   const scratch = await mkdtemp(join(tmpdir(), "tenet-proof-"));
-  const checkpoint = await openCheckpoint(await resolveModel(source.reference, given));
+  let base: { readonly checkpoint: Checkpoint; readonly adapter: Factors | undefined } | undefined;
   let model: LocalModel | undefined;
+  // An adapter's files alone are told apart without the base, which may not be here.
+  const openedBase = async () => {
+    const checkpoint = await openCheckpoint(await resolveModel(source.reference, given));
+    base = { checkpoint, adapter: undefined };
+    if (source.adapter !== undefined)
+      base = { checkpoint, adapter: await loadAdapter(source.adapter, checkpoint.config) };
+    return base;
+  };
+  const local = { ...given, device: "cpu" as const };
+  const openedModel = () =>
+    openLocalModel(source.reference, { ...local, ...(source.adapter !== undefined && { adapter: source.adapter }) });
+  const replay = async (one: WrittenWeights, unverified: string[]): Promise<RuntimeProof[]> => {
+    model ??= await openedModel();
+    const asked = promptsFor(model, rows.slice(0, proofPrompts));
+    const prompts = asked.map(({ prompt }) => prompt);
+    const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
+    const inRuntime = async (runtime: ExportRuntime) =>
+      readProof(await proveExport({ ...proof, runtime }).finally(() => runtime.close()), asked, constitution);
+    const found = [await inRuntime(ownRuntime(await openLocalModel(one.path, { ...local, cacheDir: scratch })))];
+    const program = one.part === "gguf" ? await llamaServer(environment) : undefined;
+    if (program !== undefined) found.push(await inRuntime(await startLlamaServer({ program, model: one.path })));
+    else if (one.part === "gguf")
+      unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
+    return found;
+  };
   try {
-    const adapter = source.adapter === undefined ? undefined : await loadAdapter(source.adapter, checkpoint.config);
-    const local = { ...given, device: "cpu" as const };
-    const opened = () =>
-      openLocalModel(source.reference, { ...local, ...(source.adapter !== undefined && { adapter: source.adapter }) });
     const proofs: PartProof[] = [];
     for (const one of written) {
       given.signal?.throwIfAborted();
       const faults: string[] = [];
-      const unverified: string[] = [];
-      const runtimes: RuntimeProof[] = [];
+      const unverified = [...(notRun[one.part] ?? [])];
+      let runtimes: RuntimeProof[] = [];
       try {
-        faults.push(...(await weightsOf(one, { checkpoint, adapter })));
-        if (faults.length === 0 && (one.part === "merged" || one.part === "gguf")) {
-          model ??= await opened();
-          const asked = promptsFor(model, rows.slice(0, proofPrompts));
-          const prompts = asked.map(({ prompt }) => prompt);
-          const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
-          const again = await openLocalModel(one.path, { ...local, cacheDir: scratch });
-          const own = ownRuntime(again);
-          runtimes.push(
-            readProof(await proveExport({ ...proof, runtime: own }).finally(() => own.close()), asked, constitution),
-          );
-          const program = one.part === "gguf" ? await llamaServer(environment) : undefined;
-          if (program !== undefined) {
-            const llama = await startLlamaServer({ program, model: one.path });
-            runtimes.push(
-              readProof(
-                await proveExport({ ...proof, runtime: llama }).finally(() => llama.close()),
-                asked,
-                constitution,
-              ),
-            );
-          } else if (one.part === "gguf")
-            unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
-        }
+        if (one.part === "adapter") faults.push(...(await adapterFaults(one.path, source.adapter!)));
+        else faults.push(...(await weightsOf(one, base ?? (await openedBase()))));
+        if (faults.length === 0 && (one.part === "merged" || one.part === "gguf"))
+          runtimes = await replay(one, unverified);
       } catch (error) {
-        if (!(error instanceof CheckpointError)) throw error;
+        // What cannot be opened, here or in the other program, is a fault of the export; all else is ours.
+        if (
+          !(error instanceof CheckpointError || error instanceof EndpointError || error instanceof ExportRuntimeError)
+        )
+          throw error;
         faults.push(error.message);
       }
-      if (one.part === "gguf-adapter") unverified.push("llama.cpp: it takes a GGUF file of the base as well");
-      if (one.part === "merged" || one.part === "adapter") unverified.push("transformers, PEFT, vLLM: not run");
       faults.push(...runtimes.flatMap((runtime) => runtime.faults));
       proofs.push({ part: one.part, runtimes, faults, unverified, notices: one.notices });
     }
     return proofs;
   } finally {
     await model?.close();
-    await checkpoint.close();
+    await base?.checkpoint.close();
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** Programs that take a part and are not run here. */
+const notRun: Partial<Record<WrittenWeights["part"], readonly string[]>> = {
+  adapter: ["transformers, PEFT, vLLM: not run"],
+  merged: ["transformers, vLLM: not run"],
+  "gguf-adapter": ["llama.cpp: it takes a GGUF file of the base as well"],
+};
+
+/** What differs between the files of an adapter and those that it was copied from, but for the name of its base. */
+async function adapterFaults(path: string, source: string): Promise<readonly string[]> {
+  const weights = (folder: string) => readFile(join(folder, "adapter_model.safetensors"));
+  const settings = async (folder: string) => {
+    const { base_model_name_or_path: _, ...rest } = JSON.parse(
+      await readFile(join(folder, "adapter_config.json"), "utf8"),
+    );
+    return rest;
+  };
+  const same =
+    (await weights(path)).equals(await weights(source)) &&
+    isDeepStrictEqual(await settings(path), await settings(source));
+  return same ? [] : ["its files are not those of the checkpoint's adapter"];
 }
 
 /** A proof with its replies read by the checks: the export may break principles no more and no less than its interval says. */
@@ -179,16 +208,9 @@ export function percent({ value, interval: [low, high], n }: Estimate): string {
 /** What is wrong with the numbers of a part. Throws CheckpointError where it cannot be opened. */
 async function weightsOf(
   { part, path, type }: WrittenWeights,
-  { checkpoint, adapter }: { checkpoint: Awaited<ReturnType<typeof openCheckpoint>>; adapter: Factors | undefined },
+  { checkpoint, adapter }: { checkpoint: Checkpoint; adapter: Factors | undefined },
 ): Promise<readonly string[]> {
   if (part === "gguf-adapter") return ggufAdapterFaults(path, adapter!, checkpoint.config);
-  if (part === "adapter") {
-    const { lora, parameters } = await loadAdapter(path, checkpoint.config);
-    const same =
-      isDeepStrictEqual(lora, adapter!.lora) &&
-      parameters.ranges.every(({ name }) => isDeepStrictEqual(parameters.view(name), adapter!.parameters.view(name)));
-    return same ? [] : ["its factors are not those of the checkpoint's adapter"];
-  }
   const again = await openCheckpoint(path);
   try {
     return await weightFaults(again, { checkpoint, adapter, type });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { z } from "zod";
-import { EndpointError, type Prompt, UsageError } from "../language-model/index.ts";
+import { EndpointError, type Prompt } from "../language-model/index.ts";
 import type { ExportRuntime } from "./proof.ts";
 
 export interface LlamaServerOptions {
@@ -13,6 +13,11 @@ export interface LlamaServerOptions {
   readonly lora?: string;
   readonly context?: number;
   readonly startSeconds?: number;
+}
+
+/** A program did not come up with an exported file. */
+export class ExportRuntimeError extends Error {
+  override name = "ExportRuntimeError";
 }
 
 const promptSchema = z.object({ prompt: z.string() });
@@ -31,7 +36,7 @@ const likeliest = 20;
 
 /**
  * Starts llama.cpp's server on a GGUF file, on a port of this machine, to hold an export against.
- * Errors: UsageError where the program cannot be started or does not come up, EndpointError for what it refuses.
+ * Errors: ExportRuntimeError where the program cannot be started or does not come up with the file, EndpointError for what it refuses.
  */
 export async function startLlamaServer(options: LlamaServerOptions): Promise<ExportRuntime> {
   const { program, model, lora, context = 4096, startSeconds = 120 } = options;
@@ -51,9 +56,11 @@ export async function startLlamaServer(options: LlamaServerOptions): Promise<Exp
   const url = `http://127.0.0.1:${port}`;
   const deadline = Date.now() + startSeconds * 1000;
   for (;;) {
-    if (failure) throw new UsageError(`${program} cannot be started: ${failure.message}`);
+    if (failure) throw new ExportRuntimeError(`${program} cannot be started: ${failure.message}`);
     if (child.exitCode !== null)
-      throw new UsageError(`${program} ended with code ${child.exitCode} on ${model}: ${said.trim().slice(-500)}`);
+      throw new ExportRuntimeError(
+        `${program} ended with code ${child.exitCode} on ${model}: ${said.trim().slice(-500)}`,
+      );
     const up = await fetch(`${url}/health`).then(
       (response) => response.ok,
       () => false,
@@ -61,7 +68,7 @@ export async function startLlamaServer(options: LlamaServerOptions): Promise<Exp
     if (up) return runtimeOf(url, child);
     if (Date.now() > deadline) {
       await stop(child);
-      throw new UsageError(`${program} did not come up within ${startSeconds} s`);
+      throw new ExportRuntimeError(`${program} did not come up within ${startSeconds} s`);
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
