@@ -1,6 +1,7 @@
+import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { CandidateTally, Collective } from "@tenet/align";
-import { CommandUsageError } from "./errors.ts";
+import { CommandUsageError, EXIT } from "./errors.ts";
 import { table } from "./format.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
 import { writeWhole } from "./report.ts";
@@ -74,6 +75,108 @@ export async function fromSpec(io: Io, file: string, { name, out, json }: FromSp
     ...Object.entries(counts.asides).map(([reason, count]): [string, string] => ["set aside", `${count}: ${reason}`]),
   ];
   tell(io, `${table(lines)}\n`);
+}
+
+export interface LintCommandOptions {
+  json?: boolean;
+  prompts?: string;
+  gate?: boolean;
+}
+
+/** `tenet constitution lint`. Resolves to the exit code. */
+export async function lint(io: Io, file: string, { json, prompts, gate }: LintCommandOptions): Promise<number> {
+  const { collect, lintConstitution, loadConstitution, openDataset } = await import("@tenet/align");
+  const constitution = await loadConstitution(file);
+  const read = prompts === undefined ? undefined : await collect(await openDataset(prompts, { as: "prompts" }));
+  const findings = lintConstitution(constitution, read ? { prompts: read.rows } : {});
+  const code = gate && findings.length > 0 ? EXIT.refused : EXIT.done;
+  if (json) {
+    printJson(io, { findings, ...(read && { prompts: read.counts.rows }) });
+    return code;
+  }
+  const rows = findings.map(({ kind, principles, checks = [], why }) => {
+    return [kind, [...principles, ...checks.map((name) => `"${name}"`)].join(", "), why];
+  });
+  const many = `${constitution.principles.length} principles${read ? `, ${read.counts.rows} prompts` : ""}`;
+  say(io, rows.length > 0 ? `${table(rows)}\n` : `nothing to say of ${many}\n`);
+  return code;
+}
+
+export interface CheckOptions {
+  json?: boolean;
+  prompt?: string;
+  category?: string;
+  allowModules?: boolean;
+  gate?: boolean;
+}
+
+/** `tenet check`: a reply, or a file of them, against a constitution's checks. Resolves to the exit code. */
+export async function check(io: Io, file: string, reply: string | undefined, options: CheckOptions): Promise<number> {
+  const { collect, loadConstitution, openDataset, runChecks, violations } = await import("@tenet/align");
+  const constitution = await loadConstitution(file, { allowModules: options.allowModules });
+  const { prompt: asked, category } = options;
+  const dataset = reply !== undefined && (await isFile(reply));
+  if (dataset && asked !== undefined)
+    throw new CommandUsageError("--prompt is for one reply; a file has its own prompts");
+  const read = dataset ? await collect(await openDataset(reply, { as: "examples" })) : undefined;
+  const text = reply ?? (await standardInput(io));
+  const looked = read
+    ? read.rows.map(({ prompt, completion }) => ({ prompt, response: completion }))
+    : [
+        {
+          prompt: asked === undefined ? [] : [{ role: "user", content: asked }],
+          response: text,
+          ...(category && { category }),
+        },
+      ];
+  const found = looked.map((example) => {
+    const results = runChecks(constitution, example);
+    return { ...example, results, ...violations(results) };
+  });
+  const broken = found.filter(({ violated }) => violated.length > 0);
+  const code = options.gate && broken.length > 0 ? EXIT.refused : EXIT.done;
+  if (options.json) {
+    const replies = found.map(({ response, applying, violated, worst }) => ({ response, applying, violated, worst }));
+    printJson(io, { replies, broken: broken.length, ...(read && { setAside: read.counts.aside }) });
+    return code;
+  }
+  if (read === undefined) {
+    const [only] = found;
+    const lines = only!.violated.map(({ principle, check: name, severity, why }) => [
+      principle,
+      name,
+      `${severity}`,
+      why,
+    ]);
+    const clean = only!.applying === 0 ? "no check applies" : `it breaks none of ${only!.applying} checks that apply`;
+    say(io, lines.length > 0 ? `${table([["principle", "check", "severity", ""], ...lines])}\n` : `${clean}\n`);
+    return code;
+  }
+  const principles = constitution.principles.filter(({ checks }) => checks.length > 0);
+  const lines = principles.map(({ id }) => {
+    const applying = found.filter(({ results }) =>
+      results.some(({ principle, applies }) => principle === id && applies),
+    );
+    const count = found.filter((one) => one.principles.includes(id)).length;
+    return [id, `${count} of ${applying.length}`];
+  });
+  const aside = read.counts.aside > 0 ? `${read.counts.aside} records could not be used\n` : "";
+  say(
+    io,
+    `${table([["principle", "broken"], ...lines])}\n${broken.length} of ${found.length} replies break something\n${aside}`,
+  );
+  return code;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}
+
+async function standardInput({ stdin }: Io): Promise<string> {
+  if (stdin.isTTY) throw new CommandUsageError("expected a reply, a file of them, or a reply on standard input");
+  let text = "";
+  for await (const chunk of stdin) text += chunk;
+  return text.trimEnd();
 }
 
 function votesText({ counts, merged, tallies, constitution }: Collective, aside: number): string {

@@ -132,7 +132,7 @@ function build(
 
   addRunCommands(io, program, command, { version: manifest.version, setCode });
 
-  addConstitutionCommands(io, program, command);
+  addConstitutionCommands(io, program, command, { setCode });
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {

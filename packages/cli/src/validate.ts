@@ -12,6 +12,7 @@ function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller
 
 function labelsText({ feedback }: OpenRecipe["recipe"]): string {
   if (feedback.label.method === "checks") return "by the checks";
+  if (feedback.label.method === "contrast") return "by how the pairs were made";
   return `${feedback.label.method}, ${feedback.audit ? "audited" : "not audited"}`;
 }
 

@@ -14,6 +14,7 @@ export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } fr
 export { openingOf } from "./opening.ts";
 export { type RandomStream, randomStream, type StreamKey } from "./random.ts";
 export { type Aside, type Collected, collect, type Read, rowsOf } from "./read.ts";
+export { citedIn, withReasoning } from "./reasoning.ts";
 export type { Kinds as DatasetKinds, ReadRecord } from "./records.ts";
 export * from "./rows.ts";
 export { type SplitOptions, sideOf, splitRows } from "./split.ts";

@@ -49,7 +49,10 @@ export type PromptRow = z.output<typeof promptRowSchema>;
 export const responseRowSchema = z.strictObject({
   ...row,
   prompt: conversation,
+  /** What a person sees: without reasoning. */
   response: z.string(),
+  /** What the model said to itself before, where it did. It is no part of what checks, judges and measures look at. */
+  reasoning: z.string().optional(),
   finishReason: z.enum(["stop", "length", "filtered"]),
   category: z.string().optional(),
   benign: z.boolean().optional(),

@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto";
 import type { PromptRow } from "@tenet/data";
-import type { CompletionToken, LanguageModel, LocalAdapter, LocalModel, Message, TextCodec } from "@tenet/lm";
+import {
+  type CompletionToken,
+  type LanguageModel,
+  type LocalAdapter,
+  type LocalModel,
+  type Message,
+  readReply,
+  type TextCodec,
+} from "@tenet/lm";
 import { endOfReply } from "./encode.ts";
 import { type Sampling, shuffled } from "./loop.ts";
 import type { RewardRequest } from "./reward/index.ts";
@@ -61,7 +69,9 @@ export async function rollout(
     const drawn = completion.tokens as readonly (CompletionToken & { id: number })[];
     const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
     samples[request * n + completion.index] = {
-      ...{ prompt, index: completion.index, turn: request, promptTokens, response: completion.text, finished },
+      // What rewards are told is the reply: nothing is to press on the reasoning before it.
+      ...{ prompt, index: completion.index, turn: request, promptTokens, finished },
+      response: readReply(completion.text).text,
       tokens: [...drawn.map(({ id }) => id), ...(finished ? [end] : [])],
       sampledLogprobs: drawn.map(({ logprob }) => logprob),
     };

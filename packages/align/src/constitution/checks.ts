@@ -12,6 +12,7 @@ import {
   type RuleName,
   rulesIn,
 } from "./schema.ts";
+import { authorityWeight } from "./specification.ts";
 
 /** What one check says of one response. */
 export interface CheckResult {
@@ -22,7 +23,7 @@ export interface CheckResult {
   /** False where the check has nothing to say about this prompt; `violated` is false then. */
   applies: boolean;
   violated: boolean;
-  /** In [0, 1], as the check states it (or its module said). */
+  /** In [0, 1], as the check states it (or its module said), times the weight of its principle's level. */
   severity: number;
   /** For people: what was found. */
   why: string;
@@ -37,7 +38,11 @@ export interface CheckResult {
 export function runChecks(of: Constitution | Principle, example: CheckedExample): CheckResult[] {
   const principles = "principles" in of ? of.principles : [of];
   return principles.flatMap((principle) =>
-    principle.checks.map((check, i) => runCheck(check, `${principle.id}`, i, example)),
+    principle.checks.map((check, i) => {
+      const result = runCheck(check, `${principle.id}`, i, example);
+      const { authority } = principle;
+      return authority === undefined ? result : { ...result, severity: result.severity * authorityWeight[authority] };
+    }),
   );
 }
 

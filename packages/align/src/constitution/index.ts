@@ -10,6 +10,7 @@ export { type Collective, type CollectiveOptions, collectiveConstitution } from 
 export { type DrawOptions, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";
 export { type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";
+export { type LintFinding, type LintKind, type LintOptions, lintConstitution } from "./lint.ts";
 export {
   isConstitution,
   type LoadOptions,
@@ -35,6 +36,7 @@ export { type SpecCounts, specificationConstitution } from "./spec-constitution.
 export {
   type Authority,
   authorities,
+  authorityWeight,
   isSpecification,
   parseSpecification,
   type Specification,

@@ -8,12 +8,14 @@ import {
   makeProblem,
   type ParsedDocument,
   type Path,
+  type Problem,
   parseDocument,
   readDocument,
   readText,
   type Source,
 } from "@tenet/data";
 import { z } from "zod";
+import { runChecks } from "./checks.ts";
 import { readMarkdown } from "./markdown.ts";
 import {
   type CheckFunction,
@@ -106,6 +108,7 @@ export async function loadConstitution(
       : { expected: "no module, since modules run code and that is not allowed here (allowModules)" };
     if (fault) problems.push(document.problem([...at, "module"], fault));
   }
+  if (problems.length === 0) problems.push(...wrongExamples(document));
   if (problems.length > 0) throw new DocumentError(problems);
   return document.value;
 }
@@ -120,6 +123,27 @@ export async function isConstitution(path: string): Promise<boolean> {
     if (error instanceof DocumentError) return false;
     throw error;
   }
+}
+
+/** Examples of which their check says otherwise. */
+function* wrongExamples(document: ParsedDocument<Constitution>): Generator<Problem> {
+  for (const [i, principle] of document.value.principles.entries())
+    for (const [j, check] of principle.checks.entries())
+      for (const side of ["keeps", "breaks"] as const)
+        for (const [k, example] of (check.examples?.[side] ?? []).entries()) {
+          const { prompt, reply } = typeof example === "string" ? { prompt: undefined, reply: example } : example;
+          const asked = prompt === undefined ? [] : [{ role: "user", content: prompt }];
+          // Without a prompt it is the rule that is shown, whatever it is asked behind.
+          const { when: _, unless: __, whenCategory: ___, unlessCategory: ____, ...rule } = check;
+          const shown = { ...principle, checks: [prompt === undefined ? rule : check] };
+          const { applies, violated, why } = runChecks(shown, { prompt: asked, response: reply })[0]!;
+          if (violated === (side === "breaks")) continue;
+          const said = applies ? why : `the check does not apply: ${why}`;
+          yield document.problem(["principles", i, "checks", j, "examples", side, k], {
+            expected: side === "breaks" ? "a reply that the check finds" : "a reply that the check lets pass",
+            got: `one of which it says: ${said}`,
+          });
+        }
 }
 
 function moduleRules(rule: Rule, at: Path): { rule: Rule; at: Path }[] {

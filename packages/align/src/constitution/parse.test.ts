@@ -116,7 +116,7 @@ const bad: [string, string, string[]][] = [
     "with a misspelt rule",
     checked("mustnt: stupid"),
     [
-      `c.yaml:7:9 principles[0].checks[0].mustnt: unknown key; expected one of the keys must, mustNot, unlessSaid, mentions, words, characters, citation, module, export, any, all, not, name, severity, when, unless and 2 more. Did you mean "mustNot"?`,
+      `c.yaml:7:9 principles[0].checks[0].mustnt: unknown key; expected one of the keys must, mustNot, unlessSaid, mentions, words, characters, citation, module, export, any, all, not, name, severity, when, unless and 3 more. Did you mean "mustNot"?`,
     ],
   ],
   [

@@ -190,6 +190,16 @@ const categories = z
   .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
   .transform((value) => (typeof value === "string" ? [value] : value));
 
+/** A reply, or one to a prompt of which the check's condition is told. */
+const checkExampleSchema = z.union([
+  z.string(),
+  z.strictObject({
+    prompt: z.string().min(1).describe("What the user says."),
+    reply: z.string().describe("The reply."),
+  }),
+]);
+export type CheckExample = z.output<typeof checkExampleSchema>;
+
 export const checkSchema = z
   .strictObject({
     ...simpleRules,
@@ -202,11 +212,19 @@ export const checkSchema = z
       .optional()
       .describe("The check applies to prompts of these categories too, whatever they say."),
     unlessCategory: categories.optional().describe("The check does not apply to prompts of these categories either."),
+    examples: z
+      .strictObject({
+        keeps: z.array(checkExampleSchema).default([]).describe("Replies that the check lets pass."),
+        breaks: z.array(checkExampleSchema).default([]).describe("Replies that it finds."),
+      })
+      .optional()
+      .describe("What the check is to say of some replies; a constitution whose checks say otherwise is refused."),
   })
   .superRefine(exactlyOneRule);
 
 /** A rule with its name, its severity and the prompts it applies to. */
 export interface Check extends Rule {
+  examples?: { keeps: CheckExample[]; breaks: CheckExample[] } | undefined;
   name?: string | undefined;
   severity: number;
   when?: string[] | undefined;

@@ -10,6 +10,15 @@ import { DocumentError, type Message, makeProblem, nearest, type Problem } from 
 export const authorities = ["root", "system", "developer", "user", "guideline"] as const;
 export type Authority = (typeof authorities)[number];
 
+/** What a violation weighs by the level of what it breaks. */
+export const authorityWeight: Readonly<Record<Authority, number>> = {
+  root: 1,
+  system: 1,
+  developer: 0.75,
+  user: 0.5,
+  guideline: 0.25,
+};
+
 export interface Specification {
   readonly title: string | undefined;
   readonly sections: readonly SpecSection[];

@@ -20,6 +20,8 @@ export interface PrincipleVerdict {
 export interface JudgedResponse {
   row: ResponseRow;
   verdicts: readonly PrincipleVerdict[];
+  /** Whether its reasoning cites a principle of the constitution; absent where its checkpoint does not reason. */
+  cites?: boolean;
 }
 
 export interface Adherence {

@@ -1,4 +1,12 @@
-import { bootstrapEach, type Estimate, type Outcome, originSchema, type ResponseRow, rowId } from "@tenet/data";
+import {
+  bootstrapEach,
+  type Estimate,
+  type Outcome,
+  originSchema,
+  type ResponseRow,
+  rowId,
+  withReasoning,
+} from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { klEstimate } from "@tenet/train";
 import { z } from "zod";
@@ -31,7 +39,10 @@ export async function* scoreResponses(
   const usable = rows.filter(({ response }) => response !== "");
   for (const { id, response } of rows)
     if (response === "") yield { input: id, rows: [], aside: "an empty response has no tokens to compare" };
-  const requests = usable.map(({ prompt, response }) => ({ prompt, continuations: [response] }));
+  // Who reasons first is compared by all that it wrote.
+  const requests = usable.map(({ prompt, response, reasoning }) => {
+    return { prompt, continuations: [withReasoning(reasoning, response)] };
+  });
   for await (const answer of scoreEach(model, requests, call)) {
     const row = usable[answer.request]!;
     if ("refused" in answer) {

@@ -176,6 +176,15 @@ export const measures: readonly Measure[] = [
   ),
   share(
     {
+      name: "citations",
+      label: "Cites a principle",
+      better: "higher",
+      about: "Replies whose reasoning names a principle of the constitution by its id; only of who reasons first.",
+    },
+    ({ cites }) => cites,
+  ),
+  share(
+    {
       name: "unfinished",
       label: "Cut off",
       better: "lower",

@@ -2,7 +2,8 @@ import type { PreferenceRow, PromptRow } from "@tenet/data";
 import { scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
-import { contrastPairs } from "./contrast.ts";
+import { contrastPairs, labelByContrast } from "./contrast.ts";
+import { constitutionOf, outcomes, pairRow } from "./fixture.ts";
 import { judgeRows } from "./judge-rows.ts";
 
 const text = `{ name: desk, version: v1, principles: [
@@ -54,4 +55,25 @@ it("are set aside where their answer is not known", async () => {
   expect((await pairsOf(() => "The same.")).aside).toEqual(Array(20).fill("both replies are the same"));
   const empty = await pairsOf((asked) => (asked.includes("Keep to this rule") ? "Kept." : " "));
   expect(empty).toEqual({ rows: [], aside: Array(20).fill("a reply is empty") });
+});
+
+it("say the opposite in the principle's own words where it has some", async () => {
+  const own = constitutionOf([{ id: "doctor", text: "Send people to a doctor.", negation: "Send people home." }]);
+  const generator = scriptedModel({
+    fallback: (text) => (text.includes("Send people home.") ? "Go home." : "See a doctor."),
+  });
+  const found = await outcomes(contrastPairs(prompts, { generator, constitution: own, seed: 1 }));
+  for (const { rows } of found.values()) {
+    const [{ a, b, p }] = rows as [PreferenceRow];
+    expect(p === 1 ? [a, b] : [b, a]).toEqual(["See a doctor.", "Go home."]);
+  }
+});
+
+it("are labelled by how they were made, and other pairs are not", async () => {
+  const { rows } = await pairsOf((asked) => (asked.includes("Keep to this rule") ? "Kept." : "Broken."));
+  const other = pairRow("I cough.", "Rest.", "Go.");
+  const labels = await outcomes(labelByContrast([...rows, other]));
+  for (const { id, p } of rows)
+    expect(labels.get(id)!.rows).toMatchObject([{ p, label: "contrast", origin: { parents: [id] } }]);
+  expect(labels.get(other.id)).toMatchObject({ rows: [], aside: "it was not made by contrast" });
 });

@@ -1,4 +1,12 @@
-import { type Outcome, type PreferenceRow, type PromptRow, randomStream, rowId } from "@tenet/data";
+import {
+  type Outcome,
+  type PairRow,
+  type PreferenceRow,
+  type PromptRow,
+  preferenceRowSchema,
+  randomStream,
+  rowId,
+} from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
@@ -18,10 +26,12 @@ export interface ContrastOptions extends z.input<typeof contrastSettingsSchema> 
 }
 
 /** The system prompts under which a principle is kept to, and broken. */
-function instructions({ text }: Pick<Principle, "text">): readonly [string, string] {
+function instructions({ text, negation }: Pick<Principle, "text" | "negation">): readonly [string, string] {
   return [
     `Keep to this rule in your answer: ${text}`,
-    `Do the opposite of what this rule says in your answer: ${text}`,
+    negation === undefined
+      ? `Do the opposite of what this rule says in your answer: ${text}`
+      : `Keep to this rule in your answer: ${negation}`,
   ];
 }
 
@@ -122,4 +132,16 @@ function faultOf(...replies: readonly [Reply, Reply]): string | undefined {
 function drawFor({ prompt }: PromptRow, constitution: Constitution, seed: number): Principle {
   const item = JSON.stringify(prompt);
   return drawPrinciples(constitution, { seed, stage: "contrast", item, count: 1, use: "preference" })[0]!;
+}
+
+/**
+ * Labels of pairs made by contrast: how they were made, and nobody is asked. Set aside: pairs that were not.
+ */
+export async function* labelByContrast(rows: readonly PairRow[]): AsyncGenerator<Outcome<PreferenceRow>> {
+  for (const row of rows) {
+    const { data } = preferenceRowSchema.safeParse(row);
+    yield data?.label === "contrast"
+      ? { input: row.id, rows: [{ ...data, origin: { ...data.origin, parents: [row.id] } }] }
+      : { input: row.id, rows: [], aside: "it was not made by contrast" };
+  }
 }

@@ -6,9 +6,11 @@ import {
   plainJson,
   type ResponseRow,
   rowId,
+  withReasoning,
 } from "@tenet/data";
 import { z } from "zod";
 import { type Constitution, checkReward, principleHash, runChecks, violations } from "../constitution/index.ts";
+import { type DeliberateSettings, reasonedByChecks } from "./deliberate.ts";
 import { degenerate } from "./revision.ts";
 
 /** What of a chain is learnt. The defaults are written here only. */
@@ -34,6 +36,8 @@ export type ExamplesSettings = z.output<typeof examplesSettingsSchema>;
 
 export interface ExamplesOptions extends z.input<typeof examplesSettingsSchema> {
   readonly constitution: Constitution;
+  /** Reasoning by checks before each reply (`reasonedByChecks`); a reply without any is left out. */
+  readonly deliberate?: Pick<DeliberateSettings, "principles"> | undefined;
 }
 
 /**
@@ -44,19 +48,25 @@ export interface ExamplesOptions extends z.input<typeof examplesSettingsSchema> 
  */
 export async function* examplesFromChains(
   chains: readonly ChainRow[],
-  { constitution, ...rest }: ExamplesOptions,
+  { constitution, deliberate, ...rest }: ExamplesOptions,
 ): AsyncGenerator<Outcome<ExampleRow>> {
   const settings = examplesSettingsSchema.parse(rest);
-  for (const chain of chains) yield exampleOutcome(chain, constitution, settings);
+  for (const chain of chains) yield exampleOutcome(chain, constitution, settings, deliberate);
 }
 
 /** What the examples of a chain depend on besides the chain. */
-export function examplesDependsOn(_chain: ChainRow, { constitution, ...rest }: ExamplesOptions): JsonValue {
+export function examplesDependsOn(_chain: ChainRow, { constitution, deliberate, ...rest }: ExamplesOptions): JsonValue {
   const settings = examplesSettingsSchema.parse(rest);
-  return plainJson({ settings, checks: settings.keep === "all" ? [] : checkedHashes(constitution) });
+  const checks = settings.keep === "all" && deliberate === undefined ? [] : checkedHashes(constitution);
+  return plainJson({ settings, checks, ...(deliberate && { deliberate: deliberate.principles }) });
 }
 
-function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: ExamplesSettings): Outcome<ExampleRow> {
+function exampleOutcome(
+  chain: ChainRow,
+  constitution: Constitution,
+  settings: ExamplesSettings,
+  deliberate: ExamplesOptions["deliberate"],
+): Outcome<ExampleRow> {
   const { id, prompt, responses, origin, category } = chain;
   const aside = (why: string): Outcome<ExampleRow> => ({ input: id, rows: [], aside: why });
   const revised = responses.length > 1;
@@ -79,11 +89,17 @@ function exampleOutcome(chain: ChainRow, constitution: Constitution, settings: E
   if (completions.length === 0)
     return aside(settings.keep === "improved" ? "no improvement by the checks" : "the checks find violations");
 
+  const reasoned = completions.flatMap((response) => {
+    if (deliberate === undefined) return [response];
+    const reasoning = reasonedByChecks(constitution, { prompt, response, category }, deliberate);
+    return reasoning === undefined ? [] : [withReasoning(reasoning, response)];
+  });
+  if (reasoned.length === 0) return aside("the checks have no reason to give: none applies, or the reply breaks one");
   const critique = settings.from === "critique-and-revision" ? lastCritique(chain) : undefined;
   if (critique === "") return aside("the accepted revision has no critique");
   return {
     input: id,
-    rows: [...new Set(completions)].map((response): ExampleRow => {
+    rows: [...new Set(reasoned)].map((response): ExampleRow => {
       const completion = critique === undefined ? response : `${critique}\n\n${response}`;
       return {
         id: rowId("example", prompt, completion),

@@ -1,4 +1,11 @@
-export { type Answer, type LabelDemonstration, labelDemonstrationSchema, letters, readAnswer } from "../judge/index.ts";
+export {
+  type Answer,
+  findsNothing,
+  type LabelDemonstration,
+  labelDemonstrationSchema,
+  letters,
+  readAnswer,
+} from "../judge/index.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { labelByChecks } from "./check-labels.ts";
 export {
@@ -6,6 +13,7 @@ export {
   contrastDependsOn,
   contrastPairs,
   contrastSettingsSchema,
+  labelByContrast,
 } from "./contrast.ts";
 export { type LabelCost, type LabelCosts, labelCosts, type RoleUsage } from "./cost.ts";
 export {
@@ -14,7 +22,23 @@ export {
   critiqueDependsOn,
 } from "./critique.ts";
 export { type CritiqueSettings, critiqueSettingsSchema } from "./critique-settings.ts";
+export {
+  type DeliberateOptions,
+  type DeliberateSettings,
+  deliberate,
+  deliberateDependsOn,
+  deliberateSettingsSchema,
+  reasonedByChecks,
+} from "./deliberate.ts";
 export { type Layout, layouts } from "./demonstrations.ts";
+export {
+  type DialogueOptions,
+  type DialogueSettings,
+  dialogueDependsOn,
+  dialogueSettingsSchema,
+  dialogues,
+  personasSchema,
+} from "./dialogue.ts";
 export {
   type ExamplesOptions,
   type ExamplesSettings,
@@ -25,6 +49,7 @@ export {
 } from "./examples.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
 export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, judgeRows } from "./judge-rows.ts";
+export { knownExamples } from "./known-examples.ts";
 export { type LabelOptions, labelDependsOn, labelPairs } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 export { type Reading, readingSchema } from "./labelled-pair.ts";

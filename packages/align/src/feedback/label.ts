@@ -2,7 +2,7 @@ import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Constitution, constitutionHash, drawPrinciples } from "../constitution/index.ts";
+import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
 import {
   type Asked,
   type AskingWay,
@@ -22,6 +22,7 @@ import {
 } from "../judge/index.ts";
 import { firstVerdicts, lookers } from "./constitution-first.ts";
 import { checkedHashes } from "./examples.ts";
+import { exampleSource } from "./known-examples.ts";
 import { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
 import { type Facts, type Heard, LabelledPair, type PairQuestion } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
@@ -44,9 +45,9 @@ export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labell
     settings,
     demonstrations,
     principles: drawFor(row, constitution, settings, seed).map((principle) => {
-      const { id, text, preferenceQuestion } = principle;
-      if (settings.method === "judge") return [id, judgedBy(principle, settings.judge!), critic ? text : null];
-      return [id, preferenceQuestion, critic ? text : null];
+      const { id, text, preferenceQuestion, authority } = principle;
+      const asked = settings.method === "judge" ? judgedBy(principle, settings.judge!) : preferenceQuestion;
+      return [id, asked, critic ? text : null, ...(critic && authority !== undefined ? [authority] : [])];
     }),
     checks: checks ? checkedHashes(constitution) : [],
   });
@@ -221,13 +222,15 @@ export function sharedTurns(settings: LabelSettings, demonstrations: readonly La
   ];
 }
 
-/** Principles for a pair, by its content. */
+/** Principles for a pair: those that it was made under, where its answer is known under these only; else drawn by its content. */
 export function drawFor(
-  row: Pick<PairRow, "prompt" | "a" | "b">,
+  row: Pick<PairRow, "prompt" | "a" | "b"> & Partial<Pick<PairRow, "origin">>,
   constitution: Constitution,
   settings: Pick<LabelSettings, "principles">,
   seed: number,
-) {
+): Principle[] {
+  const under = row.origin?.source === exampleSource ? row.origin.principles : undefined;
+  if (under) return constitution.principles.filter(({ id }) => under.includes(id));
   return drawPrinciples(constitution, {
     seed,
     stage: "label",

@@ -3,7 +3,7 @@ import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import type { Principle } from "../constitution/index.ts";
 import type { Choice, Question, Said } from "../judge/index.ts";
-import { type FirstVerdict, lookers } from "./constitution-first.ts";
+import { type FirstVerdict, lookers, worseOf } from "./constitution-first.ts";
 import type { LabelSettings } from "./label-settings.ts";
 
 const saidSchema = z.object({
@@ -86,7 +86,7 @@ export class LabelledPair {
     this.#verdict = verdict;
     if (verdict.refused !== undefined) this.setAside(verdict.refused);
     else if (verdict.finding === "both severely") this.setAside("both responses violate the constitution severely");
-    else if (verdict.finding === "only a" || verdict.finding === "only b") this.#weight = downWeight;
+    else if (worseOf(verdict.finding) !== undefined) this.#weight = downWeight;
   }
 
   questions({ swap }: Pick<LabelSettings, "swap">): PairQuestion[] {
@@ -124,7 +124,7 @@ export class LabelledPair {
     const { id, prompt, a, b, cut, origin } = this.row;
     const input = { input: id };
     const asked = this.#label(settings);
-    const target = this.#verdict?.finding === "only b" ? 1 : 0;
+    const target = this.#verdict && worseOf(this.#verdict.finding) === "b" ? 1 : 0;
     const p = this.#weight === 1 ? target : asked === undefined ? undefined : asked + this.#weight * (target - asked);
     if (this.aside !== undefined || p === undefined)
       return { ...input, rows: [], aside: this.aside ?? "the labeller gave no reading" };

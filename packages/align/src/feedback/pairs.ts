@@ -20,6 +20,12 @@ export const pairSettingsSchema = z.strictObject({
     .enum(["one", "all"])
     .default("one")
     .describe("`one`: the first two responses that differ; `all`: every two that differ; two models: one of each."),
+  contrast: z
+    .literal("principle")
+    .optional()
+    .describe(
+      "Instead of two samples: one reply under a principle drawn for the prompt, the other under its opposite (RLCD). `label.method: contrast` prefers the first; a labeller may be asked instead.",
+    ),
   system: z.string().min(1).optional().describe("System prompt of the models."),
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the responses."),
 });

@@ -60,6 +60,7 @@ export async function* respond(
           id: rowId("response", prompt, response, index),
           prompt,
           response,
+          ...(completion.thoughts ? { reasoning: completion.thoughts } : {}),
           finishReason: finishReason === "length" ? "length" : "stop",
           ...(category === undefined ? {} : { category }),
           ...(benign === undefined ? {} : { benign }),

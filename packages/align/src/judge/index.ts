@@ -22,6 +22,7 @@ export {
   scoreByJudge,
   showsRubric,
   sideBySide,
+  verdictTokens,
 } from "./judge.ts";
 export { type Answer, readAnswer } from "./letters.ts";
 export {

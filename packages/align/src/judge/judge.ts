@@ -63,6 +63,11 @@ export function showsRubric({ format, mode }: Pick<JudgeAsking, "format" | "mode
   return sideBySide({ format, mode }) ? comparing(format)!.rubric : judgeFormats[format].absolute.rubric;
 }
 
+/** Tokens that a judge writes of a case, at most; none where it is read by log-probabilities. */
+export function verdictTokens(asking: JudgeAsking | undefined): number {
+  return asking === undefined || asking.format === "d-rlaif" ? 0 : asking.samples * asking.maxTokens;
+}
+
 /** What a judge said of one case: a type, since it is JSON in explanations. */
 export type Said = {
   format: string;

@@ -3,8 +3,8 @@ import type { CheckpointNote } from "./checkpoints.ts";
 import type { PartContext } from "./context.ts";
 import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
 import { fileReader, fileStage, type ReadFile } from "./files.ts";
-import { type AuditReport, auditStage } from "./labels.ts";
-import { helpfulFile, roleStage } from "./parts.ts";
+import { type AuditReport, auditStage, examplePairsStage } from "./labels.ts";
+import { dialoguesStage, helpfulFile, roleStage } from "./parts.ts";
 import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import { humanPairs, type Reinforced, reinforce } from "./reinforce.ts";
 import type { Round } from "./round.ts";
@@ -33,8 +33,15 @@ export function arrange(context: PartContext): Arrangement {
   const { recipe, options } = context;
   const plan = planOf(recipe);
   const base = roleStage("model", recipe.model, options, { trained: true });
-  const { train, validation } = promptStages(context);
-  const players = playersOf(context, { base, prompts: train });
+  const { train: prompts, validation } = promptStages(context);
+  const players = playersOf(context, { base, prompts });
+  const train =
+    recipe.prompts.dialogue === undefined
+      ? prompts
+      : dialoguesStage(context, {
+          ...{ name: "dialogues", prompts },
+          ...{ assistant: players.role("generator"), person: players.role("persona") },
+        });
   const shared = { base, validation, role: players.role, file: fileReader(context) };
   const audit =
     plan.steps.includes("policy") && recipe.feedback.audit
@@ -192,15 +199,18 @@ function playersOf(
 /** The audit that a recipe wants of its labels, whoever makes them. */
 function labellerAudit(
   context: PartContext,
-  { path, format, limit, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
+  { path, format, limit, examples: _, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
   role: Round["role"],
 ) {
   return auditStage(context, {
     ...{ labeller: role("labeller"), critic: role("critic"), name: "audit", settings },
-    known: fileStage(context, {
-      ...{ name: "known", title: "pairs with a known answer" },
-      ...{ reference: { path, format, limit }, as: "preferences" },
-    }),
+    known:
+      path === undefined
+        ? examplePairsStage(context, "known")
+        : fileStage(context, {
+            ...{ name: "known", title: "pairs with a known answer" },
+            ...{ reference: { path, format, limit }, as: "preferences" },
+          }),
     refused:
       "Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say",
   });

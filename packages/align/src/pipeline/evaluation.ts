@@ -1,8 +1,8 @@
 import {
   type ChainRow,
   type ChoiceRow,
+  citedIn,
   type ExampleRow,
-  groupBy,
   type Origin,
   type PairRow,
   type PromptRow,
@@ -37,7 +37,8 @@ import {
   type TextScore,
 } from "../evaluate/index.ts";
 
-import { labelCosts, labelDependsOn, principleJudge, type RoleUsage } from "../feedback/index.ts";
+import { labelDependsOn, principleJudge } from "../feedback/index.ts";
+import { verdictTokens } from "../judge/index.ts";
 import { alarmsOf, taughtNothingText } from "./alarms.ts";
 import { learntFromText, wasLearntFrom } from "./apart.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
@@ -48,6 +49,7 @@ import { nothing } from "./expectation.ts";
 import { fileStage } from "./files.ts";
 import type { GateReport } from "./gates.ts";
 import { independenceOf } from "./independence.ts";
+import { labellingOf } from "./label-costs.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
@@ -213,7 +215,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       const proxies =
         preferenceModel && (await proxyScores(stage, stage.value(preferenceModel), replies, deviceOf(context.options)));
       const seen = (i: number) => ({
-        responses: replies[i]!.map((row) => ({ row, verdicts: runChecks(constitution, row) })),
+        responses: judgedResponses(constitution, replies[i]!),
         ...(proxies ? { proxy: proxies[i]! } : {}),
         ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
       });
@@ -286,7 +288,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
-        ...labellingOf(stage, recipe),
+        ...labellingOf(stage.store.stages(stage.run.id), stage.store.usage(stage.run.id), recipe),
         provenance: {
           command: `tenet run ${context.file}`,
           seed: recipe.seed,
@@ -305,6 +307,17 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       });
     },
   });
+}
+
+/** Replies with what the checks say of them and, of who reasons before replying, whether a principle is cited. */
+function judgedResponses(constitution: PartContext["constitution"], rows: readonly ResponseRow[]) {
+  const ids = new Set(constitution.principles.map(({ id }) => id));
+  const reasons = rows.some(({ reasoning }) => reasoning !== undefined);
+  return rows.map((row) => ({
+    row,
+    verdicts: runChecks(constitution, row),
+    ...(reasons && { cites: row.reasoning !== undefined && citedIn(row.reasoning, ids).length > 0 }),
+  }));
 }
 
 /** A model's labels that were learnt from although nobody knows what they are worth. */
@@ -399,52 +412,6 @@ function costsOf({ store, run }: StageContext): NonNullable<Parameters<typeof as
   });
 }
 
-/** People's price of a label in dollars, from low to high. METHODS §3. */
-const humanUsd = [1, 10] as const;
-
-/** What the labels that were learnt from cost; nothing where no model gave any. */
-function labellingOf({ store, run }: StageContext, { evaluate, roles }: PartContext["recipe"]) {
-  const stages = store.stages(run.id);
-  const audited = ({ name }: { name: string }) => name.endsWith("audit labels");
-  const labelled = stages.filter((one) => one.kind === "label" && !audited(one));
-  const before = stages.filter((one) => one.kind === "judge" || (one.kind === "label" && audited(one)));
-  const labels = labelled.reduce((sum, { rows }) => sum + rows, 0);
-  if (labels === 0) return {};
-  const machine = evaluate.machineUsdPerHour;
-  const spent = (some: readonly { readonly name: string }[]): RoleUsage[] => {
-    const names = new Set(some.map(({ name }) => name));
-    const usage = store.usage(run.id).filter(({ stage }) => names.has(stage));
-    return [...groupBy(usage, ({ role }) => role)].map(([role, own]) => {
-      const sum = (of: (one: (typeof own)[number]) => number) => own.reduce((total, one) => total + of(one), 0);
-      // An endpoint asks its price, or none is known; what is computed here takes this machine's time.
-      const player = roles[role as keyof typeof roles];
-      const remote = typeof player === "object" && "endpoint" in player;
-      const prices = own.map(({ dollars, seconds }) =>
-        remote ? dollars : machine === undefined ? undefined : (machine * seconds) / 3600,
-      );
-      const usd = prices.includes(undefined) ? undefined : prices.reduce<number>((total, price) => total + price!, 0);
-      const [promptTokens, completionTokens] = [sum((one) => one.promptTokens), sum((one) => one.completionTokens)];
-      return {
-        role,
-        promptTokens,
-        completionTokens,
-        seconds: sum((one) => one.seconds),
-        ...(usd === undefined ? {} : { usd }),
-      };
-    });
-  };
-  const training = before.filter(({ kind }) => kind === "judge");
-  const trained: RoleUsage[] = training.map(({ name, seconds }) => ({
-    ...{ role: name, promptTokens: 0, completionTokens: 0, seconds },
-    usd: machine === undefined ? undefined : (machine * seconds) / 3600,
-  }));
-  const fixed = [...spent(before.filter(({ kind }) => kind !== "judge")), ...trained];
-  return {
-    labelling: labelCosts({ labels, roles: spent(labelled), fixed, humanUsd }),
-    humanLabelUsd: [...humanUsd] as [number, number],
-  };
-}
-
 /** Who answered better, prompt by prompt. METHODS §7. */
 function comparisonStage(
   { recipe, constitution, labelDemonstrations: demonstrations }: PartContext,
@@ -489,7 +456,10 @@ function comparisonStage(
     seed: recipe.seed,
     expect(sized) {
       const { rows, tokens } = sized(pairs);
-      return { ...sized(pairs), asked: [asking("judge", judge, 2 * rows, tokens + size(judgeQuestion), 0)] };
+      return {
+        ...sized(pairs),
+        asked: [asking("judge", judge, 2 * rows, tokens + size(judgeQuestion), verdictTokens(recipe.evaluate.judge))],
+      };
     },
     over: pairs,
     models: { judge },
@@ -533,7 +503,10 @@ function ratingStage(
     seed: recipe.seed,
     expect(sized) {
       const { rows, tokens } = sized(responses);
-      return { ...sized(responses), asked: [asking("judge", judge, rows, tokens + size(ratingQuestion), 0)] };
+      return {
+        ...sized(responses),
+        asked: [asking("judge", judge, rows, tokens + size(ratingQuestion), verdictTokens(recipe.evaluate.judge))],
+      };
     },
     over: responses,
     models: { judge },

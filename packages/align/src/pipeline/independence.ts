@@ -21,8 +21,8 @@ export function independenceOf({
   const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
   const { method, constitutionFirst } = recipe.feedback.label;
   const looks = lookers(constitutionFirst);
-  // Where the checks alone label, nobody else is asked.
-  const heard = learns && method !== "checks";
+  // Where the checks alone label, or how pairs were made, nobody else is asked.
+  const heard = learns && method !== "checks" && method !== "contrast";
   const asked = [...(heard ? (["labeller"] as const) : []), ...(heard && looks.critic ? (["critic"] as const) : [])];
   const same = asked.filter((role) => roles.judge !== undefined && isSame(roles.judge, roles[role] ?? recipe.model));
   if (roles.judge !== undefined && same.length === 0)

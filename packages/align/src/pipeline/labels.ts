@@ -1,5 +1,6 @@
 import { type PairRow, type PreferenceRow, type PromptRow, rowId, wilson } from "@tenet/data";
 import type { Label } from "@tenet/runs";
+import { constitutionHash } from "../constitution/index.ts";
 import type { LabelHealth } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import { checkedHashes } from "../feedback/examples.ts";
@@ -9,22 +10,26 @@ import {
   applyHumanLabels,
   auditLabels,
   auditPairs,
+  contrastDependsOn,
+  contrastPairs,
+  knownExamples,
   labelByChecks,
+  labelByContrast,
   labelDependsOn,
   labelPairs,
   makePairs,
   pairsDependsOn,
 } from "../feedback/index.ts";
-import { unreadReason, unreadVerdict } from "../judge/index.ts";
+import { unreadReason, unreadVerdict, verdictTokens } from "../judge/index.ts";
 import type { PartContext } from "./context.ts";
 import type { Asked, Size } from "./expectation.ts";
-import { asking, mean, perMessage, size, sizes } from "./sizes.ts";
+import { asking, lengthOf, mean, perMessage, size, sizes } from "./sizes.ts";
 import { GateError, itemStage, reportStage, rowsStage, type Stage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 /** Pairs of replies to compare. METHODS §3. */
 export function pairsStage(
-  { recipe: { seed, feedback } }: PartContext,
+  context: PartContext,
   part: {
     readonly name: string;
     readonly prompts: Stage<StoredRows<PromptRow>>;
@@ -33,7 +38,10 @@ export function pairsStage(
   },
 ): Stage<StoredRows<PairRow>> {
   const { name, prompts, model, second } = part;
+  const { seed, feedback } = context.recipe;
   const options = { ...feedback.pairs, seed };
+  if (feedback.pairs.contrast !== undefined)
+    return contrastPairsStage(context, { name, prompts, model, sampling: feedback.pairs.sampling });
   return itemStage<PromptRow, PairRow>({
     name,
     title: "pairs of replies",
@@ -55,6 +63,37 @@ export function pairsStage(
     dependsOn: (row) => pairsDependsOn(row, options),
     run: (rows, { generator, second: other }, call) =>
       makePairs(rows, { ...options, generator: generator!, second: other }, call),
+  });
+}
+
+/** Pairs whose answer is known by how they were made (RLCD). METHODS §3. */
+export function contrastPairsStage(
+  { recipe: { seed }, constitution }: PartContext,
+  part: {
+    readonly name: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly model: Stage<ModelValue>;
+    readonly sampling: PartContext["recipe"]["feedback"]["pairs"]["sampling"];
+  },
+): Stage<StoredRows<PreferenceRow>> {
+  const { name, prompts, model, sampling } = part;
+  const options = { sampling, constitution, seed };
+  return itemStage<PromptRow, PreferenceRow>({
+    name,
+    title: "replies under principles and under their opposites",
+    kind: "contrast-pairs",
+    version: 1,
+    seed,
+    expect(sized) {
+      const { rows, tokens } = sized(prompts);
+      const rule = mean(constitution.principles.map(({ text }) => size(text))) + perMessage;
+      const asked = [asking("generator", model, rows * 2, tokens + rule, sampling.maxTokens)];
+      return { rows, tokens: tokens + 2 * sampling.maxTokens, prompt: tokens, asked };
+    },
+    over: prompts,
+    models: { generator: model },
+    dependsOn: (row) => contrastDependsOn(row, options),
+    run: (rows, { generator }, call) => contrastPairs(rows, { ...options, generator: generator! }, call),
   });
 }
 
@@ -85,6 +124,17 @@ export function labelsStage(
       over: pairs,
       dependsOn: () => checkedHashes(constitution),
       run: (rows) => labelByChecks(rows, { constitution }),
+    });
+  if (feedback.label.method === "contrast")
+    return itemStage<PairRow, PreferenceRow>({
+      name,
+      title: `${title} by how the pairs were made`,
+      kind: "label-by-contrast",
+      version: 1,
+      seed,
+      over: pairs,
+      dependsOn: () => null,
+      run: (rows) => labelByContrast(rows),
     });
   return itemStage<PairRow, PreferenceRow>({
     name,
@@ -125,7 +175,7 @@ function labelRequests(
     // The letters are read behind the reasoning.
     const reasoned = asking("labeller", labeller, questions * samples, 2 * prompt, sampling.maxTokens);
     requests.push({ ...reasoned, promptTokens: reasoned.promptTokens + questions * samples * sampling.maxTokens });
-  } else requests.push(asking("labeller", labeller, questions, prompt, 0));
+  } else requests.push(asking("labeller", labeller, questions, prompt, verdictTokens(recipe.feedback.label.judge)));
   const question = mean(constitution.principles.map(({ preferenceQuestion }) => size(preferenceQuestion)));
   if (lookers(constitutionFirst).critic)
     // Both replies, in both orders of the answers.
@@ -208,6 +258,30 @@ function wordsOn(pairs: readonly PairRow[], words: readonly Label[]): Label[] {
       latest.set(JSON.stringify([meant, who]), { pair: meant, who, p: meant === pair ? p : 1 - p });
   }
   return [...latest].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, word]) => word);
+}
+
+/** The constitution's own examples as pairs with a known answer. */
+export function examplePairsStage(
+  { recipe: { seed }, constitution }: PartContext,
+  name: string,
+): Stage<StoredRows<PreferenceRow>> {
+  const known = knownExamples(constitution);
+  return rowsStage<PreferenceRow>({
+    name,
+    title: "good and bad replies of the constitution's examples",
+    kind: "example-pairs",
+    version: 1,
+    seed,
+    expect: () => ({
+      rows: known.length,
+      tokens: mean(known.map(({ prompt, a, b }) => lengthOf(prompt) + size(a) + size(b))),
+      prompt: mean(known.map(({ prompt }) => lengthOf(prompt))),
+    }),
+    settings: () => constitutionHash(constitution),
+    *make() {
+      for (const row of known) yield { row };
+    },
+  });
 }
 
 /** Inputs that were set aside because somebody's answer could not be read. */

@@ -100,7 +100,7 @@ export async function modelCard(
 /** Kinds of stages that look at models and labels, and names of those whose kind does other work too. */
 const measuring = new Set([
   ...["texts", "score-texts", "score-responses", "pair-responses", "compare", "rate", "constant-responses"],
-  ...["audit-pairs", "audit", "scorecard", "read-choices", "answer-choices"],
+  ...["audit-pairs", "audit", "scorecard", "read-choices", "answer-choices", "example-pairs"],
 ]);
 const measuringNames =
   /^(held-out|known|(\w+ )?audit (pairs|labels|file)|\w+ pairs to audit|answers of .*|validation.*)$/;

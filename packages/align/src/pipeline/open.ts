@@ -8,6 +8,7 @@ import {
   importDemonstrations,
   loadConstitution,
 } from "../constitution/index.ts";
+import { personasSchema } from "../feedback/index.ts";
 import { type LabelDemonstration, labelDemonstrationsSchema } from "../judge/index.ts";
 import { contradictions, unmet } from "./contradictions.ts";
 import { find, type Place, placesOf } from "./places.ts";
@@ -26,6 +27,8 @@ export interface OpenRecipe {
   readonly demonstrations: readonly Demonstration[];
   /** Worked comparisons, for the labeller. */
   readonly labelDemonstrations: readonly LabelDemonstration[];
+  /** Who the people of dialogues are. */
+  readonly personas: readonly string[];
 }
 
 export interface RecipeChanges {
@@ -72,10 +75,15 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
     compared === undefined || !named("feedback")
       ? []
       : await collected(problems, async () => (await readDocument(compared, labelDemonstrationsSchema)).value);
-  if (problems.length > 0 || !constitution || !demonstrations || !labelDemonstrations)
+  const { dialogue } = recipe.prompts;
+  const personas =
+    dialogue === undefined || !named("prompts")
+      ? []
+      : await collected(problems, async () => (await readDocument(dialogue.personas, personasSchema)).value);
+  if (problems.length > 0 || !constitution || !demonstrations || !labelDemonstrations || !personas)
     throw new DocumentError(problems);
   const name = recipe.name ?? nameFrom(file);
-  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations };
+  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations, personas };
 }
 
 /** What a document holds; undefined where it is none, its problems with the others. */

@@ -14,6 +14,10 @@ import { constitutionHash } from "../constitution/index.ts";
 import {
   critiqueAndRevise,
   critiqueDependsOn,
+  deliberate,
+  deliberateDependsOn,
+  dialogueDependsOn,
+  dialogues,
   examplesDependsOn,
   examplesFromChains,
   examplesFromResponses,
@@ -106,6 +110,48 @@ export function responsesStage(
   });
 }
 
+/** Prompts that are gone on with as dialogues. */
+export function dialoguesStage(
+  { recipe, personas }: PartContext,
+  part: {
+    readonly name: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly assistant: Stage<ModelValue>;
+    readonly person: Stage<ModelValue>;
+  },
+): Stage<StoredRows<PromptRow>> {
+  const { name, prompts, assistant, person } = part;
+  const { seed } = recipe;
+  const { personas: _, ...settings } = recipe.prompts.dialogue!;
+  const options = { settings, personas, seed };
+  return itemStage<PromptRow, PromptRow>({
+    name,
+    title: "dialogues between two models",
+    kind: "dialogues",
+    version: 1,
+    seed,
+    expect(sized) {
+      const { rows, tokens } = sized(prompts);
+      const { turns, share, sampling } = settings;
+      const [held, further] = [rows * share, turns - 1];
+      // The conversation grows by two replies with each turn.
+      const read = tokens + further * sampling.maxTokens;
+      const card = mean(personas.map(size)) + perMessage;
+      const asked = [
+        asking("assistant", assistant, held * further, read, sampling.maxTokens),
+        asking("person", person, held * further, read + card, sampling.maxTokens),
+      ];
+      const all = rows + held * further;
+      return { rows: all, tokens: read, prompt: read, asked };
+    },
+    over: prompts,
+    models: { assistant, person },
+    dependsOn: (row) => dialogueDependsOn(row, options),
+    run: (rows, models, call) =>
+      dialogues(rows, { ...options, assistant: models.assistant!, person: models.person! }, call),
+  });
+}
+
 /** What replies of a model to prompts come to, and take. `before`: tokens that are read beside the prompt. */
 export function repliesTo(
   { rows, tokens }: Size,
@@ -188,7 +234,11 @@ export function examplesStage(
   name: string,
   chains: Stage<StoredRows<ChainRow>>,
 ): Stage<StoredRows<ExampleRow>> {
-  const options = { ...supervised.examples, constitution };
+  const options = {
+    ...supervised.examples,
+    constitution,
+    ...(supervised.deliberate?.by === "checks" && { deliberate: supervised.deliberate }),
+  };
   return itemStage<ChainRow, ExampleRow>({
     name,
     title: "examples from the chains",
@@ -204,6 +254,49 @@ export function examplesStage(
     },
     dependsOn: (row) => examplesDependsOn(row, options),
     run: (rows) => examplesFromChains(rows, options),
+  });
+}
+
+/** Replies behind reasoning that cites the principles a model was shown. */
+export function deliberationStage(
+  { recipe: { seed, supervised }, constitution }: PartContext,
+  part: {
+    readonly name: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly generator: Stage<ModelValue>;
+    readonly critic: Stage<ModelValue>;
+  },
+): Stage<StoredRows<ExampleRow>> {
+  const { name, prompts, generator, critic } = part;
+  const settings = supervised.deliberate!;
+  const options = { settings, constitution, seed };
+  return itemStage<PromptRow, ExampleRow>({
+    name,
+    title: "reasoned replies",
+    kind: "deliberate",
+    version: 1,
+    seed,
+    expect(sized) {
+      const { rows, tokens } = sized(prompts);
+      const shown = settings.principles * (mean(constitution.principles.map(({ text }) => size(text))) + perMessage);
+      const { maxTokens } = settings.sampling;
+      const written = rows * settings.samples;
+      const asked = [asking("generator", generator, written, tokens + shown, maxTokens)];
+      if (settings.keep) {
+        const { readings, asking: reading } = settings.keep;
+        const verdict = reading.format === "d-rlaif" ? 0 : reading.maxTokens;
+        asked.push(asking("critic", critic, written * readings, tokens + shown + maxTokens, verdict));
+      }
+      return { rows: written, tokens: tokens + maxTokens, prompt: tokens, asked };
+    },
+    over: prompts,
+    // Who is not asked does not count.
+    models: { generator, ...(settings.keep && { critic }) },
+    dependsOn: (row) => deliberateDependsOn(row, options),
+    run: (rows, models, call) => {
+      const speaker = models.generator!;
+      return deliberate(rows, { ...options, generator: speaker, critic: models.critic ?? speaker }, call);
+    },
   });
 }
 

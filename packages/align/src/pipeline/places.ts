@@ -66,6 +66,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("prompts", recipe.prompts, "train", ["prompts", "train"]);
   place("prompts", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
   place("prompts", recipe.prompts, "validation", ["prompts", "validation"]);
+  place("file", recipe.prompts, "dialogue", ["prompts", "dialogue"], "personas");
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
     if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;

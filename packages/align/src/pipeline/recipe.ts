@@ -1,5 +1,6 @@
 import { policySettingsSchema } from "@tenet/train";
 import { z } from "zod";
+import { dialogueSettingsSchema } from "../feedback/index.ts";
 import { arrangementSchema } from "./schema/arrangement.ts";
 import { costModelSchema } from "./schema/cost.ts";
 import { evaluateSchema } from "./schema/evaluate.ts";
@@ -50,6 +51,15 @@ export const recipeSchema = z.strictObject({
         .describe(
           "What trainings are watched on, so that each returns its best, and what the preference model is tested on: neither trained on nor held out. Without it trainings return their last.",
         ),
+      dialogue: z
+        .strictObject({
+          personas: path.describe("Who the people are: a list of texts in YAML or JSON, each told to `roles.persona`."),
+          ...dialogueSettingsSchema.shape,
+        })
+        .optional()
+        .describe(
+          "Prompts to train on are gone on with as dialogues between `roles.generator` and `roles.persona`; every turn of the person is a prompt.",
+        ),
     })
     .describe("What models are asked."),
   roles: rolesSchema.prefault({}).describe("Who does what."),
@@ -86,7 +96,7 @@ export function isAudited({ feedback, roles }: Recipe): boolean {
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */
 export function learnsModelLabels(recipe: Recipe): boolean {
   const { policy, feedback } = recipe;
-  if (policy === undefined || feedback.label.method === "checks") return false;
+  if (policy === undefined || feedback.label.method === "checks" || feedback.label.method === "contrast") return false;
   return policy.algorithm === "dpo" || rewardsPreference(policy) || showsProxy(recipe);
 }
 

@@ -186,6 +186,12 @@ test("the scorecard says what the same prompts give without training, and whose 
     const { labelsBy, preferenceModel } = card;
     expect(Object.values(labelsBy!).reduce((a, b) => a + b, 0)).toBe(reader.stage(first.id, "labels")!.rows);
     expect(preferenceModel!.pairs).toBeGreaterThan(0);
+    // The labeller is local, and nobody said what an hour of this machine costs.
+    expect(card.labelling).toMatchObject({
+      labels: reader.stage(first.id, "labels")!.rows,
+      roles: [{ role: "labeller" }],
+    });
+    expect(card.labelling).not.toHaveProperty("breakEven");
     expect(card.metrics.find(({ name }) => name === "unfinished")).toMatchObject({
       madeByLimit: true,
       about: expect.stringContaining("limit of 16 tokens"),
@@ -247,7 +253,7 @@ test("a judge that training never heard rates every reply, and the alarm's rule 
   const judged = await writeRecipe(join(folder, "independent"), {
     recipe: `${reinforcedRecipe}roles: { judge: ./other }\n`.replace(
       "neutral: neutral.yaml",
-      "neutral: neutral.yaml, choices: questions.jsonl, machineUsdPerHour: 36",
+      "neutral: neutral.yaml, choices: questions.jsonl",
     ),
   });
   const questions = ["Is ice cold?", "Is fire cold?", "Is it?"];
@@ -271,13 +277,8 @@ test("a judge that training never heard rates every reply, and the alarm's rule 
     expect(card.overoptimisation!.points.map(({ name }) => name).sort()).toEqual(["base", "rl", "sl"]);
     const right = card.rows.filter(({ metric }) => metric === "choices");
     expect(right.map(({ checkpoint, n }) => [checkpoint, n])).toEqual(["base", "sl", "rl"].map((one) => [one, 3]));
-    // A cent a second: what the labeller, which is local, took of it; the audit came before.
-    const { labels, roles, total, fixedUsd, breakEven } = card.labelling!;
-    expect(labels).toBe(reader.stage(id, "labels")!.rows);
-    expect(roles.map(({ role }) => role)).toEqual(["labeller"]);
-    expect(total.usd).toBeCloseTo(0.01 * total.seconds, 9);
-    expect(fixedUsd).toBeGreaterThan(0);
-    expect(breakEven!.atHigh).toBeGreaterThanOrEqual(1);
+    // What they cost the run that asked for them is not known here.
+    expect(card).not.toHaveProperty("labelling");
   });
 });
 

@@ -1,5 +1,13 @@
 import type { ChainRow, ExampleRow, PromptRow } from "@tenet/data";
-import { chainsStage, examplesStage, helpfulStage, mixStage, responsesStage, supervisedStage } from "./parts.ts";
+import {
+  chainsStage,
+  deliberationStage,
+  examplesStage,
+  helpfulStage,
+  mixStage,
+  responsesStage,
+  supervisedStage,
+} from "./parts.ts";
 import type { Round } from "./round.ts";
 import type { Stage } from "./stages.ts";
 import type { ModelValue, StoredRows } from "./values.ts";
@@ -17,18 +25,22 @@ export interface Revised {
 export function revisions(round: Round, model: Stage<ModelValue>, prompts: Stage<StoredRows<PromptRow>>): Revised {
   const { context, name, role } = round;
   const { supervised, roles } = context.recipe;
+  // In later rounds the model on its way speaks for itself.
+  const speaker = round.number === 1 && roles.generator !== undefined ? role("generator") : model;
   const responses = responsesStage(context, {
     name: name("responses"),
     title: "first responses",
     prompts,
-    // In later rounds the model on its way speaks for itself.
-    model: round.number === 1 && roles.generator !== undefined ? role("generator") : model,
+    model: speaker,
     sampling: supervised.response,
     system: supervised.system,
   });
   const [critic, reviser] = [role("critic"), role("reviser")];
   const chains = chainsStage(context, { name: name("chains"), responses, critic, reviser });
-  const revised = examplesStage(context, name("examples"), chains);
+  const revised =
+    supervised.deliberate?.by === "model"
+      ? deliberationStage(context, { name: name("examples"), prompts, generator: speaker, critic })
+      : examplesStage(context, name("examples"), chains);
   const { helpful } = supervised;
   const examples =
     helpful === undefined

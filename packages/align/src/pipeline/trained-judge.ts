@@ -1,13 +1,12 @@
 import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
 import { judgeSettingsSchema, trainJudge } from "@tenet/train";
-import { contrastDependsOn, contrastPairs, easyPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
+import { easyPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
 import type { PartContext } from "./context.ts";
 import { fileStage } from "./files.ts";
-import { type AuditReport, auditStage, labelsStage, pairsStage, questionTokens } from "./labels.ts";
+import { type AuditReport, auditStage, contrastPairsStage, labelsStage, pairsStage, questionTokens } from "./labels.ts";
 import { deviceOf, pick } from "./parts.ts";
 import type { JudgeTraining, Recipe } from "./recipe.ts";
-import { asking, mean, perMessage, size } from "./sizes.ts";
-import { itemStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
+import { rowsStage, type Stage, trainingStage } from "./stages.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 export interface TrainedJudge {
@@ -80,24 +79,7 @@ function knownPairs(
     });
   const { sampling } = train.pairs;
   if (train.pairs.from === "checks") return checkedPairs(context, { ...part, samples: train.pairs.samples, sampling });
-  const options = { sampling, constitution: context.constitution, seed: context.recipe.seed };
-  return itemStage<PromptRow, PreferenceRow>({
-    name,
-    title: "replies under principles and under their opposites",
-    kind: "contrast-pairs",
-    version: 1,
-    seed: options.seed,
-    expect(sized) {
-      const { rows, tokens } = sized(prompts);
-      const rule = mean(context.constitution.principles.map(({ text }) => size(text))) + perMessage;
-      const asked = [asking("generator", base, rows * 2, tokens + rule, sampling.maxTokens)];
-      return { rows, tokens: tokens + 2 * sampling.maxTokens, prompt: tokens, asked };
-    },
-    over: prompts,
-    models: { generator: base },
-    dependsOn: (row) => contrastDependsOn(row, options),
-    run: (rows, { generator }, call) => contrastPairs(rows, { ...options, generator: generator! }, call),
-  });
+  return contrastPairsStage(context, { name, prompts, model: base, sampling });
 }
 
 /** Replies of the base that the constitution's checks tell apart. */
@@ -114,8 +96,8 @@ function checkedPairs(
   const { name, base, prompts, samples, sampling } = part;
   const { feedback } = context.recipe;
   const told = withFeedback(context, {
-    pairs: { ...feedback.pairs, samples, sampling, pairs: "all" },
-    label: { ...feedback.label, method: "checks" },
+    pairs: { ...feedback.pairs, contrast: undefined, samples, sampling, pairs: "all" },
+    label: { ...feedback.label, judge: undefined, method: "checks" },
   });
   const pairs = pairsStage(told, { name: `${name} untold`, prompts, model: base });
   return labelsStage(told, { name, title: "pairs to learn from", pairs, labeller: base, critic: base });
@@ -176,7 +158,7 @@ function judgeStage(
 
 /** The recipe as a judge is taught and audited under it: it answers at once, and nobody decides before it. */
 function asked(context: PartContext): PartContext {
-  const { label } = context.recipe.feedback;
+  const { judge: _, ...label } = context.recipe.feedback.label;
   const constitutionFirst = { ...label.constitutionFirst, by: "off" as const };
   return withFeedback(context, { label: { ...label, method: "choice", constitutionFirst } });
 }

@@ -2,6 +2,7 @@ import { nearest } from "@tenet/data";
 import { constitutionTerm } from "@tenet/train";
 import type { Principle } from "../../constitution/index.ts";
 import { lookers } from "../../feedback/constitution-first.ts";
+import { knownExamples } from "../../feedback/index.ts";
 import { avoidsOf, constraintOf } from "../policy-judges.ts";
 import { isTrained } from "../recipe.ts";
 import type { ConstitutionRules, Rule } from "./rule.ts";
@@ -48,6 +49,13 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
       revisions > 0 && revising.length > 0 && critique.critiques === "checks" && !checked(revising),
       "checks in principles for revision",
     ),
+    needsChecks(["supervised", "deliberate", "by"], unchecked && supervised.deliberate?.by === "checks"),
+    {
+      at: ["feedback", "audit", "examples"],
+      when: policy !== undefined && feedback.audit?.examples === true && knownExamples(constitution).length === 0,
+      expected: "a principle for preference with an example that has a good reply and a bad one",
+      got,
+    },
     needsChecks(["supervised", "critique", "accept"], unchecked && critique.accept === "no-worse-by-checks"),
     needsChecks(["supervised", "critique", "endWhen"], unchecked && critique.endWhen === "checks-pass"),
     needsChecks(["supervised", "examples", "keep"], unchecked && examples.keep !== "all"),

@@ -9,7 +9,25 @@ export const labelRules: Rules = ({ recipe }) => {
   const user = `${prompts.heldOut === undefined ? "prompts.heldOut and " : ""}evaluate.proxy: true, which has the preference model score the replies to held-out prompts`;
   const nobody = `policy.reward.preference above 0, or ${user}: else nothing needs a preference model, and none is trained`;
   const { method, judge, principles } = feedback.label;
+  const { contrast, samples, pairs, system } = feedback.pairs;
   return [
+    {
+      at: ["feedback", "label", "method"],
+      when: method === "contrast" && contrast === undefined,
+      expected: "feedback.pairs.contrast: principle beside it, which makes such pairs, or another method",
+    },
+    {
+      at: ["feedback", "audit"],
+      when: method === "contrast" && feedback.audit !== undefined,
+      expected: "no audit beside feedback.label.method: contrast, by which no other pairs can be labelled",
+      got: "an audit",
+    },
+    {
+      at: ["feedback", "pairs", "contrast"],
+      when: contrast !== undefined && (samples !== 2 || pairs !== "one" || system !== undefined),
+      expected:
+        "neither samples nor pairs nor system beside it: it makes one pair of two replies, each under a system prompt of its own",
+    },
     {
       at: ["feedback", "label", "principles"],
       when: method === "judge" && judge !== undefined && principles > 1 && !showsRubric(judge),
@@ -21,6 +39,13 @@ export const labelRules: Rules = ({ recipe }) => {
       when: policy === undefined && feedback.audit !== undefined,
       expected: withoutPolicy,
       got: "an audit alone",
+    },
+    {
+      at: ["feedback", "audit"],
+      when:
+        feedback.audit !== undefined && (feedback.audit.path === undefined) === (feedback.audit.examples === undefined),
+      expected: "either path, a file of pairs whose better reply is known, or examples: true, the constitution's own",
+      got: feedback.audit?.path === undefined ? "neither" : "both",
     },
     {
       at: ["feedback", "demonstrations"],

@@ -33,6 +33,12 @@ export const roleRules: Rules = ({ recipe }) => {
       expected: '"choice" beside roles.labeller.train: what is trained is the answer at once',
       got: `"${feedback.label.method}"`,
     },
+    {
+      at: ["roles", "persona"],
+      when: roles.persona !== undefined && recipe.prompts.dialogue === undefined,
+      expected: "prompts.dialogue beside it: the persona speaks in dialogues that prompts are gone on with",
+      got: "a persona alone",
+    },
     ...(["labeller", "judge"] as const).flatMap((name) => trainingRules(name, roles[name])),
     ...Object.entries(roles).map(([name, role]): Rule => {
       const served = typeof role === "object" && "endpoint" in role ? role : undefined;

@@ -1,11 +1,11 @@
 import type { Rules } from "./rule.ts";
 
 export const supervisedRules: Rules = ({ recipe: { supervised, policy } }) => {
-  const { revisions, examples, critique } = supervised;
+  const { revisions, examples, critique, deliberate } = supervised;
   return [
     {
       at: ["supervised", "revisions"],
-      when: revisions === 0 && examples.unchanged === "skip",
+      when: revisions === 0 && examples.unchanged === "skip" && deliberate?.by !== "model",
       expected:
         'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
     },
@@ -19,6 +19,16 @@ export const supervisedRules: Rules = ({ recipe: { supervised, policy } }) => {
       when: critique.critiques === "none" && examples.from === "critique-and-revision",
       expected:
         '"final" or "every-revision", or supervised.critique.critiques other than "none": there are no critiques to learn',
+    },
+    {
+      at: ["supervised", "examples", "from"],
+      when: deliberate !== undefined && examples.from !== "final",
+      expected: '"final" beside supervised.deliberate: reasoning stands before one reply, and before no critique',
+    },
+    {
+      at: ["supervised", "deliberate", "by"],
+      when: deliberate?.by === "model" && revisions > 0,
+      expected: '"checks", or supervised.revisions: 0: what the model reasons is learnt instead of revisions',
     },
     {
       at: ["supervised", "weights"],

@@ -19,7 +19,15 @@ export const feedbackSchema = z.strictObject({
     .optional()
     .describe("File of worked comparisons, an even number of them, shown to the labeller before each question."),
   audit: z
-    .strictObject({ ...datasetFields, ...auditSettingsSchema.shape })
+    .strictObject({
+      ...datasetFields,
+      path: path.optional().describe(datasetFields.path.description!),
+      examples: z
+        .literal(true)
+        .optional()
+        .describe("Instead of a file: the constitution's own examples, each under the principle that it shows."),
+      ...auditSettingsSchema.shape,
+    })
     .optional()
     .describe(
       "Pairs whose answer is known, on which the labeller is judged before its labels are used. Without it a model's labels are used although nobody knows what they are worth; run and scorecard say so.",

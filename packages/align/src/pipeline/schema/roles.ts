@@ -100,6 +100,7 @@ export const rolesSchema = z.strictObject({
   generator: roleOf("Writes the first responses"),
   critic: roleOf("Writes critiques, and looks for violations where labels want the constitution first"),
   reviser: roleOf("Writes revisions"),
+  persona: roleOf("Speaks for the person in dialogues"),
   labeller: trainableRoleSchema.optional().describe("Says which response is better; by default the recipe's model."),
   judge: trainableRoleSchema
     .optional()

@@ -1,6 +1,6 @@
 import { sftSettingsSchema } from "@tenet/train";
 import { z } from "zod";
-import { critiqueSettingsSchema, examplesSettingsSchema } from "../../feedback/index.ts";
+import { critiqueSettingsSchema, deliberateSettingsSchema, examplesSettingsSchema } from "../../feedback/index.ts";
 import { samplingFields } from "../../feedback/sampling.ts";
 import { datasetFields, path } from "./files.ts";
 
@@ -14,6 +14,9 @@ export const supervisedSchema = z.strictObject({
   critique: z.strictObject(critiqueFields).prefault({}).describe("How critiques and revisions are made."),
   demonstrations: path.optional().describe("File of worked critiques and revisions, shown before each request."),
   examples: examplesSettingsSchema.prefault({}).describe("What of a chain is learnt."),
+  deliberate: deliberateSettingsSchema
+    .optional()
+    .describe("Reasoning that cites principles by their ids is learnt before each reply (deliberative alignment)."),
   helpful: z
     .strictObject({
       ...datasetFields,

@@ -1,0 +1,55 @@
+import { groupBy } from "@tenet/data";
+import type { StageInfo, UsageTotal } from "@tenet/runs";
+import type { ScorecardInput } from "../evaluate/index.ts";
+import { labelCosts, type RoleUsage } from "../feedback/index.ts";
+import type { Recipe } from "./recipe.ts";
+
+/** People's price of a label in dollars, from low to high. METHODS §3. */
+const humanUsd = [1, 10] as const;
+
+/**
+ * What the labels that a run asked for cost it, of models that are computed here by the time of this machine, where it has a price. Nothing
+ * where no model gave any in this run: labels that an earlier one paid for cost this one nothing, and what they cost is not known here.
+ */
+export function labellingOf(
+  stages: readonly Pick<StageInfo, "name" | "kind" | "rows" | "seconds" | "attempts">[],
+  usage: readonly UsageTotal[],
+  { evaluate: { machineUsdPerHour: hour }, roles }: Pick<Recipe, "evaluate" | "roles">,
+): Pick<ScorecardInput, "labelling" | "humanLabelUsd"> {
+  const asked = stages.filter(({ attempts }) => attempts > 0);
+  const audited = ({ name }: { readonly name: string }) => name.endsWith("audit labels");
+  const labelling = asked.filter((one) => one.kind === "label" && !audited(one));
+  const labels = labelling.reduce((sum, { rows }) => sum + rows, 0);
+  const price = (seconds: number) => (hour === undefined ? undefined : (hour * seconds) / 3600);
+  const spent = (some: readonly { readonly name: string }[]): RoleUsage[] => {
+    const names = new Set(some.map(({ name }) => name));
+    const own = usage.filter(({ stage }) => names.has(stage));
+    return [...groupBy(own, ({ role }) => role)].map(([role, rows]) => {
+      const sum = (of: (row: UsageTotal) => number) => rows.reduce((total, row) => total + of(row), 0);
+      const player = roles[role as keyof typeof roles];
+      const remote = typeof player === "object" && "endpoint" in player;
+      const prices = rows.map(({ dollars, seconds }) => (remote ? dollars : price(seconds)));
+      return {
+        role,
+        promptTokens: sum((row) => row.promptTokens),
+        completionTokens: sum((row) => row.completionTokens),
+        seconds: sum((row) => row.seconds),
+        usd: prices.some((one) => one === undefined)
+          ? undefined
+          : prices.reduce<number>((total, one) => total + one!, 0),
+      };
+    });
+  };
+  const each = spent(labelling);
+  if (labels === 0 || each.length === 0) return {};
+  const trained = asked
+    .filter(({ kind }) => kind === "judge")
+    .map(({ name, seconds }): RoleUsage => {
+      return { role: name, promptTokens: 0, completionTokens: 0, seconds, usd: price(seconds) };
+    });
+  const fixed = [...spent(asked.filter((one) => one.kind === "label" && audited(one))), ...trained];
+  return {
+    labelling: labelCosts({ labels, roles: each, fixed, humanUsd }),
+    humanLabelUsd: [...humanUsd],
+  };
+}
