@@ -14,7 +14,10 @@ const run = trainPpo({
   model,
   prompts,
   reward: rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("M")))),
+  // What every reply costs is bounded too: what the multiplier remembers outlives the process.
+  cost: rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("M")))),
   settings: {
+    constraint: { bound: 0.3, multiplier: { window: 12 } },
     ...{ iterations: 5, promptsPerIteration: 8, maxTokens: 5, epochs: 2, minibatches: 2, learningRate: 5e-3 },
     ...{ lora: { rank: 2, alpha: 4 }, kl: { target: 0.1, horizon: 50 } },
   },

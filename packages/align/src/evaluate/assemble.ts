@@ -10,7 +10,7 @@ import { recommend } from "./recommend.ts";
 import { promptKey } from "./refusal.ts";
 import { cardEstimate, type Metric, type Scorecard, type ScorecardInput, scorecardSchema } from "./scorecard.ts";
 import { brokenReplies, replyList, shownChains, shownSamples } from "./shown.ts";
-import { verdict } from "./verdict.ts";
+import { type Bound, verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
 /** What a scorecard is made of: rows that the stages yielded, and what the run knows of itself. */
@@ -46,6 +46,8 @@ export interface ScorecardEvidence
   gates?: ScorecardInput["gates"];
   /** Ids of principles that may not be broken. */
   mustHold?: readonly string[];
+  /** What a policy's replies might cost. */
+  bound?: Bound;
   charts?: ScorecardInput["charts"];
   chains?: readonly ChainRow[];
   costs?: ScorecardInput["costs"];
@@ -158,7 +160,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
         estimate.n === 0 ? [] : [{ category, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
-    verdict: verdict(facts, { recommendation, mustHold, unseen, leftOut: evidence.leftOut }),
+    verdict: verdict(facts, { recommendation, mustHold, unseen, bound: evidence.bound, leftOut: evidence.leftOut }),
     ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
     better: recommendation.better,
     mustHold,

@@ -53,6 +53,7 @@ import { labellingOf } from "./label-costs.ts";
 import { type AuditReport, unreadIn } from "./labels.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
+import { constraintOf } from "./policy-judges.ts";
 import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import type { StepName } from "./schema/arrangement.ts";
 import { asking, mean, size } from "./sizes.ts";
@@ -67,6 +68,13 @@ export interface CheckpointPart {
   /** The half of the method that made it, and in which round; of what training began with neither. */
   readonly step?: StepName;
   readonly round?: number;
+}
+
+/** What the last policy's constraint allows its replies to cost. */
+function boundOf({ policy }: PartContext["recipe"], checkpoints: readonly CheckpointPart[]) {
+  const constraint = constraintOf(policy);
+  const bounded = checkpoints.findLast(({ step }) => step === "policy");
+  return constraint && bounded && { checkpoint: bounded.id, bound: constraint.bound, cost: constraint.cost };
 }
 
 interface TextRow {
@@ -181,6 +189,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     : [];
   const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
   const independence = independenceOf(context);
+  const bound = boundOf(recipe, checkpoints);
   const rated = judge && independence?.kind === "judge" ? judge : undefined;
   const spoken = [...answers, ...baselines];
   const ratings = rated ? spoken.map((one) => ratingStage(context, one, rated)) : [];
@@ -209,6 +218,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       constitution: constitutionHash(constitution),
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
+      ...(bound && { bound: { ...bound } }),
     },
     async make(_, stage) {
       const replies = spoken.map(({ responses }) => [...stage.value(responses).rows()]);
@@ -285,6 +295,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ...unaudited(recipe),
         ],
         ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
+        ...(bound && { bound }),
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),

@@ -31,6 +31,22 @@ it("is a judge's who is neither labeller nor critic of what was trained against"
   expect(of({ policy: { algorithm: "ppo", reward: { preference: 0, constitution: 1 } }, roles })?.kind).toBe("judge");
 });
 
+it("is nobody's who was asked while the policy learnt", () => {
+  const roles = { judge: "one", labeller: "two", critic: "one" };
+  const by = (by: string) => ({ ...policy, reward: { preference: 0, constitution: { weight: 1, by } } });
+  expect(of({ policy: by("critic"), roles })?.why).toMatch(/judge is its critic/);
+  expect(of({ policy: by("checks"), roles })?.kind).toBe("judge");
+  // The checks are no part of what a critic alone rewards; of a bound on them they are.
+  expect(of({ policy: { ...by("critic"), reward: { constitution: { weight: 1, by: "critic" } } } })?.kind).toBe(
+    "checks",
+  );
+  expect(of({ policy: { ...policy, constraint: { bound: 0.1 } } })?.why).toMatch(/checks are part/);
+  expect(of({ policy: { ...policy, avoid: {} } })?.why).toMatch(/checks are part/);
+  expect(of({ policy, feedback: { weigh: {} } })?.why).toMatch(/checks are part/);
+  const rated = { ...policy, reward: { judge: { weight: 1 } } };
+  expect(of({ policy: rated, roles: { judge: "two", labeller: "two" } })?.why).toMatch(/judge is its labeller/);
+});
+
 it("knows a server's model by its name, whatever it is asked with", () => {
   const labeller = { endpoint: server, model: "qwen", concurrency: 2 };
   expect(of({ policy, roles: { labeller, judge: { endpoint: server, model: "qwen", concurrency: 9 } } })?.kind).toBe(

@@ -1,9 +1,9 @@
 import { addressesOf } from "@tenet/lm";
-import { constitutionTerm } from "@tenet/train";
 import type { Scorecard } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
+import { heedsChecks, judgesAsked } from "./policy-judges.ts";
 import { rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;
@@ -19,12 +19,21 @@ export function independenceOf({
 }: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
   const { roles, policy } = recipe;
   const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
+  const { weigh } = recipe.feedback;
   const { method, constitutionFirst } = recipe.feedback.label;
   const looks = lookers(constitutionFirst);
   // Where the checks alone label, or how pairs were made, nobody else is asked.
   const heard = learns && method !== "checks" && method !== "contrast";
-  const asked = [...(heard ? (["labeller"] as const) : []), ...(heard && looks.critic ? (["critic"] as const) : [])];
-  const same = asked.filter((role) => roles.judge !== undefined && isSame(roles.judge, roles[role] ?? recipe.model));
+  const rollout = policy === undefined ? [] : judgesAsked(policy);
+  const critics = (heard && looks.critic) || (learns && (weigh?.by === "critic" || weigh?.by === "both"));
+  const asked = new Set([
+    ...(heard ? (["labeller"] as const) : []),
+    ...(critics ? (["critic"] as const) : []),
+    ...rollout,
+  ]);
+  const same = [...asked].filter(
+    (role) => roles.judge !== undefined && isSame(roles.judge, roles[role] ?? recipe.model),
+  );
   if (roles.judge !== undefined && same.length === 0)
     return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
   if (policy === undefined) return undefined;
@@ -33,8 +42,7 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    ("reward" in policy && constitutionTerm(policy.reward).weight > 0) ||
-    (learns && (looks.checks || method === "checks"))
+    heedsChecks(policy) || (learns && (looks.checks || method === "checks" || (weigh && weigh.by !== "critic")))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
+import { constitutionTerm } from "@tenet/train";
 import type { OpenRecipe } from "./open.ts";
+import { constraintOf } from "./policy-judges.ts";
 import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
 
 /** What a recipe may do, and should be thought over: each a sentence that says what follows and what to write instead. */
@@ -19,6 +21,11 @@ export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
   if (policy !== undefined && checked && prompts.validation === undefined)
     warnings.push(
       "trainings return their last checkpoint, whatever it does: prompts.validation: { share: 0.15 } has them return their best",
+    );
+  const reward = policy !== undefined && "reward" in policy ? constitutionTerm(policy.reward) : undefined;
+  if (reward && reward.weight > 0 && reward.by !== "critic" && constraintOf(policy)?.cost === "checks")
+    warnings.push(
+      "the checks both reward the policy and are what its constraint bounds: one signal pulls twice, and the multiplier says less; give policy.reward: { constitution: 0 }, or another cost",
     );
   return warnings;
 }
