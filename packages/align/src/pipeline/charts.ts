@@ -63,6 +63,27 @@ const wanted: readonly Wanted[] = [
     series: [["KL", "objective/kl"]],
   },
   {
+    title: "What replies cost",
+    kind: "line",
+    x: "iteration",
+    y: "mean cost of the latest replies less the bound: above 0 it is broken",
+    series: [["above the bound", "constraint/violation"]],
+  },
+  {
+    title: "Multiplier",
+    kind: "line",
+    x: "iteration",
+    y: "λ, what cost counts against reward",
+    series: [["λ", "constraint/lambda"]],
+  },
+  {
+    title: "Gradients together",
+    kind: "line",
+    x: "iteration",
+    y: "cosine between the algorithm's gradient and that of what is imitated and avoided: below 0 they pull apart",
+    series: [["cosine", "policy/gradient_cosine"]],
+  },
+  {
     title: "Length",
     kind: "line",
     x: "iteration",
