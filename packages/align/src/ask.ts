@@ -29,17 +29,16 @@ export interface Place {
   readonly ordinal: number;
 }
 
-/** What came of a question: rows, or the reason why there are none. */
+/** What came of a question. */
 export interface Kept extends Place {
   readonly input: string;
   readonly rows: readonly { readonly id: string; readonly origin: { readonly parents: readonly string[] } }[];
-  readonly aside?: string;
 }
 
 /** Keeps answers, so that nothing is asked twice: not in another round, and not by a process that goes on where one was killed. */
 export interface Memo {
   /** What is known of some questions, by key. */
-  recall(questions: readonly Place[]): ReadonlyMap<string, Pick<Kept, "rows" | "aside">>;
+  recall(questions: readonly Place[]): ReadonlyMap<string, Pick<Kept, "rows">>;
   keep(answers: readonly Kept[]): void;
 }
 

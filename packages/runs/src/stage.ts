@@ -86,13 +86,20 @@ export class StageWriter {
   }
 
   /**
-   * The outcomes that the store has of some inputs, from whatever stage or run, by key; they become part of this stage. Of the others it
-   * has none: they are to be appended.
+   * The outcomes that the store has of some inputs, from whatever stage or run, by key; they become part of this stage where they are not
+   * yet, at whatever place. Of the others it has none: they are to be appended.
    */
   recall<Row extends StoredRow>(
     inputs: readonly { readonly key: string; readonly ordinal: number }[],
   ): Map<string, { readonly rows: readonly Row[]; readonly aside?: string }> {
-    this.missing(inputs);
+    this.#mustBeOpen();
+    const member = this.#db.prepare<{ item: number }>("SELECT item FROM member WHERE work = ? AND item = ? LIMIT 1");
+    this.#db.transaction(() => {
+      for (const { key, ordinal } of inputs) {
+        const known = this.#find({ key, ordinal });
+        if (known && !member.get(this.#work, known.id)) this.#link([{ item: known, ordinal }]);
+      }
+    });
     const item = this.#db.prepare<{ aside: string | null; jsonl: string }>(
       "SELECT aside, jsonl FROM item WHERE key = ?",
     );

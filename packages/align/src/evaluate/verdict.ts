@@ -37,7 +37,10 @@ export function direction({ interval: [low, high] }: Pick<CardEstimate, "interva
  * Tones: `better`, violations fell and nothing else got measurably worse; `mixed`, they fell and something did; `worse`, they
  * rose; `unclear`, neither can be shown.
  */
-export function verdict(card: Parts, { recommendation, mustHold, unseen, bound, leftOut }: First): Scorecard["verdict"] {
+export function verdict(
+  card: Parts,
+  { recommendation, mustHold, unseen, bound, leftOut }: First,
+): Scorecard["verdict"] {
   const { voids = [] } = card;
   const [first, ...later] = card.checkpoints.filter(({ id }) => voids.every(({ checkpoint }) => checkpoint !== id));
   const last = later.at(-1);

@@ -34,7 +34,7 @@ export async function* judgePairs(
     // Under the same principles for one prompt's text, whichever pair it stands in.
     [a, b].map((response) => ({ id: rowId("prompt", prompt), prompt, response })),
   );
-  const verdicts = await judgeReplies(replies, options, critic, { round: 0, most: 1 }, call);
+  const verdicts = await judgeReplies(replies, options, critic, { round: 0, asker: 0 }, call);
   for (const [i, { id }] of rows.entries()) {
     const [a, b] = [verdicts[2 * i]!, verdicts[2 * i + 1]!];
     if ("unanswered" in a) yield { input: id, rows: [], aside: a.unanswered };

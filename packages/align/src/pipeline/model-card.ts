@@ -156,14 +156,15 @@ export function licenceOf(reference: string | undefined): string | undefined {
 function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): string {
   const learning = "supervised learning on its own replies, criticised and revised under the principles";
   const policy = recipe?.policy;
+  const constitutional = policy === undefined ? "" : rewardedBy(policy);
   const from =
     policy === undefined
       ? ""
       : policy.algorithm === "dpo"
         ? " from labelled pairs"
         : rewardsPreference(policy)
-          ? ` against a preference model of labelled pairs${"reward" in policy && constitutionTerm(policy.reward).weight > 0 ? " and the constitution's checks" : ""}`
-          : " against the constitution's checks";
+          ? ` against a preference model of labelled pairs${constitutional === "" ? "" : ` and ${constitutional}`}`
+          : ` against ${constitutional || "a model's ratings of its replies"}`;
   const reinforcing = `reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
   const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));
   const times = steps.length > 2 ? `; ${steps.length} steps in all` : "";
@@ -240,4 +241,16 @@ function scores(card: Scorecard): string[] {
       : []),
     ...(independence?.kind === "none" ? [`No independent judge: ${cell(independence.why)}`] : []),
   ];
+}
+
+/** Who says for the reward how far a reply keeps to the constitution; nothing where nobody does. */
+function rewardedBy(policy: NonNullable<Recipe["policy"]>): string {
+  if (!("reward" in policy)) return "";
+  const { weight, by } = constitutionTerm(policy.reward);
+  if (weight === 0) return "";
+  return {
+    checks: "the constitution's checks",
+    critic: "a critic's verdicts",
+    both: "the constitution's checks and a critic's verdicts",
+  }[by];
 }

@@ -2,7 +2,6 @@ import type { LanguageModel } from "@tenet/lm";
 import {
   constitutionalReward,
   constitutionTerm,
-  mostUnanswered,
   type PolicyTrainingSettings,
   type PreferenceScorer,
   preferenceReward,
@@ -97,11 +96,10 @@ export function judgesOf(
   if (!("reward" in policy)) return {};
   const { constitution, seed, preference, asked, memo } = options;
   const { reward: settings } = policy;
-  const most = mostUnanswered(settings);
   const { by, principles } = constitutionTerm(settings);
   const critic = asked.critic && criticOf({ ...asked.critic, critic: asked.critic.model, seed, memo });
-  const panel = (own: Pick<PanelOptions, "by" | "principles">, of: (verdict: ReplyVerdict) => Said) =>
-    panelReward({ constitution, seed, ...own }, critic, most, of);
+  const panel = (own: Pick<PanelOptions, "by" | "principles">, asker: number, of: (verdict: ReplyVerdict) => Said) =>
+    panelReward({ constitution, seed, ...own }, critic, asker, of);
   const rater =
     asked.labeller && raterOf({ ...asked.labeller, rater: asked.labeller.model, question: ratingQuestion, memo });
   const cost = constraintOf(policy)?.cost;
@@ -111,17 +109,22 @@ export function judgesOf(
       constitution:
         by === "checks"
           ? constitutionalReward((request) => checkReward(constitution, runChecks(constitution, request)))
-          : rewardOf("constitution", panel({ by, principles }, scoreOf)),
+          : rewardOf("constitution", panel({ by, principles }, askers.reward, scoreOf)),
       judge:
         rater &&
-        rewardOf("judge", (requests, call) => rater.answers(requests, { round: roundOf(requests), most }, call)),
+        rewardOf("judge", (requests, call) =>
+          rater.answers(requests, { round: roundOf(requests), asker: askers.rater }, call),
+        ),
     }),
     ...(cost === "model" && { cost: rewardOf("model", costScores(options.cost!)) }),
     ...((cost === "checks" || cost === "critic") && {
-      cost: rewardOf("violations", panel({ by: cost, principles: "all" }, violationOf)),
+      cost: rewardOf("violations", panel({ by: cost, principles: "all" }, askers.cost, violationOf)),
     }),
   };
 }
+
+/** Who asks in a round: their answers have places of their own. */
+const askers = { reward: 0, cost: 1, rater: 2 } as const;
 
 type Said = number | { readonly unanswered: string };
 type Judge = Parameters<typeof rewardOf>[1];
@@ -129,11 +132,11 @@ type Judge = Parameters<typeof rewardOf>[1];
 function panelReward(
   options: PanelOptions,
   critic: Critic | undefined,
-  most: number,
+  asker: number,
   of: (verdict: ReplyVerdict) => Said,
 ): Judge {
   return async (requests, call) =>
-    (await judgeReplies(requests, options, critic, { round: roundOf(requests), most }, call)).map(of);
+    (await judgeReplies(requests, options, critic, { round: roundOf(requests), asker }, call)).map(of);
 }
 
 /** R_const of a verdict. Where no check applies, nothing being known, it is 0, as of checks alone. */

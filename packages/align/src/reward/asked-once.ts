@@ -1,5 +1,5 @@
 import { hashOf } from "@tenet/runs";
-import type { Kept, Memo, StageCall } from "../ask.ts";
+import type { Kept, Memo, Place, StageCall } from "../ask.ts";
 
 /** What a model said of a question: a number, or why there is none. */
 export type Said = number | { readonly unanswered: string };
@@ -25,18 +25,26 @@ export interface AskedOnceOptions<Question> {
   readonly together: boolean;
 }
 
-/** Where a batch of questions stands. */
-export interface Round {
-  /** Of sampling; −1 − n for a look at the model after n of them. Places of answers are a function of it. */
+/** Of which questions are asked together. The places of their answers are a function of it and of their order alone. */
+export interface Batch {
+  /** Of sampling; −1 − n for a look at the model after n of them. */
   readonly round: number;
-  /** Share of the questions that may have no answer: one that is refused is kept as refused only where they are no more. */
-  readonly most: number;
+  /** Which of those who ask in a round it is, below `askers`. */
+  readonly asker: number;
 }
 
-/** Answers of a round, at most: places are numbered without counting those of others. */
+const askers = 4;
+/** Questions of a batch, at most. */
 const stride = 2 ** 24;
 
-/** Asks each distinct question once, whoever wants its answer and however often. */
+interface Asked<Question> extends Place {
+  readonly question: Question;
+}
+
+/**
+ * Asks each distinct question once, whoever wants its answer and however often. A question without an answer is asked again by the next
+ * process: what made it fail may have been mended.
+ */
 export class AskedOnce<Question> {
   readonly #options: AskedOnceOptions<Question>;
   /** Of every question that is being asked or was, by key. */
@@ -47,12 +55,15 @@ export class AskedOnce<Question> {
   }
 
   /** The answers, in the questions' order. Errors: those of asking. */
-  async answers(questions: readonly Question[], round: Round, call: StageCall = {}): Promise<Said[]> {
+  async answers(questions: readonly Question[], { round, asker }: Batch, call: StageCall = {}): Promise<Said[]> {
     const keys = questions.map((question) => hashOf(this.#options.keyOf(question)));
-    const fresh = new Map<string, Question>();
-    for (const [i, key] of keys.entries()) if (!this.#answers.has(key)) fresh.set(key, questions[i]!);
+    const base = ((round < 0 ? 2 * (-1 - round) + 1 : 2 * round) * askers + asker) * stride;
+    const fresh = new Map<string, Asked<Question>>();
+    for (const [i, key] of keys.entries())
+      if (!this.#answers.has(key) && !fresh.has(key))
+        fresh.set(key, { question: questions[i]!, key, ordinal: base + i });
     if (fresh.size > 0) {
-      const asking = this.#ask(fresh, round, call);
+      const asking = this.#ask([...fresh.values()], call);
       for (const key of fresh.keys()) {
         const own = asking.then((said) => said.get(key)!);
         this.#answers.set(key, own);
@@ -64,35 +75,24 @@ export class AskedOnce<Question> {
     return Promise.all(keys.map((key) => this.#answers.get(key)!));
   }
 
-  async #ask(
-    fresh: ReadonlyMap<string, Question>,
-    { round, most }: Round,
-    call: StageCall,
-  ): Promise<Map<string, Said>> {
+  async #ask(fresh: readonly Asked<Question>[], call: StageCall): Promise<Map<string, Said>> {
     const { memo, ask, rowOf, numberOf, together } = this.#options;
-    const base = (round < 0 ? 2 * (-1 - round) + 1 : 2 * round) * stride;
-    const places = [...fresh.keys()].map((key, i) => ({ key, ordinal: base + i }));
     const said = new Map<string, Said>();
-    for (const [key, { rows, aside }] of memo?.recall(places) ?? [])
-      said.set(key, aside === undefined ? numberOf(rows[0]!) : { unanswered: aside });
-    const left = places.filter(({ key }) => !said.has(key));
+    for (const [key, { rows }] of memo?.recall(fresh) ?? []) said.set(key, numberOf(rows[0]!));
+    const left = fresh.filter(({ key }) => !said.has(key));
     const waiting: Kept[] = [];
-    const refused: Kept[] = [];
-    const asked = left.map(({ key }) => fresh.get(key)!);
-    for await (const answer of asked.length > 0 ? ask(asked, call) : []) {
-      const place = left[answer.request]!;
+    const questions = left.map(({ question }) => question);
+    for await (const answer of left.length > 0 ? ask(questions, call) : []) {
+      const { question, key, ordinal } = left[answer.request]!;
       if ("unanswered" in answer) {
-        const { unanswered: aside } = answer;
-        said.set(place.key, { unanswered: aside });
-        refused.push({ ...place, input: place.key.slice(0, 16), rows: [], aside });
+        said.set(key, { unanswered: answer.unanswered });
         continue;
       }
-      said.set(place.key, answer.value);
-      const row = rowOf(asked[answer.request]!, answer.value);
-      waiting.push({ ...place, input: row.id, rows: [row] });
+      said.set(key, answer.value);
+      const row = rowOf(question, answer.value);
+      waiting.push({ key, ordinal, input: row.id, rows: [row] });
       if (!together) memo?.keep(waiting.splice(0));
     }
-    if (refused.length <= most * places.length) waiting.push(...refused);
     if (waiting.length > 0) memo?.keep(waiting);
     return said;
   }

@@ -9,7 +9,7 @@ import {
   principleHash,
 } from "../constitution/index.ts";
 import { type SampledLetters, verdicts } from "../judge/index.ts";
-import { AskedOnce, type Round } from "./asked-once.ts";
+import { AskedOnce, type Batch } from "./asked-once.ts";
 import { type Breach, breachesByChecks, type ReplyVerdict, worst } from "./verdict.ts";
 
 /** A reply to be judged. */
@@ -92,7 +92,7 @@ export async function judgeReplies(
   replies: readonly Reply[],
   { constitution, by, principles, seed }: PanelOptions,
   critic: Critic | undefined,
-  round: Round,
+  batch: Batch,
   call: StageCall = {},
 ): Promise<ReplyVerdict[]> {
   const found = replies.map((reply): Breach[] => (by === "critic" ? [] : breachesByChecks(constitution, reply)));
@@ -102,11 +102,11 @@ export async function judgeReplies(
   const asked = replies.flatMap((reply, of) => {
     const count = principles === "all" ? weighty.length : Math.min(principles, weighty.length);
     // Looks at the model compare it with what it was: under the same principles.
-    const item = JSON.stringify([reply.id, Math.max(-1, round.round)]);
+    const item = JSON.stringify([reply.id, Math.max(-1, batch.round)]);
     const drawn = principles === "all" ? weighty : drawPrinciples(constitution, { seed, stage: "reward", item, count });
     return drawn.map((principle) => ({ reply, principle, of }));
   });
-  const answers = await critic.answers(asked, round, call);
+  const answers = await critic.answers(asked, batch, call);
   const missing = new Map<number, string>();
   for (const [i, said] of answers.entries()) {
     const { of, principle } = asked[i]!;

@@ -1,4 +1,4 @@
-export { AskedOnce, type AskedOnceOptions, type Round } from "./asked-once.ts";
+export { AskedOnce, type AskedOnceOptions, type Batch } from "./asked-once.ts";
 export {
   type Critic,
   type CriticOptions,
