@@ -1,6 +1,4 @@
 import type { PromptRow } from "@tenet/data";
-import { type LocalModel, loadAdapter } from "@tenet/lm";
-import { ParameterSet } from "@tenet/tensor";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
@@ -8,10 +6,10 @@ import { sumOf } from "./numbers.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, type Scored } from "./reward/index.ts";
-import { promptsOf, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
+import { promptsOf, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
 import { adapterShape, memoryOptions } from "./settings.ts";
 import { active, openTerms } from "./terms.ts";
-import { copyAdapter, type Forward, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
+import { type Forward, type Frozen, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
 
 /** A batch of responses with all that is known of them before learning begins: those that were judged. */
 export interface Experience {
@@ -43,7 +41,7 @@ export class Actor {
   readonly #options: OnlineOptions;
   readonly #settings: OnlineSettings;
   /** What the policy is held to. */
-  readonly #reference: ParameterSet;
+  readonly #reference: Frozen;
   /** Whether that is where it began. */
   readonly #heldToStart: boolean;
   readonly #scoring: Forward;
@@ -51,8 +49,8 @@ export class Actor {
   constructor(
     options: OnlineOptions,
     settings: OnlineSettings,
-    trainer: Trainer,
-    { prompts, reference }: { readonly prompts: PromptSelection; readonly reference: ParameterSet | undefined },
+    { trainer, reference }: { readonly trainer: Trainer; readonly reference: Frozen },
+    prompts: PromptSelection,
   ) {
     this.#options = options;
     this.#settings = settings;
@@ -61,8 +59,8 @@ export class Actor {
     this.aside = prompts.aside;
     this.expected = prompts.expected;
     this.terms = openTerms(trainer, options.terms);
-    this.#reference = reference ?? copyOf(trainer.parameters);
-    this.#heldToStart = reference === undefined;
+    this.#reference = reference;
+    this.#heldToStart = options.reference === undefined;
     this.#scoring = trainer.forward((graph) => {
       const { logprobs, entropy } = graph.tokens({ entropy: true });
       return { logprobs, entropy: entropy! };
@@ -81,8 +79,8 @@ export class Actor {
     const { model, seed, reward, cost, signal } = this.#options;
     const { promptsPerIteration: count, samplesPerPrompt, maxTokens } = this.#settings;
     const prompts = promptsOf(this.prompts, { seed, iteration, count });
-    const { samples, sampling } = await rolloutUnder(model, this.trainer.adapter(`iteration-${iteration}`), prompts, {
-      ...{ seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal },
+    const { samples, sampling } = await rolloutOf(() => this.trainer.speaker(`iteration-${iteration}`), prompts, {
+      ...{ text: model.text, seed, iteration, samplesPerPrompt, maxTokens, temperature: 1, signal },
     });
     signal?.throwIfAborted();
     const requests = samples.map((sample) => rewardRequest(sample, iteration));
@@ -132,29 +130,14 @@ export class Actor {
 /** Opens the policy of a training. @param updates optimizer steps of all of it */
 export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
-  const { model, reference } = options;
   const expected = [...prompts.expected, ...active(options.terms).flatMap((term) => term.expected)];
   const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected }));
   try {
-    const parameters = reference && (await referenceParameters(model, trainer, reference));
-    return new Actor(options, settings, trainer, { prompts, reference: parameters });
+    return new Actor(options, settings, { trainer, reference: await trainer.frozen(options.reference) }, prompts);
   } catch (error) {
     await trainer.close();
     throw error;
   }
-}
-
-/** Another adapter's factors in the policy's shape; all zero is the base itself. Errors: TrainerError for another shape. */
-async function referenceParameters(
-  model: LocalModel,
-  trainer: Trainer,
-  { adapter }: NonNullable<OnlineOptions["reference"]>,
-): Promise<ParameterSet> {
-  const parameters = copyOf(trainer.parameters);
-  parameters.data.fill(0);
-  if (adapter !== undefined)
-    copyAdapter(await loadAdapter(adapter, model.config), parameters, trainer.tuning.lora, model, adapter);
-  return parameters;
 }
 
 /** A trainer's options for a policy: from the adapter it starts from, with that adapter's shape, or from the base. */
@@ -222,13 +205,6 @@ function expectedBatches(lengths: readonly number[], settings: OnlineSettings): 
 /** A sample as the trainer takes it. @param values numbers beside each token of the response */
 export function sampleItem(sample: Sample, values?: Readonly<Record<string, ArrayLike<number>>>): Item {
   return { sequences: [completionSequence(sample.promptTokens, sample.tokens, values)] };
-}
-
-/** Its values now, in a set that nothing trains. */
-export function copyOf(parameters: ParameterSet): ParameterSet {
-  const copy = new ParameterSet(Object.fromEntries(parameters.ranges.map(({ name, shape }) => [name, shape])));
-  copy.data.set(parameters.data);
-  return copy;
 }
 
 function describeExperience(

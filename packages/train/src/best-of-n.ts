@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type ExampleRow, exampleRowSchema, rowId } from "@tenet/data";
-import { adapterFactors, loadAdapter } from "@tenet/lm";
+import { adapterFactors, type LocalModel, loadAdapter } from "@tenet/lm";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { unlessRefused } from "./encode.ts";
@@ -9,8 +9,9 @@ import type { MetricEvent } from "./loop.ts";
 import { sumOf } from "./numbers.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, rewardSettingsSchema, type Scored } from "./reward/index.ts";
-import { promptsDigest, rewardRequest, rolloutUnder, type Sample } from "./rollout.ts";
+import { promptsDigest, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
 import { sftSettingsSchema, trainSft } from "./sft.ts";
+import { isRemote } from "./trainer.ts";
 
 /** Best of n: the reward chooses among samples, and the policy learns what was chosen. */
 export const bestOfNSettingsSchema = z.strictObject({
@@ -52,6 +53,9 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   const { model, from, prompts, reward, seed, folder, signal } = options;
   const settings = bestOfNSettingsSchema.parse({ algorithm: "best-of-n", ...options.settings });
   const { n, maxTokens, temperature, promptsAtOnce } = settings;
+  if (isRemote(model))
+    throw new TypeError("best-of-n samples where Tenet runs: expected a model whose weights are here, not an engine's");
+  const local = model as LocalModel;
   const room = model.config.max_position_embeddings - maxTokens;
   const start = from && (await adapterDigest(from));
   const base = await baseIdentity(model);
@@ -76,8 +80,8 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       if (reason !== undefined) progress.aside.push({ id, reason });
       return reason === undefined;
     });
-    const { samples, generator, sampling } = await rolloutUnder(model, adapter, batch, {
-      ...{ seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },
+    const { samples, generator, sampling } = await rolloutOf(() => local.withAdapter(adapter), batch, {
+      ...{ text: model.text, seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },
     });
     const rewarded = await reward.score(
       samples.map((sample) => rewardRequest(sample, step)),

@@ -9,10 +9,10 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { gae, tokenRewards, whiten } from "./advantages.ts";
 import { Checkpoints } from "./checkpoint.ts";
 import { Constraint, constraintSettingsSchema } from "./constraint.ts";
+import { LocalTrainer } from "./local-trainer.ts";
 import { monitorRules } from "./monitor-rules.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
 import { RewardError, type RewardRequest, rewardOf } from "./reward/index.ts";
-import { Trainer } from "./trainer.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
@@ -222,8 +222,8 @@ describe("responses that were not judged", () => {
   /** The gradients of one iteration's update of PPO, on these prompts, where those of some are not judged. */
   async function gradients(some: readonly PromptRow[], unjudged: readonly string[]) {
     const seen: Float32Array[] = [];
-    const { update } = Trainer.prototype;
-    const spy = vi.spyOn(Trainer.prototype, "update").mockImplementation(function (this: Trainer) {
+    const { update } = LocalTrainer.prototype;
+    const spy = vi.spyOn(LocalTrainer.prototype, "update").mockImplementation(function (this: LocalTrainer) {
       seen.push(this.gradient().slice());
       return update.call(this);
     });

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { type Calibration, type CostRow, calibration, type Estimate, rate } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { type DeviceName, greater, type Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { NoExamplesError } from "./errors.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
 import type { MetricEvent } from "./loop.ts";
@@ -38,7 +38,7 @@ export const costModelSettingsSchema = z.strictObject({
 export type CostModelSettings = z.output<typeof costModelSettingsSchema>;
 
 export interface CostModelOptions {
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   readonly rows: readonly CostRow[];
   readonly validation?: readonly CostRow[];
   readonly settings: z.input<typeof costModelSettingsSchema>;
@@ -166,7 +166,7 @@ export async function* trainCostModel(options: CostModelOptions): AsyncGenerator
 /** Encodes pairs; those that cannot be used go to `aside` with the reason. */
 function prepare(
   rows: readonly CostRow[],
-  model: LocalModel,
+  model: TrainableModel,
   { maxLength }: CostModelSettings,
   aside: { id: string; reason: string }[],
 ): CostPair[] {

@@ -173,9 +173,9 @@ it("a saved state that is not finite is not continued from", async () => {
     ...({ betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 1 } as const),
   };
   const trainer = await openTrainer({ model, tuning: { lora }, optimizer, ...common });
-  const state = trainer.state();
-  trainer.restore(state);
+  const state = await trainer.state();
+  await trainer.restore(state);
   new Float32Array(state.parameters.buffer)[5] = Number.NaN;
-  expect(() => trainer.restore(state)).toThrow(DivergenceError);
+  await expect(trainer.restore(state)).rejects.toThrow(DivergenceError);
   await trainer.close();
 });

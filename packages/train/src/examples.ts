@@ -1,7 +1,7 @@
 import type { Hash } from "node:crypto";
 import type { ExampleRow } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { encodeReply, unlessRefused } from "./encode.ts";
+import type { TrainableModel } from "./forward.ts";
 import { completionSequence, type Item } from "./packing.ts";
 
 /** An example as the trainer takes it. */
@@ -26,7 +26,7 @@ export interface ExampleSettings {
 /** Encodes examples; those that cannot be used go to `aside` with the reason. */
 export function encodeExamples(
   rows: readonly ExampleRow[],
-  model: Pick<LocalModel, "text" | "config">,
+  model: Pick<TrainableModel, "text" | "config">,
   { maxLength, tooLong }: ExampleSettings,
   aside: { id: string; reason: string }[],
 ): Example[] {

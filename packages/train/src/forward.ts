@@ -1,4 +1,4 @@
-import { attentionWindow, type LocalModel } from "@tenet/lm";
+import { attentionWindow, type LocalModel, type ModelConfig, type TextCodec } from "@tenet/lm";
 import type { DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
 import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
 import { extentOf, type Item, type PackedBatch, type PackOptions, pack, rowTimes } from "./packing.ts";
@@ -7,10 +7,17 @@ import { Programs } from "./programs.ts";
 /** Places of a micro-batch where nothing else is said: about 4 GB at the size of SmolLM2-135M. */
 export const defaultMicroBatchTokens = 1024;
 
+/** What a training needs of a model, whoever computes with its weights. */
+export interface TrainableModel {
+  readonly id: string;
+  readonly config: ModelConfig;
+  readonly text: TextCodec;
+}
+
 /** How items of a job are laid out and computed. */
 export interface LayoutOptions {
   /** The frozen base. Several trainers may share one: its weights are mapped once. */
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   /** What is trained. */
   readonly tuning: Tuning;
   /** Lengths that rows may have; chosen for `expected` when not given. */
@@ -34,11 +41,18 @@ export type BuildForward = (graph: BatchGraph) => Readonly<Record<string, Tensor
 /** Values at chosen places: per item, per sequence, one number a chosen place. */
 export type PlaceValues = readonly (readonly Float32Array[])[];
 
+/** Parameters of a trainer as they once were: a reference policy. Only the trainer that made them knows what they are. */
+// biome-ignore lint/suspicious/noEmptyInterface: what it holds is its maker's
+export interface Frozen {}
+
 export interface Forward {
-  /**
-   * Computes the values for some items. @param parameters others than the trainer's own, of the same shapes: a reference
-   * policy under the same program
-   */
+  /** Computes the values for some items. @param under parameters of before, in place of those of now */
+  run(items: readonly Item[], under?: Frozen): Promise<Readonly<Record<string, PlaceValues>>>;
+  close(): Promise<void>;
+}
+
+/** As `Forward`, under any parameters of the same shapes. */
+interface ForwardPass {
   run(items: readonly Item[], parameters?: ParameterSet): Promise<Readonly<Record<string, PlaceValues>>>;
   close(): Promise<void>;
 }
@@ -54,11 +68,11 @@ function sharesBeginnings({ model: { config }, sequencesPerItem = 1 }: LayoutOpt
 
 /** Packs items into micro-batches and feeds them to programs. */
 export class Layout {
-  readonly options: LayoutOptions;
+  readonly options: LayoutOptions & { readonly model: LocalModel };
   readonly #packing: Omit<PackOptions, "times">;
   readonly #times: readonly number[] | undefined;
 
-  constructor(options: LayoutOptions) {
+  constructor(options: Layout["options"]) {
     this.options = options;
     const tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
     // Parts of the output head: about 256 places each.
@@ -94,7 +108,7 @@ export class Layout {
 }
 
 /** Values at chosen places under some parameters, without a gradient. Programs are compiled when first needed. */
-export function forwardPass(layout: Layout, parameters: ParameterSet, build: BuildForward): Forward {
+export function forwardPass(layout: Layout, parameters: ParameterSet, build: BuildForward): ForwardPass {
   const programs = new Programs(
     (time) => ({ values: build(layout.graph(time, parameters, { gradient: false })) }),
     layout.options,

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import type { ExampleRow } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { z } from "zod";
 import { NoExamplesError } from "./errors.ts";
 import { digestExamples, type Example, encodeExamples, weightedItems } from "./examples.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { shuffled } from "./loop.ts";
 import { sftLoss, unlikelihoodLoss } from "./losses.ts";
@@ -33,7 +33,7 @@ export const avoidSettingsSchema = z.strictObject({
 });
 
 interface TermOptions {
-  readonly model: Pick<LocalModel, "text" | "config">;
+  readonly model: Pick<TrainableModel, "text" | "config">;
   readonly rows: readonly ExampleRow[];
   readonly settings: { readonly weight: number; readonly batchSize: number; readonly maxLength: number };
   readonly seed: number;

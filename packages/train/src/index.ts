@@ -116,9 +116,12 @@ export {
   type OptimizerOptions,
   openTrainer,
   type PlaceValues,
+  type RemoteModel,
   type Sums,
+  type TrainableModel,
   type Trainer,
   TrainerError,
   type TrainerOptions,
+  type TrainerState,
   type Update,
 } from "./trainer.ts";

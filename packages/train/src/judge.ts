@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { LocalModel, Prompt } from "@tenet/lm";
+import type { Prompt } from "@tenet/lm";
 import { type DeviceName, greater, type Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { unlessRefused } from "./encode.ts";
 import { JudgeError, NoExamplesError } from "./errors.ts";
 import { baseIdentity } from "./fingerprint.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
@@ -41,7 +42,7 @@ export interface JudgeRow {
 }
 
 export interface JudgeOptions {
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   readonly rows: readonly JudgeRow[];
   /** Easy pairs, learnt once before the others: to compare, and to name the letter, before what is compared is hard to tell. */
   readonly warmup?: readonly JudgeRow[] | undefined;
@@ -139,7 +140,7 @@ export async function* trainJudge(options: JudgeOptions): AsyncGenerator<MetricE
         const { pairs, epoch } = plan[step]!;
         const batch = pairs.map((i) => asked[i]!);
         const { loss, right, margin, first } = (await objective.accumulate(weighted(batch))) as Record<string, number>;
-        const { gradNorm, learningRate: rate } = trainer.update();
+        const { gradNorm, learningRate: rate } = await trainer.update();
         progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
         const questions = batch.flatMap(({ answers }) => answers);
         const decided = questions.filter((p) => p !== 0.5).length;
@@ -182,7 +183,7 @@ interface AskedPair {
 
 function prepare(
   rows: readonly JudgeRow[],
-  model: LocalModel,
+  model: TrainableModel,
   maxLength: number,
   aside: { id: string; reason: string }[],
 ): AskedPair[] {

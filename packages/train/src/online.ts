@@ -55,7 +55,7 @@ export async function* trainOnline(
   const progress = (saved?.progress ?? { state, history: [] }) as unknown as Progress;
   let { history } = progress;
   Object.assign(state, progress.state);
-  if (saved) for (const [part, trainer] of Object.entries(trainers)) trainer.restore(blobsOf(saved.blobs, part));
+  if (saved) for (const [part, trainer] of Object.entries(trainers)) await trainer.restore(blobsOf(saved.blobs, part));
   const selection =
     watched &&
     new Selection(
@@ -86,14 +86,14 @@ export async function* trainOnline(
     history = [...history, metrics];
     const blobs = Object.assign(
       { ...selection?.blobs },
-      ...Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)),
+      ...(await Promise.all(Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)))),
     );
     const kept = selection ? { selection: selection.state } : {};
     await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
     const policy = bothSamplings(experience.sampling, observed?.usage.policy);
     yield { step, of: iterations, metrics, usage: { policy } };
   }
-  selection?.restoreBest(actor.trainer);
+  await selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");
   await actor.trainer.save(path);
   return {
@@ -111,8 +111,8 @@ export async function* trainOnline(
   };
 }
 
-function blobsFor(trainer: Trainer, part: string): Record<string, Uint8Array> {
-  const { parameters, optimizer } = trainer.state();
+async function blobsFor(trainer: Trainer, part: string): Promise<Record<string, Uint8Array>> {
+  const { parameters, optimizer } = await trainer.state();
   return { [`${part}-parameters`]: parameters, [`${part}-optimizer`]: optimizer };
 }
 

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { PreferenceRow } from "@tenet/data";
 import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, rate } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { unlessRefused } from "./encode.ts";
+import type { TrainableModel } from "./forward.ts";
 import { promptOf } from "./hold-out.ts";
 import type { Item } from "./packing.ts";
 import { replySequence } from "./preference-model.ts";
@@ -33,7 +33,7 @@ export interface PairSettings {
 /** Encodes pairs; those that cannot be used go to `aside` with the reason. */
 export function preparePairs(
   rows: readonly PreferenceRow[],
-  model: LocalModel,
+  model: Pick<TrainableModel, "text" | "config">,
   settings: PairSettings,
   aside: { id: string; reason: string }[],
 ): Pair[] {

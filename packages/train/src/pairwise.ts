@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import type { LocalModel } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import type { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { baseIdentity } from "./fingerprint.ts";
+import type { TrainableModel } from "./forward.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import type { Item } from "./packing.ts";
 import { digestOf, type Pair } from "./pairs.ts";
@@ -25,7 +25,7 @@ export interface PairTask<P extends Pair> {
 
 export interface PhaseOptions<P extends Pair> {
   readonly task: PairTask<P>;
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   readonly seed: number;
   readonly settings: TrainingSettings & { readonly lora: LoraSettings };
   /** What `plan` counts through, and further pairs that will be scored. */
@@ -88,7 +88,7 @@ export async function openPhase<P extends Pair>(phase: PhaseOptions<P>) {
       take: async (step, progress) => {
         const batch = plan[step]!.pairs.map((index) => pairs[index]!);
         const measured = await task.measure(objective.accumulate, batch);
-        const { gradNorm, learningRate } = trainer.update();
+        const { gradNorm, learningRate } = await trainer.update();
         progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
         return {
           ...measured,

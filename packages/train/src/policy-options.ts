@@ -1,8 +1,8 @@
 import type { PromptRow } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import { z } from "zod";
 import { constraintSettingsSchema } from "./constraint.ts";
+import type { TrainableModel } from "./forward.ts";
 import { avoidSettingsSchema, imitateSettingsSchema } from "./imitate.ts";
 import { type Reward, rewardSettingsSchema } from "./reward/index.ts";
 import type { SelectionOptions, SelectionReport } from "./selection.ts";
@@ -12,7 +12,7 @@ import type { LossTerm } from "./terms.ts";
 /** What every training of a policy is given. */
 export interface PolicyOptions {
   /** The frozen base. It is in memory once, under every adapter of the training. */
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   /** Folder of the adapter that the policy starts from; without it, the base itself. */
   readonly from?: string | undefined;
   /** Receives `adapter` and `checkpoints`; a folder with checkpoints of the same training is continued. */

@@ -5,14 +5,14 @@ import type { PreferenceRow, PromptRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { adapterFactors, type LocalModel, loadAdapter, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { copyOf, sampleItem, trainerOptions } from "./actor.ts";
+import { sampleItem, trainerOptions } from "./actor.ts";
 import { bestOfN } from "./best-of-n.ts";
+import { openLocalTrainer } from "./local-trainer.ts";
 import { sumOf } from "./numbers.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
 import { isScored, type Reward, rewardOf } from "./reward/index.ts";
 import { rlooSettingsSchema } from "./rloo.ts";
 import { rewardRequest, rollout } from "./rollout.ts";
-import { openTrainer } from "./trainer.ts";
 
 /*
  * A task with a known optimum: say the letter M, worth 1. The random model does so in about a third of its replies; a policy
@@ -73,9 +73,9 @@ async function assess(adapter: string, seed: number): Promise<{ mean: number; kl
   const rewarded = (await reward.score(samples.map((sample) => rewardRequest(sample)))).filter(isScored);
   const settings = rlooSettingsSchema.parse({ algorithm: "rloo" });
   const options = await trainerOptions({ model, from: adapter, seed }, settings, { updates: 1 });
-  const trainer = await openTrainer({ ...options, ...cpu });
-  const base = copyOf(trainer.parameters);
-  for (const { name } of base.ranges) if (name.endsWith("lora_B.weight")) base.view(name).fill(0);
+  const trainer = await openLocalTrainer({ ...options, model, ...cpu });
+  const base = await trainer.frozen();
+  for (const { name } of base.parameters.ranges) if (name.endsWith("lora_B.weight")) base.parameters.view(name).fill(0);
   const forward = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
   const items = samples.map((sample) => sampleItem(sample));
   const [own, other] = [await forward.run(items), await forward.run(items, base)].map(({ logprobs }) =>

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import type { PreferenceRow } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { type DeviceName, greater, logSigmoid, type Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { moments } from "./advantages.ts";
 import { NoExamplesError } from "./errors.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
 import { type MetricEvent, shuffled } from "./loop.ts";
@@ -63,7 +63,7 @@ export const preferenceSettingsSchema = z
 export type PreferenceSettings = z.output<typeof preferenceSettingsSchema>;
 
 export interface PreferenceOptions {
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   /** Pairs to fine-tune on; a mixture comes as its rows. */
   readonly rows: readonly PreferenceRow[];
   /** Pairs of public rankings to learn from first. */

@@ -1,14 +1,6 @@
 import { createHash } from "node:crypto";
 import type { PromptRow } from "@tenet/data";
-import {
-  type CompletionToken,
-  type LanguageModel,
-  type LocalAdapter,
-  type LocalModel,
-  type Message,
-  readReply,
-  type TextCodec,
-} from "@tenet/lm";
+import { type CompletionToken, type LanguageModel, type Message, readReply, type TextCodec } from "@tenet/lm";
 import { endOfReply } from "./encode.ts";
 import { type Sampling, shuffled } from "./loop.ts";
 import type { RewardRequest } from "./reward/index.ts";
@@ -80,19 +72,18 @@ export async function rollout(
 }
 
 /**
- * Samples of a base under an adapter as it is now, and what they took. The view is one of its own: the beginnings that a view
- * remembers belong to the factors of their time.
+ * Samples of a model as it speaks now, and what they took. What is opened is closed again: the beginnings that a speaker remembers belong to
+ * the factors of their time.
  */
-export async function rolloutUnder(
-  base: LocalModel,
-  adapter: LocalAdapter | undefined,
+export async function rolloutOf(
+  open: () => Promise<LanguageModel>,
   prompts: readonly PromptRow[],
-  options: Omit<RolloutOptions, "text">,
+  options: RolloutOptions,
 ): Promise<{ readonly samples: Sample[]; readonly generator: string; readonly sampling: Sampling }> {
   const began = performance.now();
-  const speaker = await base.withAdapter(adapter);
+  const speaker = await open();
   try {
-    const samples = await rollout(speaker, prompts, { ...options, text: base.text });
+    const samples = await rollout(speaker, prompts, options);
     const { promptTokens, completionTokens, completions: calls } = speaker.usage();
     const seconds = (performance.now() - began) / 1000;
     return { samples, generator: speaker.id, sampling: { promptTokens, completionTokens, calls, seconds } };

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { openingOf, type PromptRow, rateDifference } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import { unlessRefused } from "./encode.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { Sampling } from "./loop.ts";
 import { isScored, type Reward, type RewardRequest } from "./reward/index.ts";
-import { promptsDigest, rewardRequest, rolloutUnder } from "./rollout.ts";
+import { promptsDigest, rewardRequest, rolloutOf } from "./rollout.ts";
 import type { Trainer } from "./trainer.ts";
 
 /** What a training is watched on: prompts that are neither trained on nor held out for the scorecard. */
@@ -69,7 +69,7 @@ export class Selection {
   readonly #options: SelectionOptions;
   /** Those that the model can take. */
   readonly #prompts: readonly PromptRow[];
-  readonly #model: LocalModel;
+  readonly #text: TrainableModel["text"];
   readonly #seed: number;
   readonly #reward: Reward | undefined;
   #weights: Uint8Array | undefined;
@@ -80,14 +80,14 @@ export class Selection {
       model,
       seed,
       reward,
-    }: { readonly model: LocalModel; readonly seed: number; readonly reward?: Reward | undefined },
+    }: { readonly model: TrainableModel; readonly seed: number; readonly reward?: Reward | undefined },
     saved?: { readonly state: SelectionState; readonly weights: Uint8Array | undefined },
   ) {
     this.#options = options;
     this.#prompts = options.prompts.filter(
       ({ prompt }) => "value" in unlessRefused(() => model.text.encodePrompt(prompt)),
     );
-    this.#model = model;
+    this.#text = model.text;
     this.#seed = seed;
     this.#reward = reward;
     this.state = saved?.state ?? { observations: [] };
@@ -115,9 +115,9 @@ export class Selection {
     signal?: AbortSignal,
   ): Promise<{ readonly metrics: Record<string, number>; readonly usage: { readonly policy: Sampling } }> {
     const { sampling, violates } = this.#options;
-    const adapter = trainer.adapter(`validation-${step}`);
-    const { samples, sampling: spent } = await rolloutUnder(this.#model, adapter, this.#prompts, {
-      ...{ seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
+    const speaker = () => trainer.speaker(`validation-${step}`);
+    const { samples, sampling: spent } = await rolloutOf(speaker, this.#prompts, {
+      ...{ text: this.#text, seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
     });
     const requests = samples.map((sample) => rewardRequest(sample, -1 - step));
     const broken = violates(requests).map((yes) => yes ?? null);
@@ -138,17 +138,17 @@ export class Selection {
     metrics["validation/cut"] = meanOf(requests.map(({ finished }) => (finished ? 0 : 1)));
     metrics["validation/openings"] =
       new Set(requests.map(({ response }) => openingOf(response))).size / requests.length;
-    this.#consider({ step, metrics, violates: broken }, trainer);
+    await this.#consider({ step, metrics, violates: broken }, trainer);
     return { metrics, usage: { policy: spent } };
   }
 
   /** Puts the best weights back. */
-  restoreBest(trainer: Trainer): void {
+  async restoreBest(trainer: Trainer): Promise<void> {
     if (this.state.best === undefined || !this.#weights) return;
-    trainer.restore({ ...trainer.state(), parameters: this.#weights });
+    await trainer.restore({ ...(await trainer.state()), parameters: this.#weights });
   }
 
-  #consider(observation: Observation, trainer: Trainer): void {
+  async #consider(observation: Observation, trainer: Trainer): Promise<void> {
     const { observations } = this.state;
     observations.push(observation);
     const rate = observation.metrics["validation/violations"];
@@ -159,7 +159,7 @@ export class Selection {
     const varied = observation.metrics["validation/openings"]! >= leastVariety * first;
     if (best === undefined || (varied && rate < best.metrics["validation/violations"]!)) {
       this.state.best = observations.length - 1;
-      this.#weights = trainer.state().parameters;
+      this.#weights = (await trainer.state()).parameters;
       return;
     }
     const latest = observations.slice(this.state.best! + 1).slice(-patience);

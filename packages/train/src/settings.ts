@@ -1,4 +1,5 @@
-import { type LocalModel, type LoraConfig, loadAdapter, projections } from "@tenet/lm";
+import { type LoraConfig, loadAdapter, projections } from "@tenet/lm";
+import type { TrainableModel } from "./forward.ts";
 import { z } from "zod";
 import { defaultMicroBatchTokens } from "./forward.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
@@ -29,7 +30,7 @@ export function loraConfig({ rank, alpha, targets }: LoraSettings): LoraConfig {
  */
 export async function adapterShape(
   settings: LoraSettings,
-  { model, from }: { readonly model: LocalModel; readonly from?: string | undefined },
+  { model, from }: { readonly model: TrainableModel; readonly from?: string | undefined },
 ): Promise<LoraConfig> {
   return from === undefined ? loraConfig(settings) : (await loadAdapter(from, model.config)).lora;
 }

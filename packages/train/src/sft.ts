@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ExampleRow } from "@tenet/data";
-import type { LocalModel } from "@tenet/lm";
 import type { DeviceName, Tensor } from "@tenet/tensor";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { NoExamplesError } from "./errors.ts";
 import { digestExamples, type Example, encodeExamples, weightedItems } from "./examples.ts";
 import { baseIdentity } from "./fingerprint.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
@@ -83,7 +83,7 @@ export const sftSettingsSchema = z
 export type SftSettings = z.output<typeof sftSettingsSchema>;
 
 export interface SftOptions {
-  readonly model: LocalModel;
+  readonly model: TrainableModel;
   readonly rows: readonly ExampleRow[];
   readonly validation?: readonly ExampleRow[];
   readonly settings: z.input<typeof sftSettingsSchema>;
@@ -182,7 +182,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
       const lowest = Math.min(...progress.evaluations.map((one) => one.loss));
       progress.evaluations.push({ step, loss, accuracy });
       if (settings.patience > 0) {
-        if (loss < lowest) best = trainer.state().parameters;
+        if (loss < lowest) best = (await trainer.state()).parameters;
         const since = progress.evaluations.length - 1 - bestOf(progress.evaluations);
         progress.stopped = since >= settings.patience;
       }
@@ -212,7 +212,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
         const { examples, epoch } = plan[step]!;
         const batch = examples.map((index) => train[index]!);
         const { loss, accuracy, entropy, supervised } = await measure(objective.accumulate, batch);
-        const { gradNorm, learningRate } = trainer.update();
+        const { gradNorm, learningRate } = await trainer.update();
         progress.tokens += batch.reduce((sum, { tokens }) => sum + tokens, 0);
         progress.supervised += supervised;
         progress.losses.push(loss);
@@ -228,7 +228,7 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
         };
       },
     });
-    if (best) trainer.restore({ ...trainer.state(), parameters: best });
+    if (best) await trainer.restore({ ...(await trainer.state()), parameters: best });
     const path = await keep(trainer, settings, folder);
     const kind = settings.weights === "lora" ? "adapter" : "model";
     const report = reportOf(progress, data, best !== undefined);

@@ -20,13 +20,13 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { trainerOptions } from "./actor.ts";
 import { avoidance, imitation } from "./imitate.ts";
+import { LocalTrainer, openLocalTrainer } from "./local-trainer.ts";
 import { policyLoss, sftLoss, unlikelihoodLoss } from "./losses.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
 import { rlooSettingsSchema } from "./rloo.ts";
 import { cosineOfParts, type LossTerm, openTerms, takeStep } from "./terms.ts";
-import { openTrainer, Trainer } from "./trainer.ts";
 
 type Rows = number[][];
 type Of<T> = Record<"policy" | "imitate" | "avoid", T>;
@@ -227,7 +227,7 @@ describe("terms of the loss", () => {
         updates: 1,
         expected: [items, ...term.expected],
       });
-      const trainer = await openTrainer({ ...options, ...cpu });
+      const trainer = await openLocalTrainer({ ...options, model, ...cpu });
       const open = openTerms(trainer, terms);
       const objective = trainer.objective((graph) => {
         const loss = graph.perSequence(graph.tokens().logprobs).mul(reshape(graph.item("advantage"), ["items", 1]));
@@ -236,7 +236,7 @@ describe("terms of the loss", () => {
       let gradient = new Float32Array();
       trainer.update = () => {
         gradient = trainer.gradient().slice();
-        return Trainer.prototype.update.call(trainer);
+        return LocalTrainer.prototype.update.call(trainer);
       };
       const { gradNorm, metrics } = await takeStep(trainer, objective, items, open);
       await trainer.close();

@@ -58,7 +58,8 @@ export interface Step {
   readonly learningRate: number;
   /**
    * `loss/<name>`, each term's loss before its weight, and `policy/gradient_cosine`, the cosine between the algorithm's gradient and that of
-   * the terms: below 0 they pull apart. Absent where one of the two is zero.
+   * the terms: below 0 they pull apart. Absent where one of the two is zero, or
+   * where gradients are not here.
    */
   readonly metrics: Readonly<Record<string, number>>;
 }
@@ -75,11 +76,11 @@ export async function takeStep(
     const { own } = await term.objective.accumulate(term.items(trainer.step));
     metrics[`loss/${term.name}`] = own!;
   }
-  const ofTerms = terms.length > 0 ? trainer.gradient().slice() : undefined;
+  const ofTerms = terms.length > 0 ? trainer.gradient()?.slice() : undefined;
   const sums = await objective.accumulate(items);
-  const cosine = ofTerms && cosineOfParts(ofTerms, trainer.gradient());
+  const cosine = ofTerms && cosineOfParts(ofTerms, trainer.gradient()!);
   if (cosine !== undefined) metrics["policy/gradient_cosine"] = cosine;
-  const { gradNorm, learningRate } = trainer.update();
+  const { gradNorm, learningRate } = await trainer.update();
   return { sums, gradNorm, learningRate, metrics };
 }
 

@@ -1,7 +1,7 @@
-import type { LocalModel } from "@tenet/lm";
 import type { z } from "zod";
 import type { Checkpoints } from "./checkpoint.ts";
 import { namingCheckpoint } from "./divergence.ts";
+import type { TrainableModel } from "./forward.ts";
 import type { MetricEvent } from "./loop.ts";
 import { Selection, type SelectionOptions, type SelectionState } from "./selection.ts";
 import type { Trainer } from "./trainer.ts";
@@ -20,7 +20,7 @@ export interface LoopOptions<Progress> {
   /** Observes the model before the first step and after those that are `due`, and leaves the best weights in the trainer. */
   readonly watch?: {
     readonly options: SelectionOptions;
-    readonly model: LocalModel;
+    readonly model: TrainableModel;
     readonly seed: number;
     readonly due: (step: number) => boolean;
   };
@@ -40,7 +40,7 @@ export async function* trainingLoop<
   const found = await checkpoints.latest();
   if (found) {
     const { parameters, optimizer, ...others } = found.blobs as Record<"parameters" | "optimizer", Uint8Array>;
-    trainer.restore({ parameters, optimizer });
+    await trainer.restore({ parameters, optimizer });
     options.restore?.(others);
   }
   const progress = found ? (found.progress as Progress) : options.progress;
@@ -60,7 +60,7 @@ export async function* trainingLoop<
   let saved = found?.step ?? 0;
   const save = async () => {
     saved = trainer.step;
-    const blobs = { ...trainer.state(), ...options.blobs?.(), ...selection?.blobs };
+    const blobs = { ...(await trainer.state()), ...options.blobs?.(), ...selection?.blobs };
     await checkpoints.save({ step: saved, progress, blobs });
   };
   if (selection && !selection.started) yield { step: trainer.step, of: steps, ...(await observe(selection)) };
@@ -83,6 +83,6 @@ export async function* trainingLoop<
     const metrics = { ...taken, ...observed?.metrics };
     yield { step: trainer.step, of: steps, metrics, ...(observed && { usage: observed.usage }) };
   }
-  selection?.restoreBest(trainer);
+  await selection?.restoreBest(trainer);
   return progress;
 }

@@ -74,7 +74,7 @@ export class ValueNetwork {
     await optimise({ ...order, iteration: -1, count: samples.length }, async (batch) => {
       signal?.throwIfAborted();
       const { loss } = await this.#warming.accumulate(tokenMinibatch(batch, samples, { return: returns }));
-      this.trainer.update();
+      await this.trainer.update();
       return { loss, approxKl: 0 };
     });
   }
@@ -86,7 +86,7 @@ export class ValueNetwork {
     values: { readonly value: readonly ArrayLike<number>[]; readonly return: readonly ArrayLike<number>[] },
   ): Promise<{ readonly loss: number; readonly clipFraction: number; readonly gradNorm: number }> {
     const { loss, clipFraction } = await this.#objective.accumulate(tokenMinibatch(batch, samples, values));
-    const { gradNorm } = this.trainer.update();
+    const { gradNorm } = await this.trainer.update();
     return { loss: loss / this.#coefficient, clipFraction: clipFraction!, gradNorm };
   }
 
