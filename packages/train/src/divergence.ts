@@ -30,6 +30,34 @@ export async function namingCheckpoint<T>(checkpoints: Checkpoints, part: () => 
   }
 }
 
+/**
+ * @param step that is blamed
+ * @param training updates done, and what they were made with
+ * @throws DivergenceError naming what it was that is no finite number, the step, and what to lower
+ */
+export function requireFinite(
+  what: string,
+  value: number,
+  {
+    step,
+    done,
+    optimizer,
+    lora,
+  }: {
+    readonly step: number;
+    readonly done: number;
+    readonly optimizer: StepSize & { readonly steps: number };
+    readonly lora: LoraConfig | undefined;
+  },
+): void {
+  if (Number.isFinite(value)) return;
+  const advice = done === 0 ? whatToBeginFrom(lora) : whatToLower(optimizer, lora);
+  throw new DivergenceError(
+    `training diverged at step ${step} of ${optimizer.steps}: ${what} is ${value}. ${advice}`,
+    step,
+  );
+}
+
 /** What a training without finite numbers before its first update was given. */
 export function whatToBeginFrom(lora: LoraConfig | undefined): string {
   const scale = lora ? `, or lower lora.alpha (${lora.alpha}, over a rank of ${lora.rank})` : "";

@@ -94,6 +94,7 @@ export {
   type PreferenceModelOptions,
   type ScoreRow,
 } from "./preference-model.ts";
+export { type EngineModelOptions, engineModel, resuming } from "./remote-trainer.ts";
 export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";

@@ -28,8 +28,8 @@ import {
   schedule,
   type TensorData,
 } from "@tenet/tensor";
-import { DivergenceError, whatToBeginFrom, whatToLower } from "./divergence.ts";
-import { type BuildForward, type Forward, type Frozen, forwardPass, Layout } from "./forward.ts";
+import { requireFinite } from "./divergence.ts";
+import { type BuildForward, type Forward, type Frozen, forwardPass, Layout, type TrainableModel } from "./forward.ts";
 import type { Tuning } from "./graph.ts";
 import type { Item, PackedBatch } from "./packing.ts";
 import { Programs } from "./programs.ts";
@@ -49,12 +49,18 @@ export type LocalTrainerOptions = TrainerOptions & { readonly model: LocalModel 
 
 /** Opens a trainer that computes in this process. Errors: those of `openTrainer`. */
 export async function openLocalTrainer(options: LocalTrainerOptions): Promise<LocalTrainer> {
-  const { model, tuning, seed, from } = options;
+  const { model, tuning } = options;
+  const parameters = await startingParameters(options);
+  if (!tuning.lora) await copyWeights(model, parameters);
+  return new LocalTrainer(options, parameters);
+}
+
+/** Factors and scalar head as training starts from them: random by the seed, or an earlier stage's. Errors: TrainerError. */
+export async function startingParameters({ model, tuning, seed, from }: TrainerOptions): Promise<ParameterSet> {
   const parameters = new ParameterSet(tunedShapes(model, tuning));
   initialiseAdapter(parameters, { seed });
   if (from !== undefined) copyAdapter(await loadAdapter(from, model.config), parameters, tuning.lora, model, from);
-  if (!tuning.lora) await copyWeights(model, parameters);
-  return new LocalTrainer(options, parameters);
+  return parameters;
 }
 
 /** Parameters in this process's memory, and programs of the model's graph. */
@@ -238,16 +244,9 @@ export class LocalTrainer implements Trainer {
     if (this.#probe) this.requireFinite("the loss behind it", await this.#probe());
   }
 
-  /** @throws DivergenceError naming what it was that is no finite number, the step (the last one taken), and what to lower */
   requireFinite(what: string, value: number, step = this.#step): void {
-    if (Number.isFinite(value)) return;
     const { optimizer } = this.#options;
-    const { lora } = this.tuning;
-    const advice = this.#step === 0 ? whatToBeginFrom(lora) : whatToLower(optimizer, lora);
-    throw new DivergenceError(
-      `training diverged at step ${step} of ${optimizer.steps}: ${what} is ${value}. ${advice}`,
-      step,
-    );
+    requireFinite(what, value, { step, done: this.#step, optimizer, lora: this.tuning.lora });
   }
 
   #requireFiniteParameters(): void {
@@ -334,7 +333,7 @@ export function copyOf(parameters: ParameterSet): ParameterSet {
   return copy;
 }
 
-function tunedShapes({ config }: LocalModel, { lora, head = false }: Tuning): ParameterShapes {
+function tunedShapes({ config }: TrainableModel, { lora, head = false }: Tuning): ParameterShapes {
   if (lora) return adapterShapes(config, lora, { head });
   return { ...weightShapes(config), ...(head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {}) };
 }
@@ -344,7 +343,7 @@ function copyAdapter(
   { lora: found, parameters }: Adapter,
   target: ParameterSet,
   wanted: LoraConfig | undefined,
-  { config }: LocalModel,
+  { config }: TrainableModel,
   folder: string,
 ): void {
   if (!wanted) throw new TrainerError(`${folder} is an adapter, but all weights are to be trained: merge it first`);

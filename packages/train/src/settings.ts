@@ -1,6 +1,6 @@
 import { type LoraConfig, loadAdapter, projections } from "@tenet/lm";
-import type { TrainableModel } from "./forward.ts";
 import { z } from "zod";
+import type { TrainableModel } from "./forward.ts";
 import { defaultMicroBatchTokens } from "./forward.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
 

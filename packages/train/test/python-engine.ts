@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { EngineClient, type EngineSpec, PROTOCOL, programFolder } from "@tenet/engine";
+
+const requirements = join(programFolder, "requirements.txt");
+
+/** Where the environment of the engine's tests is: named by its requirements, so that others make another. */
+export function environmentFolder(): string {
+  const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 12);
+  return join(homedir(), ".cache", "tenet", `engine-${hash}`);
+}
+
+/** Python with what the engine needs; or why there is none. Set TENET_ENGINE_PYTHON to name another. */
+export function enginePython(): { readonly python: string } | { readonly missing: string } {
+  const python = process.env.TENET_ENGINE_PYTHON ?? join(environmentFolder(), "bin", "python");
+  if (!existsSync(python))
+    return { missing: `${python} is not there; bash packages/engine/python/environment.sh makes it (5.5 GB)` };
+  const needed = "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in sys.argv[1:]))";
+  const { status } = spawnSync(python, ["-c", needed, "torch", "transformers", "peft", "safetensors", "jsonschema"]);
+  return status === 0 ? { python } : { missing: `${python} lacks what ${requirements} names` };
+}
+
+/** The engine as one plain process on the loopback interface, ended by `close`. */
+export async function startEngine(python: string, spec: Partial<EngineSpec> & Pick<EngineSpec, "model">) {
+  const token = randomBytes(32).toString("hex");
+  const whole: EngineSpec = {
+    ...{ protocol: PROTOCOL, name: "test", dtype: "float32", workers: 1, gpus: 0, shard: false, threads: 1 },
+    ...{ maxFailures: 0, idleMinutes: 5, host: "127.0.0.1", port: 0, ray: false },
+    ...spec,
+  };
+  const child = spawn(python, ["-m", "tenet_engine"], {
+    cwd: programFolder,
+    env: { ...process.env, TENET_SPEC: JSON.stringify(whole), TENET_TOKEN: token, PYTHONDONTWRITEBYTECODE: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const port = await servingPort(child);
+  const client = new EngineClient({ address: `http://127.0.0.1:${port}`, token });
+  return {
+    client,
+    token,
+    pid: child.pid!,
+    async close() {
+      const ended = child.exitCode !== null || child.signalCode !== null ? undefined : once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+/** The port that it says it listens at; its error output where it ends before. */
+async function servingPort(child: ChildProcess): Promise<number> {
+  let said = "";
+  child.stderr!.on("data", (text) => {
+    said = (said + text).slice(-4000);
+  });
+  for await (const line of createInterface({ input: child.stdout! })) {
+    if (!line.startsWith('{"tenet"')) continue;
+    const event = JSON.parse(line) as { event: string; port?: number };
+    if (event.event === "serving") return event.port!;
+  }
+  throw new Error(`the engine ended before it served:\n${said}`);
+}

@@ -1,0 +1,160 @@
+/*
+ * Run by ray-engine.test.ts in a network namespace of its own: a Ray cluster of two nodes on the loopback interface, the engine as a job of
+ * it, trainings there and here. Prints one JSON object a line. Ray's processes are children of ours and end with it.
+ *
+ *   ray-child.ts <python> <folder> <shard|whole> <training …>
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { openSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as later } from "node:timers/promises";
+import { launchEngine, RayJobs } from "@tenet/engine";
+import { writeTinyModel } from "@tenet/fixtures";
+import { adapterFactors, openLocalModel } from "@tenet/lm";
+import { engineModel, resuming } from "../src/remote-trainer.ts";
+import { distance, finish, headedAdapter, trained, trainings } from "./equality.ts";
+
+const [python = "", folder = "", how = "", ...names] = process.argv.slice(2);
+const tell = (what: string, value: object = {}) => console.log(JSON.stringify({ what, ...value }));
+const began = performance.now();
+const seconds = (from = began) => Number(((performance.now() - from) / 1000).toFixed(1));
+
+const token = randomBytes(32).toString("hex");
+const tokenFile = join(folder, "ray-token");
+writeFileSync(tokenFile, token, { mode: 0o600 });
+process.env.TENET_HOME = folder;
+const environment = {
+  ...process.env,
+  PATH: `${dirname(python)}:${process.env.PATH}`,
+  RAY_AUTH_MODE: "token",
+  RAY_AUTH_TOKEN_PATH: tokenFile,
+  RAY_USAGE_STATS_ENABLED: "0",
+  RAY_ENABLE_UV_RUN_RUNTIME_ENV: "0",
+  RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S: "0",
+};
+const nodes: ChildProcess[] = [];
+const ray = (name: string, ...more: string[]) => {
+  const log = openSync(join(folder, `${name}.log`), "w");
+  const common = ["start", "--block", "--num-cpus=1", "--object-store-memory=104857600", "--disable-usage-stats"];
+  // A group of its own, so that whatever it starts ends with it.
+  nodes.push(
+    spawn(join(dirname(python), "ray"), [...common, ...more], {
+      env: environment,
+      stdio: ["ignore", log, log],
+      detached: true,
+    }),
+  );
+};
+
+/** Ends a node: Ray first, so that it ends what it started; what is left of the group after some seconds with it. */
+async function end(node: ChildProcess): Promise<void> {
+  if (node.exitCode !== null) return;
+  node.kill("SIGTERM");
+  await Promise.race([once(node, "exit"), later(10_000)]);
+  try {
+    process.kill(-node.pid!, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+const address = "http://127.0.0.1:8265";
+try {
+  ray(
+    "head",
+    "--head",
+    "--node-ip-address=127.0.0.1",
+    "--port=6379",
+    "--dashboard-host=127.0.0.1",
+    `--temp-dir=${folder}/ray`,
+  );
+  const jobs = new RayJobs({ address, token });
+  for (;;) {
+    const version = await jobs.version().catch(() => undefined);
+    if (version) {
+      tell("head", { seconds: seconds(), ...version });
+      break;
+    }
+    if (seconds() > 180 || nodes[0]!.exitCode !== null) throw new Error(`no head after ${seconds()} s`);
+    await later(300);
+  }
+  ray("node", "--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1");
+
+  const path = await writeTinyModel(join(folder, "model"));
+  const model = await openLocalModel(path, { device: "cpu", threads: 1, cacheDir: folder });
+  const start = await headedAdapter(model, folder);
+  const launching = performance.now();
+  const statuses = new Set<string>();
+  const { client, health, id } = await launchEngine({
+    ...{ ray: address, run: `test-${how}`, port: 8270, python, startMinutes: 5 },
+    spec: {
+      ...{ model: path, dtype: "float32", workers: 2, gpus: 0, shard: how === "shard", threads: 1 },
+      ...{ maxFailures: 3, idleMinutes: 5, host: "127.0.0.1" },
+    },
+    variables: { RAY_AUTH_TOKEN: token },
+    onStatus: (status) => void statuses.add(status),
+  });
+  const onNodes = new Set(health.workers.map(({ node }) => node)).size;
+  tell("ready", {
+    seconds: seconds(launching),
+    workers: health.workers.length,
+    nodes: onNodes,
+    statuses: [...statuses],
+  });
+
+  const { id: name, config, text } = model;
+  const remote = engineModel({
+    ...{ id: name, config, text, engine: client },
+    speak: ({ id, ...adapter }) => model.withAdapter({ id, ...adapterFactors(adapter) }),
+  });
+  for (const training of names) {
+    const here = await trained(training, model, join(folder, `${training}-here`), start);
+    const there = await trained(training, remote, join(folder, `${training}-there`), start);
+    tell("equal", { training, ...(await distance(model, here, there)), here: here.seconds, there: there.seconds });
+  }
+
+  // A worker is killed in the middle of a training, which goes on from its last checkpoint.
+  const whole = await trained("sft", remote, join(folder, "undisturbed"), start);
+  const killing = performance.now();
+  const { workers, epoch } = await client.health();
+  let killed = false;
+  const restarts: string[] = [];
+  const disturbed = async function* () {
+    const run = trainings.sft!(remote, join(folder, "disturbed"), start);
+    for (let next = await run.next(); ; next = await run.next()) {
+      if (next.done) return next.value;
+      yield next.value;
+      if (!killed) process.kill(workers[1]!.pid, "SIGKILL");
+      killed = true;
+    }
+  };
+  const after = await finish(resuming(disturbed, { onRestart: ({ message }) => void restarts.push(message) }));
+  const apart = await distance(model, whole, { ...after, events: whole.events });
+  tell("killed", {
+    seconds: seconds(killing),
+    restarts: restarts.length,
+    adapter: apart.adapter,
+    epochs: (await client.health()).epoch - epoch,
+  });
+  const traffic = Object.entries(client.traffic).map(([verb, { calls, milliseconds, bytesSent, bytesReceived }]) => {
+    const mean = (sum: number) => Math.round((10 * sum) / calls) / 10;
+    return [verb, { calls, milliseconds: mean(milliseconds), sent: mean(bytesSent), received: mean(bytesReceived) }];
+  });
+  tell("traffic", Object.fromEntries(traffic));
+  const stopping = performance.now();
+  await jobs.stop(id);
+  for (;;) {
+    const job = await jobs.job(id);
+    if (job?.status === "STOPPED") break;
+    if (seconds(stopping) > 60) throw new Error(`the job is ${job?.status} after a minute`);
+    await later(300);
+  }
+  tell("stopped", { seconds: seconds(stopping) });
+  await model.close();
+} finally {
+  for (const node of nodes.reverse()) await end(node);
+  tell("down", { seconds: seconds() });
+}
+process.exit(process.exitCode ?? 0);
