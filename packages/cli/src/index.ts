@@ -4,6 +4,7 @@ import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
+import { addEngineCommands } from "./engine-commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { commandNames, describeCommands } from "./help.ts";
 import { commandName, type Io, printJson, processIo, say, tell } from "./io.ts";
@@ -133,6 +134,8 @@ function build(
   addRunCommands(io, program, command, { version: manifest.version, setCode });
 
   addConstitutionCommands(io, program, command, { setCode });
+
+  addEngineCommands(io, program, command);
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {

@@ -32,3 +32,4 @@ export {
   verbs,
 } from "./protocol.ts";
 export { forgetToken } from "./tokens.ts";
+export { testedWith } from "./versions.ts";

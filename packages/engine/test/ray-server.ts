@@ -6,6 +6,7 @@ export interface FakeJob {
   status: string;
   message?: string;
   logs?: string;
+  metadata?: Record<string, string>;
   request?: Record<string, unknown>;
 }
 
@@ -36,7 +37,12 @@ export async function rayServer({ token, onSubmit }: { token?: string; onSubmit?
     if (path === "/api/jobs/" && method === "GET")
       return say(
         200,
-        [...jobs].map(([submission_id, { status, message }]) => ({ submission_id, status, message })),
+        [...jobs].map(([submission_id, { status, message, metadata }]) => ({
+          submission_id,
+          status,
+          message,
+          metadata,
+        })),
       );
     if (path === "/api/jobs/" && method === "POST") {
       const given = JSON.parse(body.toString()) as { submission_id: string };
