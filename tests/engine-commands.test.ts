@@ -1,12 +1,11 @@
+import { run } from "tenet";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { surroundings } from "../packages/cli/test/project.ts";
 import { rayServer } from "../packages/engine/test/ray-server.ts";
 
 const token = "the cluster's token";
 let ray: Awaited<ReturnType<typeof rayServer>>;
-let run: typeof import("../packages/cli/src/index.ts").run;
 beforeAll(async () => {
-  ({ run } = await import("../packages/cli/src/index.ts"));
   ray = await rayServer({ token });
   const ours = (name: string, status: string) => ({
     status,

@@ -3,13 +3,14 @@ import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
 import { sumOf } from "./numbers.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, type Scored } from "./reward/index.ts";
 import { promptsOf, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
 import { adapterShape, memoryOptions } from "./settings.ts";
 import { active, openTerms } from "./terms.ts";
-import { type Forward, type Frozen, openTrainer, type Trainer, type TrainerOptions } from "./trainer.ts";
+import type { Forward, Frozen, Trainer, TrainerOptions } from "./trainer.ts";
 
 /** A batch of responses with all that is known of them before learning begins: those that were judged. */
 export interface Experience {

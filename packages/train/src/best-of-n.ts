@@ -7,11 +7,11 @@ import { unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import { sumOf } from "./numbers.ts";
+import { isRemote } from "./open-trainer.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, rewardSettingsSchema, type Scored } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
 import { sftSettingsSchema, trainSft } from "./sft.ts";
-import { isRemote } from "./trainer.ts";
 
 /** Best of n: the reward chooses among samples, and the policy learns what was chosen. */
 export const bestOfNSettingsSchema = z.strictObject({

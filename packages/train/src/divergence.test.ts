@@ -8,11 +8,11 @@ import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DivergenceError } from "./divergence.ts";
 import type { MetricEvent } from "./loop.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { trainPolicy } from "./policy.ts";
 import { trainPreference } from "./preference.ts";
 import { rewardOf } from "./reward/index.ts";
 import { trainSft } from "./sft.ts";
-import { openTrainer } from "./trainer.ts";
 
 const cpu = { device: "cpu", threads: 1 } as const;
 let folder: string;

@@ -11,12 +11,12 @@ import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import { dpoLoss } from "./losses.ts";
 import { sumOf } from "./numbers.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type PolicyOptions, type PolicyReport, type PolicyResult, policyFields } from "./policy-options.ts";
 import { type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
 import { mostPasses, trainingFields } from "./settings.ts";
 import { active, openTerms, takeStep, termsIdentity } from "./terms.ts";
-import { openTrainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
 /** Direct preference optimisation (DPO, 2305.18290): preferences teach the policy itself, without reward or sampling. */

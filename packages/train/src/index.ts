@@ -60,6 +60,7 @@ export {
   monitorRules,
   taughtNothing,
 } from "./monitor-rules.ts";
+export { openTrainer } from "./open-trainer.ts";
 export {
   completionSequence,
   type Item,
@@ -115,7 +116,6 @@ export {
   type Forward,
   type Objective,
   type OptimizerOptions,
-  openTrainer,
   type PlaceValues,
   type RemoteModel,
   type Sums,

@@ -10,10 +10,10 @@ import { baseIdentity } from "./fingerprint.ts";
 import type { TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
+import { openTrainer } from "./open-trainer.ts";
 import type { Item } from "./packing.ts";
 import { preferenceLoss } from "./preference.ts";
 import { loraConfig, loraSettingsSchema, memoryOptions, optimizerOptions, trainingFields } from "./settings.ts";
-import { openTrainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
 /** Settings of a judge's training. METHODS §3. */

@@ -5,10 +5,11 @@ import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { TrainableModel } from "./forward.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
+import { openTrainer } from "./open-trainer.ts";
 import type { Item } from "./packing.ts";
 import { digestOf, type Pair } from "./pairs.ts";
 import { adapterShape, type LoraSettings, memoryOptions, optimizerOptions, type TrainingSettings } from "./settings.ts";
-import { type BuildLoss, openTrainer, type Sums, type Trainer } from "./trainer.ts";
+import type { BuildLoss, Sums, Trainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
 /*

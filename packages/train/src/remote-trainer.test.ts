@@ -7,8 +7,9 @@ import { adapterFactors, type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { engineServer } from "../test/engine-server.ts";
 import { distance, finish, headedAdapter, trained, trainings } from "../test/equality.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { engineModel, resuming } from "./remote-trainer.ts";
-import { openTrainer, type RemoteModel } from "./trainer.ts";
+import type { RemoteModel } from "./trainer.ts";
 
 const token = "a token of this test";
 let folder: string;

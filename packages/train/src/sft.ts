@@ -13,6 +13,7 @@ import type { BatchGraph } from "./graph.ts";
 import { holdOut } from "./hold-out.ts";
 import { batches, type MetricEvent, shuffled } from "./loop.ts";
 import { sftLoss } from "./losses.ts";
+import { openTrainer } from "./open-trainer.ts";
 import type { Item } from "./packing.ts";
 import {
   type SelectionOptions,
@@ -29,7 +30,7 @@ import {
   optimizerOptions,
   trainingFields,
 } from "./settings.ts";
-import { openTrainer, type Sums, type Trainer } from "./trainer.ts";
+import type { Sums, Trainer } from "./trainer.ts";
 import { trainingLoop } from "./training-loop.ts";
 
 /** Settings of supervised fine-tuning. METHODS §2: one epoch, constant learning rate, loss on completions only. */

@@ -2,7 +2,6 @@ import type { LanguageModel } from "@tenet/lm";
 import type { ScheduleOptions, Tensor } from "@tenet/tensor";
 import type { BuildForward, Forward, Frozen, LayoutOptions, TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
-import { type LocalTrainerOptions, openLocalTrainer } from "./local-trainer.ts";
 import type { Item } from "./packing.ts";
 
 /** A model that is trained elsewhere: its weights are not here, its text and its shape are. */
@@ -74,20 +73,6 @@ export type TrainerState = Readonly<Record<"parameters" | "optimizer", Uint8Arra
 /** A saved state belongs to another trainer. */
 export class TrainerError extends Error {
   override readonly name = "TrainerError";
-}
-
-/**
- * Opens a trainer where the model's weights are: parameters on top of a frozen model, their optimizer, and the losses they are trained by.
- * Errors: those of loading the adapter it begins from; TrainerError when that one does not fit; those of the engine.
- */
-export async function openTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { model } = options;
-  return isRemote(model) ? model.openTrainer(options) : openLocalTrainer(options as LocalTrainerOptions);
-}
-
-/** Whether a model's weights are elsewhere. */
-export function isRemote(model: TrainableModel): model is RemoteModel {
-  return "openTrainer" in model;
 }
 
 /** What is trained on top of a frozen model, wherever it is computed: the one thing that algorithms know of it. */

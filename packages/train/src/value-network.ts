@@ -2,11 +2,12 @@ import { type Actor, sampleItem, trainerOptions } from "./actor.ts";
 import { moments } from "./advantages.ts";
 import type { BatchGraph } from "./graph.ts";
 import { valueLoss } from "./losses.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { optimise, tokenMinibatch } from "./optimise.ts";
 import type { PolicyOptions, PolicySettings } from "./policy-options.ts";
 import { readNormalisation } from "./preference-model.ts";
 import type { Sample } from "./rollout.ts";
-import { type Forward, type Objective, openTrainer, type Trainer } from "./trainer.ts";
+import type { Forward, Objective, Trainer } from "./trainer.ts";
 
 export interface ValueOptions {
   /** Folder of the adapter of who gives the signal, from which the network starts, head and all; without it from the policy's, with a new head. */
