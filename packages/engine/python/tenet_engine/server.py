@@ -51,6 +51,8 @@ def serve(host: str, port: int, token: str, call, health, idle_seconds: float):
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(data)))
+            if self.close_connection:  # said, so that the caller sends nothing more on it
+                self.send_header("connection", "close")
             self.end_headers()
             self.wfile.write(data)
 
