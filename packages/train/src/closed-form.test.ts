@@ -10,7 +10,7 @@ import { completionSequence } from "./packing.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
 import { type RewardTerm, rewardOf, weightedSum } from "./reward/index.ts";
 import { rlooSettingsSchema } from "./rloo.ts";
-import { openTrainer } from "./trainer.ts";
+import { openTrainer } from "./open-trainer.ts";
 
 /*
  * Replies of one token, of which the optimum is known: maximising R − β·KL(π‖π_ref) gives π* ∝ π_ref·e^{R/β}. GRPO's penalty is another one:
