@@ -6,11 +6,11 @@ import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { trainerOptions } from "./actor.ts";
+import { openTrainer } from "./open-trainer.ts";
 import { completionSequence } from "./packing.ts";
 import { type TrainPolicyOptions, trainPolicy } from "./policy.ts";
 import { type RewardTerm, rewardOf, weightedSum } from "./reward/index.ts";
 import { rlooSettingsSchema } from "./rloo.ts";
-import { openTrainer } from "./open-trainer.ts";
 
 /*
  * Replies of one token, of which the optimum is known: maximising R − β·KL(π‖π_ref) gives π* ∝ π_ref·e^{R/β}. GRPO's penalty is another one:
