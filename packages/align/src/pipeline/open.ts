@@ -13,6 +13,8 @@ import { type LabelDemonstration, labelDemonstrationsSchema } from "../judge/ind
 import { contradictions, unmet } from "./contradictions.ts";
 import { find, type Place, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
+import { planOf } from "./rounds.ts";
+import { countRows } from "./sizes.ts";
 
 /** A recipe that was read and checked, with everything it names found. */
 export interface OpenRecipe {
@@ -54,6 +56,7 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   const problems: Problem[] = [...contradictions(document)];
   const recipe = changed(document.value, changes);
   problems.push(...(await findAll(document, placesOf(recipe), folder)));
+  if (problems.length === 0) problems.push(...(await tooFew(document, recipe)));
   const written = changed(document.value, changes);
   const named = (key: string) => !problems.some(({ path }) => path[0] === key);
   const constitution = named("constitution")
@@ -134,6 +137,17 @@ async function furtherProblems(file: string, known: readonly Problem[], changes:
   if (typeof constitution === "string" && ![...known, ...problems].some(({ path }) => path[0] === "constitution"))
     await collected(problems, () => readConstitution(constitution, changes));
   return problems;
+}
+
+/** Whether rounds that divide the prompts among themselves have one for each of their steps. */
+async function tooFew(document: ParsedDocument<Recipe>, recipe: Recipe): Promise<Problem[]> {
+  const { prompts, rounds, steps } = planOf(recipe);
+  if (prompts !== "fresh") return [];
+  const least = rounds * steps.length;
+  const { rows } = await countRows(recipe.prompts.train, "prompts");
+  if (rows >= least) return [];
+  const expected = `"same", or at least ${least} prompts in prompts.train: each of ${rounds} rounds has some of its own`;
+  return [document.problem(["arrangement", "prompts"], { expected, got: `"fresh" and ${rows} prompts` })];
 }
 
 async function readConstitution(

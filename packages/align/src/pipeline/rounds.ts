@@ -27,7 +27,7 @@ export interface Plan {
 const named: Readonly<Record<ArrangementName, Written>> = {
   sequential: {},
   reverse: { steps: ["policy", "supervised"] },
-  iterative: { rounds: 3, share: { supervised: 0.5, policy: 0.5 } },
+  iterative: { steps: ["supervised", "policy"], rounds: 3, share: { supervised: 0.5, policy: 0.5 } },
   joint: { steps: ["policy"] },
 };
 

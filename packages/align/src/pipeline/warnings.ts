@@ -3,6 +3,7 @@ import { constitutionTerm } from "@tenet/train";
 import type { OpenRecipe } from "./open.ts";
 import { constraintOf } from "./policy-judges.ts";
 import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
+import { planOf } from "./rounds.ts";
 
 /** What a recipe may do, and should be thought over: each a sentence that says what follows and what to write instead. */
 export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
@@ -17,6 +18,9 @@ export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
     warnings.push(
       "the judge learns from the same pairs as the labeller, and will like what it likes: give roles.judge.train.pairs others",
     );
+  const { steps, rounds } = planOf(recipe);
+  if (rounds > 1 && steps[0] === "policy" && policy && "kl" in policy && policy.kl.reference === "first")
+    warnings.push('policy.kl.reference: first is the model itself where rounds begin with the policy: "base" says so');
   const checked = constitution.principles.some(({ checks }) => checks.length > 0);
   if (policy !== undefined && checked && prompts.validation === undefined)
     warnings.push(

@@ -1,0 +1,29 @@
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+import { arrange } from "./arrangement.ts";
+import { estimateRun } from "./estimate.ts";
+import { openRecipe } from "./open.ts";
+import { inOrder } from "./stages.ts";
+
+const recipes = fileURLToPath(new URL("../../../../recipes/", import.meta.url));
+/** Those whose data are part of the repository. */
+const complete = readdirSync(recipes).filter((name) => name.endsWith(".yaml") && !name.startsWith("harmless"));
+
+it.each(complete)("recipes/%s validates, and says of every stage what it will take", async (name) => {
+  const open = await openRecipe(`${recipes}${name}`);
+  const stages = inOrder(arrange({ ...open, options: {} }).targets);
+  // What does nothing by itself is a model that is given, or one behind its gate.
+  for (const { expect: expected, kind, player, name: stage } of stages)
+    expect(expected !== undefined, stage).toBe(kind !== undefined || player === undefined);
+  const estimate = await estimateRun(open);
+  expect(estimate.stages.map(({ stage }) => stage)).toEqual(
+    stages.flatMap(({ name: stage, expect: expected }) => (expected ? [stage] : [])),
+  );
+  for (const { stage, rows, roles, trainingTokens = 0 } of estimate.stages) {
+    const counted = [rows, trainingTokens, ...roles.flatMap((one) => [one.promptTokens, one.completionTokens])];
+    for (const figure of counted) expect(Number.isSafeInteger(figure) && figure >= 0, stage).toBe(true);
+  }
+  for (const { name: stage, kind } of stages.filter(({ kind }) => kind === "sft" || kind === "policy"))
+    expect(estimate.stages.find((one) => one.stage === stage)!.trainingTokens, `${stage} ${kind}`).toBeGreaterThan(0);
+});
