@@ -114,6 +114,62 @@ describe("rounds", () => {
   });
 });
 
+describe("a preference model", () => {
+  const twice = (more: string) => `{ rounds: 2, ${more}, schedule: { policy.iterations: [1] } }`;
+  const hashes = (ran: Ran, name: string) => results(store, ran.id)[name]?.artifacts;
+
+  it("is trained once for all rounds, goes on from the last round's, or learns the round's pairs alone", async () => {
+    const once = await runOf(twice("preferenceModel: once"));
+    expect(results(store, once.id)).not.toHaveProperty(["preference model 2"]);
+    expect(results(store, once.id)).not.toHaveProperty(["labels 2"]);
+    const on = await runOf(twice("preferenceModel: continue"));
+    const again = await runOf(twice("pairs: all"));
+    const alone = await runOf(twice("pairs: round"));
+    expect(stagesThat("reused", on.events)).toContain("preference model 1");
+    const second = [on, again, alone].map((ran) => hashes(ran, "preference model 2"));
+    expect(new Set(second.flat()).size).toBe(3);
+    expect(hashes(alone, "preference model 1")).toEqual(hashes(once, "preference model 1"));
+    reading(store, (reader) => {
+      const pairs = (ran: Ran) =>
+        (reader.stage(ran.id, "preference model 2")!.output as { report: { pairs: number } }).report.pairs;
+      expect(pairs(again)).toBeGreaterThan(pairs(alone));
+    });
+  });
+});
+
+describe("what a policy is held to", () => {
+  it("is where it starts, the first round's start, or the recipe's model", async () => {
+    const kl: Record<string, (number | undefined)[]> = {};
+    for (const reference of ["start", "first", "base"]) {
+      const text = withoutAudit.replace("  algorithm: ppo\n", `  algorithm: ppo\n  kl: { reference: ${reference} }\n`);
+      const { id } = await runOf("{ rounds: 2, schedule: { policy.iterations: [2] } }", text);
+      kl[reference] = reading(store, (reader) =>
+        [1, 2].map(
+          (round) =>
+            reader.metrics(id, { stage: `policy ${round}`, name: "objective/kl" }).find(({ step }) => step === 1)
+              ?.value,
+        ),
+      );
+    }
+    // A policy is at no distance from where it starts; in a second round it is from where the first started.
+    expect(kl.start).toEqual([0, 0]);
+    expect(kl.first![0]).toBe(0);
+    expect(kl.first![1]).not.toBe(0);
+    for (const distance of kl.base!) expect(distance).not.toBe(0);
+  });
+});
+
+describe("a schedule", () => {
+  it("of the settings as they are changes nothing", async () => {
+    const plain = await runOf("{ rounds: 2 }");
+    const same = await runOf("{ rounds: 2, schedule: { policy.iterations: [4], supervised.epochs: [2, 2] } }");
+    expect(stagesThat("done", same.events)).toEqual([]);
+    expect(Object.values(results(store, same.id)).map(({ identity }) => identity)).toEqual(
+      Object.values(results(store, plain.id)).map(({ identity }) => identity),
+    );
+  });
+});
+
 describe("reverse", () => {
   it("revises what reinforcement learning made, whatever shape the other half's adapter was to have", async () => {
     const other = withoutAudit.replace("lora: { rank: 2, alpha: 4 }\n  batchSize", "batchSize");

@@ -29,8 +29,8 @@ interface Moment {
 }
 
 /** Moments of an undisturbed run, uniform in its time: which line was the last before, and how long before. */
-async function momentsOf(recipe: string): Promise<(share: number) => Moment> {
-  const whole = new RunProcess(recipe, join(folder, "timed"));
+async function momentsOf(recipe: string, store: string): Promise<(share: number) => Moment> {
+  const whole = new RunProcess(recipe, store);
   await whole.ended();
   expect(whole.lines.at(-1)).toMatchObject({ type: "run", status: "done" });
   const [start, end] = [whole.times[0]!, whole.times.at(-1)!];
@@ -42,19 +42,31 @@ async function momentsOf(recipe: string): Promise<(share: number) => Moment> {
   };
 }
 
-test(
-  `kill -9 at ${kills} random moments: every resume ends as the undisturbed run does`,
-  async () => {
-    const recipe = await writeRecipe(join(folder, "recipe"), { recipe: reinforcedRecipe });
-    const { id } = await runWhole(recipe, join(folder, "undisturbed"));
-    const expected = results(join(folder, "undisturbed"), id);
-    const moment = await momentsOf(recipe);
+/** Two halves once, and in rounds: each arrangement is the same stages, and goes on in whichever it was killed. */
+const arrangements = {
+  sequential: reinforcedRecipe,
+  iterative: `${reinforcedRecipe}arrangement:
+  rounds: 2
+  share: { supervised: 0.5, policy: 0.5 }
+  preferenceModel: continue
+  schedule: { policy.iterations: [3, 2] }
+`,
+  reverse: `${reinforcedRecipe}arrangement: reverse\n`,
+};
+
+test.each(Object.entries(arrangements))(
+  `%s, kill -9 at ${kills} random moments: every resume ends as the undisturbed run does`,
+  async (name, text) => {
+    const recipe = await writeRecipe(join(folder, name, "recipe"), { recipe: text });
+    const { id } = await runWhole(recipe, join(folder, name, "undisturbed"));
+    const expected = results(join(folder, name, "undisturbed"), id);
+    const moment = await momentsOf(recipe, join(folder, name, "timed"));
 
     const { uniform } = randomStream({ seed, stage: "kill", item: "moment" });
     const hit: string[] = [];
     let draws = 0;
     for (let round = 0; hit.length < kills; round++) {
-      const store = join(folder, `store ${round}`);
+      const store = join(folder, name, `store ${round}`);
       // Twice in a run, the second time while it continues, at a later moment.
       const shares = [uniform(draws++), uniform(draws++)].sort((a, b) => a - b);
       for (const share of shares.slice(0, kills - hit.length)) {
