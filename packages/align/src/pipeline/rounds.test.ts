@@ -249,7 +249,7 @@ describe("a recipe whose arrangement contradicts it is refused at its line:", ()
           `a schedule of ${path}`,
           rounds(`schedule: { ${path}: [1, 2] }`),
           `recipe.yaml:5:`,
-          "expected the path of a setting that may change with the rounds, under supervised, feedback, preferenceModel, policy",
+          "expected the path of a setting that may change with the rounds, under supervised, feedback, preferenceModel, costModel, policy",
         ] as const,
     ),
     [

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { nearest, type Path } from "@tenet/data";
 import type { z } from "zod";
 import { lookers } from "../../feedback/constitution-first.ts";
+import { avoidsOf, constraintOf, heedsConstitution, imitatesOf } from "../policy-judges.ts";
 import { type Recipe, recipeSchema } from "../recipe.ts";
 import { type Plan, planOf, setAt } from "../rounds.ts";
 import { type StepName, stepNames } from "../schema/arrangement.ts";
@@ -42,7 +43,7 @@ export const arrangementRules: Rules = (facts) => {
       at: at(),
       when: arrangement === "joint" && policy !== undefined && !isConstitutional(recipe),
       expected:
-        "something constitutional beside it, such as policy.reward.constitution above 0 or feedback.label.constitutionFirst: without it this is plain RLAIF, which is written arrangement: { steps: [policy] }",
+        "something constitutional beside it, such as policy.reward.constitution above 0, policy.imitate, policy.constraint or feedback.weigh: without it this is plain RLAIF, which is written arrangement: { steps: [policy] }",
       got: '"joint" without any',
     },
     ...(["pairs", "preferenceModel"] as const).map((key) => ({
@@ -85,12 +86,21 @@ export const arrangementRules: Rules = (facts) => {
   ];
 };
 
-/** Whether the constitution acts on the loop of reinforcement learning itself. */
+/** Whether the constitution acts on reinforcement learning itself: its reward, its loss, its bound, or the labels that it learns from. */
 export function isConstitutional({ policy, feedback }: Recipe): boolean {
   if (policy === undefined) return false;
   const { constitutionFirst, method } = feedback.label;
   const looks = lookers(constitutionFirst);
-  return ("reward" in policy && policy.reward.constitution > 0) || looks.checks || looks.critic || method === "checks";
+  return (
+    heedsConstitution(policy) ||
+    constraintOf(policy) !== undefined ||
+    imitatesOf(policy) !== undefined ||
+    avoidsOf(policy) !== undefined ||
+    feedback.weigh !== undefined ||
+    looks.checks ||
+    looks.critic ||
+    method === "checks"
+  );
 }
 
 function referenceOf({ policy }: Recipe): string | undefined {
@@ -112,7 +122,7 @@ function shapeRules({ given }: Parameters<Rules>[0], { steps, rounds }: Plan): R
 }
 
 /** Settings that a schedule may change: those of steps, of labels and of the preference model. */
-const scheduled = ["supervised", "feedback", "preferenceModel", "policy"];
+const scheduled = ["supervised", "feedback", "preferenceModel", "costModel", "policy"];
 
 /** Of those, what all rounds share, and why. */
 const fixed: readonly (readonly [RegExp, string])[] = [
