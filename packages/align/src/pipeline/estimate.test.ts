@@ -87,6 +87,18 @@ describe("estimates", () => {
     expect(estimate.left).not.toHaveProperty("dollars");
   });
 
+  it("count what is asked and trained where it is, and not again in the stages behind it", async () => {
+    const { stages } = await estimateRun(await opened(everything));
+    const asking = stages.filter(({ roles }) => roles.length > 0).map(({ stage }) => stage);
+    expect(asking).not.toEqual([]);
+    for (const name of asking)
+      expect(name).toMatch(
+        /^(responses|chains|helpful replies|pairs|(audit )?labels|policy|answers of .*|texts under .*)$/,
+      );
+    const trained = stages.filter(({ trainingTokens }) => trainingTokens !== undefined).map(({ stage }) => stage);
+    expect(trained).toEqual(["supervised", "preference model", "policy"]);
+  });
+
   it("follow the settings", async () => {
     const base = await estimateRun(await opened(supervisedRecipe));
     const more = await estimateRun(

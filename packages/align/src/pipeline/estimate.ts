@@ -4,7 +4,7 @@ import { stringify } from "yaml";
 import { leastChange } from "../evaluate/index.ts";
 import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
-import type { Expectation } from "./expectation.ts";
+import type { Expectation, Size } from "./expectation.ts";
 import type { OpenRecipe } from "./open.ts";
 import { replyTokens } from "./parts.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
@@ -105,7 +105,7 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
 /** What stages will come to and take, at most; those that do nothing by themselves have nothing. Errors: those of reading the files. */
 export async function expectations(targets: readonly Stage[]): Promise<ReadonlyMap<Stage, Expectation>> {
   const expected = new Map<Stage, Expectation>();
-  const sized = (stage: Stage) => {
+  const sized = (stage: Stage): Size => {
     const found = expected.get(stage);
     if (!found) throw new TypeError(`stage "${stage.name}" says nothing of its size`);
     // Who passes a size on has not done the work that it took.
