@@ -24,7 +24,7 @@ export function contradictions(document: ParsedDocument<Recipe>): Problem[] {
 
 /** What a recipe asks of a constitution that this one does not have. */
 export function unmet(document: ParsedDocument<Recipe>, constitution: Constitution): Problem[] {
-  const { value: recipe, given } = document;
+  const { given } = document;
   const all = (some: Recipe) => broken(constitutionRules({ recipe: some, given, constitution }));
   return inEveryRound(document, all).map((rule) => problemOf(document, rule));
 }
