@@ -1,6 +1,5 @@
 import { type PromptRow, randomStream } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
-import type { PartContext } from "./context.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 import type { ArrangementName, ArrangementSettings, StepName } from "./schema/arrangement.ts";
 import { rowsStage, type Stage } from "./stages.ts";
@@ -70,7 +69,7 @@ export function setAt(holder: object, [key, ...rest]: readonly string[], value: 
 
 /** The prompts that a step of a round works on. */
 export function promptsOf(
-  { recipe: { seed } }: PartContext,
+  { recipe: { seed } }: { readonly recipe: Pick<Recipe, "seed"> },
   part: {
     readonly name: string;
     readonly prompts: Stage<StoredRows<PromptRow>>;
