@@ -17,12 +17,15 @@ const needsMore: Record<string, string> = {
   "docs/preference-model.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
   "docs/sft.md": "trains a model; packages/align/test/docs.test.ts runs it on a small one",
   "packages/cli/src/index.ts": "prints what this machine has; tested beside it",
+  "packages/data/src/literal.ts": "shows an internal function; tested beside it",
   "packages/lm/src/adapter/folder.ts": "needs an adapter on the disk",
   "packages/lm/src/adapter/merge.ts": "needs an adapter on the disk",
   "packages/lm/src/catalogue/resolve.ts": "downloads a model",
   "packages/lm/src/checkpoint/index.ts": "needs a checkpoint on the disk",
   "packages/lm/src/checkpoint/gguf-names.ts": "shows an internal function; tested beside it",
+  "packages/lm/src/gguf/export.ts": "needs a checkpoint on the disk",
   "packages/lm/src/local/model.ts": "downloads a model",
+  "packages/lm/src/serve/server.ts": "needs a model; tested beside it",
   "packages/lm/src/language-model/sampling.ts": "stands for any sampling options; tested beside it",
 };
 

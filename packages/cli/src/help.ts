@@ -2,12 +2,12 @@ import type { Command } from "commander";
 
 /** The commands by what somebody is about to do, in the order in which one comes to them. */
 const groups: readonly (readonly [heading: string, commands: readonly string[]])[] = [
-  ["Begin:", ["init", "validate", "constitution"]],
+  ["Begin:", ["init", "validate", "constitution", "check"]],
   ["Run:", ["run", "audit", "eval"]],
   ["Look:", ["ls", "show", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
   ["Keep:", ["export", "verify", "rm", "gc"]],
-  ["This machine:", ["models", "doctor"]],
+  ["This machine:", ["models", "doctor", "engine"]],
 ];
 
 /** Every command, as it is called. */
