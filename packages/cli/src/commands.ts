@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import type { AdviseOptions } from "./advise.ts";
 import { deviceOption, size, whole } from "./arguments.ts";
 import type { ExportCommandOptions } from "./export.ts";
 import type { InitOptions } from "./init.ts";
@@ -43,6 +44,21 @@ export function addRunCommands(
     .action(async (folder: string | undefined, options: InitOptions) => {
       const { init } = await import("./init.ts");
       await init(io, folder, options);
+    });
+  onStore("advise", "which arrangement and switches fit, why, and what they take")
+    .argument("[recipe]", "a recipe's file, to be arranged")
+    .option("--goal <answer>", "preferences (the constitution is a safeguard), balanced or strict")
+    .option("--complexity <answer>", "that is tolerated: low, medium or high")
+    .option("--compute <answer>", "that there is: low, medium or high")
+    .option(
+      "--constitution <answer>",
+      "without a recipe: verifiable, mixed or interpreted (all, some, no principles have checks)",
+    )
+    .option("--write <file>", "a new file beside the recipe, for the recipe that is advised")
+    .option("--allow-modules", "import the modules that the constitution's checks name: they are programs")
+    .action(async (file: string | undefined, options: AdviseOptions) => {
+      const { adviseCommand } = await import("./advise.ts");
+      await adviseCommand(io, file, options);
     });
   onRecipe(command(program, "validate", "check a recipe and everything it names, or a constitution alone")).action(
     async (file: string, options: RunCommandOptions) => {

@@ -19,7 +19,8 @@ export async function dryRun(io: Io, open: OpenRecipe, options: StoreOptions & {
   );
 }
 
-async function withStoreIfAny<Result>(
+/** Works with the store that is there, or without one where there is none yet. */
+export async function withStoreIfAny<Result>(
   io: Io,
   options: StoreOptions,
   work: (store: Store | undefined) => Promise<Result>,

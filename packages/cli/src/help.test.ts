@@ -20,7 +20,7 @@ it("help names every command, in groups, and what one begins with first", async 
 });
 
 it("help of a command has examples that name options it has", async () => {
-  for (const name of ["init", "validate", "run", "ls", "show", "report", "export", "chat"]) {
+  for (const name of ["init", "advise", "validate", "run", "ls", "show", "report", "export", "chat"]) {
     const { stdout } = await tenet(name, "--help");
     const [options, examples] = stdout.split("\nExamples:\n");
     expect(examples, name).toMatch(new RegExp(`^ {2}tenet ${name}\\b`));

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 
 /** The commands by what somebody is about to do, in the order in which one comes to them. */
 const groups: readonly (readonly [heading: string, commands: readonly string[]])[] = [
-  ["Begin:", ["init", "validate", "constitution", "check"]],
+  ["Begin:", ["init", "advise", "validate", "constitution", "check"]],
   ["Run:", ["run", "audit", "eval"]],
   ["Look:", ["ls", "show", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
@@ -15,6 +15,10 @@ export const commandNames: readonly string[] = groups.flatMap(([, names]) => nam
 
 const examples: Readonly<Record<string, readonly string[]>> = {
   init: ["init my-policy", "init my-policy --preset clinical-desk"],
+  advise: [
+    "advise --goal balanced --complexity medium --compute low --constitution mixed",
+    "advise my-policy/recipe.yaml --goal strict --complexity high --compute medium --write my-policy/advised.yaml",
+  ],
   validate: [
     "validate my-policy/recipe.yaml",
     "validate my-policy/constitution.yaml",

@@ -1,4 +1,21 @@
 export {
+  type Advice,
+  type AdviceRule,
+  advise,
+  type Criteria,
+  type Criterion,
+  criteria,
+  type Judged,
+  type SwitchName,
+} from "./advise.ts";
+export {
+  type AdvisedChange,
+  type AdvisedRecipe,
+  adviseRecipe,
+  type RecipeAdvice,
+  switchSettings,
+} from "./advise-recipe.ts";
+export {
   type CheckpointNote,
   checkpointsReached,
   chosenCheckpoint,

@@ -1,5 +1,13 @@
 import { basename, dirname, extname, resolve } from "node:path";
-import { DocumentError, type ParsedDocument, type Path, type Problem, readDocument, readText } from "@tenet/data";
+import {
+  DocumentError,
+  type ParsedDocument,
+  type Path,
+  type Problem,
+  parseDocument,
+  readDocument,
+  readText,
+} from "@tenet/data";
 import { z } from "zod";
 import {
   type Constitution,
@@ -39,6 +47,8 @@ export interface RecipeChanges {
   readonly limit?: number;
   /** Import the modules that the constitution's checks name: they are programs. */
   readonly allowModules?: boolean;
+  /** Instead of what the file holds. */
+  readonly text?: string;
 }
 
 /**
@@ -49,10 +59,8 @@ export interface RecipeChanges {
  */
 export async function openRecipe(file: string, changes: RecipeChanges = {}): Promise<OpenRecipe> {
   const folder = dirname(resolve(file));
-  const document = await readDocument(file, recipeSchema).catch(async (error: unknown) => {
-    if (!(error instanceof DocumentError)) throw error;
-    throw new DocumentError([...error.problems, ...(await furtherProblems(file, error.problems, changes))]);
-  });
+  const text = changes.text ?? (await readText(file));
+  const document = await readRecipe(text, file, changes);
   const problems: Problem[] = [...contradictions(document)];
   const recipe = changed(document.value, changes);
   problems.push(...(await findAll(document, placesOf(recipe), folder)));
@@ -89,6 +97,16 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations, personas };
 }
 
+/** What a recipe's file says. Errors: DocumentError, with what else is wrong. */
+async function readRecipe(text: string, file: string, changes: RecipeChanges): Promise<ParsedDocument<Recipe>> {
+  try {
+    return parseDocument(text, { file, schema: recipeSchema });
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    throw new DocumentError([...error.problems, ...(await furtherProblems(text, file, error.problems, changes))]);
+  }
+}
+
 /** What a document holds; undefined where it is none, its problems with the others. */
 async function collected<Value>(problems: Problem[], read: () => Promise<Value>): Promise<Value | undefined> {
   try {
@@ -119,10 +137,15 @@ async function findAll(
  * What else is wrong beside what a recipe's schema finds, so that mistakes do not come in rounds: files that it names where the schema
  * has nothing to say, and what stands in its constitution.
  */
-async function furtherProblems(file: string, known: readonly Problem[], changes: RecipeChanges): Promise<Problem[]> {
+async function furtherProblems(
+  text: string,
+  file: string,
+  known: readonly Problem[],
+  changes: RecipeChanges,
+): Promise<Problem[]> {
   const folder = dirname(resolve(file));
   const problems: Problem[] = [];
-  const document = await collected([], () => readDocument(file, z.looseObject({})));
+  const document = await collected([], async () => parseDocument(text, { file, schema: z.looseObject({}) }));
   if (!document) return problems;
   const mappings = ["prompts", "roles", "supervised", "feedback", "preferenceModel", "evaluate"];
   const given = document.value;
