@@ -50,6 +50,7 @@ describe("advise", () => {
 
   it("prints it as an object", async () => {
     const { stdout } = await tenet(recipe, ...strict, ...store, "--json");
+    expect(Object.keys(JSON.parse(stdout).criteria)).toEqual(["goal", "complexity", "compute", "constitution"]);
     expect(JSON.parse(stdout)).toMatchObject({
       criteria: { goal: "strict", constitution: "verifiable" },
       best: "joint",

@@ -42,7 +42,8 @@ export async function adviseCommand(io: Io, file: string | undefined, options: A
 /** The answers to the criteria. Without a recipe, what its constitution is like is asked too. Errors: CommandUsageError. */
 async function answers(options: AdviseOptions, file: string | undefined): Promise<Criteria> {
   const { criteria } = await import("@tenet/align");
-  for (const name of Object.keys(criteria) as Criterion[]) {
+  const names = Object.keys(criteria) as Criterion[];
+  for (const name of names) {
     const [read, given] = [name === "constitution" && file !== undefined, options[name]];
     const known: readonly string[] = criteria[name];
     if (read && given !== undefined)
@@ -53,7 +54,7 @@ async function answers(options: AdviseOptions, file: string | undefined): Promis
       throw new CommandUsageError(`--${name}: expected one of ${known.join(", ")}; got ${given ?? "none"}`);
   }
   // Looked at one by one above.
-  return options as Criteria;
+  return Object.fromEntries(names.map((name) => [name, options[name]])) as Criteria;
 }
 
 async function writeNew(path: string, text: string): Promise<void> {
