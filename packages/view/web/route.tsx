@@ -104,3 +104,20 @@ export function RowLink({ id, children }: { id: string; children?: ReactNode }) 
     </a>
   );
 }
+
+/** Goes on behind what is shown, from its beginning. */
+export function Further({ to, children = "Further on" }: { to: Record<string, string>; children?: ReactNode }) {
+  return (
+    <p>
+      <button
+        type="button"
+        onClick={() => {
+          navigate(withSearch(to));
+          window.scrollTo(0, 0);
+        }}
+      >
+        {children}
+      </button>
+    </p>
+  );
+}

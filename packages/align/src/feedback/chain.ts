@@ -3,7 +3,6 @@ import { mean } from "@tenet/data";
 import { type Completion, whyEmpty } from "@tenet/lm";
 import type { Answer } from "../ask.ts";
 import {
-  type CheckResult,
   type Constitution,
   checkReward,
   type Demonstration,
@@ -62,8 +61,8 @@ export class Chain {
     if (this.#settings.critiques !== "checks") return true;
     const turns = ({ id }: Principle) => this.rounds.filter(({ principle }) => principle === id).length;
     const next = this.#principles
-      .filter((principle) => this.#broken(principle).length > 0)
-      .map((principle) => ({ principle, turns: turns(principle), gravity: this.#gravity(principle) }))
+      .map((principle) => ({ principle, turns: turns(principle), ...this.#found(principle) }))
+      .filter(({ broken }) => broken.length > 0)
       .sort((x, y) => x.turns - y.turns || y.gravity - x.gravity)[0];
     if (!next) {
       this.#ended = true;
@@ -71,7 +70,7 @@ export class Chain {
     }
     this.#principles.splice(this.#principles.indexOf(next.principle), 1);
     this.#principles.unshift(next.principle);
-    this.critique = `The answer breaks this rule: ${this.#broken(this.principle).join("; ")}.`;
+    this.critique = `The answer breaks this rule: ${next.broken.join("; ")}.`;
     return true;
   }
 
@@ -159,19 +158,14 @@ export class Chain {
     return { passed: violations(results).violated.length === 0, worth: checkReward(this.#constitution, results) };
   }
 
-  /** How much it weighs that the response violates a principle: weight × severity of its worst violation, 0 without one. */
-  #gravity(principle: Principle): number {
-    return principle.weight * violations(this.#check(principle)).worst;
-  }
-
-  #check(principle: Principle): CheckResult[] {
-    return runChecks(principle, { ...this.row, response: this.response });
-  }
-
-  /** Names of the principle's checks that the response violates; the principle's text where the author named none. */
-  #broken(principle: Principle): string[] {
-    const results = this.#check(principle);
+  /**
+   * What the principle's checks find in the response: the names of those that it violates, the principle's text where the
+   * author named none, and how much that weighs, weight × severity of the worst.
+   */
+  #found(principle: Principle): { broken: string[]; gravity: number } {
+    const results = runChecks(principle, { ...this.row, response: this.response });
     const names = principle.checks.map(({ name }) => name ?? principle.text.replace(/[.!?]$/, ""));
-    return [...new Set(names.filter((_, i) => results[i]!.violated))];
+    const broken = [...new Set(names.filter((_, i) => results[i]!.violated))];
+    return { broken, gravity: principle.weight * violations(results).worst };
   }
 }

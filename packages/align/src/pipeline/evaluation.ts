@@ -1,6 +1,5 @@
 import {
   type ChainRow,
-  type ChoiceRow,
   citedIn,
   type ExampleRow,
   type Origin,
@@ -36,13 +35,11 @@ import {
   scoreTexts,
   type TextScore,
 } from "../evaluate/index.ts";
-
 import { labelDependsOn, principleJudge } from "../feedback/index.ts";
 import { verdictTokens } from "../judge/index.ts";
 import { alarmsOf, taughtNothingText } from "./alarms.ts";
 import { learntFromText, wasLearntFrom } from "./apart.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
-
 import { chartsOf } from "./charts.ts";
 import type { PartContext } from "./context.ts";
 import { nothing } from "./expectation.ts";
@@ -56,8 +53,9 @@ import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
 import { constraintOf } from "./policy-judges.ts";
 import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
 import type { StepName } from "./schema/arrangement.ts";
+import { scoredStage } from "./scored.ts";
 import { asking, mean, size } from "./sizes.ts";
-import { itemStage, reportStage, rowsStage, type SizeOf, type Stage, type StageContext } from "./stages.ts";
+import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
 /** A model on its way, as the scorecard names it. */
@@ -155,23 +153,34 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       responses,
       ...(texts
         ? {
-            texts: textScoresStage(context, {
+            texts: scoredStage(context, scoreTexts, {
               ...{ name: `texts under ${id}`, over: texts, model },
               title: `log-probabilities of neutral texts under ${label}`,
+              kind: "score-texts",
             }),
           }
         : {}),
-      ...(questions ? { choices: choicesStage(context, { name: `choices of ${id}`, over: questions, model }) } : {}),
+      ...(questions
+        ? {
+            choices: scoredStage(context, answerChoices, {
+              ...{ name: `choices of ${id}`, over: questions, model },
+              title: "answers to questions with options",
+              kind: "answer-choices",
+            }),
+          }
+        : {}),
       ...(divergence && first && id !== first.id
         ? {
             logprobs: {
-              policy: logprobsStage(context, {
+              policy: scoredStage(context, scoreResponses, {
                 ...{ name: `answers of ${id} under ${id}`, over: responses, model },
                 title: `log-probabilities of replies of ${label} under itself`,
+                kind: "score-responses",
               }),
-              reference: logprobsStage(context, {
+              reference: scoredStage(context, scoreResponses, {
                 ...{ name: `answers of ${id} under ${first.id}`, over: responses, model: first.model },
                 title: `log-probabilities of replies of ${label} under ${first.label}`,
+                kind: "score-responses",
               }),
             },
           }
@@ -529,80 +538,8 @@ function ratingStage(
   });
 }
 
-/** Rows that a model gives log-probabilities of. */
-interface Scored<Row> {
-  readonly name: string;
-  readonly over: Stage<StoredRows<Row>>;
-  readonly model: Stage<ModelValue>;
-}
-
-function scoring(over: Stage, model: Stage) {
-  return (sized: SizeOf) => {
-    const { rows, tokens } = sized(over);
-    return { ...sized(over), asked: [asking("scored", model, rows, tokens, 0)] };
-  };
-}
-
 interface Answers {
   /** Of the checkpoint. */
   readonly id: string;
   readonly responses: Stage<StoredRows<ResponseRow>>;
-}
-
-/** Of several checkpoints' stages each says whose it is. */
-type Titled<Row> = Scored<Row> & { readonly title: string };
-
-function textScoresStage(
-  { recipe: { seed } }: PartContext,
-  { name, title, over, model }: Titled<TextRow>,
-): Stage<StoredRows<TextScore>> {
-  return itemStage<TextRow, TextScore>({
-    name,
-    title,
-    kind: "score-texts",
-    version: 1,
-    seed,
-    expect: scoring(over, model),
-    over,
-    models: { scored: model },
-    dependsOn: () => null,
-    run: (rows, { scored }, call) => scoreTexts(rows, { model: scored! }, call),
-  });
-}
-
-/** Which option of each question a checkpoint finds likeliest. */
-function choicesStage(
-  { recipe: { seed } }: PartContext,
-  { name, over, model }: Scored<ChoiceRow>,
-): Stage<StoredRows<ChoiceAnswer>> {
-  return itemStage<ChoiceRow, ChoiceAnswer>({
-    name,
-    title: "answers to questions with options",
-    kind: "answer-choices",
-    version: 1,
-    seed,
-    expect: scoring(over, model),
-    over,
-    models: { scored: model },
-    dependsOn: () => null,
-    run: (rows, { scored }, call) => answerChoices(rows, { model: scored! }, call),
-  });
-}
-
-function logprobsStage(
-  { recipe: { seed } }: PartContext,
-  { name, title, over, model }: Titled<ResponseRow>,
-): Stage<StoredRows<SampleLogprobs>> {
-  return itemStage<ResponseRow, SampleLogprobs>({
-    name,
-    title,
-    kind: "score-responses",
-    version: 1,
-    seed,
-    expect: scoring(over, model),
-    over,
-    models: { scored: model },
-    dependsOn: () => null,
-    run: (rows, { scored }, call) => scoreResponses(rows, { model: scored! }, call),
-  });
 }

@@ -89,7 +89,7 @@ type Inputs = Readonly<Record<string, Stage>>;
 type ValuesOf<I extends Inputs> = { readonly [K in keyof I]: NonNullable<I[K]> extends Stage<infer V> ? V : never };
 
 /** Rows with an id, as every stage makes them. */
-interface Row {
+export interface Row {
   readonly id: string;
   readonly origin: { readonly parents: readonly string[] };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLocalModel } from "../../src/local/index.ts";
 import { writeTinyModel } from "../tiny-model.ts";
+import { localCapabilities } from "./local-capabilities.ts";
 import { conformance } from "./suite.ts";
 
 let folder: string;
@@ -14,19 +15,7 @@ conformance({
     return openLocalModel(await writeTinyModel(folder), { device: "cpu", cacheDir: folder });
   },
   shut: () => rm(folder, { recursive: true }),
-  capabilities: {
-    chat: true,
-    raw: true,
-    prefill: true,
-    topLogprobs: 259,
-    score: { raw: "continuations", chat: "continuations" },
-    seed: true,
-    topK: true,
-    minP: true,
-    minTokens: true,
-    repetitionPenalty: true,
-    streaming: true,
-  },
+  capabilities: localCapabilities,
   // Prompts are computed in rows of different lengths, which adds in a different order.
   tolerance: 1e-4,
 });

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { endpoint } from "../../src/endpoint/index.ts";
-import type { Capabilities } from "../../src/language-model/types.ts";
 import { type LocalModel, openLocalModel } from "../../src/local/index.ts";
 import { type RunningServer, serve } from "../../src/serve/index.ts";
 import { writeTinyModel } from "../tiny-model.ts";
+import { localCapabilities } from "./local-capabilities.ts";
 import { conformance } from "./suite.ts";
 
 let folder: string;
@@ -18,25 +18,11 @@ async function opened(): Promise<LocalModel> {
   return model;
 }
 
-const capabilities: Capabilities = {
-  chat: true,
-  raw: true,
-  prefill: true,
-  topLogprobs: 259,
-  score: { raw: "continuations", chat: "continuations" },
-  seed: true,
-  topK: true,
-  minP: true,
-  minTokens: true,
-  repetitionPenalty: true,
-  streaming: true,
-};
-
 conformance({
   name: "a local model for callers that come and go",
   open: async () => (await opened()).live(),
   shut: () => rm(folder, { recursive: true }),
-  capabilities,
+  capabilities: localCapabilities,
   tolerance: 1e-4,
 });
 
@@ -51,6 +37,6 @@ conformance({
     await model.close();
     await rm(folder, { recursive: true });
   },
-  capabilities: { ...capabilities, topLogprobs: 20, score: { raw: "continuations", chat: "options" } },
+  capabilities: { ...localCapabilities, topLogprobs: 20, score: { raw: "continuations", chat: "options" } },
   tolerance: 1e-4,
 });

@@ -3,7 +3,7 @@ import type { Chain, Chains } from "../../src/api.ts";
 import { post, readOnly, useGet, useWho } from "../data.ts";
 import { useKeys } from "../keys.tsx";
 import { Empty, Filters, Loading } from "../parts.tsx";
-import { navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
+import { Further, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
 import { Conversation, Passage, WordDiff } from "../text.tsx";
 import { Search, saidInWords } from "./samples.tsx";
 
@@ -42,19 +42,7 @@ export function ChainsScreen({ run }: { run: string }) {
       {data?.chains.map((chain) => (
         <ChainCard key={chain.row} chain={chain} />
       ))}
-      {data?.next !== undefined && (
-        <p>
-          <button
-            type="button"
-            onClick={() => {
-              navigate(withSearch({ after: String(data.next) }));
-              window.scrollTo(0, 0);
-            }}
-          >
-            Further on
-          </button>
-        </p>
-      )}
+      {data?.next !== undefined && <Further to={{ after: String(data.next) }} />}
     </>
   );
 }

@@ -4,7 +4,7 @@ import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
 import { Empty, Filters, Loading } from "../parts.tsx";
-import { Link, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
+import { Further, Link, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
 import { Conversation, harmless, Passage } from "../text.tsx";
 import { Search } from "./samples.tsx";
 
@@ -97,17 +97,9 @@ export function PairsScreen({ run }: { run: string }) {
         <PairCard key={pair.row} pair={pair} id={`pair-${i}`} current={i === at} />
       ))}
       {data && next < data.total && (
-        <p>
-          <button
-            type="button"
-            onClick={() => {
-              navigate(withSearch({ from: String(next) }));
-              window.scrollTo(0, 0);
-            }}
-          >
-            Further on: {format.count(next + 1)} of {format.count(data.total)}
-          </button>
-        </p>
+        <Further to={{ from: String(next) }}>
+          Further on: {format.count(next + 1)} of {format.count(data.total)}
+        </Further>
       )}
     </>
   );

@@ -4,7 +4,7 @@ import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
 import { Empty, Filters, Loading } from "../parts.tsx";
-import { navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
+import { Further, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
 import { Conversation, marksOf, Passage, Verdicts, WordDiff } from "../text.tsx";
 
 const words: Record<(typeof sampleShows)[number], string> = {
@@ -115,19 +115,7 @@ export function SamplesScreen({ run }: { run: string }) {
           current={i === at}
         />
       ))}
-      {data?.next !== undefined && (
-        <p>
-          <button
-            type="button"
-            onClick={() => {
-              navigate(withSearch({ after: String(data.next) }));
-              window.scrollTo(0, 0);
-            }}
-          >
-            Further on
-          </button>
-        </p>
-      )}
+      {data?.next !== undefined && <Further to={{ after: String(data.next) }} />}
     </>
   );
 }

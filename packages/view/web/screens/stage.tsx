@@ -3,7 +3,7 @@ import { useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
 import { Command, Empty, Loading, Scroll, StatusChip } from "../parts.tsx";
-import { navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
+import { Further, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
 import { harmless } from "../text.tsx";
 import { Search } from "./samples.tsx";
 
@@ -60,17 +60,7 @@ export function StageScreen({ run, stage }: { run: string; stage: string }) {
           </li>
         ))}
       </ol>
-      {next !== undefined && (
-        <button
-          type="button"
-          onClick={() => {
-            navigate(withSearch({ after: String(next) }));
-            window.scrollTo(0, 0);
-          }}
-        >
-          Further on
-        </button>
-      )}
+      {next !== undefined && <Further to={{ after: String(next) }} />}
     </>
   );
 }
