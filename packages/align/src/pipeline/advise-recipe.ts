@@ -8,7 +8,7 @@ import { lookers } from "../feedback/constitution-first.ts";
 import { type Advice, advise, type Criteria, type SwitchName } from "./advise.ts";
 import { estimateRun, type RunEstimate } from "./estimate.ts";
 import { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
-import { avoidsOf, constraintOf, imitatesOf } from "./policy-judges.ts";
+import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
 import type { Recipe } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
 import type { ArrangementName } from "./schema/arrangement.ts";

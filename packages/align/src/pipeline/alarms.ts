@@ -6,7 +6,7 @@ import {
   type PolicyResult,
   taughtNothing,
 } from "@tenet/train";
-import type { StageContext } from "./stages.ts";
+import type { StageContext } from "./stages/index.ts";
 
 /** A policy's result with what the monitors' rules found in its iterations. */
 export type WatchedResult = Omit<PolicyResult, "report"> & {

@@ -1,19 +1,21 @@
-import { heldOutStage, type Learnt } from "./apart.ts";
 import type { CheckpointNote } from "./checkpoints.ts";
 import type { PartContext } from "./context.ts";
-import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
-import { fileReader, fileStage, type ReadFile } from "./files.ts";
-import { type AuditReport, auditStage, examplePairsStage } from "./labels.ts";
-import { dialoguesStage, helpfulFile, roleStage } from "./parts.ts";
+import { heldOutStage, type Learnt } from "./parts/apart.ts";
+import { type AuditReport, auditStage, examplePairsStage } from "./parts/audit.ts";
+import { dialoguesStage } from "./parts/dialogues.ts";
+import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
+import { fileReader, fileStage, type ReadFile } from "./parts/files.ts";
+import { helpfulFile } from "./parts/helpful.ts";
+import { roleStage } from "./parts/roles.ts";
+import { trainedJudge } from "./parts/trained-judge.ts";
+import { promptStages } from "./parts/validation.ts";
 import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import { humanPairs, type Reinforced, reinforce } from "./reinforce.ts";
 import type { Round } from "./round.ts";
 import { type Plan, planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
 import type { StepName } from "./schema/arrangement.ts";
-import { inOrder, type Stage } from "./stages.ts";
+import { inOrder, type Stage } from "./stages/index.ts";
 import { type Revised, supervise } from "./supervise.ts";
-import { trainedJudge } from "./trained-judge.ts";
-import { promptStages } from "./validation.ts";
 import type { ModelValue, Report } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */

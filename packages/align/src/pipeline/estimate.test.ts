@@ -6,7 +6,7 @@ import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipe
 import { arrange } from "./arrangement.ts";
 import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
-import { inOrder } from "./stages.ts";
+import { inOrder } from "./stages/index.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-estimate-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));

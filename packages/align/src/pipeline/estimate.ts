@@ -6,11 +6,11 @@ import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { Expectation, Size } from "./expectation.ts";
 import type { OpenRecipe } from "./open.ts";
-import { replyTokens } from "./parts.ts";
+import { replyTokens } from "./parts/policy.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
 import { runSpec } from "./run.ts";
 import { charactersPerToken, mostCounted } from "./sizes.ts";
-import { inOrder, type Stage } from "./stages.ts";
+import { inOrder, type Stage } from "./stages/index.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** What one role will be asked for in one stage. */

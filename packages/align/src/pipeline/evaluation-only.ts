@@ -1,11 +1,11 @@
 import type { Arrangement } from "./arrangement.ts";
 import type { PartContext } from "./context.ts";
-import { type CheckpointPart, scorecardStage } from "./evaluation.ts";
-import { fileStage } from "./files.ts";
-import { roleStage } from "./parts.ts";
+import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
+import { fileStage } from "./parts/files.ts";
+import { roleStage } from "./parts/roles.ts";
+import { trainedJudge } from "./parts/trained-judge.ts";
+import { promptStages } from "./parts/validation.ts";
 import { isTrained, type TrainableRole } from "./recipe.ts";
-import { trainedJudge } from "./trained-judge.ts";
-import { promptStages } from "./validation.ts";
 
 /** The scorecard of the recipe's model and of adapters on it, by name; nothing is trained. */
 export function evaluationOnly(context: PartContext, adapters: Readonly<Record<string, string>>): Arrangement {

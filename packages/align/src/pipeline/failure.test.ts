@@ -13,7 +13,7 @@ import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipe
 import { RunProcess } from "../../test/pipeline/process.ts";
 import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
-import { GateError, NothingLeftError } from "./stages.ts";
+import { GateError, NothingLeftError } from "./stages/index.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });

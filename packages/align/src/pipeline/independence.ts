@@ -3,7 +3,7 @@ import type { Scorecard } from "../evaluate/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
-import { heedsChecks, judgesAsked } from "./policy-judges.ts";
+import { heedsChecks, judgesAsked } from "./parts/policy-judges.ts";
 import { rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;

@@ -10,8 +10,8 @@ import {
 } from "@tenet/data";
 import { type Constitution, runChecks } from "../constitution/index.ts";
 import { leastChange } from "../evaluate/index.ts";
-import { learntFrom, learntFromText } from "./apart.ts";
 import type { OpenRecipe } from "./open.ts";
+import { learntFrom, learntFromText } from "./parts/apart.ts";
 import { placesOf } from "./places.ts";
 import type { Recipe } from "./recipe.ts";
 

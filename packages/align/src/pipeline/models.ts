@@ -130,3 +130,8 @@ export async function modelFingerprint(
   const path = await resolveModel(source.reference, options);
   return contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
 }
+
+/** What programs beside the pool's models are opened with. */
+export function deviceOf({ device, threads }: PoolOptions) {
+  return { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+}

@@ -104,3 +104,8 @@ export function learnsModelLabels(recipe: Recipe): boolean {
 export function showsProxy({ prompts, policy, evaluate }: Recipe): boolean {
   return prompts.heldOut !== undefined && policy !== undefined && (evaluate.proxy ?? rewardsPreference(policy));
 }
+
+/** The fields of a value that a shape has. */
+export function pick(value: object, shape: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([key]) => key in shape));
+}

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { arrange } from "./arrangement.ts";
 import { estimateRun } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
-import { inOrder } from "./stages.ts";
+import { inOrder } from "./stages/index.ts";
 
 const recipes = fileURLToPath(new URL("../../../../recipes/", import.meta.url));
 /** Those whose data are part of the repository. */

@@ -1,15 +1,19 @@
 import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
-import { costGateStage, costModelStage, costRowsStage } from "./cost.ts";
-import { type GateReport, preferenceGateStage } from "./gates.ts";
-import { humanLabelsStage, labelsStage, pairsStage } from "./labels.ts";
-import { mixStage, policyStage, preferenceModelStage } from "./parts.ts";
-import { avoidsOf, constraintOf, imitatesOf } from "./policy-judges.ts";
+import { costGateStage, costModelStage, costRowsStage } from "./parts/cost.ts";
+import { type GateReport, preferenceGateStage } from "./parts/gates.ts";
+import { labelsStage } from "./parts/labels.ts";
+import { mixStage } from "./parts/mixture.ts";
+import { pairsStage } from "./parts/pairs.ts";
+import { humanLabelsStage } from "./parts/people.ts";
+import { policyStage } from "./parts/policy.ts";
+import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
+import { preferenceModelStage } from "./parts/preference.ts";
+import { flaggedStage, verdictsStage, weighedStage } from "./parts/verdicts.ts";
 import type { Round } from "./round.ts";
 import type { Plan } from "./rounds.ts";
-import type { Stage } from "./stages.ts";
+import type { Stage } from "./stages/index.ts";
 import { type Revised, revisions } from "./supervise.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
-import { flaggedStage, verdictsStage, weighedStage } from "./verdicts.ts";
 
 type Pairs = Stage<StoredRows<PreferenceRow>>;
 

@@ -1,10 +1,10 @@
 import type { PromptRow } from "@tenet/data";
 import type { PartContext } from "./context.ts";
-import type { ReadFile } from "./files.ts";
-import type { AuditReport } from "./labels.ts";
+import type { AuditReport } from "./parts/audit.ts";
+import type { ReadFile } from "./parts/files.ts";
 import type { Recipe } from "./recipe.ts";
 import type { StepName } from "./schema/arrangement.ts";
-import type { Stage } from "./stages.ts";
+import type { Stage } from "./stages/index.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 /** What a half of the method is told of the round that it is done in. */

@@ -10,7 +10,7 @@ import { ModelPool } from "./models.ts";
 import { openRecipe } from "./open.ts";
 import { recipeSchema } from "./recipe.ts";
 import { planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
-import { execute, rowsStage } from "./stages.ts";
+import { execute, rowsStage } from "./stages/index.ts";
 import { warningsOf } from "./warnings.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "tenet-rounds-"));

@@ -2,7 +2,7 @@ import { type PromptRow, randomStream } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 import type { ArrangementName, ArrangementSettings, StepName } from "./schema/arrangement.ts";
-import { rowsStage, type Stage } from "./stages.ts";
+import { rowsStage, type Stage } from "./stages/index.ts";
 import type { StoredRows } from "./values.ts";
 
 /*

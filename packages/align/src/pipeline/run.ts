@@ -11,7 +11,7 @@ import { unsetKeys, unsetKeyText } from "./keys.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
-import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages.ts";
+import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages/index.ts";
 import { warningsOf } from "./warnings.ts";
 import { planOf, Watched } from "./watched.ts";
 

@@ -2,7 +2,7 @@ import type { Message } from "@tenet/data";
 import { openDataset, type PromptRow } from "@tenet/data";
 import type { Asked, Size } from "./expectation.ts";
 import type { DatasetReference } from "./recipe.ts";
-import type { Stage } from "./stages.ts";
+import type { Stage } from "./stages/index.ts";
 
 /*
  * How much there is to do, at most: every reply as long as it may be, no chain that ends early, nothing set aside. Tokens are told from

@@ -1,15 +1,12 @@
 import type { ChainRow, ExampleRow, PromptRow } from "@tenet/data";
-import {
-  chainsStage,
-  deliberationStage,
-  examplesStage,
-  helpfulStage,
-  mixStage,
-  responsesStage,
-  supervisedStage,
-} from "./parts.ts";
+import { chainsStage, examplesStage } from "./parts/chains.ts";
+import { deliberationStage } from "./parts/deliberation.ts";
+import { helpfulStage } from "./parts/helpful.ts";
+import { mixStage } from "./parts/mixture.ts";
+import { responsesStage } from "./parts/replies.ts";
+import { supervisedStage } from "./parts/supervised.ts";
 import type { Round } from "./round.ts";
-import type { Stage } from "./stages.ts";
+import type { Stage } from "./stages/index.ts";
 import type { ModelValue, StoredRows } from "./values.ts";
 
 /** What critique and revision of a model's replies come to. */

@@ -64,3 +64,15 @@ export function localName({ reference, adapter }: LocalSource, hash: string): st
   if (parseReference(reference).kind !== "path") return adapter === undefined ? reference : `${reference}+${digits}`;
   return `${basename(reference)}${adapter === undefined ? "@" : "+"}${digits}`;
 }
+
+/** A model of this machine, as a policy is held to. Errors: TypeError for one behind an endpoint. */
+export function localSource({ source }: ModelValue): LocalSource {
+  if (source.type !== "local") throw new TypeError("a policy is held to a model of this machine");
+  return source;
+}
+
+/** Where a preference model lies. */
+export function preferenceSource({ source }: ModelValue): Required<LocalSource> {
+  if (source.type !== "local" || source.adapter === undefined) throw new TypeError("a preference model is an adapter");
+  return { ...source, adapter: source.adapter };
+}

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { constitutionTerm } from "@tenet/train";
 import type { OpenRecipe } from "./open.ts";
-import { constraintOf } from "./policy-judges.ts";
+import { constraintOf } from "./parts/policy-judges.ts";
 import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
 

@@ -1,6 +1,6 @@
 import type { RunWriter } from "@tenet/runs";
 import type { RunEvent } from "./events.ts";
-import { inOrder, type Stage } from "./stages.ts";
+import { inOrder, type Stage } from "./stages/index.ts";
 
 /*
  * What somebody who watches a run in its store wants to know beforehand and meanwhile: docs/view.md.

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { nearest, type Path } from "@tenet/data";
 import type { z } from "zod";
 import { lookers } from "../../feedback/constitution-first.ts";
-import { avoidsOf, constraintOf, heedsConstitution, imitatesOf } from "../policy-judges.ts";
+import { avoidsOf, constraintOf, heedsConstitution, imitatesOf } from "../parts/policy-judges.ts";
 import { type Recipe, recipeSchema } from "../recipe.ts";
 import { type Plan, planOf, setAt } from "../rounds.ts";
 import { type StepName, stepNames } from "../schema/arrangement.ts";

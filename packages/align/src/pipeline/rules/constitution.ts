@@ -3,7 +3,7 @@ import { constitutionTerm } from "@tenet/train";
 import type { Principle } from "../../constitution/index.ts";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { knownExamples } from "../../feedback/index.ts";
-import { avoidsOf, constraintOf } from "../policy-judges.ts";
+import { avoidsOf, constraintOf } from "../parts/policy-judges.ts";
 import { isTrained } from "../recipe.ts";
 import type { ConstitutionRules, Rule } from "./rule.ts";
 

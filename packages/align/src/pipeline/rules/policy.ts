@@ -1,5 +1,5 @@
 import { weightedTerms } from "@tenet/train";
-import { constraintOf, imitatesOf } from "../policy-judges.ts";
+import { constraintOf, imitatesOf } from "../parts/policy-judges.ts";
 import { isTrained } from "../recipe.ts";
 import type { Rules } from "./rule.ts";
 

@@ -10,9 +10,9 @@ import {
   rewardFrom,
   rewardOf,
 } from "@tenet/train";
-import type { Memo } from "../ask.ts";
-import { type Constitution, checkReward, runChecks } from "../constitution/index.ts";
-import { ratingQuestion } from "../evaluate/index.ts";
+import type { Memo } from "../../ask.ts";
+import { type Constitution, checkReward, runChecks } from "../../constitution/index.ts";
+import { ratingQuestion } from "../../evaluate/index.ts";
 import {
   type Critic,
   constitutionScore,
@@ -22,7 +22,7 @@ import {
   type ReplyVerdict,
   raterOf,
   violationProbability,
-} from "../reward/index.ts";
+} from "../../reward/index.ts";
 
 /*
  * Who judges a policy's replies while it learns: the parts of its reward, and what a constraint bounds.

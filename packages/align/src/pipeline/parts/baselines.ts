@@ -1,14 +1,14 @@
 import { type ExampleRow, type Message, type Outcome, type PromptRow, type ResponseRow, rowId } from "@tenet/data";
 import { refusesText, UsageError } from "@tenet/lm";
-import { commonest } from "../evaluate/variety.ts";
-import { type RespondOptions, respond, respondDependsOn } from "../feedback/respond.ts";
-import type { PartContext } from "./context.ts";
-import type { OpenRecipe } from "./open.ts";
-import { repliesTo } from "./parts.ts";
-import type { BaselineName } from "./recipe.ts";
-import { lengthOf, perMessage, size } from "./sizes.ts";
-import { itemStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
-import type { ModelValue, StoredRows } from "./values.ts";
+import { commonest } from "../../evaluate/variety.ts";
+import { type RespondOptions, respond, respondDependsOn } from "../../feedback/respond.ts";
+import type { PartContext } from "../context.ts";
+import type { OpenRecipe } from "../open.ts";
+import type { BaselineName } from "../recipe.ts";
+import { lengthOf, perMessage, size } from "../sizes.ts";
+import { itemStage, rowsStage, type Stage, type StageContext } from "../stages/index.ts";
+import type { ModelValue, StoredRows } from "../values.ts";
+import { repliesTo } from "./replies.ts";
 
 /*
  * What the held-out prompts give without training: what training is worth is the difference to these, not to the bare model.

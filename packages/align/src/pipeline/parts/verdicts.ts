@@ -1,14 +1,14 @@
 import { type ExampleRow, type PairRow, type PreferenceRow, rowId } from "@tenet/data";
 import { constitutionTerm, type PolicyTrainingSettings } from "@tenet/train";
-import { ratingQuestion } from "../evaluate/index.ts";
-import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../feedback/index.ts";
-import { criticOf, type PanelOptions, panelDependsOn, violationProbability } from "../reward/index.ts";
-import type { PartContext } from "./context.ts";
-import type { Asked, Size } from "./expectation.ts";
+import { ratingQuestion } from "../../evaluate/index.ts";
+import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../../feedback/index.ts";
+import { criticOf, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
+import type { PartContext } from "../context.ts";
+import type { Asked, Size } from "../expectation.ts";
+import { asking, mean, size } from "../sizes.ts";
+import { itemStage, rowsStage, type Stage } from "../stages/index.ts";
+import type { ModelValue, StoredRows } from "../values.ts";
 import { constraintOf, judgesAsked } from "./policy-judges.ts";
-import { asking, mean, size } from "./sizes.ts";
-import { itemStage, rowsStage, type Stage } from "./stages.ts";
-import type { ModelValue, StoredRows } from "./values.ts";
 
 /*
  * What the constitution says of both replies of pairs, and what is made of that: labels weighed, replies to avoid.

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { type ChoiceRow, type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
-import type { DatasetReference, Recipe } from "./recipe.ts";
-import { countRows } from "./sizes.ts";
-import { rowsStage, type Stage, type StageContext } from "./stages.ts";
-import type { StoredRows } from "./values.ts";
+import type { DatasetReference, Recipe } from "../recipe.ts";
+import { countRows } from "../sizes.ts";
+import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
+import type { StoredRows } from "../values.ts";
 
 /** Kinds of rows that files are read as. */
 interface RowKinds {

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import type { PromptRow } from "@tenet/data";
 import { openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it } from "vitest";
-import { constitutionText, type Files, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
-import type { Scorecard } from "../evaluate/index.ts";
-import { chosenCheckpoint, storedCheckpoints } from "./checkpoints.ts";
-import type { RunEvent } from "./events.ts";
-import { openRecipe } from "./open.ts";
-import { startRun } from "./run.ts";
+import { constitutionText, type Files, reinforcedRecipe, writeRecipe } from "../../../test/pipeline/fixture.ts";
+import type { Scorecard } from "../../evaluate/index.ts";
+import { chosenCheckpoint, storedCheckpoints } from "../checkpoints.ts";
+import type { RunEvent } from "../events.ts";
+import { openRecipe } from "../open.ts";
+import { startRun } from "../run.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-gates-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));

@@ -1,13 +1,15 @@
 import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
 import { judgeSettingsSchema, trainJudge } from "@tenet/train";
-import { easyPairs, judgeDependsOn, judgeRows, letters } from "../feedback/index.ts";
-import type { PartContext } from "./context.ts";
+import { easyPairs, judgeDependsOn, judgeRows, letters } from "../../feedback/index.ts";
+import type { PartContext } from "../context.ts";
+import { deviceOf } from "../models.ts";
+import { type JudgeTraining, pick, type Recipe } from "../recipe.ts";
+import { rowsStage, type Stage, trainingStage } from "../stages/index.ts";
+import type { ModelValue, Report, StoredRows } from "../values.ts";
+import { type AuditReport, auditStage } from "./audit.ts";
 import { fileStage } from "./files.ts";
-import { type AuditReport, auditStage, contrastPairsStage, labelsStage, pairsStage, questionTokens } from "./labels.ts";
-import { deviceOf, pick } from "./parts.ts";
-import type { JudgeTraining, Recipe } from "./recipe.ts";
-import { rowsStage, type Stage, trainingStage } from "./stages.ts";
-import type { ModelValue, Report, StoredRows } from "./values.ts";
+import { labelsStage, questionTokens } from "./labels.ts";
+import { contrastPairsStage, pairsStage } from "./pairs.ts";
 
 export interface TrainedJudge {
   /** The model behind its gate: what asks it waits for the audit. */

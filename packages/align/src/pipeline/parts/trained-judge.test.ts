@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type PreferenceRow, randomStream } from "@tenet/data";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
-import { reading, results, run, runWhole, stagesThat } from "../../test/pipeline/run.ts";
-import type { Scorecard } from "../evaluate/index.ts";
-import { arrange } from "./arrangement.ts";
-import { estimateRun } from "./estimate.ts";
-import type { AuditReport } from "./labels.ts";
-import { openRecipe } from "./open.ts";
-import { GateError, inOrder } from "./stages.ts";
+import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../../test/pipeline/fixture.ts";
+import { reading, results, run, runWhole, stagesThat } from "../../../test/pipeline/run.ts";
+import type { Scorecard } from "../../evaluate/index.ts";
+import { arrange } from "../arrangement.ts";
+import { estimateRun } from "../estimate.ts";
+import { openRecipe } from "../open.ts";
+import { GateError, inOrder } from "../stages/index.ts";
+import type { AuditReport } from "./audit.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 

@@ -5,9 +5,10 @@ import { type Origin, rowId } from "@tenet/data";
 import { noUsage, type UsageTotals } from "@tenet/lm";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import type { RunEvent } from "./events.ts";
-import { fileStage } from "./files.ts";
-import type { ModelPool } from "./models.ts";
+import type { RunEvent } from "../events.ts";
+import type { ModelPool } from "../models.ts";
+import { fileStage } from "../parts/files.ts";
+import { type EndpointSource, type LocalSource, type ModelValue, modelValue, type StoredRows } from "../values.ts";
 import {
   execute,
   GateError,
@@ -19,8 +20,7 @@ import {
   rowsStage,
   type Stage,
   trainingStage,
-} from "./stages.ts";
-import { type EndpointSource, type LocalSource, type ModelValue, modelValue, type StoredRows } from "./values.ts";
+} from "./index.ts";
 
 const home = await mkdtemp(join(tmpdir(), "tenet-stages-"));
 afterAll(() => rm(home, { recursive: true }));

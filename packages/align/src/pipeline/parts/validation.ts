@@ -1,14 +1,14 @@
 import { type PromptRow, splitRows } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
 import type { SelectionOptions } from "@tenet/train";
-import { constitutionHash, runChecks, violations } from "../constitution/index.ts";
-import type { PartContext } from "./context.ts";
-import type { Asked, Size } from "./expectation.ts";
+import { constitutionHash, runChecks, violations } from "../../constitution/index.ts";
+import type { PartContext } from "../context.ts";
+import type { Asked, Size } from "../expectation.ts";
+import type { DatasetReference } from "../recipe.ts";
+import { asking } from "../sizes.ts";
+import { rowsStage, type SizeOf, type Stage } from "../stages/index.ts";
+import type { StoredRows } from "../values.ts";
 import { fileStage } from "./files.ts";
-import type { DatasetReference } from "./recipe.ts";
-import { asking } from "./sizes.ts";
-import { rowsStage, type Stage } from "./stages.ts";
-import type { StoredRows } from "./values.ts";
 
 type Prompts = Stage<StoredRows<PromptRow>>;
 
@@ -94,5 +94,17 @@ export function selectionOf(
         return applying === 0 ? undefined : violated.length > 0;
       }),
     digest: hashOf(watchSettings(context)),
+  };
+}
+
+/** What a training that is watched depends on besides; nothing where no program can tell which of its checkpoints is better. */
+export function watchedOn(context: PartContext, validation: Stage<StoredRows<PromptRow>> | undefined) {
+  if (validation === undefined || !canWatch(context)) return undefined;
+  return {
+    inputs: { validation },
+    settings: watchSettings(context),
+    asked: (sized: SizeOf, base: Stage, times: number) => [
+      watchRequests(context, { base, validation: sized(validation), times }),
+    ],
   };
 }

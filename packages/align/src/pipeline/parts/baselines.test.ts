@@ -1,10 +1,10 @@
 import { scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
-import type { Demonstration } from "../constitution/index.ts";
-import { constitutionOf, outcomes, promptRow } from "../feedback/fixture.ts";
-import { respond, respondDependsOn } from "../feedback/respond.ts";
+import type { Demonstration } from "../../constitution/index.ts";
+import { constitutionOf, outcomes, promptRow } from "../../feedback/fixture.ts";
+import { respond, respondDependsOn } from "../../feedback/respond.ts";
+import { recipeSchema } from "../recipe.ts";
 import { baselineNames, commonestSentence, constitutionPrompt, demonstrationTurns, orAside } from "./baselines.ts";
-import { recipeSchema } from "./recipe.ts";
 
 const recipe = (evaluate: object = {}) =>
   recipeSchema.parse({ constitution: "c.yaml", prompts: { train: "t", heldOut: "h" }, evaluate });

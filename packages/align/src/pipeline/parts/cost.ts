@@ -1,13 +1,14 @@
 import { type CostRow, type PairRow, rowId, wilson } from "@tenet/data";
 import { type CostEvaluation, costModelSettingsSchema, orderOf, trainCostModel } from "@tenet/train";
-import { accuracyGate } from "../evaluate/index.ts";
-import type { PairVerdict } from "../feedback/index.ts";
-import { violationProbability } from "../reward/index.ts";
-import type { PartContext } from "./context.ts";
+import { accuracyGate } from "../../evaluate/index.ts";
+import type { PairVerdict } from "../../feedback/index.ts";
+import { violationProbability } from "../../reward/index.ts";
+import type { PartContext } from "../context.ts";
+import { deviceOf } from "../models.ts";
+import { pick } from "../recipe.ts";
+import { GateError, reportStage, rowsStage, type Stage, trainingStage } from "../stages/index.ts";
+import type { ModelValue, Report, StoredRows } from "../values.ts";
 import type { GateReport } from "./gates.ts";
-import { deviceOf, pick } from "./parts.ts";
-import { GateError, reportStage, rowsStage, type Stage, trainingStage } from "./stages.ts";
-import type { ModelValue, Report, StoredRows } from "./values.ts";
 import { byPair } from "./verdicts.ts";
 
 /*

@@ -1,9 +1,9 @@
 import type { Estimate } from "@tenet/data";
 import { wilson } from "@tenet/data";
-import { accuracyGate, type Gate } from "../evaluate/index.ts";
-import type { PartContext } from "./context.ts";
-import { GateError, reportStage, type Stage } from "./stages.ts";
-import type { ModelValue, Report } from "./values.ts";
+import { accuracyGate, type Gate } from "../../evaluate/index.ts";
+import type { PartContext } from "../context.ts";
+import { GateError, reportStage, type Stage } from "../stages/index.ts";
+import type { ModelValue, Report } from "../values.ts";
 
 /** What a gate found, as the store and the scorecard keep it. */
 export interface GateReport {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { type PairRow, type PreferenceRow, rowId } from "@tenet/data";
 import { type Label, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
-import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import { constitutionText, reinforcedRecipe, writeRecipe } from "../../../test/pipeline/fixture.ts";
+import { callsOf, type Ran, reading, results, runWhole, stagesThat } from "../../../test/pipeline/run.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });

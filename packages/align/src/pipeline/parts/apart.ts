@@ -1,11 +1,11 @@
 import { basename } from "node:path";
 import { likenessTo, type PromptRow } from "@tenet/data";
-import type { PartContext } from "./context.ts";
+import type { PartContext } from "../context.ts";
+import type { DatasetReference } from "../recipe.ts";
+import { countRows } from "../sizes.ts";
+import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
+import type { StoredRows } from "../values.ts";
 import { readingOf } from "./files.ts";
-import type { DatasetReference } from "./recipe.ts";
-import { countRows } from "./sizes.ts";
-import { rowsStage, type Stage, type StageContext } from "./stages.ts";
-import type { StoredRows } from "./values.ts";
 
 /*
  * What is measured on must not be what was trained on: such prompts flatter every figure.

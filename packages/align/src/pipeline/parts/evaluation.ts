@@ -12,7 +12,7 @@ import {
 import { addressesOf, type LocalModel, type Message, refusesText } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
 import { openPreferenceModel } from "@tenet/train";
-import { constitutionHash, runChecks } from "../constitution/index.ts";
+import { constitutionHash, runChecks } from "../../constitution/index.ts";
 import {
   answerChoices,
   assembleScorecard,
@@ -34,29 +34,31 @@ import {
   scoreResponses,
   scoreTexts,
   type TextScore,
-} from "../evaluate/index.ts";
-import { labelDependsOn, principleJudge } from "../feedback/index.ts";
-import { verdictTokens } from "../judge/index.ts";
-import { alarmsOf, taughtNothingText } from "./alarms.ts";
+} from "../../evaluate/index.ts";
+import { labelDependsOn, principleJudge } from "../../feedback/index.ts";
+import { verdictTokens } from "../../judge/index.ts";
+import { alarmsOf, taughtNothingText } from "../alarms.ts";
+import { chartsOf } from "../charts.ts";
+import type { PartContext } from "../context.ts";
+import { nothing } from "../expectation.ts";
+import { independenceOf } from "../independence.ts";
+import { labellingOf } from "../label-costs.ts";
+import { labelsBy, preferenceModelOf } from "../learnt-from.ts";
+import { deviceOf } from "../models.ts";
+import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "../recipe.ts";
+import type { StepName } from "../schema/arrangement.ts";
+import { asking, mean, size } from "../sizes.ts";
+import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "../stages/index.ts";
+import { localName, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
 import { learntFromText, wasLearntFrom } from "./apart.ts";
+import type { AuditReport } from "./audit.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
-import { chartsOf } from "./charts.ts";
-import type { PartContext } from "./context.ts";
-import { nothing } from "./expectation.ts";
 import { fileStage } from "./files.ts";
 import type { GateReport } from "./gates.ts";
-import { independenceOf } from "./independence.ts";
-import { labellingOf } from "./label-costs.ts";
-import { type AuditReport, unreadIn } from "./labels.ts";
-import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
-import { deviceOf, preferenceSource, responsesStage } from "./parts.ts";
+import { unreadIn } from "./labels.ts";
 import { constraintOf } from "./policy-judges.ts";
-import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "./recipe.ts";
-import type { StepName } from "./schema/arrangement.ts";
+import { responsesStage } from "./replies.ts";
 import { scoredStage } from "./scored.ts";
-import { asking, mean, size } from "./sizes.ts";
-import { itemStage, reportStage, rowsStage, type Stage, type StageContext } from "./stages.ts";
-import { localName, type ModelValue, type Report, type StoredRows } from "./values.ts";
 
 /** A model on its way, as the scorecard names it. */
 export interface CheckpointPart {

@@ -1,10 +1,10 @@
 import type { Outcome } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
-import type { StageCall } from "../ask.ts";
-import type { PartContext } from "./context.ts";
-import { asking } from "./sizes.ts";
-import { itemStage, type Row, type Stage } from "./stages.ts";
-import type { ModelValue, StoredRows } from "./values.ts";
+import type { StageCall } from "../../ask.ts";
+import type { PartContext } from "../context.ts";
+import { asking } from "../sizes.ts";
+import { itemStage, type Row, type Stage } from "../stages/index.ts";
+import type { ModelValue, StoredRows } from "../values.ts";
 
 /** Rows that a model gives log-probabilities of. */
 interface Scored<In> {

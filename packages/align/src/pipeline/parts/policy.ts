@@ -1,0 +1,186 @@
+import type { ExampleRow, PreferenceRow, PromptRow } from "@tenet/data";
+import { openPreferenceModel, policySettingsSchema, trainPolicy } from "@tenet/train";
+import { constitutionHash } from "../../constitution/index.ts";
+import { withAlarms } from "../alarms.ts";
+import type { PartContext } from "../context.ts";
+import { type Expectation, nothing, type Size } from "../expectation.ts";
+import { deviceOf } from "../models.ts";
+import { type Recipe, rewardsPreference } from "../recipe.ts";
+import { asking } from "../sizes.ts";
+import { type Stage, trainingStage } from "../stages/index.ts";
+import { localSource, type ModelValue, preferenceSource, type StoredRows } from "../values.ts";
+import { heedsConstitution, judgesAsked, judgesOf } from "./policy-judges.ts";
+import { everyOf, selectionOf, watchedOn } from "./validation.ts";
+import { judgeRequests } from "./verdicts.ts";
+
+/** Reinforcement learning (or DPO, or best of n) from a reward. Of the parts, its inputs are those that the algorithm learns from. METHODS §5. */
+export function policyStage(
+  context: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    readonly preferenceModel: Stage<ModelValue>;
+    /** What the preference model has to pass before a policy is optimised against it. */
+    readonly gate: Stage;
+    /** What the policy is held to, where that is not the base. */
+    readonly reference?: Stage<ModelValue> | undefined;
+    /** Who may be asked while it learns. */
+    readonly judges: Readonly<Record<"critic" | "labeller", Stage<ModelValue>>>;
+    /** What `imitate` learns and `avoid` unlearns, and what a constraint on a cost model bounds. */
+    readonly examples?: Stage<StoredRows<ExampleRow>> | undefined;
+    readonly flagged?: Stage<StoredRows<ExampleRow>> | undefined;
+    readonly costModel?: Stage<ModelValue> | undefined;
+    /** What else has to be passed before. */
+    readonly gates?: readonly Stage[];
+    readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
+  },
+): Stage<ModelValue> {
+  const { recipe, constitution, options } = context;
+  const { name, base, prompts, pairs, preferenceModel, gate, reference, validation, examples, flagged, costModel } =
+    part;
+  const settings = policySettingsSchema.parse(recipe.policy);
+  const asked = Object.fromEntries(judgesAsked(settings).map((role) => [role, part.judges[role]]));
+  const watched = watchedOn(context, validation);
+  const inputs: PolicyInputs = {
+    ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
+    ...(rewardsPreference(settings) && { preferenceModel }),
+    ...(reference && { reference }),
+    ...(examples && { examples }),
+    ...(flagged && { flagged }),
+    ...(costModel && { costModel }),
+    ...watched?.inputs,
+  };
+  return trainingStage({
+    name,
+    title: `reinforcement learning (${settings.algorithm})`,
+    kind: "policy",
+    version: 1,
+    seed: recipe.seed,
+    inputs,
+    models: asked,
+    // A model that never violates has nothing to avoid.
+    mayBeEmpty: ["flagged"],
+    base,
+    behind: [...(rewardsPreference(settings) ? [gate] : []), ...(part.gates ?? [])],
+    settings: [
+      settings,
+      heedsConstitution(settings) ? constitutionHash(constitution) : null,
+      ...(watched ? [watched.settings] : []),
+    ],
+    expect(sized) {
+      const { asked: sampled = [], ...learnt } = policyWork(settings, {
+        base,
+        prompts: () => sized(prompts),
+        pairs: () => sized(pairs),
+      });
+      const times = looks(settings, everyOf(recipe));
+      const seen = watched?.asked(sized, base, times) ?? [];
+      const looked = seen.length > 0 ? sized(validation!).rows * times : 0;
+      const judged = judgeRequests(context, { settings, judges: part.judges, prompts: () => sized(prompts), looked });
+      return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...sampled, ...seen, ...judged] };
+    },
+    train: async function* (learnt, { base: source, folder, models, signal, emit, speakers, memo, value }) {
+      const model = await models.base(source.reference);
+      const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
+      const costed = learnt.costModel && preferenceSource(learnt.costModel).adapter;
+      const open = (adapter: string | undefined) =>
+        adapter === undefined ? undefined : openPreferenceModel(model, adapter, deviceOf(options));
+      const scorer = await open(judge);
+      const cost = await open(costed);
+      try {
+        const judges = judgesOf(settings, {
+          ...{ constitution, seed: recipe.seed, preference: scorer, cost, memo },
+          asked: Object.fromEntries(
+            Object.entries(asked).map(([role, stage]) => {
+              const { hash, source } = value(stage);
+              return [role, { model: speakers[role]!, identity: hash, local: source.type === "local" }];
+            }),
+          ),
+        });
+        const flagged = learnt.flagged && [...learnt.flagged.rows()];
+        if (flagged?.length === 0)
+          emit({
+            ...{ type: "message", stage: name, level: "warning" },
+            message: "no reply of the pairs violates: there is nothing to avoid, and policy.avoid does nothing",
+          });
+        const training = trainPolicy({
+          model,
+          settings,
+          seed: recipe.seed,
+          folder,
+          from: source.adapter,
+          prompts: learnt.prompts && [...learnt.prompts.rows()],
+          rows: learnt.pairs && [...learnt.pairs.rows()],
+          ...judges,
+          reference: learnt.reference && { adapter: localSource(learnt.reference).adapter },
+          examples: learnt.examples && [...learnt.examples.rows()],
+          flagged,
+          valueFrom: judge,
+          costValueFrom: costed,
+          selection: learnt.validation && selectionOf(context, [...learnt.validation.rows()], { leastVariety: 0.5 }),
+          signal,
+          ...deviceOf(options),
+        });
+        return yield* withAlarms(training, { emit }, name);
+      } finally {
+        await scorer?.close();
+        await cost?.close();
+      }
+    },
+  });
+}
+
+/** Tokens of replies, gone through in every pass. */
+export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {
+  return replies * maxTokens * epochs;
+}
+
+/** How often a policy in training is looked at, its start included. */
+function looks(policy: PolicyTraining, every: number): number {
+  if (policy.algorithm === "best-of-n") return policy.supervised.epochs + 1;
+  return 1 + (policy.algorithm === "dpo" ? policy.epochs : Math.ceil(policy.iterations / every));
+}
+
+/** What an algorithm samples and learns from. */
+function policyWork(
+  policy: PolicyTraining,
+  { base, ...of }: { readonly base: Stage; readonly prompts: () => Size; readonly pairs: () => Size },
+): Pick<Expectation, "asked" | "trainingTokens"> {
+  const sampled = (replies: number, maxTokens: number) => [
+    asking("policy", base, replies, of.prompts().tokens, maxTokens),
+  ];
+  switch (policy.algorithm) {
+    case "dpo": {
+      const pairs = of.pairs();
+      const pair = Math.min(pairs.tokens + pairs.prompt, 2 * policy.maxLength);
+      return { trainingTokens: policy.epochs * pairs.rows * pair };
+    }
+    case "best-of-n": {
+      const { n, maxTokens, supervised } = policy;
+      const prompts = of.prompts();
+      const trainingTokens = prompts.rows * (prompts.tokens + maxTokens) * supervised.epochs;
+      return { asked: sampled(prompts.rows * n, maxTokens), trainingTokens };
+    }
+    default: {
+      const { iterations, promptsPerIteration, samplesPerPrompt, maxTokens } = policy;
+      const replies = iterations * promptsPerIteration * samplesPerPrompt;
+      return { asked: sampled(replies, maxTokens), trainingTokens: replyTokens(policy, replies) };
+    }
+  }
+}
+
+type PolicyTraining = NonNullable<Recipe["policy"]>;
+
+/** What a policy may learn from. */
+type PolicyInputs = {
+  readonly prompts?: Stage<StoredRows<PromptRow>>;
+  readonly pairs?: Stage<StoredRows<PreferenceRow>>;
+  readonly preferenceModel?: Stage<ModelValue>;
+  readonly reference?: Stage<ModelValue>;
+  readonly examples?: Stage<StoredRows<ExampleRow>>;
+  readonly flagged?: Stage<StoredRows<ExampleRow>>;
+  readonly costModel?: Stage<ModelValue>;
+  readonly validation?: Stage<StoredRows<PromptRow>>;
+};

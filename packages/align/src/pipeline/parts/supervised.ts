@@ -1,0 +1,57 @@
+import type { ExampleRow, PromptRow } from "@tenet/data";
+import { sftSettingsSchema, trainSft } from "@tenet/train";
+import type { PartContext } from "../context.ts";
+import { deviceOf } from "../models.ts";
+import { pick } from "../recipe.ts";
+import { type Stage, trainingStage } from "../stages/index.ts";
+import type { ModelValue, StoredRows } from "../values.ts";
+import { selectionOf, watchedOn } from "./validation.ts";
+
+/** Fine-tuning on examples. */
+export function supervisedStage(
+  context: PartContext,
+  part: {
+    readonly name: string;
+    readonly base: Stage<ModelValue>;
+    readonly examples: Stage<StoredRows<ExampleRow>>;
+    readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
+  },
+): Stage<ModelValue> {
+  const { recipe, options } = context;
+  const { name, base, examples } = part;
+  const settings = sftSettingsSchema.parse(pick(recipe.supervised, sftSettingsSchema.shape));
+  // Of all weights there is no adapter to speak with while they are trained.
+  const watched = settings.weights === "lora" ? watchedOn(context, part.validation) : undefined;
+  return trainingStage({
+    name,
+    title: "supervised fine-tuning",
+    kind: "sft",
+    version: 1,
+    seed: recipe.seed,
+    inputs: { examples, ...watched?.inputs } as {
+      examples: typeof examples;
+      validation?: Stage<StoredRows<PromptRow>>;
+    },
+    base,
+    settings: watched ? [settings, watched.settings] : settings,
+    expect(sized) {
+      const { rows, tokens, prompt } = sized(examples);
+      const trainingTokens = settings.epochs * rows * Math.min(tokens, settings.maxLength);
+      return { rows, tokens, prompt, asked: watched?.asked(sized, base, settings.epochs + 1) ?? [], trainingTokens };
+    },
+    train: async function* (inputs, { base: source, folder, models, signal }) {
+      const model = await models.base(source.reference);
+      return yield* trainSft({
+        model,
+        rows: [...inputs.examples.rows()],
+        settings,
+        seed: recipe.seed,
+        folder,
+        from: source.adapter,
+        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()]),
+        signal,
+        ...deviceOf(options),
+      });
+    },
+  });
+}
