@@ -1,6 +1,7 @@
 import { access, constants, mkdir, statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { dirname } from "node:path";
+import { remedy } from "./devices.ts";
 import { formatBytes, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { folderSize } from "./models.ts";
@@ -26,7 +27,7 @@ export interface DoctorReport {
 export async function doctor(io: Io, version: string, { json }: { json?: boolean }): Promise<void> {
   const report = await examine(io, version);
   if (json) printJson(io, report);
-  else say(io, `${describe(report)}\n`);
+  else say(io, `${describe(report, commandName(io))}\n`);
 }
 
 async function examine(io: Io, version: string): Promise<DoctorReport> {
@@ -116,16 +117,10 @@ async function freeSpace(path: string): Promise<number | null> {
   }
 }
 
-/** What to do to have a device; empty where this machine cannot. */
-function remedy(device: string, platform: string): string {
-  if (device === "webgpu")
-    return ". It needs a graphics processor with a driver for Vulkan (Linux), Direct3D 12 (Windows) or Metal (macOS)";
-  if (device !== "cuda") return "";
-  if (platform !== "linux" && platform !== "win32") return ". It needs an NVIDIA processor under Linux or Windows";
-  return ". It needs an NVIDIA processor, its driver, CUDA 12 and cuDNN 9, and onnxruntime-node's CUDA binaries (npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12)";
-}
-
-function describe({ tenet, node, machine, runtime, cache, python, model, works }: DoctorReport): string {
+function describe(
+  { tenet, node, machine, runtime, cache, python, model, works }: DoctorReport,
+  command: string,
+): string {
   const free = cache?.free == null ? "" : `, ${formatBytes(cache.free)} free`;
   const rows: [string, string][] = [
     ["tenet", tenet],
@@ -133,9 +128,9 @@ function describe({ tenet, node, machine, runtime, cache, python, model, works }
     ["processor", `${machine.cpu}, ${machine.cores} cores, ${machine.platform} ${machine.arch}`],
     ["memory", `${formatBytes(machine.memory)}, ${formatBytes(machine.freeMemory)} free`],
     ["onnxruntime", runtime.onnxruntime ?? `cannot be loaded: ${runtime.error}`],
-    ...runtime.devices.map(({ device, usable, reason }): [string, string] => [
-      `  ${device}`,
-      usable ? "usable" : `no: ${reason}${remedy(device, machine.platform)}`,
+    ...runtime.devices.map((report): [string, string] => [
+      `  ${report.device}`,
+      report.usable ? "usable" : `no: ${report.reason}${remedy(report, machine.platform, command)}`,
     ]),
     [
       "cache",

@@ -7,7 +7,7 @@ const groups: readonly (readonly [heading: string, commands: readonly string[]])
   ["Look:", ["ls", "show", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
   ["Keep:", ["export", "verify", "rm", "gc"]],
-  ["This machine:", ["models", "doctor", "engine"]],
+  ["This machine:", ["models", "devices", "doctor", "engine"]],
 ];
 
 /** Every command, as it is called. */

@@ -4,6 +4,7 @@ import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
+import type { DevicesOptions } from "./devices.ts";
 import { addEngineCommands } from "./engine-commands.ts";
 import { CommandUsageError, EXIT, exitCodeOf } from "./errors.ts";
 import { commandNames, describeCommands } from "./help.ts";
@@ -157,6 +158,19 @@ function build(
       await showModel(io, model, options);
     });
 
+  command(program, "devices", "where models can run here; --install fetches what that takes")
+    .addOption(new Option("--install <device>", "fetch the libraries of a device into the cache").choices(["cuda"]))
+    .option(
+      "--from <folder>",
+      "take them from there, as wheels or as another program has them; may be given several times",
+      (text, all: string[] = []) => [...all, text],
+    )
+    .option("--index <url>", "the Python package index to ask (default: PIP_INDEX_URL, else the public one)")
+    .option("--yes", "agree to size and licences without being asked")
+    .action(async (options: DevicesOptions) => {
+      const { devices } = await import("./devices.ts");
+      await devices(io, options);
+    });
   command(program, "doctor", "what this machine has and what works on it").action(async (options) => {
     const { doctor } = await import("./doctor.ts");
     await doctor(io, manifest.version, options);

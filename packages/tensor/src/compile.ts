@@ -1,5 +1,5 @@
 import { dirname, relative } from "node:path";
-import * as ort from "onnxruntime-node";
+import type * as Ort from "onnxruntime-node";
 import { describe, matmulFlops } from "./describe.ts";
 import { type DeviceName, resolveDevice } from "./device.ts";
 import { dimValue, formatShape, numel } from "./dims.ts";
@@ -9,6 +9,7 @@ import { arrayTypes, GraphBuilder, type Value, valueInfo } from "./onnx/builder.
 import { encodeModel } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
+import { ort } from "./runtime.ts";
 import { type DType, Tensor } from "./tensor.ts";
 import { checkThreads } from "./threads.ts";
 
@@ -77,14 +78,14 @@ export class Program<O extends Outputs> {
   readonly device: DeviceName;
   /** What `run` must be given, weights excluded. */
   readonly inputs: readonly InputAttrs[];
-  readonly #session: ort.InferenceSession;
+  readonly #session: Ort.InferenceSession;
   readonly #graph: LoweredGraph;
   readonly #groups: readonly Group[];
   readonly #outputs: O;
-  readonly #weights: Record<string, ort.Tensor> = {};
+  readonly #weights: Record<string, Ort.Tensor> = {};
 
   constructor(
-    session: ort.InferenceSession,
+    session: Ort.InferenceSession,
     graph: LoweredGraph,
     groups: readonly Group[],
     outputs: O,
@@ -234,7 +235,7 @@ async function createSession(
   graph: LoweredGraph,
   device: DeviceName,
   options: CompileOptions,
-): Promise<ort.InferenceSession> {
+): Promise<Ort.InferenceSession> {
   try {
     return await ort.InferenceSession.create(graph.model, {
       executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
@@ -258,9 +259,9 @@ async function createSession(
   }
 }
 
-function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, ort.Tensor> {
+function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, Ort.Tensor> {
   const symbols = new Map<string, number>();
-  const bound: Record<string, ort.Tensor> = {};
+  const bound: Record<string, Ort.Tensor> = {};
   for (const { name, dtype, shape } of inputs) {
     const feed = feeds[name];
     const declared = `${dtype}${formatShape(shape)}`;
@@ -308,14 +309,14 @@ function tensorData(feed: Feed, name: string, dtype: DType, shape: InputAttrs["s
 }
 
 /** Values as the runtime takes them, not copied. */
-function runtimeTensor(dtype: DType, { data, shape }: TensorData): ort.Tensor {
+function runtimeTensor(dtype: DType, { data, shape }: TensorData): Ort.Tensor {
   const tensor = new ort.Tensor(dtype, data as Float32Array, shape as number[]);
   // Where there is a Float16Array (Node 24 on) the constructor makes one of the patterns, which the runtime cannot read.
   if (dtype === "float16") Object.defineProperty(tensor, "data", { value: data });
   return tensor;
 }
 
-function dataOf(fetched: ort.InferenceSession.ReturnType, graph: LoweredGraph, t: Tensor): TensorData {
+function dataOf(fetched: Ort.InferenceSession.ReturnType, graph: LoweredGraph, t: Tensor): TensorData {
   const { data, dims } = fetched[graph.names.get(t)!]!;
   // A Uint16Array or, where there is one, a Float16Array, which is handed out as its patterns.
   if (t.dtype === "float16" && !(data instanceof Uint16Array)) {

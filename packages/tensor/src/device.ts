@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
-import * as ort from "onnxruntime-node";
+import { cudaLibraries, loadCuda } from "./cuda.ts";
 import { DeviceError } from "./errors.ts";
 import { GraphBuilder, valueInfo } from "./onnx/builder.ts";
 import { encodeModel } from "./onnx/proto.ts";
+import { ort } from "./runtime.ts";
 
 // What goes wrong is thrown; the runtime would also write it to stderr, a failed probe of a device included.
 ort.env.logLevel = "fatal";
@@ -27,8 +28,9 @@ const all: readonly DeviceName[] = ["cpu", "webgpu", "cuda", "coreml", "dml"];
 
 const probes = new Map<DeviceName, Promise<DeviceReport>>();
 
-/** Tries every device once with a tiny graph and says which work on this machine. */
+/** Tries every device with a tiny graph and says which work on this machine now. */
 export async function listDevices(): Promise<DeviceReport[]> {
+  probes.clear();
   return Promise.all(all.map(probe));
 }
 
@@ -40,10 +42,16 @@ export async function resolveDevice(wanted: DeviceName | "auto"): Promise<Device
       ? await probe(wanted)
       : { usable: false, reason: `there is no such device; expected auto, ${all.join(", ")}` };
     if (!report.usable) throw new DeviceError(`device "${wanted}" cannot be used here: ${report.reason}`);
-    return wanted;
+    return prepared(wanted);
   }
   const reports = await Promise.all(preference.map(probe));
-  return reports.find(({ usable }) => usable)?.device ?? "cpu";
+  return prepared(reports.find(({ usable }) => usable)?.device ?? "cpu");
+}
+
+/** A device that works, with what it takes in this process. */
+function prepared(device: DeviceName): DeviceName {
+  if (device === "cuda") loadCuda();
+  return device;
 }
 
 function probe(device: DeviceName): Promise<DeviceReport> {
@@ -61,9 +69,19 @@ async function attempt(device: DeviceName): Promise<DeviceReport> {
     return { device, usable: false, reason: `the installed onnxruntime-node has no ${device} provider` };
   const { status, said } = await elsewhere(device);
   if (status === 0) return { device, usable: true };
-  const message = said.split("\n")[0] || `the process that tried it ended with ${status}`;
-  // The runtime's assertions begin with the place in its own source.
-  return { device, usable: false, reason: message.replace(/^\/\S+ .* was false\. /, "") };
+  return { device, usable: false, reason: reasonOf(device, said) || `the process that tried it ended with ${status}` };
+}
+
+/** What the runtime says, without the places in its own source. */
+function reasonOf(device: DeviceName, said: string): string {
+  const cuda = /CUDA failure \d+: [^;]+/.exec(said)?.[0].trim();
+  if (cuda) return cuda;
+  const [message = "", unloaded] = said.split("\n");
+  if (device === "cuda" && message.includes("Failed to load shared library")) {
+    if (cudaLibraries().cuda.length === 0) return "CUDA's libraries are not installed";
+    return unloaded ?? "there is no NVIDIA driver (libcuda.so.1)";
+  }
+  return message.replace(/^\/\S+ .* was false\. /, "");
 }
 
 /**
@@ -73,10 +91,13 @@ async function attempt(device: DeviceName): Promise<DeviceReport> {
 function elsewhere(device: DeviceName): Promise<{ status: number | NodeJS.Signals; said: string }> {
   const model = Buffer.from(probeModel(device)).toString("base64");
   const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
+  const libraries = cudaLibraries();
+  const loads = [...libraries.runtime, ...(device === "cuda" ? libraries.cuda : [])];
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["-e", trial, runtime, device, model], {
+    const child = spawn(process.execPath, ["-e", trial, runtime, device, model, ...loads], {
       stdio: ["ignore", "pipe", "ignore"],
-      timeout: 30_000,
+      // A driver's first start reads hundreds of megabytes of libraries.
+      timeout: 60_000,
       killSignal: "SIGKILL",
       windowsHide: true,
     });
@@ -91,7 +112,15 @@ function elsewhere(device: DeviceName): Promise<{ status: number | NodeJS.Signal
 
 /** What that process does: the graph once, on the device; the runtime's words on stdout and status 1 where that fails. */
 const trial = `
-const [runtime, device, model] = process.argv.slice(1);
+const [runtime, device, model, ...libraries] = process.argv.slice(1);
+const flags = require("node:os").constants.dlopen.RTLD_NOW | 0x1000;
+const unloaded = [];
+for (const library of libraries)
+  try {
+    process.dlopen({ exports: {} }, library, flags);
+  } catch (error) {
+    if (!error.message.includes("did not self-register")) unloaded.push(error.message);
+  }
 const ort = require(runtime);
 ort.env.logLevel = "fatal";
 (async () => {
@@ -100,7 +129,7 @@ ort.env.logLevel = "fatal";
   await session.run({ x: new ort.Tensor("float32", Float32Array.of(1), [1]) }, { logSeverityLevel: 4 });
   await session.release();
 })().catch((error) => {
-  process.stdout.write(String(error?.message ?? error), () => process.exit(1));
+  process.stdout.write([error?.message ?? error, ...unloaded].join("\\n"), () => process.exit(1));
 });
 `;
 

@@ -1,3 +1,4 @@
+export { cacheFolder } from "./cache.ts";
 export { checkpoint } from "./checkpoint.ts";
 export {
   type CompileOptions,
@@ -9,6 +10,15 @@ export {
   type Results,
   type TensorData,
 } from "./compile.ts";
+export {
+  type CudaWheel,
+  cudaFolder,
+  cudaUnavailable,
+  cudaWheels,
+  librariesOf,
+  missingLibraries,
+  ownRuntimeLibrary,
+} from "./cuda.ts";
 export { describe, matmulFlops } from "./describe.ts";
 export { type DeviceName, type DeviceReport, listDevices, resolveDevice, runtimeVersion } from "./device.ts";
 export { type Dim, dimAdd, dimDiv, dimMul, dimSub, numel, type Shape } from "./dims.ts";

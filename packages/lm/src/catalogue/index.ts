@@ -1,4 +1,4 @@
-export { cacheFolder } from "./cache.ts";
+export { cacheFolder } from "@tenet/tensor";
 export {
   type Catalogue,
   type CatalogueEntry,
@@ -7,8 +7,11 @@ export {
   lookUp,
   type ModelSource,
 } from "./catalogue.ts";
+export { type DownloadOptions, download, type ExpectedFile, verify } from "./download.ts";
 export { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
 export type { DownloadProgress } from "./fetching.ts";
+export { withLock } from "./lock.ts";
+export { fileAddress, packageIndex, withoutKey } from "./package-index.ts";
 export { type ModelReference, parseReference } from "./reference.ts";
 export { type ResolveOptions, resolveModel } from "./resolve.ts";
-export { findPython } from "./wheel.ts";
+export { extractMember, findPython } from "./wheel.ts";

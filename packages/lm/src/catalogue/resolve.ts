@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { cacheFolder } from "./cache.ts";
+import { cacheFolder } from "@tenet/tensor";
 import { type Catalogue, catalogue, lookUp, type ModelSource } from "./catalogue.ts";
 import { sizeOf, verify } from "./download.ts";
 import { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
