@@ -1,4 +1,4 @@
-// npx tsx --conditions=source scripts/judge-hh.ts --data FOLDER --out FOLDER [--development]
+// npx tsx --conditions=source scripts/judge-hh.ts --data FOLDER --out FOLDER [--development] [--device NAME]
 //
 // A judge trained on published pairs, before and after; docs/results.md holds the figures. The data's folder holds
 // hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split of hh-rlhf's harmless-base),
@@ -18,16 +18,14 @@ import {
   labelPairs,
   letters,
   type MetricEvent,
-  openDataset,
   type PreferenceRow,
-  rowsOf,
   trainJudge,
 } from "@tenet/align";
 import { adapterFactors, type LanguageModel, loadAdapter, openLocalModel } from "@tenet/lm";
+import type { DeviceName } from "@tenet/tensor";
+import { harmlessPairs, readPairs, shortened, without } from "./hh.ts";
 
 const seed = 0;
-/** The last pairs of the file; no training pair begins with a first turn of theirs. */
-const testPairs = 300;
 /** With --development: the last pairs of those before them. */
 const developmentPairs = 150;
 /** Tokens of a dialogue: the earliest turns are dropped until they fit, the last one never. */
@@ -51,7 +49,12 @@ const linesEvery = 10;
 const pairsAtOnce = 50;
 
 const { values: given } = parseArgs({
-  options: { data: { type: "string" }, out: { type: "string" }, development: { type: "boolean", default: false } },
+  options: {
+    data: { type: "string" },
+    out: { type: "string" },
+    development: { type: "boolean", default: false },
+    device: { type: "string", default: "cpu" },
+  },
 });
 if (given.data === undefined || given.out === undefined) {
   console.error("expected --data FOLDER, with the published files, and --out FOLDER, for what is trained");
@@ -59,15 +62,16 @@ if (given.data === undefined || given.out === undefined) {
 }
 const { data, out, development } = { ...given, data: given.data, out: given.out };
 mkdirSync(out, { recursive: true });
+const device = given.device as DeviceName | "auto";
 
 const instructions = join(data, "cai-paper", "RLMadisonInstructions.json");
 const constitution = importCaiPaper({ preferences: readFileSync(instructions, "utf8") });
-const model = await openLocalModel("smollm2-135m-instruct", { device: "cpu" });
+const model = await openLocalModel("smollm2-135m-instruct", { device });
 try {
   const { train, test } = await dialogues();
   const known: Record<string, readonly PreferenceRow[]> = development
     ? { development: test }
-    : { "hh-rlhf": test, "438 questions": await read(join(data, "hhh-438", "438HHHEvaluations.jsonl")) };
+    : { "hh-rlhf": test, "438 questions": await readPairs(join(data, "hhh-438", "438HHHEvaluations.jsonl")) };
   say(`${train.length} pairs to train on, ${test.length} to ${development ? "choose settings by" : "test on"}`);
   const adapter = await trained(train);
   const judge = await model.withAdapter({ id: "judge", ...adapterFactors(await loadAdapter(adapter, model.config)) });
@@ -80,32 +84,17 @@ try {
   await model.close();
 }
 
-async function read(file: string): Promise<PreferenceRow[]> {
-  const rows: PreferenceRow[] = [];
-  for await (const row of rowsOf(await openDataset(file, { as: "preferences" }))) rows.push(row);
-  return rows;
-}
-
 async function dialogues() {
-  const rows = await read(join(data, "hh-rlhf", "harmless-base.first1500.jsonl.gz"));
-  const firstTurn = ({ prompt }: PreferenceRow) => prompt[0]!.content;
-  const without = (some: readonly PreferenceRow[], others: readonly PreferenceRow[]) => {
-    const asked = new Set(others.map(firstTurn));
-    return some.filter((row) => !asked.has(firstTurn(row)));
-  };
-  const sealed = rows.slice(-testPairs);
-  const open = without(rows.slice(0, -testPairs), sealed);
-  const test = development ? open.slice(-developmentPairs) : sealed;
-  const train = development ? without(open.slice(0, -developmentPairs), test) : open;
-  return { train: train.map(shortened), test: test.map(shortened) };
+  const { train, test } = await harmlessPairs(data);
+  if (!development) return { train: train.map(short), test: test.map(short) };
+  const apart = train.slice(-developmentPairs);
+  return { train: without(train.slice(0, -developmentPairs), apart).map(short), test: apart.map(short) };
 }
 
-/** The row with the end of its dialogue; a turn of each speaker goes at a time, so that it still begins with the person's. */
-function shortened(row: PreferenceRow): PreferenceRow {
-  let short = row;
-  const tokens = () => short.prompt.reduce((sum, { content }) => sum + model.text.encode(content).length, 0);
-  while (short.prompt.length > 2 && tokens() > dialogueTokens) short = { ...short, prompt: short.prompt.slice(2) };
-  return short;
+function short(row: PreferenceRow): PreferenceRow {
+  return shortened(row, dialogueTokens, ({ prompt }) =>
+    prompt.reduce((sum, { content }) => sum + model.text.encode(content).length, 0),
+  );
 }
 
 async function trained(known: readonly PreferenceRow[]): Promise<string> {
@@ -113,7 +102,7 @@ async function trained(known: readonly PreferenceRow[]): Promise<string> {
   const asking = { constitution, seed, capabilities: await model.capabilities() };
   const rows = judgeRows(known, asking);
   const warmup = judgeRows(easyPairs(known, { count: warmupPairs, seed }), asking);
-  const training = trainJudge({ model, rows, warmup, letters, settings, seed, folder: join(out, "judge") });
+  const training = trainJudge({ model, rows, warmup, letters, settings, seed, folder: join(out, "judge"), device });
   let recent: MetricEvent[] = [];
   let next = await training.next();
   for (; !next.done; next = await training.next()) {

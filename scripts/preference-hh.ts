@@ -1,4 +1,4 @@
-// npx tsx --conditions=source scripts/preference-hh.ts --data FOLDER --out FOLDER
+// npx tsx --conditions=source scripts/preference-hh.ts --data FOLDER --out FOLDER [--device NAME]
 //
 // A preference model of published pairs, with and without pre-training on rankings; docs/preference-model.md holds the figures.
 // The data's folder holds hh-rlhf/harmless-base.first1500.jsonl.gz (the first 1,500 rows of the test split of hh-rlhf's harmless-base) and
@@ -9,21 +9,19 @@ import { parseArgs } from "node:util";
 import {
   encodeReply,
   type MetricEvent,
-  openDataset,
   openPreferenceModel,
   type PreferenceEvaluation,
   type PreferenceOptions,
   type PreferenceRow,
   rateDifference,
-  rowsOf,
   trainPreference,
   wilson,
 } from "@tenet/align";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
+import type { DeviceName } from "@tenet/tensor";
+import { harmlessPairs, readPairs, shortened } from "./hh.ts";
 
 const seed = 0;
-/** The last pairs of the file; no training pair begins with a first turn of theirs. */
-const testPairs = 300;
 /** Tokens of a dialogue and its reply: the earliest turns are dropped until they fit, the last one never. */
 const dialogueTokens = 192;
 /** Rankings with a longer answer, question included, are left out. */
@@ -49,14 +47,17 @@ interface Arm {
   readonly evaluation: PreferenceEvaluation;
 }
 
-const { values: given } = parseArgs({ options: { data: { type: "string" }, out: { type: "string" } } });
+const { values: given } = parseArgs({
+  options: { data: { type: "string" }, out: { type: "string" }, device: { type: "string", default: "cpu" } },
+});
 if (given.data === undefined || given.out === undefined) {
   console.error("expected --data FOLDER, with the published pairs, and --out FOLDER, for what is trained");
   process.exit(2);
 }
 const { data, out } = { data: given.data, out: given.out };
+const device = given.device as DeviceName | "auto";
 
-const model = await openLocalModel("smollm2-135m-instruct", { device: "cpu" });
+const model = await openLocalModel("smollm2-135m-instruct", { device });
 try {
   const { train, test } = await dialogues();
   const pretraining = await rankings();
@@ -77,29 +78,14 @@ try {
 }
 
 async function dialogues() {
-  const rows: PreferenceRow[] = [];
-  const file = join(data, "hh-rlhf", "harmless-base.first1500.jsonl.gz");
-  for await (const row of rowsOf(await openDataset(file, { as: "preferences" }))) rows.push(row);
-  const test = rows.slice(-testPairs);
-  const asked = new Set(test.map(({ prompt }) => prompt[0]!.content));
-  const train = rows.slice(0, -testPairs).filter(({ prompt }) => !asked.has(prompt[0]!.content));
-  return { train: train.map(shortened), test: test.map(shortened) };
+  const { train, test } = await harmlessPairs(data);
+  const short = (row: PreferenceRow) => shortened(row, dialogueTokens, (one) => tokensOf(model, one));
+  return { train: train.map(short), test: test.map(short) };
 }
 
 async function rankings(): Promise<PreferenceRow[]> {
-  const rows: PreferenceRow[] = [];
-  const file = join(data, "stackexchange", "history.meta.Posts.xml.gz");
-  for await (const row of rowsOf(await openDataset(file, { as: "preferences" })))
-    if (tokensOf(model, row) <= rankingTokens) rows.push(row);
-  return rows;
-}
-
-/** The row with the end of its dialogue; a turn of each speaker goes at a time, so that it still begins with the person's. */
-function shortened(row: PreferenceRow): PreferenceRow {
-  let short = row;
-  while (short.prompt.length > 2 && tokensOf(model, short) > dialogueTokens)
-    short = { ...short, prompt: short.prompt.slice(2) };
-  return short;
+  const rows = await readPairs(join(data, "stackexchange", "history.meta.Posts.xml.gz"));
+  return rows.filter((row) => tokensOf(model, row) <= rankingTokens);
 }
 
 /** Tokens of the longer reply behind the prompt. */
@@ -113,7 +99,7 @@ async function arm(
   rows: Required<Pick<PreferenceOptions, "rows" | "validation">> & Pick<PreferenceOptions, "pretraining">,
 ): Promise<Arm> {
   const began = performance.now();
-  const training = trainPreference({ model, settings, seed, folder: join(out, name), ...rows });
+  const training = trainPreference({ model, settings, seed, folder: join(out, name), device, ...rows });
   let recent: MetricEvent[] = [];
   let next = await training.next();
   for (; !next.done; next = await training.next()) {
@@ -137,7 +123,7 @@ async function arm(
 
 /** Whether each pair's preferred reply scores higher; in these files that is `a`. */
 async function rightOf(name: string, rows: readonly PreferenceRow[]): Promise<boolean[]> {
-  const preferences = await openPreferenceModel(model, join(out, name, "adapter"));
+  const preferences = await openPreferenceModel(model, join(out, name, "adapter"), { device });
   try {
     const replies = rows.flatMap(({ prompt, a, b }) => [a, b].map((response) => ({ prompt, response })));
     const scores = await preferences.score(replies);
