@@ -300,7 +300,11 @@ export function evidenceFixture(): ScorecardEvidence {
         figures: [
           { label: "Swap consistency", estimate: estimate(0.79, 0.747, 0.827, 400), ideal: "1" },
           { label: "Position bias", estimate: estimate(0.21, 0.173, 0.253, 400), ideal: "0" },
-          { label: "Planted flips found", estimate: estimate(0.86, 0.72, 0.94, 40), ideal: "1" },
+          {
+            label: "Planted flips ranked above the others",
+            estimate: estimate(0.86, 0.72, 0.94, 40),
+            ideal: "1; ½ by chance",
+          },
           { label: "Prefers the longer", estimate: estimate(0.57, 0.52, 0.62, 400), ideal: "0.5" },
         ],
         calibration: { ece: 0.083, brier: estimate(0.217, 0.198, 0.236, 400) },

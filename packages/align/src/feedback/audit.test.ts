@@ -41,3 +41,23 @@ it("says how many readings are of sampled letters", () => {
   expect(audit.sampledLetters).toMatchObject({ value: 0.5, n: 2 });
   expect(audit.swapConsistency.n).toBe(1);
 });
+
+it("ranks planted flips by the labels' probabilities, which is more than how often labels are right", () => {
+  const [sure, unsure] = [0.9, 0.6];
+  // Always right: every exchanged answer is contradicted, and no other.
+  expect(audited(Array<number>(40).fill(sure)).flips).toMatchObject({ planted: 4, ranked: { value: 1, n: 40 } });
+  // Always ½: nothing is told apart.
+  expect(audited(Array<number>(40).fill(0.5)).flips.ranked.value).toBe(0.5);
+  // Three of four right in both; one says where it is unsure.
+  const wrong = (p: number) => Array.from({ length: 400 }, (_, i) => (i % 4 === 0 ? 1 - p : sure));
+  const [constant, honest] = [audited(wrong(sure)), audited(wrong(unsure))];
+  expect(honest.accuracy.value).toBe(constant.accuracy.value);
+  expect(honest.flips.ranked.value).toBeGreaterThan(constant.flips.ranked.value + 0.05);
+  const { value, interval } = honest.flips.ranked;
+  expect(interval[0]).toBeLessThan(value);
+  expect(interval[1]).toBeGreaterThan(value);
+});
+
+it("ranks nothing where nothing was exchanged", () => {
+  expect(audited([0.9]).flips).toMatchObject({ planted: 0, ranked: { n: 0, value: Number.NaN } });
+});

@@ -27,7 +27,7 @@ export const auditSettingsSchema = z.strictObject({
     .min(0)
     .max(0.5)
     .default(0.1)
-    .describe("Share of the known answers that are exchanged, to see whether the labels would find them."),
+    .describe("Share of the known answers that are exchanged, to see whether the labels' probabilities find them."),
 });
 export type AuditSettings = z.output<typeof auditSettingsSchema>;
 
@@ -55,8 +55,12 @@ export interface Audit {
     /** Pearson's correlation of p − answer with the difference in words: what length adds beyond the truth. NaN where a side does not vary. */
     readonly correlation: number;
   };
-  /** Known answers that were exchanged, those of them that the labels contradict, and how often labels contradict the others. */
-  readonly flips: { readonly planted: number; readonly found: Estimate; readonly falseAlarms: Estimate };
+  /**
+   * Known answers that were exchanged, and how well the labels' probabilities rank them: the probability that a label
+   * contradicts an exchanged answer more than one that was not (area under the ROC curve, ties counting half; ½ by chance). How
+   * many a label contradicts outright would be accuracy again. NaN of n = 0 where nothing was exchanged, or everything.
+   */
+  readonly flips: { readonly planted: number; readonly ranked: Estimate };
   readonly gate: Gate;
 }
 
@@ -211,7 +215,7 @@ function lengthBias(judged: readonly Judged[]): Audit["lengthBias"] {
   };
 }
 
-/** The pairs with the smallest draws have their known answer exchanged; a label finds one by contradicting it. */
+/** The pairs with the smallest draws have their known answer exchanged. */
 function plantedFlips(judged: readonly Judged[], flips: number, seed: number): Audit["flips"] {
   const draw = new Map(
     judged.map(({ key }) => [key, randomStream({ seed, stage: "audit-flip", item: key }).uniform(0)]),
@@ -222,13 +226,31 @@ function plantedFlips(judged: readonly Judged[], flips: number, seed: number): A
       .slice(0, Math.round(flips * judged.length))
       .map(([key]) => key),
   );
-  const contradicted = (pair: Judged) => {
-    const stated = planted.has(pair.key) ? ((1 - pair.answer) as 0 | 1) : pair.answer;
-    return 1 - agreement(pair.p, stated);
-  };
+  const pairs = judged.map(({ key, p, answer }) => {
+    const flipped = planted.has(key);
+    // Of the answer that is stated, be it exchanged or not.
+    return { flipped, doubt: flipped === (answer === 1) ? p : 1 - p };
+  });
+  const both = planted.size > 0 && planted.size < judged.length;
   return {
     planted: planted.size,
-    found: share(judged.filter(({ key }) => planted.has(key)).map(contradicted)),
-    falseAlarms: share(judged.filter(({ key }) => !planted.has(key)).map(contradicted)),
+    ranked: both ? bootstrap(pairs, rankedAbove, { seed }) : { value: Number.NaN, interval: [0, 1], n: 0 },
   };
+}
+
+/** Area under the ROC curve by ranks (Mann and Whitney); NaN where a sample has only one kind. */
+function rankedAbove(pairs: readonly { readonly flipped: boolean; readonly doubt: number }[]): number {
+  const sorted = [...pairs].sort((one, other) => one.doubt - other.doubt);
+  let [below, won, flips] = [0, 0, 0];
+  for (let start = 0; start < sorted.length; ) {
+    let end = start;
+    while (end < sorted.length && sorted[end]!.doubt === sorted[start]!.doubt) end++;
+    const equal = sorted.slice(start, end);
+    const here = equal.filter(({ flipped }) => flipped).length;
+    won += here * (below + (equal.length - here) / 2);
+    flips += here;
+    below += equal.length - here;
+    start = end;
+  }
+  return won / (flips * below);
 }

@@ -120,8 +120,7 @@ function labelHealth(
     ["Follows the position", positionBias.share, "0"],
     ["Prefers the longer", lengthBias.longerPreferred, "as often as it is right"],
     ["The longer is right", lengthBias.longerRight],
-    ["Planted flips found", flips.found, "1"],
-    ["False alarms among the others", flips.falseAlarms, "0"],
+    ["Planted flips ranked above the others", flips.ranked, "1; ½ by chance"],
     // Only where there is something to say of them.
     ...(audit.sampledLetters.value > 0
       ? [
