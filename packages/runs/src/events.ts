@@ -53,15 +53,21 @@ export function eventsBehind(db: Connection, run: string, after: number, limit: 
     .map(eventOf);
 }
 
-/** The last event, or the last of a kind. */
-export function lastEvent(db: Connection, run: string, kind: string | undefined): RunEvent | undefined {
+/** The last event behind number `after`, or the last of a kind. */
+export function lastEvent(db: Connection, run: string, kind: string | undefined, after: number): RunEvent | undefined {
   const row = db
     .prepare<EventRow>(
-      `SELECT sequence, time, stage, kind, message, data FROM event WHERE run = ?1 AND (?2 IS NULL OR kind = ?2)
-       ORDER BY sequence DESC LIMIT 1`,
+      `SELECT sequence, time, stage, kind, message, data FROM event
+       WHERE run = ?1 AND sequence > ?3 AND (?2 IS NULL OR kind = ?2) ORDER BY sequence DESC LIMIT 1`,
     )
-    .get(run, kind ?? null);
+    .get(run, kind ?? null, after);
   return row && eventOf(row);
+}
+
+/** Number of the last event; 0 where there is none. */
+export function lastSequence(db: Connection, run: string): number {
+  return db.prepare<{ last: number }>("SELECT coalesce(max(sequence), 0) AS last FROM event WHERE run = ?").get(run)!
+    .last;
 }
 
 function eventOf({ sequence, time, stage, kind, message, data }: EventRow): RunEvent {

@@ -50,13 +50,13 @@ export function addRunNote(db: Connection, note: RunNote): void {
   db.prepare("INSERT INTO note(run, value, who, time) VALUES(?, ?, ?, ?)").run(run, canonicalJson(value), who, now());
 }
 
-/** The latest note on each run. */
-export function readRunNotes(db: Connection): StoredRunNote[] {
+/** The latest note on each run, or on one. */
+export function readRunNotes(db: Connection, run: string | undefined): StoredRunNote[] {
   return db
     .prepare<Omit<StoredRunNote, "value"> & { value: string }>(
-      "SELECT run, value, who, time FROM note WHERE id IN (SELECT max(id) FROM note GROUP BY run) ORDER BY id",
+      "SELECT run, value, who, time FROM note WHERE id IN (SELECT max(id) FROM note WHERE ?1 IS NULL OR run = ?1 GROUP BY run) ORDER BY id",
     )
-    .all()
+    .all(run ?? null)
     .map((note) => ({ ...note, value: JSON.parse(note.value) }));
 }
 

@@ -43,6 +43,23 @@ export function readRuns(db: Connection): RunInfo[] {
     .map((row) => runInfo(db, row));
 }
 
+/** Every run's id, the latest first. */
+export function readRunIds(db: Connection): string[] {
+  return db
+    .prepare<{ id: string }>("SELECT id FROM run ORDER BY created DESC, id")
+    .all()
+    .map(({ id }) => id);
+}
+
+/** Ids of the runs whose process is alive. */
+export function readRunning(db: Connection): string[] {
+  return db
+    .prepare<{ id: string }>("SELECT id FROM run WHERE status = 'running' ORDER BY created DESC, id")
+    .all()
+    .map(({ id }) => id)
+    .filter((id) => runIdSchema.safeParse(id).success && isLocked(runLock(db.folder, id)));
+}
+
 export function readRun(db: Connection, id: string): RunInfo | undefined {
   const row = db.prepare<RunRow>("SELECT * FROM run WHERE id = ?").get(id);
   return row && runInfo(db, row);
@@ -106,8 +123,9 @@ export function readStage(db: Connection, run: string, name: string, alive: () =
   return row && stageInfo(db, row, alive);
 }
 
-/** What every run has come to, without reading what its stages gave. */
-export function readTotals(db: Connection): Map<string, RunTotals> {
+/** What every run has come to, or one, without reading what its stages gave. */
+export function readTotals(db: Connection, only: string | undefined): Map<string, RunTotals> {
+  const [where, values] = only === undefined ? ["", []] : ["WHERE run = ?", [only]];
   const totals = new Map<string, RunTotals>();
   const of = (run: string) => {
     const known = totals.get(run) ?? { done: 0, begun: 0, seconds: 0, tokens: 0, stages: {} };
@@ -125,8 +143,8 @@ export function readTotals(db: Connection): Map<string, RunTotals> {
       rows: number;
     }>(`
       SELECT run, kind, name, identity, status, seconds, row_count AS rows
-      FROM stage JOIN work ON work.id = stage.work ORDER BY stage.id`)
-    .all()) {
+      FROM stage JOIN work ON work.id = stage.work ${where} ORDER BY stage.id`)
+    .all(...values)) {
     const total = of(run);
     total.begun++;
     if (status === "done") total.done++;
@@ -135,9 +153,9 @@ export function readTotals(db: Connection): Map<string, RunTotals> {
   }
   for (const { run, tokens, dollars } of db
     .prepare<{ run: string; tokens: number; dollars: number | null }>(
-      "SELECT run, sum(prompt_tokens + completion_tokens) AS tokens, sum(dollars) AS dollars FROM usage GROUP BY run",
+      `SELECT run, sum(prompt_tokens + completion_tokens) AS tokens, sum(dollars) AS dollars FROM usage ${where} GROUP BY run`,
     )
-    .all())
+    .all(...values))
     Object.assign(of(run), { tokens, ...(dollars !== null && { dollars }) });
   return totals;
 }

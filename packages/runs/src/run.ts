@@ -4,6 +4,7 @@ import { artifactPlace, isIntact, removeArtifact } from "./artifacts.ts";
 import { canonicalJson, hashOf } from "./canonical.ts";
 import type { Connection } from "./database.ts";
 import { RunBusyError, StoreError, storeError, type Writer } from "./errors.ts";
+import { lastSequence } from "./events.ts";
 import { Lock } from "./lock.ts";
 import { type NewProgress, writeProgress } from "./progress.ts";
 import { readRun, runLock } from "./read.ts";
@@ -42,9 +43,7 @@ export class RunWriter {
     this.takenOverFrom = takenOverFrom;
     this.#db = db;
     this.#lock = lock;
-    this.#sequence = db
-      .prepare<{ last: number }>("SELECT coalesce(max(sequence), 0) AS last FROM event WHERE run = ?")
-      .get(id)!.last;
+    this.#sequence = lastSequence(db, id);
   }
 
   /** @internal */

@@ -5,7 +5,7 @@ import { collect, removeRun } from "./collect.ts";
 import { Connection } from "./database.ts";
 import { findIn, madeOf, pageOf, reasonsOf, rowOf, rowsOf, setAsideOf } from "./dataset.ts";
 import { NotInStoreError, StoreAccessError, StoreError, storeError } from "./errors.ts";
-import { eventsBehind, lastEvent, readEvents } from "./events.ts";
+import { eventsBehind, lastEvent, lastSequence, readEvents } from "./events.ts";
 import { makeFolder } from "./folder.ts";
 import {
   addAnnotation,
@@ -26,6 +26,8 @@ import {
   readLineage,
   readMetrics,
   readRun,
+  readRunIds,
+  readRunning,
   readRuns,
   readStage,
   readStages,
@@ -153,11 +155,21 @@ export class Store {
     return readRuns(this.#db);
   }
 
+  /** Ids of all runs, the latest first. */
+  runIds(): string[] {
+    return readRunIds(this.#db);
+  }
+
+  /** Ids of the runs that a process is writing. */
+  running(): string[] {
+    return readRunning(this.#db);
+  }
+
   /** @throws NotInStoreError */
   run(id: string): RunInfo {
     const run = readRun(this.#db, id);
     if (run) return run;
-    const known = this.runs().map((one) => one.id);
+    const known = this.runIds();
     throw new NotInStoreError(`${this.folder} holds no run ${id}; it holds ${known.slice(0, 10).join(", ") || "none"}`);
   }
 
@@ -166,9 +178,9 @@ export class Store {
     return readStages(this.#db, run, () => this.#isRunning(run));
   }
 
-  /** What every run that has begun a stage has come to, by its id: quickly, for lists. */
-  totals(): Map<string, RunTotals> {
-    return readTotals(this.#db);
+  /** What every run that has begun a stage has come to, or one, by its id: quickly, for lists. */
+  totals(options: { run?: string } = {}): Map<string, RunTotals> {
+    return readTotals(this.#db, options.run);
   }
 
   /** Finished results that later ones replaced under the same name, in their order: see `RunWriter.stage`. */
@@ -270,9 +282,14 @@ export class Store {
     return eventsBehind(this.#db, run, after, limit);
   }
 
-  /** A run's last event, or its last of a kind. */
-  lastEvent(run: string, kind?: string): RunEvent | undefined {
-    return lastEvent(this.#db, run, kind);
+  /** A run's last event, or its last of a kind; of those behind a number. */
+  lastEvent(run: string, kind?: string, options: { after?: number } = {}): RunEvent | undefined {
+    return lastEvent(this.#db, run, kind, options.after ?? 0);
+  }
+
+  /** Number of a run's last event; 0 where there is none. */
+  lastSequence(run: string): number {
+    return lastSequence(this.#db, run);
   }
 
   /** Figures by stage, step and name; those of stages that were taken over from other runs too. */
@@ -302,8 +319,9 @@ export class Store {
     addRunNote(this.#db, note);
   }
 
-  runNotes(): StoredRunNote[] {
-    return readRunNotes(this.#db);
+  /** The latest word on every run, or on one. */
+  runNotes(options: { run?: string } = {}): StoredRunNote[] {
+    return readRunNotes(this.#db, options.run);
   }
 
   /** What a person says about a row: a verdict, a correction. A value of null takes back what they said. */

@@ -9,6 +9,7 @@ import {
   type Compare,
   type ConstitutionPage,
   type Curves,
+  type PairCounts,
   type Pairs,
   type RowDetail,
   type RowPage,
@@ -190,7 +191,7 @@ test("chains bring their rejected revisions, and what the checks say of every ve
 test("pairs come with both orders, who follows the position, and in any order that is asked for", async () => {
   const all = await asking.get<Pairs>(`/api/runs/${first}/pairs?limit=200`);
   expect(all.total).toBe(40);
-  expect(all.labels).toEqual({ check: 5, ai: 35 });
+  expect(await asking.get<PairCounts>(`/api/runs/${first}/pairs/counts`)).toEqual({ labels: { check: 5, ai: 35 } });
   const rows = [...store.rows<PreferenceRow>(store.stage(first, "labels")!.identity)];
   expect(all.pairs.map(({ row }) => row)).toEqual(rows.map(({ id }) => id));
   for (const { readings, followsPosition, label } of all.pairs) {

@@ -291,7 +291,12 @@ export type PairSort = (typeof pairSorts)[number];
 
 export interface Pairs {
   pairs: Pair[];
+  /** That the filter leaves. */
   total: number;
+}
+
+export interface PairCounts {
+  /** How many of each kind of label. */
   labels: Record<string, number>;
 }
 

@@ -8,8 +8,11 @@ import { Chat, type OpenToSpeak } from "./chat.ts";
 import { runNamed, type ViewContext } from "./context.ts";
 import { NotFoundError, told } from "./errors.ts";
 import { guard } from "./guard.ts";
+import { Kept } from "./kept.ts";
+import { LastEvents } from "./last-events.ts";
 import { Live } from "./live.ts";
 import type { PageFiles } from "./page.ts";
+import { planFrom } from "./plan.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
 import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";
@@ -39,7 +42,15 @@ export function viewApp({ store, version, hosts, token, page, openToSpeak }: Vie
   chat: Chat;
 } {
   const live = new Live(store);
-  const context: ViewContext = { store, version, judge: new Judge(store), live };
+  const context: ViewContext = {
+    store,
+    version,
+    live,
+    judge: new Judge(store),
+    plans: new LastEvents(store, "plan", planFrom),
+    pairs: new Kept(8),
+    counts: new Kept(8),
+  };
   const app = new Hono();
   app.use(guard({ hosts, token }));
   app.onError((error, c) => {

@@ -6,9 +6,24 @@ import type { Figure, Metric, RunSummary, Verdict } from "./api.ts";
  * Scorecards as the page shows them: the same figures in the same order, and for each the rows that stand behind it.
  */
 
+/** Scorecards that are kept read, by store and identity: what stands under an identity does not change. */
+const kept = new WeakMap<Store, Map<string, Scorecard | undefined>>();
+const mostKept = 32;
+
 /** The scorecard of a run; undefined where it has none, or one of a version that is not known here. */
 export function cardOf(store: Store, run: string): Scorecard | undefined {
-  const output = store.stage(run, "scorecard")?.output;
+  const scorecard = store.totals({ run }).get(run)?.stages.scorecard;
+  if (scorecard?.status !== "done") return undefined;
+  const known = kept.get(store) ?? new Map<string, Scorecard | undefined>();
+  kept.set(store, known);
+  if (!known.has(scorecard.identity)) {
+    if (known.size >= mostKept) known.delete(known.keys().next().value!);
+    known.set(scorecard.identity, readCard(store.stage(run, "scorecard")?.output));
+  }
+  return known.get(scorecard.identity);
+}
+
+function readCard(output: unknown): Scorecard | undefined {
   if (output === undefined) return undefined;
   try {
     return parseScorecard(JSON.stringify(output));

@@ -1,7 +1,12 @@
 import { nearest } from "@tenet/data";
 import type { RunInfo, StageInfo, Store } from "@tenet/runs";
+import type { SampleCounts } from "./api.ts";
 import { NotFoundError } from "./errors.ts";
+import type { Kept } from "./kept.ts";
+import type { LastEvents } from "./last-events.ts";
 import type { Live } from "./live.ts";
+import type { PairKey } from "./pairs.ts";
+import type { Planned } from "./plan.ts";
 import type { Judge } from "./verdicts.ts";
 
 /** What the routes share. */
@@ -11,19 +16,19 @@ export interface ViewContext {
   /** Verdicts of checks on stored replies, kept while the server lives. */
   readonly judge: Judge;
   readonly live: Live;
+  readonly plans: LastEvents<Planned[] | undefined>;
+  readonly pairs: Kept<readonly PairKey[]>;
+  readonly counts: Kept<SampleCounts>;
 }
 
 /** A run by its id, the beginning of one, or "latest". @throws NotFoundError with the nearest. */
 export function runNamed({ store }: Pick<ViewContext, "store">, id: string): RunInfo {
-  const runs = store.runs();
-  const exact = runs.find((run) => run.id === id) ?? (id === "latest" ? runs[0] : undefined);
-  if (exact) return exact;
-  const begin = runs.filter((run) => id !== "" && run.id.startsWith(id));
-  if (begin.length === 1) return begin[0]!;
-  const guess = nearest(
-    id,
-    runs.map((run) => run.id),
-  );
+  const ids = store.runIds();
+  const exact = ids.includes(id) ? id : id === "latest" ? ids[0] : undefined;
+  if (exact !== undefined) return store.run(exact);
+  const begin = ids.filter((one) => id !== "" && one.startsWith(id));
+  if (begin.length === 1) return store.run(begin[0]!);
+  const guess = nearest(id, ids);
   throw new NotFoundError(
     `there is no run ${JSON.stringify(id)} here${guess === undefined ? "" : `; did you mean ${guess}?`} tenet ls lists them`,
   );

@@ -129,8 +129,7 @@ export class Live {
   }
 
   #alive(): string {
-    const running = this.#store.runs().filter(({ status }) => status === "running");
-    return running.map(({ id }) => id).join(",");
+    return this.#store.running().join(",");
   }
 
   #rest(): void {

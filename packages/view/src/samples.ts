@@ -42,11 +42,14 @@ export const filterSchema = z.object({
 export type SampleFilter = z.output<typeof filterSchema>;
 
 /** The stages that hold the checkpoints' replies to the held-out prompts, in order: the first is what the others are compared with. */
-export function checkpointStages(store: Store, run: string): { id: string; label: string; identity: string }[] {
+export function checkpointStages(
+  store: Store,
+  run: string,
+): { id: string; label: string; identity: string; rows: number }[] {
   const labels = new Map(cardOf(store, run)?.checkpoints.map(({ id, label }) => [id, label]));
-  return store.stages(run).flatMap(({ name, kind, identity }) => {
+  return store.stages(run).flatMap(({ name, kind, identity, rows }) => {
     const id = /^answers of (\S+)$/.exec(name)?.[1];
-    return id !== undefined && kind === "respond" ? [{ id, label: labels.get(id) ?? id, identity }] : [];
+    return id !== undefined && kind === "respond" ? [{ id, label: labels.get(id) ?? id, identity, rows }] : [];
   });
 }
 
@@ -76,15 +79,33 @@ export async function samplesOf(
   return { ...shown(checkpoints), samples: found, scanned, ...(next !== undefined && { next }) };
 }
 
-/** How many samples each filter would leave. Looks through all of them, and lets others have their turn meanwhile. */
-export async function sampleCounts(context: ViewContext, run: RunInfo): Promise<SampleCounts> {
+/** How many samples each filter would leave; counted anew where replies, constitution or what people say are others. */
+export function sampleCounts(context: ViewContext, run: RunInfo): Promise<SampleCounts> {
+  const { store, judge, counts } = context;
+  const checkpoints = checkpointStages(store, run.id);
+  const said = store.annotations();
+  const name = [
+    judge.opened(run).hash,
+    ...checkpoints.map(({ identity, rows }) => `${identity} ${rows}`),
+    said.length,
+    said.at(-1)?.time,
+  ].join();
+  return counts.of(name, () => counted(context, run, checkpoints));
+}
+
+/** Looks through all of them, and lets others have their turn meanwhile. */
+async function counted(
+  context: ViewContext,
+  run: RunInfo,
+  checkpoints: readonly { id: string; identity: string }[],
+): Promise<SampleCounts> {
   const counts = Object.fromEntries(sampleShows.map((show) => [show, 0])) as Record<SampleShow, number>;
   const principles: Record<string, number> = {};
   const categories: Record<string, number> = {};
   const add = (to: Record<string, number>, key: string) => {
     to[key] = (to[key] ?? 0) + 1;
   };
-  for await (const { samples } of pagesOf(context, run, checkpointStages(context.store, run.id), -1))
+  for await (const { samples } of pagesOf(context, run, checkpoints, -1))
     for (const sample of samples) {
       for (const show of sampleShows) if (shows[show](sample)) counts[show]++;
       const broken = new Set(sample.replies.flatMap(({ verdicts }) => brokenBy(verdicts) ?? []));
@@ -118,7 +139,8 @@ export async function* pagesOf(
     const others = checkpoints.slice(1).map(({ identity }) => between(store, identity, from as number, upto));
     const samples: Sample[] = page.rows.map(({ ordinal, row }, i) => {
       // Of several replies to a prompt, the first belongs to the others' first.
-      const nth = page.rows.slice(0, i).filter((one) => one.ordinal === ordinal).length;
+      let nth = 0;
+      while (page.rows[i - nth - 1]?.ordinal === ordinal) nth++;
       const replies = [row, ...others.map((rows) => rows.get(ordinal)?.[nth])].flatMap((reply, place) =>
         reply ? [replyOf(reply, checkpoints[place]!.id)] : [],
       );

@@ -2,8 +2,8 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { RunInfo, RunTotals, StageInfo, Progress as StoredProgress } from "@tenet/runs";
 import type { Progress, RunNote, RunSummary, StageLine } from "./api.ts";
 import { cardOf, headline } from "./cards.ts";
-import { isLearntFrom } from "./chains-and-pairs.ts";
 import type { ViewContext } from "./context.ts";
+import { isLearntFrom } from "./pairs.ts";
 import { planOf } from "./plan.ts";
 
 export function progressOf({ begun, started, ...progress }: StoredProgress): Progress {
@@ -24,6 +24,7 @@ const mostMilliseconds = 300;
 export class Summaries {
   readonly #context: ViewContext;
   readonly #headlines = new Map<string, Headline>();
+  readonly #summaries = new Map<string, RunSummary>();
   #catchingUp = false;
 
   constructor(context: ViewContext) {
@@ -32,19 +33,36 @@ export class Summaries {
 
   all(): RunSummary[] {
     const { store } = this.#context;
-    const totals = store.totals();
     const notes = new Map(store.runNotes().map(({ run, value }) => [run, value as RunNote]));
     const until = performance.now() + mostMilliseconds;
-    return store.runs().map((run) => this.#of(run, totals.get(run.id), notes.get(run.id), until));
+    const runs = store.runs();
+    // Those of all at once are quicker than one by one, where many are asked for.
+    const unknown = runs.filter((run) => !this.#isKept(run));
+    const totals = unknown.length > runs.length / 4 ? store.totals() : undefined;
+    return runs.map((run) => ({ ...this.#kept(run, totals, until), note: notes.get(run.id) ?? {} }));
   }
 
   of(run: RunInfo): RunSummary {
-    const { store } = this.#context;
-    const note = store.runNotes().find((one) => one.run === run.id)?.value as RunNote | undefined;
-    return this.#of(run, store.totals().get(run.id), note, Number.POSITIVE_INFINITY);
+    const note = this.#context.store.runNotes({ run: run.id })[0]?.value as RunNote | undefined;
+    return { ...this.#kept(run, undefined, Number.POSITIVE_INFINITY), note: note ?? {} };
   }
 
-  #of(run: RunInfo, totals: RunTotals | undefined, note: RunNote = {}, until: number): RunSummary {
+  /** A run that nobody writes stays as it is until it is begun again. */
+  #isKept({ id, status, updated }: RunInfo): boolean {
+    return status !== "running" && this.#summaries.get(id)?.updated === updated;
+  }
+
+  #kept(run: RunInfo, totals: Map<string, RunTotals> | undefined, until: number): RunSummary {
+    if (this.#isKept(run)) return this.#summaries.get(run.id)!;
+    const { store } = this.#context;
+    const own = (totals ?? store.totals({ run: run.id })).get(run.id);
+    const made = this.#of(run, own, until);
+    const isWhole = made.tone !== undefined || own?.stages.scorecard === undefined;
+    if (run.status !== "running" && isWhole) this.#summaries.set(run.id, made);
+    return made;
+  }
+
+  #of(run: RunInfo, totals: RunTotals | undefined, until: number): RunSummary {
     const { done = 0, begun = 0, seconds = 0, tokens = 0, dollars, stages = {} } = totals ?? {};
     const { constitution, hash } = this.#context.judge.opened(run);
     const plan = planOf(this.#context, run.id);
@@ -65,7 +83,7 @@ export class Summaries {
       tokens,
       ...(dollars !== undefined && { dollars }),
       ...(constitution && hash && { constitution: { name: constitution.name, version: constitution.version, hash } }),
-      note,
+      note: {},
       labelled,
       ...(progress && { progress }),
       ...this.#headline(run.id, stages.scorecard?.identity, until),

@@ -1,7 +1,8 @@
 import { type CheckResult, type Constitution, constitutionHash, runChecks } from "@tenet/align";
 import type { Message } from "@tenet/data";
-import type { RunInfo, Store } from "@tenet/runs";
+import type { RunEvent, RunInfo, Store } from "@tenet/runs";
 import { z } from "zod";
+import { LastEvents } from "./last-events.ts";
 
 /** Verdicts that are kept at once. */
 const mostKept = 200_000;
@@ -18,28 +19,16 @@ export interface Opened {
 
 /** Verdicts of a constitution's checks on stored replies: made when they are looked at, and kept by constitution and row. */
 export class Judge {
-  readonly #store: Store;
-  readonly #opened = new Map<string, { sequence: number; opened: Opened }>();
+  readonly #opened: LastEvents<Opened>;
   readonly #kept = new Map<string, readonly CheckResult[] | undefined>();
 
   constructor(store: Store) {
-    this.#store = store;
+    this.#opened = new LastEvents(store, "opened", openedFrom);
   }
 
   /** What a run was last opened with; nothing of a run that other programs wrote. */
   opened({ id }: Pick<RunInfo, "id">): Opened {
-    const event = this.#store.lastEvent(id, "opened");
-    if (!event) return {};
-    const known = this.#opened.get(id);
-    if (known?.sequence === event.sequence) return known.opened;
-    const parsed = openedSchema.safeParse(event.data);
-    const constitution = parsed.data?.constitution as Constitution | undefined;
-    const opened: Opened = {
-      ...(parsed.data?.file !== undefined && { file: parsed.data.file }),
-      ...(constitution?.principles && { constitution, hash: constitutionHash(constitution) }),
-    };
-    this.#opened.set(id, { sequence: event.sequence, opened });
-    return opened;
+    return this.#opened.of(id) ?? {};
   }
 
   /** All results of a constitution's checks on a reply; undefined where a check is a program, which is not kept in the store. */
@@ -55,6 +44,15 @@ export class Judge {
     this.#kept.set(key, results);
     return results;
   }
+}
+
+function openedFrom({ data }: RunEvent): Opened {
+  const parsed = openedSchema.safeParse(data);
+  const constitution = parsed.data?.constitution as Constitution | undefined;
+  return {
+    ...(parsed.data?.file !== undefined && { file: parsed.data.file }),
+    ...(constitution?.principles && { constitution, hash: constitutionHash(constitution) }),
+  };
 }
 
 /** The results, or undefined where a check's module is not loaded here. */

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { type PairRow, randomStream } from "@tenet/data";
 import { Hono } from "hono";
 import { z } from "zod";
-import type { Agreement, NextItem, Pair, Queues } from "../api.ts";
-import { labelStages, pairsOf } from "../chains-and-pairs.ts";
+import type { Agreement, NextItem, Queues } from "../api.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
+import { labelStages, type PairKey, pairsFound } from "../pairs.ts";
 import { agreementOf, choices, Desk, preferenceOf, type QueueSpec, queueLine, queueNamed, sideOf } from "../review.ts";
 
 const who = z.string().trim().min(1).max(200);
@@ -60,10 +60,10 @@ export function reviewWrites(context: ViewContext): Hono {
     const { name, how, size, overlap, guidelines, question, ...asked } = newQueueSchema.parse(await c.req.json());
     const run = runNamed(context, asked.run);
     const stage =
-      asked.stage === undefined ? labelStages(store, run.id).at(-1) : stageNamed(context, run.id, asked.stage);
+      asked.stage === undefined ? labelStages(context, run.id).at(-1) : stageNamed(context, run.id, asked.stage);
     if (!stage) throw new RequestError(`run ${run.id} has no labelled pairs yet`);
     const sort = how === "random" ? "order" : how;
-    const { pairs } = pairsOf(context, run, stage, { sort });
+    const pairs = await pairsFound(context, run, stage, { sort });
     const drawn = (how === "random" ? shuffled(pairs, `${run.id} ${stage.name}`) : [...pairs]).slice(0, size);
     if (drawn.length === 0) throw new RequestError(`stage ${stage.name} of ${run.id} has no pairs to judge`);
     const id = `${
@@ -123,7 +123,7 @@ export function reviewWrites(context: ViewContext): Hono {
 }
 
 /** In an order drawn by a name: the same whenever it is drawn. */
-function shuffled(pairs: readonly Pair[], name: string): Pair[] {
+function shuffled(pairs: readonly PairKey[], name: string): PairKey[] {
   const key = new Map(
     pairs.map(({ row }) => [row, randomStream({ seed: 0, stage: `queue of ${name}`, item: row }).uniform(0)]),
   );

@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   type Annotation,
   type Chains,
+  type PairCounts,
   type Pairs,
   pairSorts,
   type RowDetail,
@@ -10,9 +11,10 @@ import {
   type SampleCounts,
   type Samples,
 } from "../api.ts";
-import { chainsOf, labelStages, pairsOf } from "../chains-and-pairs.ts";
+import { chainsOf } from "../chains.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError } from "../errors.ts";
+import { firstPairs, labelStages, pairKeys, pairsAt, pairsFound } from "../pairs.ts";
 import { filterSchema, sampleCounts, samplesOf } from "../samples.ts";
 import { lineOf } from "../summaries.ts";
 
@@ -61,15 +63,27 @@ export function rowRoutes(context: ViewContext): Hono {
     return c.json<Chains>(await chainsOf(context, run, found, filter, { after, limit }));
   });
 
-  routes.get("/runs/:run/pairs", (c) => {
+  const labelled = (run: string, stage: string | undefined) =>
+    stage === undefined ? labelStages(context, run).at(-1) : stageNamed(context, run, stage);
+
+  routes.get("/runs/:run/pairs", async (c) => {
     const run = runNamed(context, c.req.param("run"));
     const { from, limit, stage, ...asked } = pairsSchema.parse(c.req.query());
-    const found = stage === undefined ? labelStages(store, run.id).at(-1) : stageNamed(context, run.id, stage);
-    if (!found) return c.json<Pairs>({ pairs: [], total: 0, labels: {} });
-    const { pairs, total, all } = pairsOf(context, run, found, asked);
+    const found = labelled(run.id, stage);
+    if (!found) return c.json<Pairs>({ pairs: [], total: 0 });
+    // The beginning does not wait for what the rest is sorted by.
+    const plain = from === 0 && asked.sort === "order" && [asked.label, asked.principle, asked.q].every((one) => !one);
+    if (plain) return c.json<Pairs>({ pairs: firstPairs(context, run, found, limit), total: found.rows });
+    const kept = await pairsFound(context, run, found, asked);
+    return c.json<Pairs>({ pairs: pairsAt(context, run, found, kept.slice(from, from + limit)), total: kept.length });
+  });
+
+  routes.get("/runs/:run/pairs/counts", async (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const found = labelled(run.id, pairsSchema.parse(c.req.query()).stage);
     const labels: Record<string, number> = {};
-    for (const { label } of all) labels[label] = (labels[label] ?? 0) + 1;
-    return c.json<Pairs>({ pairs: pairs.slice(from, from + limit), total, labels });
+    for (const { label } of found ? await pairKeys(context, found) : []) labels[label] = (labels[label] ?? 0) + 1;
+    return c.json<PairCounts>({ labels });
   });
 
   routes.get("/runs/:run/stages/:stage/rows", (c) => {

@@ -16,7 +16,7 @@ export function runRoutes(context: ViewContext): Hono {
   const routes = new Hono();
 
   routes.get("/store", (c) =>
-    c.json<StoreInfo>({ folder: store.folder, readOnly: store.readOnly, version, runs: store.runs().length }),
+    c.json<StoreInfo>({ folder: store.folder, readOnly: store.readOnly, version, runs: store.runIds().length }),
   );
 
   routes.get("/runs", (c) => c.json<Runs>({ runs: summaries.all() }));
@@ -121,7 +121,7 @@ function plain(note: { [K in keyof RunNote]?: RunNote[K] | undefined }): Record<
 }
 
 function latest({ store }: ViewContext, run: string) {
-  const last = store.lastEvent(run)?.sequence ?? 0;
+  const last = store.lastSequence(run);
   return store
     .eventsBehind(run, Math.max(0, last - lastEvents), lastEvents)
     .filter(({ kind }) => kind !== "opened" && kind !== "plan");

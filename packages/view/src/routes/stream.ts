@@ -12,7 +12,7 @@ const mostRuns = 20;
 export function streamRoutes({ live, store }: ViewContext): Hono {
   const routes = new Hono();
   routes.get("/stream", (c) => {
-    const known = new Set(store.runs().map(({ id }) => id));
+    const known = new Set(store.runIds());
     const runs = (c.req.query("runs") ?? "")
       .split(",")
       .filter((run) => known.has(run))

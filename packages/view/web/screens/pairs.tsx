@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { type Pair, type Pairs, pairSorts } from "../../src/api.ts";
+import { type Pair, type PairCounts, type Pairs, pairSorts } from "../../src/api.ts";
 import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
@@ -36,6 +36,11 @@ export function PairsScreen({ run }: { run: string }) {
     ),
   );
   const { data, error, busy } = useGet<Pairs>(`/api/runs/${run}/pairs?${query}&limit=${limit}`, { live: false });
+  const stage = search.get("stage");
+  const { data: counts } = useGet<PairCounts>(
+    `/api/runs/${run}/pairs/counts${stage === null ? "" : `?stage=${encodeURIComponent(stage)}`}`,
+    { live: false },
+  );
   const [at, setAt] = useState(0);
   useEffect(() => setAt(0), [search.toString()]);
   const pairs = data?.pairs ?? [];
@@ -52,7 +57,7 @@ export function PairsScreen({ run }: { run: string }) {
     n: ["further on", () => data && next < data.total && navigate(withSearch({ from: String(next) }))],
     "/": ["search", () => document.querySelector<HTMLInputElement>("input[type=search]")?.focus()],
   });
-  const all = Object.values(data?.labels ?? {}).reduce((sum, count) => sum + count, 0);
+  const all = counts && Object.values(counts.labels).reduce((sum, count) => sum + count, 0);
   return (
     <>
       <h2>Pairs and their labels</h2>
@@ -68,7 +73,7 @@ export function PairsScreen({ run }: { run: string }) {
           label="Whose labels"
           options={[
             { value: "", label: "All", count: all },
-            ...Object.entries(data.labels).map(([value, count]) => ({
+            ...Object.entries(counts?.labels ?? {}).map(([value, count]) => ({
               value,
               label: labelWords[value] ?? value,
               count,

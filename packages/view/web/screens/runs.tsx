@@ -1,10 +1,13 @@
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import type { RunSummary, Runs } from "../../src/api.ts";
 import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
 import { Command, Empty, Estimate, Loading, ProgressBar, Scroll, StatusChip, ToneChip } from "../parts.tsx";
 import { Link, navigate, useParameter } from "../route.tsx";
+
+/** Runs that are drawn at once; a thousand would take a second. */
+const portion = 50;
 
 const sorts = {
   begun: (a: RunSummary, b: RunSummary) => (a.created < b.created ? 1 : -1),
@@ -22,6 +25,7 @@ export function RunsScreen() {
   const [archived, setArchived] = useParameter("archived");
   const [chosen, setChosen] = useState<readonly string[]>([]);
   const [at, setAt] = useState(-1);
+  const [shown, setShown] = useState(portion);
   const runs = arranged(data?.runs ?? [], { q, sort, archived: archived !== "" });
   const move = (by: number) => setAt((now) => Math.min(runs.length - 1, Math.max(0, now + by)));
   useKeys({
@@ -104,7 +108,7 @@ export function RunsScreen() {
                   </tr>
                 </thead>
                 <tbody>
-                  {runs.map((run, i) => (
+                  {runs.slice(0, Math.max(shown, at + 1)).map((run, i) => (
                     <RunRow
                       key={run.id}
                       run={run}
@@ -116,11 +120,31 @@ export function RunsScreen() {
                   ))}
                 </tbody>
               </table>
+              {runs.length > shown && <More of={runs.length - shown} more={() => setShown((now) => now + portion)} />}
             </Scroll>
           )}
         </>
       )}
     </section>
+  );
+}
+
+/** What comes into sight asks for more; so does a press of the button. */
+function More({ of, more }: { of: number; more: () => void }) {
+  const end = useRef<HTMLButtonElement>(null);
+  const grow = useRef(more);
+  grow.current = more;
+  useEffect(() => {
+    const seen = new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && grow.current(), {
+      rootMargin: "600px",
+    });
+    seen.observe(end.current!);
+    return () => seen.disconnect();
+  }, [of]);
+  return (
+    <button type="button" ref={end} onClick={more}>
+      {format.count(of)} more
+    </button>
   );
 }
 

@@ -1,0 +1,236 @@
+import { setImmediate as breathe } from "node:timers/promises";
+import { readingSchema } from "@tenet/align";
+import type { PreferenceRow } from "@tenet/data";
+import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
+import type { Pair, PairSort } from "./api.ts";
+import type { ViewContext } from "./context.ts";
+import { type Planned, planOf } from "./plan.ts";
+import { brokenBy, type Opened } from "./verdicts.ts";
+
+/*
+ * Pairs with their labels. What they are sorted and counted by is read once for a stage and kept; a page then reads its own pairs
+ * and no others, however many there are.
+ */
+
+/** Inputs read at once. */
+const pageSize = 256;
+
+/** What a pair is found by. */
+export interface PairKey {
+  readonly ordinal: number;
+  /** Which of the rows that its input became. */
+  readonly nth: number;
+  readonly row: string;
+  readonly pair: string;
+  readonly label: string;
+  readonly p: number;
+  /** How far the readings of a principle lie apart in the two orders, at most. */
+  readonly spread: number;
+  readonly principles: readonly string[];
+}
+
+export interface PairFilter {
+  readonly sort: PairSort;
+  readonly q?: string | undefined;
+  readonly label?: string | undefined;
+  readonly principle?: string | undefined;
+}
+
+/** The stages of a run whose rows are pairs with a label to learn from, the one that training took last. */
+export function labelStages(context: ViewContext, run: string): StageInfo[] {
+  const plan = planOf(context, run);
+  return context.store.stages(run).filter((stage) => isLearntFrom(stage, plan));
+}
+
+/** Whether a stage's labels are learnt from: those of an audit, and those to test on, are not. */
+export function isLearntFrom({ name, kind }: { name: string; kind: string }, plan: readonly Planned[] = []): boolean {
+  if (kind === "human-labels") return true;
+  if (kind !== "label" && kind !== "label-by-checks") return false;
+  const fed = plan.filter(({ stage }) => stage.startsWith("human labels")).flatMap(({ inputs }) => inputs);
+  return fed.length > 0 ? fed.includes(name) : !/audit|validation/.test(name);
+}
+
+/** The keys of a stage's pairs, in their order. */
+export function pairKeys({ store, pairs }: ViewContext, { identity, rows }: StageInfo): Promise<readonly PairKey[]> {
+  return pairs.of(`${identity} ${rows}`, async () => {
+    const keys: PairKey[] = [];
+    for (let after: number | undefined = -1; after !== undefined; ) {
+      const page: RowPage<PreferenceRow> = store.page(identity, { after, limit: pageSize });
+      for (const { ordinal, row } of page.rows) {
+        const nth = keys.at(-1)?.ordinal === ordinal ? keys.at(-1)!.nth + 1 : 0;
+        keys.push(keyOf(row, ordinal, nth));
+      }
+      after = page.next;
+      await breathe();
+    }
+    return keys;
+  });
+}
+
+function keyOf({ id, p, label, explanation, origin }: PreferenceRow, ordinal: number, nth: number): PairKey {
+  const readings = readingsOf(explanation);
+  return {
+    ordinal,
+    nth,
+    row: id,
+    pair: origin.parents[0] ?? id,
+    label,
+    p,
+    spread: Math.max(0, ...spreads(readings)),
+    principles: [...new Set(readings.map(({ principle }) => principle))],
+  };
+}
+
+const readingsOf = (explanation: PreferenceRow["explanation"]) =>
+  explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+
+/** The keys of the pairs that a filter leaves, sorted. */
+export async function pairsFound(
+  context: ViewContext,
+  run: RunInfo,
+  stage: StageInfo,
+  { sort, q, label, principle }: PairFilter,
+): Promise<PairKey[]> {
+  const all = await pairKeys(context, stage);
+  const holding = q === undefined || q === "" ? undefined : await ordinalsWith(context, stage, q);
+  const kept = all.filter(
+    (key) =>
+      (label === undefined || key.label === label) &&
+      (principle === undefined || key.principles.includes(principle)) &&
+      (holding === undefined || holding.has(key.ordinal)),
+  );
+  if (sort === "order") return kept;
+  const rank = await ranked(context, run, stage, kept, sort);
+  return kept.toSorted((one, other) => rank.get(other)! - rank.get(one)!);
+}
+
+async function ordinalsWith({ store }: ViewContext, { identity }: StageInfo, text: string): Promise<Set<number>> {
+  const found = new Set<number>();
+  for (let after: number | undefined = -1; after !== undefined; ) {
+    const page: RowPage = store.page(identity, { after, limit: pageSize, text });
+    for (const { ordinal } of page.rows) found.add(ordinal);
+    after = page.next;
+    await breathe();
+  }
+  return found;
+}
+
+/** What comes first: how sure nobody is, and how far two disagree. */
+async function ranked(
+  context: ViewContext,
+  run: RunInfo,
+  stage: StageInfo,
+  keys: readonly PairKey[],
+  sort: Exclude<PairSort, "order">,
+): Promise<Map<PairKey, number>> {
+  if (sort === "uncertain") return new Map(keys.map((key) => [key, -Math.abs(key.p - 0.5)]));
+  if (sort === "position") return new Map(keys.map((key) => [key, key.spread]));
+  const ranks = new Map<PairKey, number>();
+  if (sort === "people") {
+    const human = humanWords(context);
+    for (const key of keys)
+      ranks.set(key, Math.max(-1, ...(human.get(key.pair) ?? []).map((word) => Math.abs(word.p - key.p))));
+    return ranks;
+  }
+  const opened = context.judge.opened(run);
+  for (const [i, key] of keys.entries()) {
+    const broken = brokenOf(context, opened, rowAt(context, stage, key));
+    ranks.set(
+      key,
+      !broken || broken.a.length === broken.b.length ? -1 : broken.a.length < broken.b.length ? 1 - key.p : key.p,
+    );
+    if (i % pageSize === 0) await breathe();
+  }
+  return ranks;
+}
+
+/** The pairs of some keys, as they are shown. */
+export function pairsAt(context: ViewContext, run: RunInfo, stage: StageInfo, keys: readonly PairKey[]): Pair[] {
+  const opened = context.judge.opened(run);
+  const human = humanWords(context);
+  return keys.map((key) => pairOf(rowAt(context, stage, key), human, (row) => brokenOf(context, opened, row)));
+}
+
+/** The first pairs as they were made, without the keys of all. */
+export function firstPairs(context: ViewContext, run: RunInfo, stage: StageInfo, limit: number): Pair[] {
+  const opened = context.judge.opened(run);
+  const human = humanWords(context);
+  const found: PreferenceRow[] = [];
+  for (let after: number | undefined = -1; after !== undefined && found.length < limit; ) {
+    const page: RowPage<PreferenceRow> = context.store.page(stage.identity, { after, limit });
+    found.push(...page.rows.map(({ row }) => row));
+    after = page.next;
+  }
+  return found.slice(0, limit).map((row) => pairOf(row, human, (one) => brokenOf(context, opened, one)));
+}
+
+function rowAt({ store }: ViewContext, { identity }: StageInfo, { ordinal, nth }: PairKey): PreferenceRow {
+  return store.page<PreferenceRow>(identity, { after: ordinal - 1, limit: 1 }).rows[nth]!.row;
+}
+
+function humanWords({ store }: ViewContext): Map<string, Pair["human"]> {
+  const human = new Map<string, Pair["human"]>();
+  for (const { pair, ...word } of store.labels()) human.set(pair, [...(human.get(pair) ?? []), word]);
+  return human;
+}
+
+function brokenOf(
+  { judge }: ViewContext,
+  of: Opened,
+  { id, prompt, a, b }: PreferenceRow,
+): { a: string[]; b: string[] } | undefined {
+  const own = (key: string, response: string) => brokenBy(judge.results(of, { key, prompt, response }));
+  const [first, second] = [own(`${id} a`, a), own(`${id} b`, b)];
+  return first && second && { a: first, b: second };
+}
+
+function pairOf(
+  row: PreferenceRow,
+  human: ReadonlyMap<string, Pair["human"]>,
+  brokenIn: (row: PreferenceRow) => Pair["broken"] | undefined,
+): Pair {
+  const { id, prompt, a, b, p, label, explanation, origin } = row;
+  const pair = origin.parents[0] ?? id;
+  const steps = explanation.map((step) => ({ step, reading: readingSchema.safeParse(step).data }));
+  const readings = steps.flatMap(({ reading }) => (reading ? [reading] : []));
+  const broken = brokenIn(row);
+  return {
+    row: id,
+    pair,
+    prompt,
+    a,
+    b,
+    p,
+    label,
+    readings: readings.map(({ principle, first, logprobs, p: read, reasoning }) => ({
+      principle,
+      first,
+      p: read,
+      ...(logprobs && { logprobs }),
+      ...(reasoning !== undefined && { reasoning }),
+    })),
+    followsPosition: followsPosition(readings),
+    steps: steps.flatMap(({ step, reading }) => (reading ? [] : [step])),
+    human: human.get(pair) ?? [],
+    ...(broken && { broken }),
+  };
+}
+
+/** Whether of a principle that was read in both orders the reply that stood first won both times, or lost both times. */
+function followsPosition(readings: readonly { principle: string; first: "a" | "b"; p: number }[]): boolean {
+  return readings.some(({ principle, first, p }) =>
+    readings.some(
+      (other) =>
+        other.principle === principle && first === "a" && other.first === "b" && (p - 0.5) * (other.p - 0.5) < 0,
+    ),
+  );
+}
+
+/** How far the readings of a principle lie apart in the two orders. */
+function spreads(readings: readonly { principle: string; first: "a" | "b"; p: number }[]): number[] {
+  return readings.flatMap((one) =>
+    readings.flatMap((other) =>
+      one.principle === other.principle && one.first === "a" && other.first === "b" ? [Math.abs(one.p - other.p)] : [],
+    ),
+  );
+}
