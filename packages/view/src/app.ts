@@ -12,7 +12,7 @@ import { Kept } from "./kept.ts";
 import { LastEvents } from "./last-events.ts";
 import { Live } from "./live.ts";
 import type { PageFiles } from "./page.ts";
-import { planFrom } from "./plan.ts";
+import { planFrom } from "./planned.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
 import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";

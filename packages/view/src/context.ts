@@ -5,8 +5,8 @@ import { NotFoundError } from "./errors.ts";
 import type { Kept } from "./kept.ts";
 import type { LastEvents } from "./last-events.ts";
 import type { Live } from "./live.ts";
-import type { PairKey } from "./pairs.ts";
-import type { Planned } from "./plan.ts";
+import type { PairKey } from "./pair-key.ts";
+import type { Planned } from "./planned.ts";
 import type { Judge } from "./verdicts.ts";
 
 /** What the routes share. */

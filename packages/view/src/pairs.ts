@@ -4,7 +4,9 @@ import type { PreferenceRow } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
 import type { Pair, PairSort } from "./api.ts";
 import type { ViewContext } from "./context.ts";
-import { type Planned, planOf } from "./plan.ts";
+import type { PairKey } from "./pair-key.ts";
+import { planOf } from "./plan.ts";
+import type { Planned } from "./planned.ts";
 import { brokenBy, type Opened } from "./verdicts.ts";
 
 /*
@@ -14,20 +16,6 @@ import { brokenBy, type Opened } from "./verdicts.ts";
 
 /** Inputs read at once. */
 const pageSize = 256;
-
-/** What a pair is found by. */
-export interface PairKey {
-  readonly ordinal: number;
-  /** Which of the rows that its input became. */
-  readonly nth: number;
-  readonly row: string;
-  readonly pair: string;
-  readonly label: string;
-  readonly p: number;
-  /** How far the readings of a principle lie apart in the two orders, at most. */
-  readonly spread: number;
-  readonly principles: readonly string[];
-}
 
 export interface PairFilter {
   readonly sort: PairSort;

@@ -5,7 +5,8 @@ import { z } from "zod";
 import type { Agreement, NextItem, Queues } from "../api.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
-import { labelStages, type PairKey, pairsFound } from "../pairs.ts";
+import type { PairKey } from "../pair-key.ts";
+import { labelStages, pairsFound } from "../pairs.ts";
 import { agreementOf, choices, Desk, preferenceOf, type QueueSpec, queueLine, queueNamed, sideOf } from "../review.ts";
 
 const who = z.string().trim().min(1).max(200);
