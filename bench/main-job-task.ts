@@ -1,5 +1,5 @@
 /**
- * The main job: the quick recipe, whole, or a part of its prompts. We run the recipe; peers are given what it comes to, so that
+ * The main job: a recipe of both halves, whole, or a part of its prompts. We run the recipe; peers are given what it comes to, so that
  * prompts, principles and settings are written once.
  */
 import { fileURLToPath } from "node:url";
@@ -50,7 +50,7 @@ export async function mainJobTask(share: number): Promise<MainJobTask> {
 /** The recipe with a share of the prompts of each of its files, and of those of an iteration. */
 export async function openMainJob(share: number): Promise<OpenRecipe> {
   if (!(share > 0 && share <= 1)) throw new RangeError(`TENET_BENCH_SHARE is above 0 and at most 1, got ${share}`);
-  const open = await openRecipe(fileURLToPath(new URL("../recipes/clinical-desk.quick.yaml", import.meta.url)));
+  const open = await openRecipe(fileURLToPath(new URL("main-job/recipe.yaml", import.meta.url)));
   if (share === 1) return open;
   const { prompts, supervised, policy } = open.recipe;
   const part = async (reference: FileReference) => {
@@ -59,7 +59,7 @@ export async function openMainJob(share: number): Promise<OpenRecipe> {
   prompts.train = { ...whole(prompts.train), ...(await part(prompts.train)) };
   prompts.heldOut = { ...whole(prompts.heldOut!), ...(await part(prompts.heldOut!)) };
   Object.assign(supervised.helpful!, await part(supervised.helpful!));
-  if (policy?.algorithm !== "ppo") throw new TypeError("the quick recipe is expected to use PPO");
+  if (policy?.algorithm !== "ppo") throw new TypeError("the recipe of the main job is expected to use PPO");
   const rows = Math.round((share * policy.promptsPerIteration) / smallestIteration);
   policy.promptsPerIteration = smallestIteration * Math.max(1, rows);
   return open;

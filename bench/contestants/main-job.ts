@@ -1,4 +1,4 @@
-// The quick recipe as `npm run demo` runs it: a round is a run in an empty store, the scorecard included.
+// The recipe of the main job as `tenet run` runs it: a round is a run in an empty store, the scorecard included.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -23,7 +23,7 @@ def _holds(rule, response):
         return bounds.get("min", 0) <= count <= bounds.get("max", count)
     if "any" in rule:
         return any(_holds(part, response) for part in rule["any"])
-    raise NotImplementedError(f"a check of a kind that the quick recipe's constitution does not have: {rule}")
+    raise NotImplementedError(f"a check of a kind that the constitution of the main job does not have: {rule}")
 
 
 def results(principle, question, response):

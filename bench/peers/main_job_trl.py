@@ -1,4 +1,4 @@
-"""The quick recipe, whole, with transformers, PEFT and TRL, as its stages would be written with these; a round is all of it.
+"""The recipe of the main job (bench/main-job), whole, with transformers, PEFT and TRL, as its stages would be written with these; a round is all of it.
 
 Prompts, principles, demonstrations and settings are the task's; as many prompts, tokens, samples, updates and rows to an update as ours.
 How much there is to revise, learn and ask follows from what the model says, as with us, and is noted beside the seconds of the stages.
