@@ -3,4 +3,5 @@ export * from "@tenet/train";
 export * from "./constitution/index.ts";
 export * from "./evaluate/index.ts";
 export * from "./feedback/index.ts";
+export * from "./people/index.ts";
 export * from "./pipeline/index.ts";

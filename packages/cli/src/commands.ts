@@ -4,6 +4,7 @@ import { deviceOption, size, whole } from "./arguments.ts";
 import type { ExportCommandOptions } from "./export.ts";
 import type { InitOptions } from "./init.ts";
 import type { Io } from "./io.ts";
+import type { LabelOptions } from "./label.ts";
 import { presets } from "./presets.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
@@ -100,6 +101,21 @@ export function addRunCommands(
     .action(async (a: string, b: string, options: StoreOptions) => {
       const { diff } = await import("./diff.ts");
       await diff(io, a, b, options);
+    });
+  onStore("label", "judge a run's pairs of replies, blind, by single keys; or by a file, elsewhere")
+    .argument("<run>", "its id, the beginning of it, or: latest")
+    .option("--who <name>", "who judges (default: the name on this machine)")
+    .option("--queue <id>", "a queue that was made before, such as one of the dashboard's")
+    .option("--order <name>", "which pairs first: random, uncertain, position, checks, made (default: uncertain)")
+    .option("--size <count>", "pairs of a new queue (default: 30)", whole)
+    .option("--each <count>", "people that each pair is asked of (default: 1)", whole)
+    .option("--question <text>", "what is asked of each pair (default: Which reply is better?)")
+    .option("--export <file>", "write the pairs left to you, for another program: .csv, else JSON Lines")
+    .option("--import <file>", "take the answers of such a file")
+    .option("--results", "how far people agree, and what each said")
+    .action(async (run: string, options: LabelOptions) => {
+      const { label } = await import("./label.ts");
+      setCode(await label(io, run, options));
     });
   onStore("ls", "the runs of a store").action(async (options: StoreOptions) => {
     const { listRuns } = await import("./runs.ts");

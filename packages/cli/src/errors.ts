@@ -1,8 +1,8 @@
 /**
- * Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by Ctrl-C. Other signals end with 128 and
+ * Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 4 the run waits for people, 130 ended by Ctrl-C. Other signals end with 128 and
  * their number, as shells have it: 143 by SIGTERM, 129 as the terminal closed, 141 as nobody reads stdout any more.
  */
-export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, interrupted: 130 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, waiting: 4, interrupted: 130 } as const;
 
 /** The command was called wrongly: exit code 2. */
 export class CommandUsageError extends Error {
@@ -39,6 +39,7 @@ export function exitCodeOf(error: unknown): number {
   const name = error instanceof Error ? error.name : "";
   if (error instanceof Interrupted) return error.exitCode;
   if (name === "GateError") return EXIT.refused;
+  if (name === "WaitError") return EXIT.waiting;
   return usageErrors.has(name) ? EXIT.usage : EXIT.failed;
 }
 

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 /** The commands by what somebody is about to do, in the order in which one comes to them. */
 const groups: readonly (readonly [heading: string, commands: readonly string[]])[] = [
   ["Begin:", ["init", "advise", "validate", "constitution", "check"]],
-  ["Run:", ["run", "audit", "eval"]],
+  ["Run:", ["run", "label", "audit", "eval"]],
   ["Look:", ["ls", "show", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
   ["Keep:", ["export", "verify", "rm", "gc"]],
@@ -29,6 +29,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     "run my-policy/recipe.yaml --limit 8",
     "run my-policy/recipe.yaml --quiet",
   ],
+  label: ["label latest --who ann", "label latest --who ann --export pairs.csv", "label latest --results"],
   ls: ["ls", "ls --store elsewhere/runs", "ls --json"],
   show: ["show latest", "show latest chains --rows 20", "show latest labels --aside"],
   report: ["report latest", "report latest --json"],

@@ -15,7 +15,7 @@ export type { Io } from "./io.ts";
 export type { ModelListing } from "./models.ts";
 
 /**
- * Runs the command line and resolves to its exit code: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 130 ended by
+ * Runs the command line and resolves to its exit code: 0 done, 1 failed, 2 called wrongly, 3 a gate refused, 4 a run waits for people, 130 ended by
  * Ctrl-C.
  *
  * Results go to stdout, everything else to stderr. With --json an error is one object on stdout, too.

@@ -8,7 +8,7 @@ import { downloadProgress } from "./progress.ts";
 import { scorecardOf, scorecardText, writeReport } from "./report.ts";
 import { runProgress } from "./run-progress.ts";
 import { stoppable } from "./stop.ts";
-import { type StoreOptions, storeFolder, withStore } from "./store.ts";
+import { type StoreOptions, storeFolder, storeText, withStore } from "./store.ts";
 
 export interface RunCommandOptions extends StoreOptions {
   limit?: number;
@@ -164,7 +164,7 @@ async function tellResult(
     if (options.json) return printJson(io, { type: "result", run: id, ...(written && { report: written }) });
     if (card && written) say(io, `${await scorecardText(io, card)}\n${breaksText(card)}report: ${written.html}\n`);
     if (!tell.chat) return;
-    const where = options.store === undefined ? "" : ` --store ${options.store}`;
+    const where = storeText(options);
     const { chosenCheckpoint, storedCheckpoints } = await import("@tenet/align");
     const all = await storedCheckpoints(store, id);
     if (all.length < 2) return;

@@ -13,6 +13,11 @@ export function storeFolder(io: Io, { store }: StoreOptions): string {
   return store ?? (io.env.TENET_STORE || "runs");
 }
 
+/** The option that leads to the same store, for a command that is shown. */
+export function storeText({ store }: StoreOptions): string {
+  return store === undefined ? "" : ` --store ${store}`;
+}
+
 /** Reads, or with `write` changes, the store while `work` lasts. Errors: NotInStoreError where there is none. */
 export async function withStore<Result>(
   io: Io,

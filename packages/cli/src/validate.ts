@@ -13,6 +13,7 @@ function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller
 function labelsText({ feedback }: OpenRecipe["recipe"]): string {
   if (feedback.label.method === "checks") return "by the checks";
   if (feedback.label.method === "contrast") return "by how the pairs were made";
+  if (feedback.label.method === "people") return "by people";
   return `${feedback.label.method}, ${feedback.audit ? "audited" : "not audited"}`;
 }
 

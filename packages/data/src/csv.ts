@@ -1,20 +1,6 @@
-import { findFile, readBytes } from "./bytes.ts";
 import { excerptOf } from "./errors.ts";
-import { type Line, readLines } from "./lines.ts";
+import type { Line } from "./lines.ts";
 import type { ReadRecord } from "./records.ts";
-
-/**
- * The records of a CSV file as its columns name their fields, whatever it is about.
- *
- * Errors: DatasetError for a file that is missing, empty or cannot be read.
- */
-export async function* readTable(path: string): AsyncGenerator<ReadRecord> {
-  const file = await findFile(path);
-  yield* readCsv(readLines(readBytes(file), largestRecord), file.name, largestRecord);
-}
-
-/** Bytes of a record, at most. */
-const largestRecord = 1 << 20;
 
 /**
  * Records of a CSV file (RFC 4180: commas, fields in double quotes may hold commas, line ends and doubled quotes). The first

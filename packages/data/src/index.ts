@@ -1,5 +1,4 @@
 export type { ExampleForm } from "./columns.ts";
-export { readTable } from "./csv.ts";
 export { cell, type ExportedSplit, table } from "./dataset-card.ts";
 export * from "./document/index.ts";
 export { DatasetError, ExportError, MixtureError } from "./errors.ts";
@@ -20,4 +19,5 @@ export * from "./rows.ts";
 export { type SplitOptions, sideOf, splitRows } from "./split.ts";
 export { answerScore, type StackExchangeOptions } from "./stackexchange.ts";
 export * from "./statistics/index.ts";
+export { readTable } from "./table.ts";
 export { countWords, isUnspaced, wholeSentences, wordsIn } from "./words.ts";

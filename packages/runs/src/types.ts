@@ -170,8 +170,8 @@ export interface StepTime {
   time: string;
 }
 
-/** `refused`: a gate said no. `interrupted`: stopped from outside, or its process died. */
-export type RunStatus = "running" | "done" | "failed" | "refused" | "interrupted";
+/** `refused`: a gate said no. `waiting`: for people. `interrupted`: stopped from outside, or its process died. */
+export type RunStatus = "running" | "done" | "failed" | "refused" | "waiting" | "interrupted";
 
 export interface RunInfo {
   /** `<name>-<first 8 digits of the recipe's hash>`. */

@@ -26,7 +26,7 @@ export interface StoreInfo {
   runs: number;
 }
 
-export type Status = "running" | "done" | "failed" | "refused" | "interrupted";
+export type Status = "running" | "done" | "failed" | "refused" | "waiting" | "interrupted";
 
 /** What people note about a run. */
 export interface RunNote {
@@ -431,6 +431,8 @@ export interface Agreement {
     answers: number;
     seconds?: number;
     leftShare?: Figure;
+    /** Of what others said of the same pairs, how much they said too. */
+    agreement?: Figure;
     outcomes: Record<string, number>;
   }[];
   raw?: Figure;

@@ -1,12 +1,11 @@
 import { setImmediate as breathe } from "node:timers/promises";
-import { readingSchema } from "@tenet/align";
+import { isLearntFrom, readingSchema } from "@tenet/align";
 import type { PreferenceRow } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
 import type { Pair, PairSort } from "./api.ts";
 import type { ViewContext } from "./context.ts";
 import type { PairKey } from "./pair-key.ts";
 import { planOf } from "./plan.ts";
-import type { Planned } from "./planned.ts";
 import { brokenBy, type Opened } from "./verdicts.ts";
 
 /*
@@ -28,14 +27,6 @@ export interface PairFilter {
 export function labelStages(context: ViewContext, run: string): StageInfo[] {
   const plan = planOf(context, run);
   return context.store.stages(run).filter((stage) => isLearntFrom(stage, plan));
-}
-
-/** Whether a stage's labels are learnt from: those of an audit, and those to test on, are not. */
-export function isLearntFrom({ name, kind }: { name: string; kind: string }, plan: readonly Planned[] = []): boolean {
-  if (kind === "human-labels") return true;
-  if (kind !== "label" && kind !== "label-by-checks") return false;
-  const fed = plan.filter(({ stage }) => stage.startsWith("human labels")).flatMap(({ inputs }) => inputs);
-  return fed.length > 0 ? fed.includes(name) : !/audit|validation/.test(name);
 }
 
 /** The keys of a stage's pairs, in their order. */

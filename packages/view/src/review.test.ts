@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { drawnSide, preferenceOf } from "@tenet/align";
 import { openDataset, type PairRow, type PreferenceRow, type ResponseRow } from "@tenet/data";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
 import type { Agreement, ConstitutionPage, Constitutions, NextItem, Queues, Samples } from "./api.ts";
-import { preferenceOf, sideOf } from "./review.ts";
 
 const asking = new Asking({ prompts: 30, done: 1 });
 afterAll(() => asking.close());
@@ -45,12 +45,12 @@ test("who judges sees two replies and nothing that says whose they are or what t
 });
 
 test("sides are drawn for each person, and stay", () => {
-  const sides = Array.from({ length: 400 }, (_, i) => sideOf("queue", `row ${i}`, "ann"));
+  const sides = Array.from({ length: 400 }, (_, i) => drawnSide("queue", `row ${i}`, "ann"));
   const left = sides.filter((side) => side === "a").length;
   expect(left).toBeGreaterThan(150);
   expect(left).toBeLessThan(250);
-  expect(sides).toEqual(Array.from({ length: 400 }, (_, i) => sideOf("queue", `row ${i}`, "ann")));
-  expect(sides).not.toEqual(Array.from({ length: 400 }, (_, i) => sideOf("queue", `row ${i}`, "ben")));
+  expect(sides).toEqual(Array.from({ length: 400 }, (_, i) => drawnSide("queue", `row ${i}`, "ann")));
+  expect(sides).not.toEqual(Array.from({ length: 400 }, (_, i) => drawnSide("queue", `row ${i}`, "ben")));
 });
 
 test("a choice is a probability of the pair's own a, whichever side it stood on; a skip is none", () => {
@@ -68,7 +68,7 @@ test("an answer becomes a label at once; a skip and two bad replies become none;
   const labels = () => store.labels().filter(({ who }) => who === "carl");
   const one = (await next(queue, "carl")).item!;
   await say(queue, "carl", one.row, "left", { milliseconds: 1234, reasons: ["warm"], note: "kinder" });
-  const left = sideOf(queue, one.row, "carl");
+  const left = drawnSide(queue, one.row, "carl");
   expect(labels()).toMatchObject([{ pair: one.row, p: left === "a" ? 1 : 0, note: "kinder" }]);
   expect(store.answers(queue)[0]!.value).toEqual({
     choice: "left",
@@ -119,7 +119,7 @@ test("results: agreement where two judged, single votes left out, how often the 
   let row = 0;
   for (const who of ["ann", "ben"])
     for (let item = (await next(queue, who)).item; item; item = (await next(queue, who)).item) {
-      const left = sideOf(queue, item.row, who);
+      const left = drawnSide(queue, item.row, who);
       // Both prefer a throughout; of the last, ben prefers b, and ann skips one.
       const index = store.queueItems(queue).findIndex((one) => one.row === item!.row);
       const prefersA = !(who === "ben" && index === 7);

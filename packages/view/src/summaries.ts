@@ -1,9 +1,9 @@
 import { setImmediate as breathe } from "node:timers/promises";
+import { isLearntFrom } from "@tenet/align";
 import type { RunInfo, RunTotals, StageInfo, Progress as StoredProgress } from "@tenet/runs";
 import type { Progress, RunNote, RunSummary, StageLine } from "./api.ts";
 import { cardOf, headline } from "./cards.ts";
 import type { ViewContext } from "./context.ts";
-import { isLearntFrom } from "./pairs.ts";
 import { planOf } from "./plan.ts";
 
 export function progressOf({ begun, started, ...progress }: StoredProgress): Progress {

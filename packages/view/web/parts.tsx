@@ -48,15 +48,23 @@ const words: Record<Status | "planned", string> = {
   done: "done",
   failed: "failed",
   refused: "refused",
+  waiting: "waits for people",
   interrupted: "interrupted",
   planned: "planned",
 };
 
+const looks: Record<Status | "planned", string> = {
+  running: "now",
+  done: "good",
+  failed: "bad",
+  refused: "warn",
+  waiting: "now",
+  interrupted: "warn",
+  planned: "",
+};
+
 export function StatusChip({ status }: { status: Status | "planned" }) {
-  const look = { running: "now", done: "good", failed: "bad", refused: "warn", interrupted: "warn", planned: "" }[
-    status
-  ];
-  return <span className={`chip ${look}`}>{words[status]}</span>;
+  return <span className={`chip ${looks[status]}`}>{words[status]}</span>;
 }
 
 const tones: Record<NonNullable<RunSummary["tone"]>, [string, string]> = {

@@ -36,6 +36,7 @@ export interface ScorecardEvidence
   replyLimit?: number;
   /** Who is asked beside what was trained against; `checks`: the share of replies that break none stands for a judge's score. */
   independence?: Scorecard["independence"];
+  people?: Scorecard["people"];
   preferenceModel?: Scorecard["preferenceModel"];
   labelsBy?: Scorecard["labelsBy"];
   /** Who refuses; default by patterns. */
@@ -148,6 +149,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       ? { baselines: { models: untrained, sentences: baselineSentences(untrained, facts) } }
       : {}),
     ...(evidence.independence === undefined ? {} : { independence: evidence.independence }),
+    ...(evidence.people === undefined ? {} : { people: evidence.people }),
     ...(evidence.preferenceModel === undefined ? {} : { preferenceModel: evidence.preferenceModel }),
     ...(evidence.labelsBy === undefined ? {} : { labelsBy: evidence.labelsBy }),
     principles: adherences.flatMap(({ checkpoint, principles }) =>

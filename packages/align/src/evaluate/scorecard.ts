@@ -98,6 +98,31 @@ export const labelHealthSchema = z.strictObject({
 });
 export type LabelHealth = z.output<typeof labelHealthSchema>;
 
+/** What people who judged the run's pairs agree on. They are numbered: their names stay in the store. */
+const peopleSchema = z.strictObject({
+  /** That somebody judged, and how often somebody did. */
+  pairs: z.int().min(0),
+  judgements: z.int().min(0),
+  /** Pairs that one person judged: they say nothing of agreement. */
+  single: z.int().min(0),
+  /** Krippendorff's, nominal, and the share of pairs on which all said the same; absent where none was judged twice. */
+  alpha: cardEstimateSchema.optional(),
+  raw: cardEstimateSchema.optional(),
+  each: z.array(
+    z.strictObject({
+      person: z.int().min(1),
+      answers: z.int().min(0),
+      /** A judgement's, on average. */
+      seconds: z.number().optional(),
+      /** Of what others said of the same pairs, how much they said too. */
+      agreement: cardEstimateSchema.optional(),
+      /** How often the left one was preferred where one was. */
+      leftShare: cardEstimateSchema.optional(),
+    }),
+  ),
+});
+export type PeopleCard = z.output<typeof peopleSchema>;
+
 const preferenceModelSchema = z.strictObject({
   /** On labelled pairs that it was not trained on; of n = 0 where there were none. */
   accuracy: cardEstimateSchema,
@@ -282,6 +307,7 @@ export const scorecardSchema = z
       .strictObject({ kind: z.enum(["judge", "checks", "none"]), name: z.string().optional(), why: z.string() })
       .optional(),
     labelHealth: z.array(labelHealthSchema),
+    people: peopleSchema.optional(),
     preferenceModel: preferenceModelSchema.optional(),
     /** Pairs that were learnt from, by who preferred: `check`, `ai`, `human`, `ranking`. */
     labelsBy: z.record(z.string(), z.int().min(0)).optional(),

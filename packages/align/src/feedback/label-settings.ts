@@ -8,10 +8,10 @@ const probability = z.number().min(0).max(1);
 export const labelSettingsSchema = z
   .strictObject({
     method: z
-      .enum(["choice", "cot", "checks", "judge", "contrast"])
+      .enum(["choice", "cot", "checks", "judge", "contrast", "people"])
       .default("choice")
       .describe(
-        "`choice`: the letters are read at once; `cot`: the labeller reasons first; `judge`: the labeller is a judge of the literature and asked in its own format (`judge`); `contrast`: of pairs made by `pairs.contrast` the reply under the principle is preferred, and nobody is asked; `checks`: the constitution's checks alone label, and a pair that they cannot tell apart is set aside.",
+        "`choice`: the letters are read at once; `cot`: the labeller reasons first; `judge`: the labeller is a judge of the literature and asked in its own format (`judge`); `contrast`: of pairs made by `pairs.contrast` the reply under the principle is preferred, and nobody is asked; `checks`: the constitution's checks alone label, and a pair that they cannot tell apart is set aside; `people`: the run waits until people have judged the pairs (`tenet label`, or the dashboard).",
       ),
     swap: z.boolean().default(true).describe("Ask with the options exchanged too, and take the mean (RLAIF)."),
     principles: z.int().min(1).default(1).describe("Principles drawn for each pair; the label is the mean over them."),

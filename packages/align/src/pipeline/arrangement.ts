@@ -6,6 +6,7 @@ import { dialoguesStage } from "./parts/dialogues.ts";
 import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
 import { fileReader, fileStage, type ReadFile } from "./parts/files.ts";
 import { helpfulFile } from "./parts/helpful.ts";
+import { peoplesLabelsStage } from "./parts/people.ts";
 import { roleStage } from "./parts/roles.ts";
 import { trainedJudge } from "./parts/trained-judge.ts";
 import { promptStages } from "./parts/validation.ts";
@@ -45,17 +46,14 @@ export function arrange(context: PartContext): Arrangement {
           ...{ assistant: players.role("generator"), person: players.role("persona") },
         });
   const shared = { base, validation, role: players.role, file: fileReader(context) };
-  const audit =
-    plan.steps.includes("policy") && recipe.feedback.audit
-      ? labellerAudit(context, recipe.feedback.audit, players.role)
-      : undefined;
+  const audit = labellerAudit(context, players.role);
   const checkpoints: CheckpointPart[] = [{ id: "base", label: "Base", model: base }];
   const revised: Revised[] = [];
   const reinforced: Reinforced[] = [];
   const gates = new Set<Reinforced["gate"]>();
   let model = base;
   for (let number = 1; number <= plan.rounds; number++) {
-    const round = roundOf(context, { ...shared, number, plan, train, audit });
+    const round = roundOf(context, { ...shared, number, plan, train, audit: audit.of });
     // What the other half made of this round, where it came first.
     const before = (other: StepName) => (plan.steps[0] === other ? revised.at(-1) : undefined);
     for (const step of plan.steps) {
@@ -76,7 +74,7 @@ export function arrange(context: PartContext): Arrangement {
   const { heldOut } = recipe.prompts;
   const judge = heldOut === undefined || recipe.roles.judge === undefined ? undefined : players.role("judge");
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
-  const audits = [...players.audits, ...(audit ? [audit] : [])];
+  const audits = [...players.audits, ...audit.made];
   const learnt = learntOf(context, { plan, file: shared.file, prompts: [train, ...(validation ? [validation] : [])] });
   const scorecard = (some: readonly CheckpointPart[]) => {
     if (heldOut === undefined) return [];
@@ -88,7 +86,7 @@ export function arrange(context: PartContext): Arrangement {
         ...(first && { chains: first.chains, examples: first.revised }),
         heldOut: heldOutStage(context, { reference: heldOut, learnt }),
         ...(judge && { judge }),
-        audits: [...(audit ? [audit] : []), ...players.audits],
+        audits: [...audit.made, ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),
         ...(gates.size > 0 && { gates: [...gates] }),
       }),
@@ -198,21 +196,34 @@ function playersOf(
   return { role, audits };
 }
 
-/** The audit that a recipe wants of its labels, whoever makes them. */
-function labellerAudit(
+/** The audit that a recipe wants of its labels, whoever makes them: one, made where the first labels are. */
+function labellerAudit(context: PartContext, role: Round["role"]) {
+  const made: Stage<Report<AuditReport>>[] = [];
+  const of: Round["audit"] = (pairs) => {
+    const { audit } = context.recipe.feedback;
+    if (audit && made.length === 0) made.push(auditOn(context, audit, role, pairs));
+    return made[0];
+  };
+  return { of, made };
+}
+
+function auditOn(
   context: PartContext,
-  { path, format, limit, examples: _, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
+  { path, format, limit, examples, people, ...settings }: NonNullable<Recipe["feedback"]["audit"]>,
   role: Round["role"],
+  pairs: Parameters<Round["audit"]>[0],
 ) {
+  const known = () => {
+    if (people) return peoplesLabelsStage(context, { name: "known", pairs });
+    if (examples) return examplePairsStage(context, "known");
+    return fileStage(context, {
+      ...{ name: "known", title: "pairs with a known answer" },
+      ...{ reference: { path: path!, format, limit }, as: "preferences" },
+    });
+  };
   return auditStage(context, {
     ...{ labeller: role("labeller"), critic: role("critic"), name: "audit", settings },
-    known:
-      path === undefined
-        ? examplePairsStage(context, "known")
-        : fileStage(context, {
-            ...{ name: "known", title: "pairs with a known answer" },
-            ...{ reference: { path, format, limit }, as: "preferences" },
-          }),
+    known: known(),
     refused:
       "Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say",
   });

@@ -4,7 +4,7 @@ import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
 import { heedsChecks, judgesAsked } from "./parts/policy-judges.ts";
-import { rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
+import { asksLabeller, rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;
 
@@ -20,10 +20,8 @@ export function independenceOf({
   const { roles, policy } = recipe;
   const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
   const { weigh } = recipe.feedback;
-  const { method, constitutionFirst } = recipe.feedback.label;
-  const looks = lookers(constitutionFirst);
-  // Where the checks alone label, or how pairs were made, nobody else is asked.
-  const heard = learns && method !== "checks" && method !== "contrast";
+  const looks = lookers(recipe.feedback.label.constitutionFirst);
+  const heard = learns && asksLabeller(recipe);
   const rollout = policy === undefined ? [] : judgesAsked(policy);
   const critics = (heard && looks.critic) || (learns && (weigh?.by === "critic" || weigh?.by === "both"));
   const asked = new Set([
@@ -42,7 +40,8 @@ export function independenceOf({
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
   const rewarded =
-    heedsChecks(policy) || (learns && (looks.checks || method === "checks" || (weigh && weigh.by !== "critic")))
+    heedsChecks(policy) ||
+    (learns && (looks.checks || recipe.feedback.label.method === "checks" || (weigh && weigh.by !== "critic")))
       ? "the checks are part of what was trained against"
       : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

@@ -43,4 +43,5 @@ export type { AuditReport } from "./parts/audit.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { GateError, NothingLeftError } from "./stages/index.ts";
+export { WaitError } from "./wait.ts";
 export { warningsOf } from "./warnings.ts";

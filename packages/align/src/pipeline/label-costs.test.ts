@@ -12,7 +12,8 @@ const spent = (of: string, role: string, seconds: number, dollars?: number) => {
   const tokens = { promptTokens: 900, completionTokens: 100, calls: 10 };
   return { stage: of, role, seconds, ...tokens, ...(dollars === undefined ? {} : { dollars }) };
 };
-const recipe = (evaluate: object, roles: object = {}) => ({ evaluate, roles }) as Parameters<typeof labellingOf>[2];
+const recipe = (evaluate: object, roles: object = {}) =>
+  ({ evaluate, roles, feedback: { label: {} } }) as unknown as Parameters<typeof labellingOf>[2];
 const endpoint = { endpoint: "http://localhost:8000/v1" };
 
 it("prices what is computed here by this machine's hour, and adds what came before", () => {

@@ -2,6 +2,7 @@ import { groupBy } from "@tenet/data";
 import type { StageInfo, UsageTotal } from "@tenet/runs";
 import type { ScorecardInput } from "../evaluate/index.ts";
 import { labelCosts, type RoleUsage } from "../feedback/index.ts";
+import type { Word } from "../people/index.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** People's price of a label in dollars, from low to high. METHODS §3. */
@@ -14,11 +15,19 @@ const humanUsd = [1, 10] as const;
 export function labellingOf(
   stages: readonly Pick<StageInfo, "name" | "kind" | "rows" | "seconds" | "attempts">[],
   usage: readonly UsageTotal[],
-  { evaluate: { machineUsdPerHour: hour }, roles }: Pick<Recipe, "evaluate" | "roles">,
+  { evaluate: { machineUsdPerHour: hour }, roles, feedback }: Pick<Recipe, "evaluate" | "roles" | "feedback">,
+  words: readonly Word[] = [],
 ): Pick<ScorecardInput, "labelling" | "humanLabelUsd"> {
   const asked = stages.filter(({ attempts }) => attempts > 0);
   const audited = ({ name }: { readonly name: string }) => name.endsWith("audit labels");
-  const labelling = asked.filter((one) => one.kind === "label" && !audited(one));
+  // People's own price, where the recipe says it.
+  const usdEach = feedback.people?.usd;
+  const people = words.length === 0 ? [] : [peoplesUsage(words, usdEach)];
+  const asks = usdEach === undefined ? humanUsd : ([usdEach, usdEach] as const);
+  const byPeople = feedback.label.method === "people";
+  const labelling = asked.filter(
+    (one) => (one.kind === "label" || (byPeople && one.kind === "label-by-people")) && !audited(one),
+  );
   const labels = labelling.reduce((sum, { rows }) => sum + rows, 0);
   const price = (seconds: number) => (hour === undefined ? undefined : (hour * seconds) / 3600);
   const spent = (some: readonly { readonly name: string }[]): RoleUsage[] => {
@@ -40,16 +49,24 @@ export function labellingOf(
       };
     });
   };
-  const each = spent(labelling);
+  const each = byPeople ? people : spent(labelling);
   if (labels === 0 || each.length === 0) return {};
   const trained = asked
     .filter(({ kind }) => kind === "judge")
     .map(({ name, seconds }): RoleUsage => {
       return { role: name, promptTokens: 0, completionTokens: 0, seconds, usd: price(seconds) };
     });
-  const fixed = [...spent(asked.filter((one) => one.kind === "label" && audited(one))), ...trained];
+  const known = feedback.audit?.people ? people : [];
+  const fixed = [...spent(asked.filter((one) => one.kind === "label" && audited(one))), ...trained, ...known];
+  return { labelling: labelCosts({ labels, roles: each, fixed, humanUsd: asks }), humanLabelUsd: [...asks] };
+}
+
+/** What people's judgements took: the time of those that were measured, and the price of each. */
+function peoplesUsage(words: readonly Word[], usd: number | undefined): RoleUsage {
+  const times = words.flatMap(({ value }) => value.milliseconds ?? []);
   return {
-    labelling: labelCosts({ labels, roles: each, fixed, humanUsd }),
-    humanLabelUsd: [...humanUsd],
+    ...{ role: "people", promptTokens: 0, completionTokens: 0 },
+    seconds: times.reduce((sum, time) => sum + time, 0) / 1000,
+    usd: usd === undefined ? undefined : usd * words.length,
   };
 }

@@ -93,10 +93,15 @@ export function isAudited({ feedback, roles }: Recipe): boolean {
   return feedback.audit !== undefined || isTrained(roles.labeller);
 }
 
+/** Whether a model says which reply of a pair is better: not where the checks do, how pairs were made, or people. */
+export function asksLabeller({ feedback: { label } }: Pick<Recipe, "feedback">): boolean {
+  return label.method === "choice" || label.method === "cot" || label.method === "judge";
+}
+
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */
 export function learnsModelLabels(recipe: Recipe): boolean {
-  const { policy, feedback } = recipe;
-  if (policy === undefined || feedback.label.method === "checks" || feedback.label.method === "contrast") return false;
+  const { policy } = recipe;
+  if (policy === undefined || !asksLabeller(recipe)) return false;
   return policy.algorithm === "dpo" || rewardsPreference(policy) || showsProxy(recipe);
 }
 

@@ -48,15 +48,19 @@ export function reinforce(
     readonly revised?: Revised | undefined;
   },
 ): Reinforced {
-  const { context, name, role, validation, audit } = round;
+  const { context, name, role, validation } = round;
   const judges = { labeller: role("labeller"), critic: role("critic") };
   const prompts = round.prompts("policy");
   const pairs = pairsStage(context, { name: name("pairs"), prompts, model });
-  const machine = labelsStage(context, { name: name("labels"), title: "labels", pairs, ...judges, behind: audit });
-  const judged = humanLabelsStage(context, { name: name("human labels"), pairs, machine });
+  const audit = round.audit(pairs);
+  const labels = labelsStage(context, { name: name("labels"), title: "labels", pairs, ...judges, behind: audit });
+  const byPeople = context.recipe.feedback.label.method === "people";
+  const judged = byPeople ? labels : humanLabelsStage(context, { name: name("human labels"), pairs, machine: labels });
   const rounds = plan.pairs === "all" ? [...earlier.map((one) => one.judged), judged] : [judged];
   const labelled = weighed(round, withPeoples(round, ofRounds(round, rounds)));
-  const held = validation && pairsStage(context, { name: name("validation pairs"), prompts: validation, model });
+  // People are asked about pairs to learn from alone: the model is then tested on a share of these.
+  const tested = byPeople ? undefined : validation;
+  const held = tested && pairsStage(context, { name: name("validation pairs"), prompts: tested, model });
   const [first] = earlier;
   const { preferenceModel, gate } =
     plan.preferenceModel === "once" && first

@@ -1,4 +1,4 @@
-import type { PromptRow } from "@tenet/data";
+import type { PairRow, PromptRow } from "@tenet/data";
 import type { PartContext } from "./context.ts";
 import type { AuditReport } from "./parts/audit.ts";
 import type { ReadFile } from "./parts/files.ts";
@@ -25,6 +25,6 @@ export interface Round {
   prompts(step: StepName): Stage<StoredRows<PromptRow>>;
   /** What trainings are watched on. */
   readonly validation: Stage<StoredRows<PromptRow>> | undefined;
-  /** The audit of the labels, for all rounds. */
-  readonly audit: Stage<Report<AuditReport>> | undefined;
+  /** The audit of the labels, for all rounds; where people's words are the known answers, on the pairs of the first. */
+  audit(pairs: Stage<StoredRows<PairRow>>): Stage<Report<AuditReport>> | undefined;
 }

@@ -12,6 +12,7 @@ import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages/index.ts";
+import { WaitError } from "./wait.ts";
 import { warningsOf } from "./warnings.ts";
 import { planOf, Watched } from "./watched.ts";
 
@@ -46,7 +47,7 @@ export interface TenetRun {
  * left before its last stages because `only` names others ends as interrupted.
  *
  * Errors: StageNameError; UsageError for a key that is not set; RunBusyError while another process runs the same; StoreError; those of the stages through `finished`: GateError
- * when a gate refused, the signal's reason when it aborted.
+ * when a gate refused, WaitError where people have to say something first, the signal's reason when it aborted.
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
@@ -183,7 +184,7 @@ async function work(
     if (left.length > 0)
       end = { status: "interrupted", message: `only ${last.map(({ name }) => name).join(", ")} was asked for` };
   } catch (error) {
-    const status = signal?.aborted ? "interrupted" : error instanceof GateError ? "refused" : "failed";
+    const status = signal?.aborted ? "interrupted" : statusOf(error);
     end = { status, error, ...(error instanceof Error && { message: error.message }) };
   }
   try {
@@ -202,6 +203,11 @@ async function work(
     store.close();
   }
   if ("error" in end) throw end.error;
+}
+
+function statusOf(error: unknown): "waiting" | "refused" | "failed" {
+  if (error instanceof WaitError) return "waiting";
+  return error instanceof GateError ? "refused" : "failed";
 }
 
 /** Keeps what somebody who comes later wants to know; progress and metrics have tables of their own. */

@@ -1,4 +1,4 @@
-import type { ResponseRow } from "@tenet/data";
+import type { PairRow, ResponseRow } from "@tenet/data";
 import { Hono } from "hono";
 import { stream } from "hono/streaming";
 import { z } from "zod";
@@ -36,11 +36,14 @@ export function exportRoutes(context: ViewContext): Hono {
     const lines = store
       .annotations()
       .filter(({ kind, value }) => kind === "correction" && typeof value === "string")
-      .flatMap(({ row: id, value }) => {
-        const row = store.row<ResponseRow>(id);
+      .flatMap(({ row: id, about, value }) => {
+        const row = store.row<ResponseRow | PairRow>(id);
         const here = store.lineage(id)[0]?.stages.some((one) => one.run === run.id && own.has(one.stage));
         if (!row || !here) return [];
-        const { prompt, response } = row;
+        const { prompt } = row;
+        // Of a pair one of its replies is corrected.
+        const response = "response" in row ? row.response : about === "a" || about === "b" ? row[about] : undefined;
+        if (response === undefined) return [];
         return [as === "examples" ? { prompt, completion: value } : { prompt, chosen: value, rejected: response }];
       });
     return c.body(lines.map((line) => `${JSON.stringify(line)}\n`).join(""), 200, {

@@ -1,13 +1,12 @@
-import { randomBytes } from "node:crypto";
-import { type PairRow, randomStream } from "@tenet/data";
+import { choices, Desk, labelOrders, makeQueue, ordered, usualQuestion } from "@tenet/align";
+import type { PairRow } from "@tenet/data";
 import { Hono } from "hono";
 import { z } from "zod";
 import type { Agreement, NextItem, Queues } from "../api.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
-import type { PairKey } from "../pair-key.ts";
 import { labelStages, pairsFound } from "../pairs.ts";
-import { agreementOf, choices, Desk, preferenceOf, type QueueSpec, queueLine, queueNamed, sideOf } from "../review.ts";
+import { queueLine, queueNamed, resultsOf } from "../review.ts";
 
 const who = z.string().trim().min(1).max(200);
 
@@ -16,7 +15,7 @@ export function reviewRoutes(context: ViewContext): Hono {
   const routes = new Hono();
   routes.get("/queues", (c) => c.json<Queues>({ queues: store.queues().map((queue) => queueLine(context, queue)) }));
   routes.get("/queues/:queue/results", (c) =>
-    c.json<Agreement>(agreementOf(context, queueNamed(context, c.req.param("queue")))),
+    c.json<Agreement>(resultsOf(context, queueNamed(context, c.req.param("queue")))),
   );
   /** Every answer with who, when, how long, and which side stood where. */
   routes.get("/queues/:queue/answers.jsonl", (c) => {
@@ -35,11 +34,11 @@ const newQueueSchema = z.object({
   run: z.string(),
   /** A stage of labelled pairs; default the last. */
   stage: z.string().optional(),
-  how: z.enum(["random", "uncertain", "position", "checks"]).default("random"),
+  how: z.enum(labelOrders).default("random"),
   size: z.int().min(1).max(2000).default(30),
   overlap: z.int().min(1).max(5).default(1),
   guidelines: z.string().max(20_000).default(""),
-  question: z.string().trim().min(1).max(1000).default("Which reply is better?"),
+  question: z.string().trim().min(1).max(1000).default(usualQuestion),
   who,
 });
 
@@ -54,7 +53,7 @@ const answerSchema = z.object({
 
 export function reviewWrites(context: ViewContext): Hono {
   const { store, live, judge } = context;
-  const desk = new Desk(context);
+  const desk = new Desk(store);
   const routes = new Hono();
 
   routes.post("/queues", async (c) => {
@@ -63,70 +62,44 @@ export function reviewWrites(context: ViewContext): Hono {
     const stage =
       asked.stage === undefined ? labelStages(context, run.id).at(-1) : stageNamed(context, run.id, asked.stage);
     if (!stage) throw new RequestError(`run ${run.id} has no labelled pairs yet`);
-    const sort = how === "random" ? "order" : how;
-    const pairs = await pairsFound(context, run, stage, { sort });
-    const drawn = (how === "random" ? shuffled(pairs, `${run.id} ${stage.name}`) : [...pairs]).slice(0, size);
-    if (drawn.length === 0) throw new RequestError(`stage ${stage.name} of ${run.id} has no pairs to judge`);
-    const id = `${
-      name
-        .toLowerCase()
-        .replaceAll(/[^a-z0-9]+/g, "-")
-        .replaceAll(/^-|-$/g, "")
-        .slice(0, 40) || "queue"
-    }-${randomBytes(3).toString("hex")}`;
-    const reasons = (judge.opened(run).constitution?.principles ?? []).slice(0, 9).map((principle) => principle.id);
-    const spec: QueueSpec = { run: run.id, stage: stage.name, how, overlap, guidelines, question, reasons };
-    store.addQueue({ id, name, spec, items: drawn.map(({ pair }) => ({ row: pair })), who: asked.who });
+    const sort = how === "random" || how === "made" ? "order" : how;
+    const found = (await pairsFound(context, run, stage, { sort })).map(({ pair: row }) => ({ row }));
+    if (found.length === 0) throw new RequestError(`stage ${stage.name} of ${run.id} has no pairs to judge`);
+    const drawn = how === "random" ? ordered(found, how, { name: `${run.id} ${stage.name}` }) : found;
+    const made = makeQueue(store, {
+      ...{ run, stage: stage.name, how, name, who: asked.who, overlap, guidelines, question },
+      pairs: drawn.slice(0, size),
+      constitution: judge.opened(run).constitution,
+    });
     live.touch();
-    return c.json({ id, items: drawn.length });
+    return c.json(made);
   });
 
   // An item is lent to a person while they look at it, so this is no reading.
   routes.post("/queues/:queue/next", async (c) => {
     const asked = z.object({ who }).parse(await c.req.json());
-    return c.json<NextItem>(desk.next(c.req.param("queue"), asked.who));
+    const { item, reasons, ...turn } = desk.next(c.req.param("queue"), asked.who);
+    return c.json<NextItem>({
+      ...turn,
+      reasons: [...reasons],
+      ...(item && { item: { ...item, prompt: [...item.prompt] } }),
+    });
   });
 
   routes.post("/queues/:queue/answers", async (c) => {
     const queue = queueNamed(context, c.req.param("queue"));
-    const { row, note, ...said } = answerSchema.parse(await c.req.json());
+    const { row, who: person, ...said } = answerSchema.parse(await c.req.json());
     if (!store.row<PairRow>(row)) throw new NotFoundError(`no stage holds a pair ${JSON.stringify(row)}`);
-    const left = sideOf(queue.id, row, said.who);
-    const p = preferenceOf(said.choice, left);
-    const { choice, milliseconds, reasons } = said;
-    const id = store.addAnswer({
-      queue: queue.id,
-      row,
-      who: said.who,
-      value: {
-        choice,
-        left,
-        reasons,
-        blind: true,
-        ...(milliseconds !== undefined && { milliseconds }),
-        ...(note !== undefined && { note }),
-      },
-      ...(p !== undefined && { p }),
-      ...(note !== undefined && { note }),
-    });
-    desk.release(queue.id, row, said.who);
+    const id = desk.answer(queue.id, row, person, said);
     live.touch();
     return c.json({ answer: id });
   });
 
   routes.post("/queues/:queue/undo", async (c) => {
     const asked = z.object({ who }).parse(await c.req.json());
-    const undone = store.undoAnswer(queueNamed(context, c.req.param("queue")).id, asked.who);
+    const row = desk.undo(c.req.param("queue"), asked.who);
     live.touch();
-    return c.json({ ...(undone && { row: undone.row }) });
+    return c.json({ ...(row !== undefined && { row }) });
   });
   return routes;
-}
-
-/** In an order drawn by a name: the same whenever it is drawn. */
-function shuffled(pairs: readonly PairKey[], name: string): PairKey[] {
-  const key = new Map(
-    pairs.map(({ row }) => [row, randomStream({ seed: 0, stage: `queue of ${name}`, item: row }).uniform(0)]),
-  );
-  return pairs.toSorted((one, other) => key.get(one.row)! - key.get(other.row)!);
 }

@@ -311,11 +311,12 @@ export function QueueResults({ id }: { id: string }) {
                   <th scope="col">Answers</th>
                   <th scope="col">What they said</th>
                   <th scope="col">Chose the left</th>
+                  <th scope="col">Agrees with others</th>
                   <th scope="col">Seconds each</th>
                 </tr>
               </thead>
               <tbody>
-                {people.map(({ who, answers, outcomes, leftShare, seconds }) => (
+                {people.map(({ who, answers, outcomes, leftShare, agreement, seconds }) => (
                   <tr key={who}>
                     <th scope="row">{who}</th>
                     <td>{answers}</td>
@@ -327,6 +328,7 @@ export function QueueResults({ id }: { id: string }) {
                     <td>
                       {leftShare ? <Estimate figure={leftShare} /> : <span className="muted">no side chosen</span>}
                     </td>
+                    <td>{agreement ? <Estimate figure={agreement} /> : <span className="muted">alone so far</span>}</td>
                     <td>{seconds === undefined ? "" : format.seconds(seconds)}</td>
                   </tr>
                 ))}

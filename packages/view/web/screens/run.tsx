@@ -80,6 +80,7 @@ export function RunOverview({ id }: { id: string }) {
                 {
                   failed: "The run failed",
                   refused: "A gate refused to go on",
+                  waiting: "The run waits for people",
                   interrupted: "The run was interrupted",
                 }[run.status]
               }

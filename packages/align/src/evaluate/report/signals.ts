@@ -1,5 +1,5 @@
-import { formatInterval, formatLabelCounts, formatValue } from "../format.ts";
-import type { CardEstimate, LabelHealth, Scorecard } from "../scorecard.ts";
+import { formatInterval, formatLabelCounts, formatSeconds, formatValue } from "../format.ts";
+import type { CardEstimate, LabelHealth, PeopleCard, Scorecard } from "../scorecard.ts";
 import { type Html, html } from "./html.ts";
 import { barAxis, chart, estimatePlot, intervalBar, reliabilityDiagram, scaleOf } from "./plot.ts";
 
@@ -51,12 +51,12 @@ export function curvesSection(card: Scorecard): Html | undefined {
 }
 
 export function labelsSection(card: Scorecard): Html | undefined {
-  const { labelHealth, labelsBy, preferenceModel, gates } = card;
-  if (labelHealth.length === 0 && !labelsBy && !preferenceModel && gates.length === 0) return undefined;
+  const { labelHealth, labelsBy, people, preferenceModel, gates } = card;
+  if (labelHealth.length === 0 && !labelsBy && !people && !preferenceModel && gates.length === 0) return undefined;
   return html`${labelsBy && html`<p class="intro">Pairs that were learnt from: ${formatLabelCounts(labelsBy)}.${labelHealth.length === 0 && (labelsBy.ai ?? 0) > 0 && " What the model's labels are worth was not audited."}</p>`}${
     labelHealth.length > 0 &&
     html`<p class="intro">What the labeller is worth, on pairs whose answer is known. A labeller that does not clear chance is refused.</p>${labelHealth.map((health) => labellerHealth(health))}`
-  }${preferenceModel && preferenceModelHealth(preferenceModel)}${
+  }${people && peopleHealth(people)}${preferenceModel && preferenceModelHealth(preferenceModel)}${
     gates.length > 0 &&
     html`<h3>Gates</h3><ul class="sentences">${gates.map(({ name, passed, overridden, why }) => html`<li>${name}: <b>${passed ? "passed" : overridden ? "did not pass; overridden by the recipe" : "refused"}</b> (${why})</li>`)}</ul>`
   }`;
@@ -81,6 +81,18 @@ function bar(label: string, estimate: CardEstimate, { ideal, reference }: BarOpt
 }
 
 const barTicks = () => barAxis(scaleOf([0, 1]), (tick) => formatValue(tick, "share"));
+
+/** How far people agree with each other: what can be hoped for of a label at all. */
+function peopleHealth({ pairs, judgements, single, alpha, raw, each }: PeopleCard): Html {
+  const persons = each.map(({ person, answers, seconds, agreement }) => {
+    const took = seconds === undefined ? "" : `, ${formatSeconds(seconds)} each`;
+    const label = `Person ${person} with the others (${answers} answers${took})`;
+    return agreement ? bar(label, agreement) : html`<div class="row"><span class="label">${label}</span></div>`;
+  });
+  return html`<div class="health"><div><h3>People</h3><p class="intro">${judgements} judgements of ${pairs} pairs, blind, sides drawn for each person; ${single} of the pairs were judged by one person only and are in no measure of agreement.</p>
+<div class="bars">${raw && bar(`All said the same (${raw.n} pairs)`, raw, { ideal: "100%" })}${persons}${barTicks()}</div>
+${alpha && html`<dl class="facts calibration"><dt>Krippendorff's α</dt><dd><b>${formatValue(alpha.value, "number")}</b> <small>${formatInterval(alpha.interval, "number")}; 1 where all agree, 0 as by chance</small></dd></dl>`}</div></div>`;
+}
 
 function preferenceModelHealth({
   accuracy,

@@ -45,6 +45,7 @@ import { independenceOf } from "../independence.ts";
 import { labellingOf } from "../label-costs.ts";
 import { labelsBy, preferenceModelOf } from "../learnt-from.ts";
 import { deviceOf } from "../models.ts";
+import { peopleCard, wordsAbout } from "../people-card.ts";
 import { isAudited, isTrained, learnsModelLabels, neutralTextsSchema } from "../recipe.ts";
 import type { StepName } from "../schema/arrangement.ts";
 import { asking, mean, size } from "../sizes.ts";
@@ -273,6 +274,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       const left = reasons().reduce((sum, { reason, count }) => sum + (wasLearntFrom(reason) ? count : 0), 0);
       const preferences = preferenceModelOf(stage.store, stage.run.id);
       const labelled = labelsBy(stage.store, stage.run.id);
+      const words = wordsAbout(stage.store, stage.run.id);
       return assembleScorecard({
         title: context.name,
         constitution,
@@ -290,6 +292,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         ...(left > 0 ? { leftOut: `${learntFromText(left, left + count)}.` } : {}),
         ...(preferences ? { preferenceModel: preferences } : {}),
         ...(labelled ? { labelsBy: labelled } : {}),
+        ...(words.length > 0 && { people: peopleCard(words, recipe.seed) }),
         ...(judge
           ? {
               comparisons: comparisons.flatMap((one) => [...stage.value(one).rows()]),
@@ -310,7 +313,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
-        ...labellingOf(stage.store.stages(stage.run.id), stage.store.usage(stage.run.id), recipe),
+        ...labellingOf(stage.store.stages(stage.run.id), stage.store.usage(stage.run.id), recipe, words),
         provenance: {
           command: `tenet run ${context.file}`,
           seed: recipe.seed,

@@ -8,6 +8,7 @@ import type { Asked, Size } from "../expectation.ts";
 import { asking, mean, perMessage, size, sizes } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
+import { peoplesLabelsStage } from "./people.ts";
 
 /** What is preferred, and how surely. METHODS §3. */
 export function labelsStage(
@@ -37,6 +38,7 @@ export function labelsStage(
       dependsOn: () => checkedHashes(constitution),
       run: (rows) => labelByChecks(rows, { constitution }),
     });
+  if (feedback.label.method === "people") return peoplesLabelsStage(context, { name, pairs });
   if (feedback.label.method === "contrast")
     return itemStage<PairRow, PreferenceRow>({
       name,

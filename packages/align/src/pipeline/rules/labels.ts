@@ -1,3 +1,4 @@
+import { lookers } from "../../feedback/constitution-first.ts";
 import { showsRubric } from "../../judge/index.ts";
 import { rewardsPreference, showsProxy } from "../recipe.ts";
 import { type Rules, withoutPolicy } from "./rule.ts";
@@ -10,7 +11,30 @@ export const labelRules: Rules = ({ recipe }) => {
   const nobody = `policy.reward.preference above 0, or ${user}: else nothing needs a preference model, and none is trained`;
   const { method, judge, principles } = feedback.label;
   const { contrast, samples, pairs, system } = feedback.pairs;
+  const { audit } = feedback;
+  const sources = (["path", "examples", "people"] as const).filter((key) => audit?.[key] !== undefined);
+  const { checks: byChecks, critic: byCritic } = lookers(feedback.label.constitutionFirst);
   return [
+    {
+      at: ["feedback", "label", "constitutionFirst"],
+      when: method === "people" && (byChecks || byCritic),
+      expected:
+        "no constitutionFirst beside feedback.label.method: people: what people say stands over what the checks find; feedback.weigh holds their labels against the constitution",
+    },
+    {
+      at: ["feedback", "audit"],
+      when: method === "people" && audit !== undefined,
+      expected:
+        "no audit beside feedback.label.method: people: how far they agree is told by feedback.people.each of at least 2",
+      got: "an audit",
+    },
+    {
+      at: ["feedback", "people"],
+      when: feedback.people !== undefined && method !== "people" && audit?.people === undefined,
+      expected:
+        "feedback.label.method: people, or feedback.audit: { people: true }, beside it: else nobody is waited for",
+      got: "people alone",
+    },
     {
       at: ["feedback", "label", "method"],
       when: method === "contrast" && contrast === undefined,
@@ -42,10 +66,10 @@ export const labelRules: Rules = ({ recipe }) => {
     },
     {
       at: ["feedback", "audit"],
-      when:
-        feedback.audit !== undefined && (feedback.audit.path === undefined) === (feedback.audit.examples === undefined),
-      expected: "either path, a file of pairs whose better reply is known, or examples: true, the constitution's own",
-      got: feedback.audit?.path === undefined ? "neither" : "both",
+      when: feedback.audit !== undefined && sources.length !== 1,
+      expected:
+        "one of path, a file of pairs whose better reply is known, examples: true, the constitution's own, and people: true, whom the run waits for",
+      got: sources.length === 0 ? "none" : sources.join(" and "),
     },
     {
       at: ["feedback", "demonstrations"],

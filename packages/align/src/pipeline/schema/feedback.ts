@@ -15,6 +15,20 @@ export const feedbackSchema = z.strictObject({
     .describe(
       "Holds labels, a machine's and people's, against what the constitution says of both replies: filters, corrects and re-weights them before they are learnt. Without it they are learnt as they are.",
     ),
+  people: z
+    .strictObject({
+      pairs: z
+        .int()
+        .min(1)
+        .optional()
+        .describe("Pairs that people are asked about, drawn by the seed; without it all of them."),
+      each: z.int().min(1).max(5).default(1).describe("People that each pair is asked of."),
+      usd: z.number().min(0).optional().describe("Price of one judgement, for the table of costs."),
+    })
+    .optional()
+    .describe(
+      "What people are asked, where they label (`label.method: people`) or their answers are what a labeller is audited on.",
+    ),
   demonstrations: path
     .optional()
     .describe("File of worked comparisons, an even number of them, shown to the labeller before each question."),
@@ -26,6 +40,12 @@ export const feedbackSchema = z.strictObject({
         .literal(true)
         .optional()
         .describe("Instead of a file: the constitution's own examples, each under the principle that it shows."),
+      people: z
+        .literal(true)
+        .optional()
+        .describe(
+          "Instead of a file: what people say of the run's own pairs; the run waits for them before the labeller is asked about the rest.",
+        ),
       ...auditSettingsSchema.shape,
     })
     .optional()

@@ -1,0 +1,198 @@
+import { existsSync } from "node:fs";
+import type { Constitution, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
+import type { Queue, RunInfo, Store } from "@tenet/runs";
+import { CommandUsageError, EXIT } from "./errors.ts";
+import { formatSeconds, table } from "./format.ts";
+import { commandName, type Io, printJson, say, tell } from "./io.ts";
+import { judge } from "./label-keys.ts";
+import { writeWhole } from "./report.ts";
+import { findRun, type StoreOptions, storeText, withStore } from "./store.ts";
+
+export interface LabelOptions extends StoreOptions {
+  who?: string;
+  queue?: string;
+  order?: LabelOrder;
+  size?: number;
+  each?: number;
+  question?: string;
+  export?: string;
+  import?: string;
+  results?: boolean;
+}
+
+/** `tenet label`: people judge a run's pairs here, or elsewhere by a file; what they said so far. Resolves to the exit code. */
+export async function label(io: Io, id: string, options: LabelOptions): Promise<number> {
+  return withStore(io, { ...options, write: true }, async (store) => {
+    const run = findRun(store, id);
+    if (options.results) return showResults(io, store, run, options);
+    const who = personOf(io, options);
+    const queue = await queueFor(store, run, who, options);
+    const { importSheet, reviewSpecSchema, sheetOf, sheetText, Desk: DeskOf } = await import("@tenet/align");
+    const spec = reviewSpecSchema.parse(queue.spec);
+    if (options.import !== undefined) {
+      const read = await importSheet(store, options.import, { queue: queue.id });
+      tellImport(io, store, { read, queue, spec }, options);
+      return EXIT.done;
+    }
+    if (options.export !== undefined) {
+      const rows = sheetOf(store, { queue: queue.id, who, question: spec.question });
+      if (existsSync(options.export))
+        throw new CommandUsageError(
+          `${options.export} is there already; expected a new file, so that no answers are lost`,
+        );
+      await writeWhole(options.export, sheetText(rows, { csv: /\.csv$/i.test(options.export) }));
+      if (options.json) printJson(io, { queue: queue.id, who, written: options.export, pairs: rows.length });
+      else
+        say(
+          io,
+          `${rows.length} pairs for ${who} in ${options.export}; write ${choicesText} into the column choice, then ${commandName(io)} label ${run.id} --import ${options.export}${storeText(options)}\n`,
+        );
+      return EXIT.done;
+    }
+    if (options.json)
+      throw new CommandUsageError("--json needs --results, --import or --export: people answer by keys");
+    const again = `${commandName(io)} label ${run.id}${storeText(options)}`;
+    return judge(io, store, new DeskOf(store), { queue, spec, who, again });
+  });
+}
+
+const choicesText = '"left much", "left", "tie", "right", "right much", "both bad" or "skip"';
+
+/** Errors: UsageError where nobody says who judges. */
+function personOf(io: Io, { who }: LabelOptions): string {
+  const name = (who ?? io.env.USER ?? io.env.USERNAME ?? "").trim();
+  if (name === "") throw new CommandUsageError("who judges is not known; say it with --who <name>");
+  return name;
+}
+
+/**
+ * The queue that is meant: one that is named; the one that the run waits for; else one of this order that was begun before, or a new one.
+ * Errors: UsageError for a run without labelled pairs, and for a queue of another run.
+ */
+async function queueFor(store: Store, run: RunInfo, who: string, options: LabelOptions): Promise<Queue> {
+  const {
+    Desk: DeskOf,
+    labelStages,
+    labelOrders,
+    makeQueue,
+    orderable,
+    reviewSpecSchema,
+  } = await import("@tenet/align");
+  const desk = new DeskOf(store);
+  const specOf = ({ spec }: Queue) => reviewSpecSchema.parse(spec);
+  if (options.queue !== undefined) {
+    const named = desk.queue(options.queue);
+    if (specOf(named).run !== run.id)
+      throw new CommandUsageError(`queue ${named.id} is of run ${specOf(named).run}, not of ${run.id}`);
+    return named;
+  }
+  const { order } = options;
+  if (order !== undefined && !labelOrders.includes(order))
+    throw new CommandUsageError(`--order: expected one of ${labelOrders.join(", ")}, got ${order}`);
+  const own = store.queues().filter((queue) => specOf(queue).run === run.id);
+  const waited = own.find(({ id }) => id.startsWith("people-"));
+  if (waited && order === undefined) return waited;
+  const how = order ?? "uncertain";
+  const stage = labelStages(store, run.id).at(-1);
+  if (!stage)
+    throw new CommandUsageError(
+      `run ${run.id} has no labelled pairs yet; a recipe with policy makes some, and one with feedback.label.method: people waits for yours`,
+    );
+  const each = options.each ?? 1;
+  const begun = own.find((queue) => {
+    const spec = specOf(queue);
+    return spec.stage === stage.name && spec.how === how && spec.overlap === each && options.size === undefined;
+  });
+  if (begun) return begun;
+  const pairs = orderable(store, stage, how === "checks" ? constitutionOf(store, run) : undefined);
+  const made = makeQueue(store, {
+    ...{ run, stage: stage.name, pairs, how, size: options.size ?? 30, who, overlap: each },
+    name: `${how} ${stage.name} of ${run.name}`,
+    ...(options.question !== undefined && { question: options.question }),
+    constitution: constitutionOf(store, run),
+  });
+  return desk.queue(made.id);
+}
+
+function constitutionOf(store: Store, run: RunInfo): Constitution | undefined {
+  return (store.lastEvent(run.id, "opened")?.data as { constitution?: Constitution } | undefined)?.constitution;
+}
+
+function tellImport(
+  io: Io,
+  store: Store,
+  {
+    read,
+    queue,
+    spec,
+  }: {
+    read: ImportedAnswers;
+    queue: Queue;
+    spec: ReviewSpec;
+  },
+  options: LabelOptions,
+): void {
+  const answered = new Set(store.answers(queue.id).map(({ row }) => row)).size;
+  if (options.json)
+    return void printJson(io, { queue: queue.id, ...read, answered, items: queue.items, each: spec.overlap });
+  const lines: [string, string][] = [
+    ["taken", `${read.taken}`],
+    ["known already", `${read.known}`],
+    ["without a choice", `${read.open}`],
+    ["set aside", `${read.aside.length}`],
+    ["pairs with an answer", `${answered} of ${queue.items}`],
+  ];
+  say(io, `${table(lines)}\n`);
+  for (const { source, reason } of read.aside.slice(0, 10)) tell(io, `${source}: ${reason}\n`);
+  if (read.aside.length > 10) tell(io, `and ${read.aside.length - 10} more\n`);
+}
+
+/** How far people agree, over all queues of the run or one of them. */
+async function showResults(io: Io, store: Store, run: RunInfo, options: LabelOptions): Promise<number> {
+  const { agreementOf, reviewSpecSchema, wordsOf } = await import("@tenet/align");
+  const queues = store
+    .queues()
+    .filter(({ id, spec }) => reviewSpecSchema.parse(spec).run === run.id && (options.queue ?? id) === id);
+  if (queues.length === 0)
+    throw new CommandUsageError(
+      `nobody was asked about the pairs of ${run.id} yet; ${commandName(io)} label ${run.id} asks`,
+    );
+  const found = queues.map(({ id, name, items }) => ({
+    queue: id,
+    name,
+    items,
+    ...agreementOf(wordsOf(store.answers(id))),
+  }));
+  if (options.json) printJson(io, { run: run.id, queues: found });
+  else for (const one of found) say(io, `${one.name} (${one.queue})\n${resultsText(one)}\n`);
+  return EXIT.done;
+}
+
+function resultsText({
+  people,
+  alpha,
+  raw,
+  kappa,
+  single,
+  labels,
+  items,
+}: PeopleAgreement & { items: number }): string {
+  const figure = (one: { value: number; interval: readonly [number, number]; n: number } | undefined) =>
+    one === undefined
+      ? "unknown"
+      : `${one.value.toFixed(3)}${Number.isFinite(one.interval[0]) ? ` [${one.interval[0].toFixed(3)}, ${one.interval[1].toFixed(3)}]` : ""} of ${one.n}`;
+  const lines: [string, string][] = [
+    ["pairs", `${items}; ${labels} preferences, ${single} pairs judged by one person`],
+    ["krippendorff's alpha", figure(alpha)],
+    ["all said the same", figure(raw)],
+    ...kappa.map(({ a, b, n, kappa: value }): [string, string] => [
+      `${a} and ${b}`,
+      `kappa ${value === undefined ? "unknown" : value.toFixed(3)} of ${n}`,
+    ]),
+    ...people.map(({ who, answers, seconds, agreement, leftShare }): [string, string] => [
+      who,
+      `${answers} answers${seconds === undefined ? "" : `, ${formatSeconds(seconds)} each`}; agrees with others ${figure(agreement)}; chose the left ${figure(leftShare)}`,
+    ]),
+  ];
+  return table(lines);
+}
