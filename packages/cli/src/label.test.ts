@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type PairRow, rowId } from "@tenet/data";
+import { type PairRow, rowId } from "@tenet/align";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { reinforcedRecipe, surroundings, writeProject } from "../test/project.ts";
