@@ -234,7 +234,7 @@ it("docs/cli.md names every command and every option", async () => {
 });
 
 describe("gc", () => {
-  it("clears half-written weights out of the cache too, and says so", async () => {
+  it("clears what is half written out of the cache too, and says so", async () => {
     const store = join(cache, "runs");
     openStore(store).close();
     const left = join(cache, "weights", "a.f32.0123456789ab.tmp");
@@ -247,9 +247,9 @@ describe("gc", () => {
       expect(await run(["gc", "--store", store, ...args], io)).toBe(0);
       return written.stdout;
     };
-    expect(JSON.parse(await collect("--dry-run", "--json")).weights).toEqual({ files: 1, bytes: 5 });
+    expect(JSON.parse(await collect("--dry-run", "--json")).cache).toEqual({ files: 1, bytes: 5 });
     expect(existsSync(left)).toBe(true);
-    expect(await collect()).toContain("freed 5 B of unused weights in the cache: 1 files");
+    expect(await collect()).toContain("freed 5 B of weights and graphs in the cache: 1 files");
     expect(existsSync(left)).toBe(false);
     expect(await collect()).not.toContain("weights");
   });

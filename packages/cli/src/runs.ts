@@ -210,19 +210,19 @@ export async function removeRun(io: Io, id: string, options: StoreOptions): Prom
   });
 }
 
-/** `tenet gc`: frees what no run needs, and what the cache of weights has no use for. */
+/** `tenet gc`: frees what no run needs, and what the cache of weights and graphs has no use for. */
 export async function collectGarbage(io: Io, options: StoreOptions & { dryRun?: boolean }): Promise<void> {
   const { dryRun = false } = options;
-  const { cacheFolder, collectWeights } = await import("@tenet/lm");
+  const { cacheFolder, collectCache } = await import("@tenet/lm");
   await withStore(io, { ...options, write: true }, async (store) => {
     const { bytes, works, items, artifacts, scratch } = await store.collect({ dryRun });
-    const weights = await collectWeights({ cacheDir: cacheFolder(io.env), dryRun });
-    if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch, weights });
+    const cache = await collectCache({ cacheDir: cacheFolder(io.env), dryRun });
+    if (options.json) return void printJson(io, { dryRun, bytes, works, items, artifacts, scratch, cache });
     const what = `${works} stages, ${items} items, ${artifacts} artifacts, ${scratch} scratch folders`;
     const free = dryRun ? "would free" : "freed";
     say(io, `${free} ${formatBytes(bytes)}: ${what}\n`);
-    if (weights.files > 0)
-      say(io, `${free} ${formatBytes(weights.bytes)} of unused weights in the cache: ${weights.files} files\n`);
+    if (cache.files > 0)
+      say(io, `${free} ${formatBytes(cache.bytes)} of weights and graphs in the cache: ${cache.files} files\n`);
   });
 }
 

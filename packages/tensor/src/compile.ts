@@ -3,13 +3,14 @@ import type * as Ort from "onnxruntime-node";
 import { describe, matmulFlops } from "./describe.ts";
 import { type DeviceName, resolveDevice } from "./device.ts";
 import { dimValue, formatShape, numel } from "./dims.ts";
-import { FeedError, TensorError } from "./errors.ts";
+import { FeedError } from "./errors.ts";
 import { nodesBehind } from "./grad.ts";
 import { arrayTypes, GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
 import { encodeModel } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
 import { ort } from "./runtime.ts";
+import { createSession, type Session } from "./session.ts";
 import { type DType, Tensor } from "./tensor.ts";
 import { checkThreads } from "./threads.ts";
 
@@ -44,6 +45,11 @@ export interface CompileOptions {
    * are used where they are mapped: no memory of their own, 4 % slower products at 512 rows, 25 % at 64.
    */
   readonly prepack?: boolean;
+  /**
+   * Folder in which the runtime's optimised form of a large graph is kept, for the next time that it is compiled on this processor; not kept when
+   * not given, nor on other devices. Weights in files must have the name of their contents.
+   */
+  readonly graphCache?: string;
   /** Prefix of the file the runtime writes a per-kernel time profile to (JSON, Chrome's trace format) on dispose. */
   readonly profile?: string;
 }
@@ -78,14 +84,14 @@ export class Program<O extends Outputs> {
   readonly device: DeviceName;
   /** What `run` must be given, weights excluded. */
   readonly inputs: readonly InputAttrs[];
-  readonly #session: Ort.InferenceSession;
+  readonly #session: Session;
   readonly #graph: LoweredGraph;
   readonly #groups: readonly Group[];
   readonly #outputs: O;
   readonly #weights: Record<string, Ort.Tensor> = {};
 
   constructor(
-    session: Ort.InferenceSession,
+    session: Session,
     graph: LoweredGraph,
     groups: readonly Group[],
     outputs: O,
@@ -176,7 +182,8 @@ interface LoweredGraph {
   readonly fed: readonly InputAttrs[];
   /** Name of each output in the ONNX graph. */
   readonly names: ReadonlyMap<Tensor, Value>;
-  /** Folder of the external data, if there is any. */
+  /** Files of external data, and the folder that their names are relative to; undefined where there are none. */
+  readonly files: readonly string[];
   readonly folder: string | undefined;
 }
 
@@ -222,41 +229,13 @@ function lowerGraph(outputs: readonly Tensor[], device: DeviceName): LoweredGrap
     [...infos.values()],
   );
   const fed = [...g.declared.values()].filter((declared) => graph.input.some((info) => info.name === declared.name));
-  return { model: encodeModel(graph), fed, names, folder };
+  return { model: encodeModel(graph), fed, names, files: [...new Set(files)], folder };
 }
 
 function commonFolder(files: readonly string[]): string {
   let folder = dirname(files[0]!);
   while (files.some((file) => relative(folder, file).startsWith(".."))) folder = dirname(folder);
   return folder;
-}
-
-async function createSession(
-  graph: LoweredGraph,
-  device: DeviceName,
-  options: CompileOptions,
-): Promise<Ort.InferenceSession> {
-  try {
-    return await ort.InferenceSession.create(graph.model, {
-      executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
-      logSeverityLevel: 3,
-      // A planned block would be held beside the arena that the first run filled: twice the memory at the same speed.
-      enableMemPattern: false,
-      ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
-      ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
-      extra: {
-        session: {
-          // Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which overflow. There,
-          // and only there, this makes signed weights in the graph unsigned ones, whose products are added in 32 bits.
-          x64quantprecision: "1",
-          ...(graph.folder === undefined ? {} : { model_external_initializers_file_folder_path: graph.folder }),
-          ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
-        },
-      },
-    });
-  } catch (cause) {
-    throw new TensorError(`ONNX Runtime refused the graph on ${device}: ${(cause as Error).message}`, { cause });
-  }
 }
 
 function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, Ort.Tensor> {

@@ -1,4 +1,5 @@
 export { cacheFolder } from "./cache.ts";
+export { type CacheFile, pruneCache, touch, writeWhole } from "./cache-files.ts";
 export { checkpoint } from "./checkpoint.ts";
 export {
   type CompileOptions,
@@ -89,5 +90,7 @@ export { AdamW, type AdamWOptions, type AdamWState, decodeAdamW, encodeAdamW } f
 export { clipByGlobalNorm, GradientAccumulator, globalNorm } from "./optim/gradients.ts";
 export { type ScheduleOptions, schedule } from "./optim/schedule.ts";
 export { type ParameterRange, ParameterSet, type ParameterShapes } from "./parameters.ts";
+export { ProgramPool } from "./program-pool.ts";
+export { type SessionCounts, sessionCounts } from "./session.ts";
 export { type DType, type Operand, Tensor, type TensorType } from "./tensor.ts";
 export { checkThreads, ThreadsError } from "./threads.ts";

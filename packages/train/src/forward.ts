@@ -1,5 +1,5 @@
 import { attentionWindow, type LocalModel, type ModelConfig, type TextCodec } from "@tenet/lm";
-import type { DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
+import type { CompileOptions, DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
 import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
 import { extentOf, type Item, type PackedBatch, type PackOptions, pack, rowTimes } from "./packing.ts";
 import { Programs } from "./programs.ts";
@@ -95,6 +95,16 @@ export class Layout {
     });
   }
 
+  /** How programs of these graphs are compiled. */
+  get compiling(): CompileOptions {
+    const { device, threads, model } = this.options;
+    return {
+      ...(device === undefined ? {} : { device }),
+      ...(threads === undefined ? {} : { threads }),
+      graphCache: model.graphCache,
+    };
+  }
+
   #timesFor(batches: readonly (readonly Item[])[], step?: number): number[] {
     const extents = batches.map((items) => items.map((item) => extentOf(item, this.#packing)));
     return rowTimes(extents, { tokens: this.#packing.tokens, step });
@@ -111,14 +121,15 @@ export class Layout {
 export function forwardPass(layout: Layout, parameters: ParameterSet, build: BuildForward): ForwardPass {
   const programs = new Programs(
     (time) => ({ values: build(layout.graph(time, parameters, { gradient: false })) }),
-    layout.options,
+    layout.compiling,
   );
   return {
     async run(items, others = parameters) {
       const found: Record<string, Float32Array[][]> = {};
       for (const batch of layout.pack(items)) {
-        const program = await programs.at(batch.time);
-        const { values } = await program.run(layout.feeds(program, batch, others));
+        const { values } = await programs.with(batch.time, (program) =>
+          program.run(layout.feeds(program, batch, others)),
+        );
         for (const [name, { data }] of Object.entries(values)) {
           found[name] ??= items.map(() => []);
           spread(batch, data as Float32Array, found[name]);

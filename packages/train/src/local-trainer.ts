@@ -111,17 +111,18 @@ export class LocalTrainer implements Trainer {
         this.#layout.graph(time, this.parameters, { gradient: true, checkpointing }),
       );
       return { sums: { loss, ...metrics }, gradient: this.parameters.gradient(loss) };
-    }, this.#options);
+    }, this.#layout.compiling);
     const forward = new Programs((time) => {
       const { loss, metrics = {} } = build(this.#layout.graph(time, this.parameters, { gradient: false }));
       return { sums: { loss, ...metrics } };
-    }, this.#options);
+    }, this.#layout.compiling);
+    const learn = (batch: PackedBatch) =>
+      training.with(batch.time, (program) => program.run(this.#layout.feeds(program, batch, this.parameters)));
     const objective: Objective = {
       accumulate: async (items) => {
         const totals: Record<string, number> = {};
         for (const batch of this.pack(items)) {
-          const program = await training.at(batch.time);
-          const { sums, gradient } = await program.run(this.#layout.feeds(program, batch, this.parameters));
+          const { sums, gradient } = await learn(batch);
           addTo(totals, sums);
           const added = gradient.data as Float32Array;
           const total = this.#gradient;
@@ -131,8 +132,7 @@ export class LocalTrainer implements Trainer {
         this.requireFinite("the loss", totals.loss!, this.#step + 1);
         this.#probe = async () => {
           const [batch] = this.pack(items.slice(0, 1));
-          const program = await training.at(batch!.time);
-          const { sums } = await program.run(this.#layout.feeds(program, batch!, this.parameters));
+          const { sums } = await learn(batch!);
           return sums.loss!.data[0]!;
         };
         return totals as Sums;
@@ -140,8 +140,9 @@ export class LocalTrainer implements Trainer {
       evaluate: async (items) => {
         const totals: Record<string, number> = {};
         for (const batch of this.pack(items)) {
-          const program = await forward.at(batch.time);
-          const { sums } = await program.run(this.#layout.feeds(program, batch, this.parameters));
+          const { sums } = await forward.with(batch.time, (program) =>
+            program.run(this.#layout.feeds(program, batch, this.parameters)),
+          );
           addTo(totals, sums);
         }
         this.requireFinite("the loss in evaluation", totals.loss!);

@@ -1,30 +1,26 @@
-import { type CompileOptions, compile, type Outputs, type Program } from "@tenet/tensor";
+import { type CompileOptions, compile, type Outputs, type Program, ProgramPool } from "@tenet/tensor";
+
+/** Row lengths of one graph whose programs stay: more than two occur where every list of texts has its own. */
+const mostLengths = 2;
 
 /** Programs of one graph for several row lengths, each compiled when it is first needed. */
 export class Programs<O extends Outputs> {
   readonly #build: (time: number) => O;
   readonly #options: CompileOptions;
-  readonly #compiled = new Map<number, Promise<Program<O>>>();
+  readonly #pool = new ProgramPool<Program<O>>(mostLengths);
 
-  constructor(build: (time: number) => O, { device, threads }: CompileOptions) {
+  constructor(build: (time: number) => O, options: CompileOptions) {
     this.#build = build;
-    this.#options = { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+    this.#options = options;
   }
 
-  /** The program for rows of a length. */
-  at(time: number): Promise<Program<O>> {
-    let program = this.#compiled.get(time);
-    if (!program) {
-      program = compile(() => this.#build(time), this.#options);
-      this.#compiled.set(time, program);
-    }
-    return program;
+  /** Works with the program for rows of a length. */
+  with<Result>(time: number, work: (program: Program<O>) => Promise<Result>): Promise<Result> {
+    return this.#pool.use(`${time}`, () => compile(() => this.#build(time), this.#options), work);
   }
 
   /** Frees them; they are compiled again when needed again. */
-  async close(): Promise<void> {
-    const programs = [...this.#compiled.values()];
-    this.#compiled.clear();
-    for (const program of programs) await (await program).dispose();
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 }

@@ -135,8 +135,9 @@ export async function engineServer(model: LocalModel, token: string) {
         return { gradient: parameters.gradient(loss) };
       }, options);
       for (const batch of layout.pack(itemsOf(tensors, Object.fromEntries(cotangents)))) {
-        const program = await programs.at(batch.time);
-        const { gradient } = await program.run(layout.feeds(program, batch, parameters));
+        const { gradient } = await programs.with(batch.time, (program) =>
+          program.run(layout.feeds(program, batch, parameters)),
+        );
         for (let i = 0; i < adapter.gradient.length; i++) adapter.gradient[i]! += gradient.data[i]!;
       }
       await programs.close();

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { writeWhole } from "@tenet/tensor";
 import { CheckpointError } from "../checkpoint/index.ts";
-import { writeWhole } from "./weight-files.ts";
 
 /** Clocks of file systems go in steps of up to two seconds: two changes within one leave the same times. */
 const clockStepMs = 2000;

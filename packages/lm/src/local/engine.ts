@@ -49,10 +49,12 @@ export interface Decoded {
   readonly answers: readonly (readonly Answer[])[];
 }
 
-/** The graphs of a model under one set of adapted modules; each is made when it is first asked for. */
+type Ran = ReturnType<GenerationGraph["run"]>;
+
+/** The graphs of a model under one set of adapted modules; each is made when it is asked for. */
 export interface Graphs {
-  prompt(prefixed: boolean): Promise<GenerationGraph>;
-  decode(prefixed: boolean): Promise<GenerationGraph>;
+  prompt(prefixed: boolean, feeds: Feeds): Ran;
+  decode(prefixed: boolean, feeds: Feeds): Ran;
 }
 
 interface Asked {
@@ -114,7 +116,7 @@ export class Engine {
       });
     });
     const prefixed = prefix.tokens.length > 0;
-    const { fresh, answered } = await this.#call(await this.#graphs.prompt(prefixed), asked, rows.length, time, {
+    const { fresh, answered } = await this.#call("prompt", prefixed, asked, { rows: rows.length, time }, {
       ...(prefixed ? prefix.feeds() : {}),
       tokens: { data: tokens, shape },
       positions: { data: positions, shape },
@@ -145,7 +147,7 @@ export class Engine {
       }
     });
     const prefixed = prefix.tokens.length > 0;
-    const { fresh, answered } = await this.#call(await this.#graphs.decode(prefixed), asked, rows.length, time, {
+    const { fresh, answered } = await this.#call("decode", prefixed, asked, { rows: rows.length, time }, {
       ...(prefixed ? prefix.feeds() : {}),
       ...cache.feeds(rows.length),
       tokens: { data: tokens, shape },
@@ -155,14 +157,17 @@ export class Engine {
   }
 
   async #call(
-    graph: GenerationGraph,
+    kind: keyof Graphs,
+    prefixed: boolean,
     asked: readonly Asked[],
-    rows: number,
-    time: number,
-    feeds: Readonly<Record<string, Feeds[string]>>,
+    { rows, time }: Pick<Fresh, "rows" | "time">,
+    feeds: Feeds,
   ): Promise<{ fresh: Fresh; answered: Answer[] }> {
     const { vocab_size: vocabulary } = this.config;
-    const out = await graph.run({ ...this.#adapter, ...feeds, ...readoutFeeds(asked, vocabulary) });
+    const out = await this.#graphs[kind](prefixed, {
+      ...{ ...this.#adapter, ...feeds },
+      ...readoutFeeds(asked, vocabulary),
+    });
     const questions = asked.map(({ question }) => question);
     const fresh: TensorData = out.fresh;
     return {

@@ -1,5 +1,5 @@
 import { freemem } from "node:os";
-import { checkThreads, type DeviceName, type Feeds, resolveDevice, type Tensor } from "@tenet/tensor";
+import { checkThreads, type DeviceName, type Feeds, ProgramPool, resolveDevice, type Tensor } from "@tenet/tensor";
 import { adapterFactors, loadAdapter } from "../adapter/index.ts";
 import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
@@ -27,7 +27,7 @@ import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
-import { weightsFolder } from "./weight-files.ts";
+import { graphsFolder, weightsFolder } from "./cache-folders.ts";
 import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
@@ -74,6 +74,8 @@ export interface LocalModel extends LanguageModel {
   readonly text: TextCodec;
   /** A frozen weight as a graph tensor, for graphs that train on top of it. */
   weight(name: string): Tensor;
+  /** Folder in which graphs over these weights are kept once they are optimised: `CompileOptions.graphCache`. */
+  readonly graphCache: string;
   /**
    * The same base under an adapter, or under none; costs the adapter's own memory. It remembers nothing of what was asked of
    * others. Closing it leaves the base open.
@@ -116,6 +118,11 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
   }
 }
 
+/**
+ * Graphs that stay compiled: prompts and decoding, each behind a beginning and without one, under one set of adapted modules. Another set's
+ * take their place.
+ */
+const mostGraphs = 4;
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 const mostSpare = 2 ** 29;
 
@@ -128,7 +135,7 @@ class Base {
   readonly options: LocalOptions;
   readonly #weights: ReadonlyMap<string, Tensor>;
   readonly #product: MatrixProduct;
-  readonly #graphs = new Map<string, Promise<GenerationGraph>>();
+  readonly #graphs = new ProgramPool<GenerationGraph>(mostGraphs);
   #spare: KeyValueCache | undefined;
 
   private constructor(
@@ -157,6 +164,11 @@ class Base {
     return new Base(id, checkpoint.config, text, device, options, weights, product);
   }
 
+  /** Folder of graphs over the weights, as the runtime optimised them. */
+  get graphCache(): string {
+    return graphsFolder(this.options.cacheDir);
+  }
+
   weight(name: string): Tensor {
     const found = this.#weights.get(name);
     if (!found) throw new UsageError(`the model has no weight "${name}"`);
@@ -173,17 +185,14 @@ class Base {
       adapted,
       ends: [...this.text.endIds],
       device: this.device,
+      graphCache: this.graphCache,
       ...(this.options.threads === undefined ? {} : { threads: this.options.threads }),
     };
-    const once = (kind: string, compileIt: () => Promise<GenerationGraph>) => {
-      const key = `${kind} ${adapted.join()}`;
-      const graph = this.#graphs.get(key) ?? compileIt();
-      this.#graphs.set(key, graph);
-      return graph;
-    };
+    const run = (kind: string, compileIt: () => Promise<GenerationGraph>, feeds: Feeds) =>
+      this.#graphs.use(`${kind} ${adapted.join()}`, compileIt, (graph) => graph.run(feeds));
     return {
-      prompt: (prefixed) => once(`prompt ${prefixed}`, () => compilePrompt({ ...options, prefixed })),
-      decode: (prefixed) => once(`decode ${prefixed}`, () => compileDecode({ ...options, prefixed })),
+      prompt: (prefixed, feeds) => run(`prompt ${prefixed}`, () => compilePrompt({ ...options, prefixed }), feeds),
+      decode: (prefixed, feeds) => run(`decode ${prefixed}`, () => compileDecode({ ...options, prefixed }), feeds),
     };
   }
 
@@ -208,9 +217,8 @@ class Base {
     return new View(this, engine, adapter ? `${this.id}+${adapter.id}` : this.id, options.borrowed ?? false);
   }
 
-  async close(): Promise<void> {
-    for (const graph of this.#graphs.values()) await (await graph).dispose();
-    this.#graphs.clear();
+  close(): Promise<void> {
+    return this.#graphs.close();
   }
 }
 
@@ -276,6 +284,10 @@ class View implements LocalModel {
       repetitionPenalty: true,
       streaming: true,
     };
+  }
+
+  get graphCache(): string {
+    return this.#base.graphCache;
   }
 
   weight(name: string): Tensor {

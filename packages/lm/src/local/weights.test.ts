@@ -1,11 +1,11 @@
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import { contentsHash } from "./contents.ts";
-import { collectWeights } from "./weight-files.ts";
+import { collectCache } from "./cache-folders.ts";
 import { mappedFile, mappedWeights } from "./weights.ts";
 
 let home: string;
@@ -147,7 +147,7 @@ describe("the hash of a file", () => {
 describe("what is left in the folder of weights", () => {
   const hour = 3600_000;
   const aged = async (name: string, age: number, bytes = 100) => {
-    await mkdir(folder, { recursive: true });
+    await mkdir(dirname(join(folder, name)), { recursive: true });
     await writeFile(join(folder, name), Buffer.alloc(bytes));
     const time = new Date(Date.now() - age);
     await utimes(join(folder, name), time, time);
@@ -162,22 +162,28 @@ describe("what is left in the folder of weights", () => {
     expect(left).toEqual(["b.f32.0123456789ab.tmp"]);
   });
 
-  it("is collected when old: half written, or not opened for a month", async () => {
-    expect(await collectWeights({ cacheDir: cache })).toEqual({ files: 0, bytes: 0 });
-    await aged("b.f32", 31 * 24 * hour, 20);
-    await aged("c.f32", 29 * 24 * hour, 40);
+  it("goes when it was not opened for a month; opening a model says that its own is wanted", async () => {
     await writeTinyModel(join(home, "model"));
     await mappedHead(join(home, "model"));
     const name = (await mapped()).find((one) => one.length > 10)!;
     const old = new Date(Date.now() - 31 * 24 * hour);
     await utimes(join(folder, name), old, old);
-    // Opening it says that it is wanted.
+    await aged("b.f32", 31 * 24 * hour, 20);
+    await aged("c.f32", 29 * 24 * hour, 40);
     await mappedHead(join(home, "model"));
-    await aged("a.f32.0123456789ab.tmp", 2 * hour, 10);
-    const before = await readdir(folder);
-    expect(await collectWeights({ cacheDir: cache, dryRun: true })).toEqual({ files: 2, bytes: 30 });
-    expect(await readdir(folder)).toEqual(before);
-    expect(await collectWeights({ cacheDir: cache })).toEqual({ files: 2, bytes: 30 });
     expect(await mapped()).toEqual([name, "c.f32"].sort());
+  });
+
+  it("is collected when old, with graphs that are: half written, or not opened for a month", async () => {
+    expect(await collectCache({ cacheDir: cache })).toEqual({ files: 0, bytes: 0 });
+    await aged("b.f32", 31 * 24 * hour, 20);
+    await aged("c.f32", 29 * 24 * hour, 40);
+    await aged("a.f32.0123456789ab.tmp", 2 * hour, 10);
+    await aged("../graphs/d.onnx", 31 * 24 * hour, 5);
+    const before = await readdir(folder);
+    expect(await collectCache({ cacheDir: cache, dryRun: true })).toEqual({ files: 3, bytes: 35 });
+    expect(await readdir(folder)).toEqual(before);
+    expect(await collectCache({ cacheDir: cache })).toEqual({ files: 3, bytes: 35 });
+    expect(await mapped()).toEqual(["c.f32"]);
   });
 });

@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, stat, utimes } from "node:fs/promises";
+import { type FileHandle, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type DType, type Tensor, type TypedData, weight } from "@tenet/tensor";
+import { type DType, pruneCache, type Tensor, type TypedData, touch, weight, writeWhole } from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
 import { changedMeanwhile, contentsHash } from "./contents.ts";
-import { removeAbandoned, writeWhole } from "./weight-files.ts";
 
 /** Weights begin at multiples of this many bytes: what memory mapping takes on every system. */
 const alignment = 65536;
@@ -54,7 +53,6 @@ export async function mappedFile(
     end += Math.ceil(bytes / alignment) * alignment;
   }
   await mkdir(folder, { recursive: true });
-  await removeAbandoned(folder);
   const name = await identity(checkpoint, folder);
   const path = join(folder, `${name}.${format}`);
   const size = await stat(path).then(
@@ -67,8 +65,8 @@ export async function mappedFile(
       await file.truncate(end);
       if ((await identity(checkpoint, folder)) !== name) throw changedMeanwhile(checkpoint.path);
     });
-  // The time says when it was last wanted, by which unused ones are found. A folder shared by others may not let itself be told.
-  else await utimes(path, new Date(), new Date()).catch(() => undefined);
+  else await touch(path);
+  await pruneCache(folder);
   return new Map(
     pieces.map(({ name, dtype, shape }) => [name, weight(name, shape, { path, offset: offsets.get(name)! }, dtype)]),
   );

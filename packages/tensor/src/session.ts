@@ -1,0 +1,126 @@
+import type * as Ort from "onnxruntime-node";
+import type { CompileOptions } from "./compile.ts";
+import type { DeviceName } from "./device.ts";
+import { TensorError } from "./errors.ts";
+import { touch } from "./cache-files.ts";
+import { type StoredGraph, storedGraph } from "./graph-cache.ts";
+import { ort } from "./runtime.ts";
+
+/** A graph in the runtime, ready to run. */
+export interface Session {
+  run(feeds: Ort.InferenceSession.FeedsType): Promise<Ort.InferenceSession.ReturnType>;
+  release(): Promise<void>;
+}
+
+/** Sessions that this process made. */
+export interface SessionCounts {
+  /** Those that were not freed yet: each holds its copy of rearranged weights, and maps the file of the others. */
+  readonly open: number;
+  readonly made: number;
+  /** Of these, whose graph was optimised earlier. */
+  readonly stored: number;
+}
+
+const counts = { open: 0, made: 0, stored: 0 };
+
+/** How many sessions there are, and were. */
+export function sessionCounts(): SessionCounts {
+  return { ...counts };
+}
+
+export interface SessionGraph {
+  /** As ONNX. */
+  readonly model: Uint8Array;
+  /** Files of external data, and the folder that their names are relative to; undefined where there are none. */
+  readonly files: readonly string[];
+  readonly folder: string | undefined;
+}
+
+/** Has the runtime optimise a graph, or takes what it made of it once. Errors: TensorError where it refuses. */
+export async function createSession(
+  graph: SessionGraph,
+  device: DeviceName,
+  options: CompileOptions,
+): Promise<Session> {
+  const { graphCache, prepack = true } = options;
+  const keeps = graphCache !== undefined && device === "cpu";
+  // Files that a cache holds are wanted as long as graphs over them are opened.
+  if (keeps) for (const file of graph.files) await touch(file);
+  const stored = keeps ? await storedGraph(graphCache, graph.model, `prepack ${prepack}`) : undefined;
+  try {
+    const session = (await fromStore(stored, graph, options)) ?? (await fromGraph(stored, graph, device, options));
+    counts.open++;
+    counts.made++;
+    let released = false;
+    return {
+      run: (feeds) => session.run(feeds),
+      async release() {
+        if (released) return;
+        released = true;
+        counts.open--;
+        await session.release();
+      },
+    };
+  } catch (cause) {
+    throw new TensorError(`ONNX Runtime refused the graph on ${device}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** A session of what the runtime once made of the graph. What it does not take any more is as good as nothing. */
+async function fromStore(
+  stored: StoredGraph | undefined,
+  graph: SessionGraph,
+  options: CompileOptions,
+): Promise<Ort.InferenceSession | undefined> {
+  const model = await stored?.read();
+  if (!model) return undefined;
+  const session = await ort.InferenceSession.create(model, {
+    ...settings(graph, "cpu", options),
+    graphOptimizationLevel: "disabled",
+  }).catch(() => undefined);
+  if (session) counts.stored++;
+  return session;
+}
+
+async function fromGraph(
+  stored: StoredGraph | undefined,
+  graph: SessionGraph,
+  device: DeviceName,
+  options: CompileOptions,
+): Promise<Ort.InferenceSession> {
+  const session = await ort.InferenceSession.create(graph.model, {
+    ...settings(graph, device, options),
+    ...(stored && { optimizedModelFilePath: stored.written }),
+  });
+  await stored?.keep();
+  return session;
+}
+
+function settings(
+  { folder }: SessionGraph,
+  device: DeviceName,
+  { threads, profile, prepack }: CompileOptions,
+): Ort.InferenceSession.SessionOptions {
+  return {
+    executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
+    logSeverityLevel: 3,
+    // With an arena a session keeps all that its largest run needed for as long as it is open. Without one it takes memory from the
+    // process's, where other sessions find it again: those that take turns need the memory of one, at the same time a run.
+    ...(device === "cpu" ? { enableCpuMemArena: false } : {}),
+    // A planned block would be held beside what runs take otherwise: twice the memory at the same speed.
+    enableMemPattern: false,
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+    ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
+    extra: {
+      session: {
+        // Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which overflow. There,
+        // and only there, this makes signed weights in the graph unsigned ones, whose products are added in 32 bits.
+        x64quantprecision: "1",
+        // Threads would go on looking for work after every run: tens of milliseconds of a core for nothing.
+        force_spinning_stop: "1",
+        ...(folder === undefined ? {} : { model_external_initializers_file_folder_path: folder }),
+        ...(prepack === false ? { disable_prepacking: "1" } : {}),
+      },
+    },
+  };
+}
