@@ -90,13 +90,7 @@ export class Program<O extends Outputs> {
   readonly #outputs: O;
   readonly #weights: Record<string, Ort.Tensor> = {};
 
-  constructor(
-    session: Session,
-    graph: LoweredGraph,
-    groups: readonly Group[],
-    outputs: O,
-    device: DeviceName,
-  ) {
+  constructor(session: Session, graph: LoweredGraph, groups: readonly Group[], outputs: O, device: DeviceName) {
     this.#session = session;
     this.#graph = graph;
     this.#groups = groups;

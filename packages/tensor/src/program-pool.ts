@@ -23,11 +23,7 @@ export class ProgramPool<P extends Disposable> {
   }
 
   /** Works with a program, which stays for as long. Errors: those of compiling it and of the work. */
-  async use<Result>(
-    key: string,
-    compile: () => Promise<P>,
-    work: (program: P) => Promise<Result>,
-  ): Promise<Result> {
+  async use<Result>(key: string, compile: () => Promise<P>, work: (program: P) => Promise<Result>): Promise<Result> {
     let kept = this.#kept.get(key);
     if (!kept) {
       await this.#makeRoom();

@@ -1,8 +1,8 @@
 import type * as Ort from "onnxruntime-node";
+import { touch } from "./cache-files.ts";
 import type { CompileOptions } from "./compile.ts";
 import type { DeviceName } from "./device.ts";
 import { TensorError } from "./errors.ts";
-import { touch } from "./cache-files.ts";
 import { type StoredGraph, storedGraph } from "./graph-cache.ts";
 import { ort } from "./runtime.ts";
 

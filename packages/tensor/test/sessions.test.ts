@@ -119,7 +119,10 @@ describe("graphs that the runtime optimised", () => {
   /** Large enough to be worth a file; with a matrix in a file, a constant, and nodes that are folded and fused. */
   const large = async (steps = 1500, name = "w") => {
     const path = join(folder, name);
-    await writeFile(path, Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i) / 8));
+    await writeFile(
+      path,
+      Float32Array.from({ length: 64 * 64 }, (_, i) => Math.sin(i) / 8),
+    );
     return (): { y: Tensor } => {
       const w = weight(name, [64, 64], { path, offset: 0 });
       let y = input("x", "float32", ["rows", 64]);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, type LoraConfig, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
-import { decodeAdamW, type ParameterSet } from "@tenet/tensor";
+import { decodeAdamW, type ParameterSet, sessionCounts } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LocalTrainer, type LocalTrainerOptions, openLocalTrainer } from "./local-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
@@ -292,6 +292,31 @@ describe("Trainer", () => {
       },
       { tuning: { lora, head: true } },
     );
+  });
+
+  it("leaves no session open, and has two at most of a graph whatever lengths rows have", async () => {
+    const before = sessionCounts().open;
+    const at = (item: Item, length: number): Item => {
+      const [sequence] = item.sequences;
+      return { sequences: [{ ...sequence!, tokens: Int32Array.from({ length }, (_, i) => 65 + (i % 20)) }] };
+    };
+    await withTrainer(
+      async (trainer) => {
+        const forward = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
+        const objective = trainer.objective(nll);
+        const lengths = [60, 120, 190, 250, 60];
+        const found: unknown[] = [];
+        for (const length of lengths) {
+          const items = [at(examples[0]!, length)];
+          found.push((await forward.run(items)).logprobs);
+          await objective.accumulate(items);
+        }
+        expect(sessionCounts().open - before).toBe(4);
+        expect(found.at(-1)).toEqual(found[0]);
+      },
+      { times: undefined },
+    );
+    expect(sessionCounts().open).toBe(before);
   });
 
   it.each<[string, LoraConfig, LoraConfig?]>([

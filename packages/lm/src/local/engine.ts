@@ -116,13 +116,19 @@ export class Engine {
       });
     });
     const prefixed = prefix.tokens.length > 0;
-    const { fresh, answered } = await this.#call("prompt", prefixed, asked, { rows: rows.length, time }, {
-      ...(prefixed ? prefix.feeds() : {}),
-      tokens: { data: tokens, shape },
-      positions: { data: positions, shape },
-      segments: { data: segments, shape },
-      trunks: { data: trunks, shape },
-    });
+    const { fresh, answered } = await this.#call(
+      "prompt",
+      prefixed,
+      asked,
+      { rows: rows.length, time },
+      {
+        ...(prefixed ? prefix.feeds() : {}),
+        tokens: { data: tokens, shape },
+        positions: { data: positions, shape },
+        segments: { data: segments, shape },
+        trunks: { data: trunks, shape },
+      },
+    );
     return {
       fresh,
       answers: rows.map((stretches) => stretches.map((stretch) => stretch.asked.map(() => answered.shift()!))),
@@ -147,12 +153,18 @@ export class Engine {
       }
     });
     const prefixed = prefix.tokens.length > 0;
-    const { fresh, answered } = await this.#call("decode", prefixed, asked, { rows: rows.length, time }, {
-      ...(prefixed ? prefix.feeds() : {}),
-      ...cache.feeds(rows.length),
-      tokens: { data: tokens, shape },
-      positions: { data: positions, shape },
-    });
+    const { fresh, answered } = await this.#call(
+      "decode",
+      prefixed,
+      asked,
+      { rows: rows.length, time },
+      {
+        ...(prefixed ? prefix.feeds() : {}),
+        ...cache.feeds(rows.length),
+        tokens: { data: tokens, shape },
+        positions: { data: positions, shape },
+      },
+    );
     return { fresh, answers: rows.map((given) => given.tokens.map(() => answered.shift()!)) };
   }
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compile, input } from "@tenet/tensor";
+import { compile, input, sessionCounts } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { decoder, headName, loraFrom, loraShapes, type Projection, projectionShape } from "../decoder/index.ts";
@@ -95,6 +95,11 @@ function madeAdapter(id: string, seed: number): LocalAdapter {
   return { id, factors };
 }
 
+/** The adapter without its changes of down_proj: graphs of its own. */
+function narrowed({ id, factors }: LocalAdapter): LocalAdapter {
+  return { id, factors: new Map([...factors].filter(([path]) => path.endsWith("q_proj"))) };
+}
+
 const greedy = { temperature: 0, maxTokens: 24, minTokens: 24, logprobs: 0 };
 
 describe("the local model against the training graph", () => {
@@ -168,6 +173,22 @@ describe("what must not change results", () => {
       expect((await withModel(options, (other) => generate(other, requests))).map(({ text }) => text)).toEqual(
         expected,
       );
+  });
+
+  it("graphs that give way to another adapter's do not, and at most four are open", async () => {
+    const before = sessionCounts().open;
+    const base = await generate(model, requests);
+    const adapters = [madeAdapter("one", 1), narrowed(madeAdapter("two", 2)), undefined, madeAdapter("one", 1)];
+    const said: Completion[][] = [];
+    for (const adapter of adapters) {
+      const speaker = await model.withAdapter(adapter);
+      said.push(await generate(speaker, requests));
+      await scores(speaker, [{ prompt: "Where?", continuations: ["Here", "There"] }]);
+      expect(sessionCounts().open - before).toBeLessThanOrEqual(4);
+    }
+    expect(said[2]).toEqual(base);
+    expect(said[3]).toEqual(said[0]);
+    expect(said[0]).not.toEqual(base);
   });
 
   it("a prompt computed in pieces does not", async () => {

@@ -21,13 +21,13 @@ import {
 } from "../language-model/index.ts";
 import { openText, type TextCodec } from "../text/index.ts";
 import { bytesPerPosition, cacheShape, KeyValueCache, type Prefix } from "./cache.ts";
+import { graphsFolder, weightsFolder } from "./cache-folders.ts";
 import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { type ScoreJob, scoreJobs } from "./score.ts";
-import { graphsFolder, weightsFolder } from "./cache-folders.ts";
 import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {

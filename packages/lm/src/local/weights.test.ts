@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
-import { contentsHash } from "./contents.ts";
 import { collectCache } from "./cache-folders.ts";
+import { contentsHash } from "./contents.ts";
 import { mappedFile, mappedWeights } from "./weights.ts";
 
 let home: string;
