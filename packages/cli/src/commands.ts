@@ -28,7 +28,11 @@ export function addRunCommands(
   const onRecipe = (made: Command) =>
     made
       .argument("<recipe>", "a recipe's file")
-      .option("--limit <count>", "prompts at most, of those to train on and of those held out each", whole)
+      .option(
+        "--limit <count>",
+        "rows at most of each file that is learnt from, validated on or held out, and prompts of an iteration",
+        whole,
+      )
       .option("--seed <number>", "instead of the recipe's", whole)
       .option("--allow-modules", "import the modules that the constitution's checks name: they are programs");
   const onModels = (made: Command) =>

@@ -662,6 +662,45 @@ describe("mistakes do not come in rounds:", () => {
   });
 });
 
+describe("a limit", () => {
+  const limited = async (text: string) => {
+    const own = join(folder, `limited-${opened++}`);
+    await mkdir(own);
+    for (const [name, content] of Object.entries({ ...files, "held.jsonl": row("Four"), "recipe.yaml": text }))
+      await writeFile(join(own, name), content);
+    return openRecipe(join(own, "recipe.yaml"), { limit: 1 });
+  };
+  test("bounds every file that is learnt from, validated on or held out, and the prompts of an iteration", async () => {
+    const { recipe, written } = await limited(`model: ../model
+constitution: kind.yaml
+prompts: { train: prompts.jsonl, validation: { path: new.jsonl, every: 2 }, heldOut: held.jsonl }
+supervised: { helpful: { path: prompts.jsonl, limit: 2, replies: model } }
+preferenceModel: { pretrain: pairs.jsonl, human: { path: pairs.jsonl, ratio: 2 } }
+feedback: { audit: { path: pairs.jsonl } }
+${policy}`);
+    expect(written.prompts).toEqual({
+      train: { path: "prompts.jsonl", limit: 1 },
+      validation: { path: "new.jsonl", every: 2, limit: 1 },
+      heldOut: { path: "held.jsonl", limit: 1 },
+    });
+    expect(written.supervised.helpful).toMatchObject({ path: "prompts.jsonl", limit: 1 });
+    expect(written.preferenceModel).toMatchObject({
+      pretrain: { path: "pairs.jsonl", limit: 1 },
+      human: { path: "pairs.jsonl", limit: 1, ratio: 2 },
+    });
+    expect(written.policy).toMatchObject({ promptsPerIteration: 1 });
+    // A gate that is given a pair or two refuses everybody.
+    expect(written.feedback.audit).not.toHaveProperty("limit");
+    expect(recipe.policy).toEqual(written.policy);
+  });
+  test("leaves a share what it is, and adds nothing that is not there", async () => {
+    const { written } = await limited(start.replace("train: prompts.jsonl", "$&, validation: { share: 0.5 }"));
+    expect(written.prompts.validation).toEqual({ share: 0.5, every: 1 });
+    expect(written.supervised).not.toHaveProperty("helpful");
+    expect(written.preferenceModel).not.toHaveProperty("human");
+  });
+});
+
 test("ids that stand twice are set aside and counted, not refused", async () => {
   expect(await messageOf(start, { "prompts.jsonl": row("One") + row("One") })).toBe("opens");
 });

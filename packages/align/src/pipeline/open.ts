@@ -19,6 +19,7 @@ import {
 import { personasSchema } from "../feedback/index.ts";
 import { type LabelDemonstration, labelDemonstrationsSchema } from "../judge/index.ts";
 import { contradictions, unmet } from "./contradictions.ts";
+import { changed, type Otherwise } from "./otherwise.ts";
 import { find, type Place, placesOf } from "./places.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
@@ -41,10 +42,7 @@ export interface OpenRecipe {
   readonly personas: readonly string[];
 }
 
-export interface RecipeChanges {
-  readonly seed?: number;
-  /** Prompts at most, of those to train on and of those held out each. */
-  readonly limit?: number;
+export interface RecipeChanges extends Otherwise {
   /** Import the modules that the constitution's checks name: they are programs. */
   readonly allowModules?: boolean;
   /** Instead of what the file holds. */
@@ -193,20 +191,4 @@ function nameFrom(file: string): string {
     .replace(/[^A-Za-z0-9._-]+/g, "-")
     .replace(/^[^A-Za-z0-9]+/, "");
   return plain.slice(0, 80) || "recipe";
-}
-
-type FileReference = Recipe["prompts"]["train"];
-
-/** A copy with what the caller says otherwise. */
-function changed(original: Recipe, { seed, limit }: RecipeChanges): Recipe {
-  const recipe = structuredClone(original);
-  if (seed !== undefined) recipe.seed = seed;
-  if (limit === undefined) return recipe;
-  const limited = (reference: FileReference): FileReference => {
-    const whole = typeof reference === "string" ? { path: reference } : reference;
-    return { ...whole, limit: Math.min(limit, whole.limit ?? limit) };
-  };
-  recipe.prompts.train = limited(recipe.prompts.train);
-  if (recipe.prompts.heldOut !== undefined) recipe.prompts.heldOut = limited(recipe.prompts.heldOut);
-  return recipe;
 }
