@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
-import { arrange } from "./arrangement.ts";
+import { arrange, notesOf } from "./arrangement.ts";
 import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
+import { runSpec } from "./run.ts";
 import { inOrder } from "./stages/index.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-estimate-"));
@@ -120,6 +123,35 @@ describe("estimates", () => {
       roles: [{ role: "policy", completionTokens: 4 * 4 * 8 }],
       trainingTokens: 4 * 4 * 8 * 2,
     });
+  });
+
+  it("take a round's rate from what that round's settings went through", async () => {
+    const rounds = (epochs: string) =>
+      everything.replace("policy:\n", `arrangement: { rounds: 2, schedule: { policy.epochs: ${epochs} } }\n$&`);
+    const open = await opened(rounds("[1, 3]"));
+    const store = openStore(join(home, "rates"));
+    try {
+      const run = store.begin(runSpec(open));
+      const checkpoints = notesOf(arrange({ ...open, options: {} }));
+      run.event({
+        kind: "opened",
+        data: { file: open.file, model: open.recipe.model, constitution: null, checkpoints },
+      });
+      const stage = run.stage({ name: "policy 2", kind: "policy", identity: hashOf("policy 2") });
+      stage.usage("policy", { calls: 1, promptTokens: 100, completionTokens: 100, seconds: 1e-6 });
+      await sleep(20);
+      stage.finish({ output: { report: { algorithm: "ppo", history: [{ episode: 32 }] } } });
+      run.end("done");
+      const { seconds } = store.stage(run.id, "policy 2")!;
+      const { trainingTokens, seconds: expected } = stageOf(
+        await estimateRun(await openRecipe(open.file, { text: rounds("[2, 2]") }), { store }),
+        "policy 2",
+      );
+      // 32 replies of 8 tokens, three times.
+      expect(expected! / trainingTokens!).toBeCloseTo(seconds / (32 * 8 * 3), 5);
+    } finally {
+      store.close();
+    }
   });
 
   it("come with the recipe, defaults filled in and paths as they were written", async () => {

@@ -8,6 +8,7 @@ import type { Expectation, Size } from "./expectation.ts";
 import type { OpenRecipe } from "./open.ts";
 import { replyTokens } from "./parts/policy.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
+import { planOf, scheduled } from "./rounds.ts";
 import { runSpec } from "./run.ts";
 import { charactersPerToken, mostCounted } from "./sizes.ts";
 import { inOrder, type Stage } from "./stages/index.ts";
@@ -182,9 +183,11 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
   };
   for (const run of store.runs()) {
     if (run.writer?.host !== hostname()) continue;
-    const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy"> | null;
-    const model = (await openedOf(store, run.id))?.model;
+    const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy" | "arrangement"> | null;
+    const { model, checkpoints = [] } = (await openedOf(store, run.id)) ?? {};
     if (model === undefined || recipe === null) continue;
+    const { schedule } = planOf(recipe);
+    const rounds = new Map(checkpoints.map(({ stage, round = 1 }) => [stage, round]));
     const usage = store.usage(run.id);
     const stages = store.stages(run.id);
     const kinds = new Map(stages.map(({ name, kind }) => [name, kind]));
@@ -199,13 +202,18 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
       if (status !== "done" || attempts !== 1) continue;
       const sampling = usage.reduce((sum, one) => (one.stage === name ? sum + one.seconds : sum), 0);
       const { algorithm } = ((output ?? {}) as { report?: { algorithm?: string } }).report ?? {};
-      add(model, kindOf(kind, algorithm), seconds - sampling, trainedTokens(output, recipe.policy));
+      add(
+        model,
+        kindOf(kind, algorithm),
+        seconds - sampling,
+        trainedTokens(output, scheduled(recipe, schedule, rounds.get(name) ?? 1).policy),
+      );
     }
   }
   return rates;
 }
 
-/** Tokens that a training stage went through, by what it reported. */
+/** Tokens that a training stage went through, by what it reported and the settings of its round. */
 function trainedTokens(output: unknown, policy: Recipe["policy"]): number {
   const { report } = (output ?? {}) as { report?: { tokens?: number; history?: { episode?: number }[] } };
   if (report?.tokens !== undefined) return report.tokens;

@@ -7,8 +7,8 @@ import type { Scorecard } from "../evaluate/index.ts";
  * What a run's store knows of the signals that its policy was trained by.
  */
 
-/** Where the pairs that are learnt from lie: mixed, or with people's words over the machine's, or the machine's alone. */
-const labelStages = ["preferences", "pairs of all rounds", "human labels", "labels"];
+/** Where the pairs that are learnt from lie: weighed, or mixed, or with people's words over the machine's, or the machine's alone. */
+const labelStages = ["weighed labels", "preferences", "pairs of all rounds", "human labels", "labels"];
 
 /** The last round's of those. */
 function labelsOf(store: Store, run: string): StageInfo | undefined {

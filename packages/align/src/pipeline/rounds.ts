@@ -49,11 +49,16 @@ export function roundSeed(seed: number, round: number): number {
  * for a value that the schema does not have, which rules/arrangement.ts finds before anything runs.
  */
 export function settingsOf(recipe: Recipe, { schedule }: Pick<Plan, "schedule">, round: number): Recipe {
-  const entries = Object.entries(schedule);
-  if (entries.length === 0) return recipe;
+  if (Object.keys(schedule).length === 0) return recipe;
+  return recipeSchema.parse(scheduled(recipe, schedule, round));
+}
+
+/** The same, not read by a schema: of a recipe that an older Tenet wrote. */
+export function scheduled<Some extends object>(recipe: Some, schedule: Plan["schedule"], round: number): Some {
   const changed = structuredClone(recipe);
-  for (const [path, values] of entries) setAt(changed, path.split("."), values[Math.min(round, values.length) - 1]);
-  return recipeSchema.parse(changed);
+  for (const [path, values] of Object.entries(schedule))
+    setAt(changed, path.split("."), values[Math.min(round, values.length) - 1]);
+  return changed;
 }
 
 /** Puts a value at a path, in mappings that are there. Whether they were. */
