@@ -27,7 +27,7 @@ function keyOf(line: Line): string {
 /** All that the scorecard says but what the run took, which is more where something was computed twice. */
 function scorecardOf(store: string, id: string): unknown {
   return reading(store, (reader) => {
-    const { costs: _, ...card } = reader.stage(id, "scorecard")!.output as Scorecard;
+    const { costs: _, labelling: __, ...card } = reader.stage(id, "scorecard")!.output as Scorecard;
     return card;
   });
 }
