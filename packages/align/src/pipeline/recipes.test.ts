@@ -4,6 +4,8 @@ import { expect, it } from "vitest";
 import { arrange } from "./arrangement.ts";
 import { estimateRun } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
+import { planOf, settingsOf } from "./rounds.ts";
+import { countRows } from "./sizes.ts";
 import { inOrder } from "./stages/index.ts";
 
 const recipes = fileURLToPath(new URL("../../../../recipes/", import.meta.url));
@@ -27,3 +29,29 @@ it.each(complete)("recipes/%s validates, and says of every stage what it will ta
   for (const { name: stage, kind } of stages.filter(({ kind }) => kind === "sft" || kind === "policy"))
     expect(estimate.stages.find((one) => one.stage === stage)!.trainingTokens, `${stage} ${kind}`).toBeGreaterThan(0);
 });
+
+/** What a recipe's arrangement learns from: passes over prompts' revisions and replies of policies, over all rounds. */
+async function budgetOf(name: string) {
+  const { recipe } = await openRecipe(`${recipes}${name}.yaml`);
+  const plan = planOf(recipe);
+  const { rows } = await countRows(recipe.prompts.train, "prompts");
+  let [revisions, replies] = [0, 0];
+  for (let round = 1; round <= plan.rounds; round++) {
+    const { supervised, policy } = settingsOf(recipe, plan, round);
+    if (plan.steps.includes("supervised"))
+      revisions += rows * (plan.share.supervised ?? 1) * supervised.epochs * supervised.revisions;
+    if (policy?.algorithm !== "rloo") throw new TypeError(`${name} has another algorithm`);
+    const { iterations, promptsPerIteration, samplesPerPrompt, epochs, minibatches, imitate } = policy;
+    replies += iterations * promptsPerIteration * samplesPerPrompt * epochs;
+    if (imitate) revisions += iterations * epochs * minibatches * imitate.batchSize;
+  }
+  const { train, validation, heldOut } = recipe.prompts;
+  return { revisions, replies, prompts: [train, validation, heldOut], sampling: recipe.evaluate.sampling };
+}
+
+it.each(["reverse", "iterative", "joint", "constrained"])(
+  "recipes/%s.yaml has the sequential one's budget",
+  async (name) => {
+    expect(await budgetOf(name)).toEqual(await budgetOf("clinical-desk.quick"));
+  },
+);

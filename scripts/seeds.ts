@@ -1,0 +1,225 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { arch, cpus, platform, totalmem } from "node:os";
+import { basename, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
+import { openingOf, type ResponseRow, rowId } from "@tenet/data";
+import { openStore, runId, type StageInfo } from "@tenet/runs";
+
+/*
+ * A recipe run once for each of several seeds, and what each seed gave, kept as JSON.
+ */
+
+export interface Reply {
+  readonly prompt: string;
+  /** Whether it breaks any principle; null where no check applies. */
+  readonly violates: boolean | null;
+  /** Ids of the principles that it breaks and keeps to. */
+  readonly broken: readonly string[];
+  readonly kept: readonly string[];
+}
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly run: string;
+  readonly recommended?: string;
+  readonly checkpoints: readonly {
+    readonly id: string;
+    readonly label: string;
+    readonly replies: readonly Reply[];
+    /** Distinct first four words over replies. */
+    readonly openings: number;
+    /** Perplexity of neutral texts over the first checkpoint's, less 1; absent where it was not measured, and for the first. */
+    readonly perplexityRise?: number;
+    /** Mean score by the run's own preference model less the first checkpoint's; absent likewise. */
+    readonly proxyRise?: number;
+  }[];
+  /** Of each stage. */
+  readonly seconds: Readonly<Record<string, number>>;
+  /** Replies that policies were trained on, and tokens of replies that supervised training learnt; of what the stages report. */
+  readonly budget?: { readonly replies: number; readonly supervisedTokens: number };
+  /** Peak of the process's memory in bytes, where the system tells. */
+  readonly peak?: number;
+}
+
+export interface Evidence {
+  /** Id of the recipe's run under its own seed: a recipe that says something else has another. */
+  readonly recipe: string;
+  readonly heldOut: string;
+  readonly processor: string;
+  readonly instructions: readonly string[];
+  readonly memory: number;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly seeds: SeedResult[];
+}
+
+const main = fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url));
+
+/** What of the processor's instruction set decides how products round. Empty where the system does not tell. */
+function instructions(): string[] {
+  if (!existsSync("/proc/cpuinfo")) return [];
+  const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
+  const known = { avx2: "AVX2", avx512f: "AVX-512", avx512_vnni: "AVX-512 VNNI", avx_vnni: "AVX-VNNI" };
+  return Object.entries(known).flatMap(([flag, name]) => (flags.has(flag) ? [name] : []));
+}
+
+/** Where runs and evidence lie, and what is said otherwise than in the recipe. */
+export interface SeedOptions {
+  readonly store: string;
+  readonly out: string;
+  readonly limit?: number | undefined;
+}
+
+/** What the seeds of a recipe gave so far. */
+export class Seeds {
+  readonly evidence: Evidence;
+  readonly place: string;
+  readonly #file: string;
+  readonly #options: SeedOptions;
+
+  private constructor(file: string, options: SeedOptions, { evidence, place }: Pick<Seeds, "evidence" | "place">) {
+    this.#file = file;
+    this.#options = options;
+    this.evidence = evidence;
+    this.place = place;
+  }
+
+  /** Reads what is there: a file of another processor, or of a recipe that says something else, is not gone on with. */
+  static async open(file: string, options: SeedOptions): Promise<Seeds> {
+    const { out, limit } = options;
+    const open = await openRecipe(file, changes(options));
+    const processor = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores, ${platform()} ${arch()}`;
+    const name = `${basename(file, extname(file))}${limit === undefined ? "" : `.limit-${limit}`}`;
+    const place = join(out, `${name}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
+    const kept = existsSync(place) ? (JSON.parse(readFileSync(place, "utf8")) as Evidence) : undefined;
+    const recipe = runId(runSpec(open));
+    const evidence: Evidence =
+      kept?.recipe === recipe
+        ? kept
+        : {
+            recipe,
+            heldOut: JSON.stringify(open.written.prompts.heldOut),
+            ...{ processor, instructions: instructions(), memory: totalmem() },
+            versions: { node: process.versions.node },
+            seeds: [],
+          };
+    return new Seeds(file, options, { evidence, place });
+  }
+
+  /** Runs a seed and keeps what it gave, unless that is there. A killed call continues: a run that is done is read from the store. */
+  async run(seed: number): Promise<void> {
+    const { seeds } = this.evidence;
+    if (seeds.some((one) => one.seed === seed)) return;
+    const began = Date.now();
+    const peak = await runSeed(this.#file, seed, this.#options);
+    const result = readSeed(await openRecipe(this.#file, { ...changes(this.#options), seed }), seed, this.#options);
+    seeds.push({ ...result, ...(peak === undefined ? {} : { peak }) });
+    seeds.sort((a, b) => a.seed - b.seed);
+    mkdirSync(this.#options.out, { recursive: true });
+    writeFileSync(this.place, `${JSON.stringify(this.evidence)}\n`);
+    console.error(`${basename(this.#file)}, seed ${seed}: ${((Date.now() - began) / 1000).toFixed(0)} s`);
+  }
+}
+
+function changes({ limit }: SeedOptions) {
+  return limit === undefined ? {} : { limit };
+}
+
+/** Runs one seed to its end in a process of its own; resolves to the peak of its memory in bytes, where the system tells. */
+function runSeed(file: string, seed: number, { store, limit }: SeedOptions): Promise<number | undefined> {
+  // One process, so that its memory is the run's.
+  const args = [
+    "--conditions=source",
+    "--import",
+    "tsx",
+    main,
+    "run",
+    file,
+    "--seed",
+    String(seed),
+    "--store",
+    store,
+    ...(limit === undefined ? [] : ["--limit", String(limit)]),
+  ];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  let peak: number | undefined;
+  const look = setInterval(() => {
+    const status = `/proc/${child.pid}/status`;
+    const kilobytes = existsSync(status) ? /^VmHWM:\s*(\d+)/m.exec(readFileSync(status, "utf8"))?.[1] : undefined;
+    if (kilobytes) peak = Math.max(peak ?? 0, Number(kilobytes) * 1024);
+  }, 1000);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => {
+      clearInterval(look);
+      // 3: a gate refused the preference model; what was trained before it is measured.
+      if (code === 0 || code === 3) resolve(peak);
+      else reject(new Error(`seed ${seed} ended with exit code ${code}`));
+    });
+  });
+}
+
+/** What a run that is done gave. */
+function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedResult {
+  const store = openStore(options.store, { readOnly: true });
+  try {
+    const run = runId(runSpec(open));
+    const card = store.stage(run, "scorecard")?.output as Scorecard | undefined;
+    if (!card) throw new Error(`run ${run} has no scorecard`);
+    const rise = (name: string, id: string) =>
+      card.differences.find(
+        ({ metric, checkpoint, against }) =>
+          metric === name && checkpoint === id && against === card.checkpoints[0]!.id,
+      )?.value;
+    const checkpoints = card.checkpoints.map(({ id, label }) => {
+      const rows = [...store.rows<ResponseRow>(store.stage(run, `answers of ${id}`)!.identity)];
+      const replies = rows.map((row) => {
+        const results = runChecks(open.constitution, row).filter(({ applies }) => applies);
+        const named = (violated: boolean) => [
+          ...new Set(results.filter((one) => one.violated === violated).map(({ principle }) => principle)),
+        ];
+        const broken = named(true);
+        const kept = named(false).filter((principle) => !broken.includes(principle));
+        return {
+          prompt: rowId("prompt", row.prompt),
+          violates: results.length === 0 ? null : broken.length > 0,
+          broken,
+          kept,
+        };
+      });
+      const [perplexityRise, proxyRise] = [rise("perplexity", id), rise("proxy", id)];
+      return {
+        ...{
+          id,
+          label,
+          replies,
+          openings: new Set(rows.map(({ response }) => openingOf(response))).size / rows.length,
+        },
+        ...(perplexityRise === undefined ? {} : { perplexityRise }),
+        ...(proxyRise === undefined ? {} : { proxyRise }),
+      };
+    });
+    const stages = store.stages(run);
+    const seconds = Object.fromEntries(stages.map((stage) => [stage.name, stage.seconds]));
+    const recommended = card.recommended && { recommended: card.recommended };
+    return { seed, run, ...recommended, checkpoints, seconds, budget: budgetOf(stages) };
+  } finally {
+    store.close();
+  }
+}
+
+/** What a run's trainings report that they learnt from. */
+function budgetOf(stages: readonly StageInfo[]): NonNullable<SeedResult["budget"]> {
+  const sum = (kind: string, of: (report: Record<string, unknown>) => unknown) =>
+    stages
+      .filter((stage) => stage.kind === kind)
+      .reduce((total, { output }) => {
+        const { report = {} } = (output ?? {}) as { report?: Record<string, unknown> };
+        return total + ((of(report) as number | undefined) ?? 0);
+      }, 0);
+  return {
+    replies: sum("policy", ({ history }) => (history as { episode?: number }[] | undefined)?.at(-1)?.episode),
+    supervisedTokens: sum("sft", ({ supervisedTokens }) => supervisedTokens),
+  };
+}
