@@ -23,6 +23,8 @@ export interface EngineClientOptions {
   readonly signal?: AbortSignal | undefined;
   /** How long a connection that fails is tried again. Default 120. */
   readonly patienceSeconds?: number | undefined;
+  /** Asked while nobody answers: why nobody will any more. */
+  readonly ended?: (() => Promise<EngineGoneError | undefined>) | undefined;
 }
 
 /**
@@ -90,6 +92,8 @@ export class EngineClient {
             `engine ${this.address}: the connection broke off during ${path} (${message}); whether it was carried out is not known`,
             { cause: error },
           );
+        const ended = await this.#options.ended?.();
+        if (ended) throw ended;
         if (Date.now() + wait > until)
           throw new EngineGoneError(
             `engine ${this.address}: nobody answers (${message}). Is the job running, and the tunnel up? The same command goes on where it stopped`,

@@ -106,8 +106,15 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
     });
   }
   const address = options.reach ?? `http://${hostname}:${port}`;
-  const client = new EngineClient({ address, token, signal });
+  const ended = async () => {
+    // Where the cluster cannot be asked either, patience is all there is.
+    const job = await jobs.job(id).catch(() => ({ status: "unknown", message: undefined }));
+    return job === undefined || hasEnded(job.status) ? endedError(jobs, id, job?.message ?? job?.status) : undefined;
+  };
+  const client = new EngineClient({ address, token, signal, ended });
   const health = await ready({ jobs, id, address, token, signal, startMinutes, onStatus });
+  // What a process left that was killed.
+  if (running) await client.call("drop", {});
   return { id, client, jobs, health, attached: running };
 }
 
@@ -134,8 +141,7 @@ async function ready({
   for (;;) {
     signal?.throwIfAborted();
     const job = await jobs.job(id);
-    const ended = job === undefined || ["FAILED", "STOPPED", "SUCCEEDED"].includes(job.status);
-    if (ended) throw await endedError(jobs, id, job?.message ?? job?.status);
+    if (job === undefined || hasEnded(job.status)) throw await endedError(jobs, id, job?.message ?? job?.status);
     const health = await looking.health().catch((error) => {
       if (error instanceof EngineGoneError) return undefined;
       throw error;
@@ -162,6 +168,8 @@ export async function endedError(jobs: RayJobs, id: string, why: string | undefi
     `the job ${id} has ended${why ? `: ${why.split("\n")[0]}` : ""}. The end of its log:\n${lines}`,
   );
 }
+
+const hasEnded = (status: string) => ["FAILED", "STOPPED", "SUCCEEDED"].includes(status);
 
 function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127\./.test(hostname);

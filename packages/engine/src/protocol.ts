@@ -10,7 +10,7 @@ import { z } from "zod";
  *     POST /v1/forward   tokens, lengths, chosen, chosenLengths [int32] → what is wanted, at the chosen places one after another [float32]
  *     POST /v1/backward  the same and `cotangent/…` for each value: adds Σ cotangent · ∂value to the gradient
  *     POST /v1/update    one step of AdamW on what was added up → gradNorm [float64]
- *     POST /v1/drop
+ *     POST /v1/drop      an adapter; all of them where none is named
  */
 
 /** Raised where an older side would misunderstand a newer one. */
@@ -53,7 +53,7 @@ export const verbs = {
     weightDecay: z.number().min(0),
     maxGradNorm: z.number().min(0).describe("0 leaves it."),
   }),
-  drop: z.strictObject({ name }),
+  drop: z.strictObject({ name: name.optional() }),
 } as const;
 export type Verb = keyof typeof verbs;
 export type Request<V extends Verb> = z.input<(typeof verbs)[V]>;
@@ -89,6 +89,8 @@ const workerSchema = z.object({
   device: z.string(),
   memory: z.number(),
   node: z.string().optional(),
+  /** Digest of the weights' files as this worker sees them. */
+  weights: z.string().nullish(),
 });
 const count = z.object({ have: z.number(), free: z.number() });
 

@@ -1,6 +1,13 @@
 export * from "./adapter/index.ts";
 export * from "./catalogue/index.ts";
-export { type Checkpoint, CheckpointError, type ModelConfig, openCheckpoint } from "./checkpoint/index.ts";
+export {
+  type Checkpoint,
+  CheckpointError,
+  type ModelConfig,
+  type ModelShell,
+  openCheckpoint,
+  openShell,
+} from "./checkpoint/index.ts";
 export * from "./decoder/index.ts";
 export * from "./endpoint/index.ts";
 export * from "./gguf/index.ts";

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { type ExampleRow, exampleRowSchema, rowId } from "@tenet/data";
-import { adapterFactors, type LocalModel, loadAdapter } from "@tenet/lm";
+import { loadAdapter } from "@tenet/lm";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
 import { sumOf } from "./numbers.ts";
-import { isRemote } from "./open-trainer.ts";
+import { speakerOf } from "./open-trainer.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, rewardSettingsSchema, type Scored } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
@@ -53,9 +53,6 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   const { model, from, prompts, reward, seed, folder, signal } = options;
   const settings = bestOfNSettingsSchema.parse({ algorithm: "best-of-n", ...options.settings });
   const { n, maxTokens, temperature, promptsAtOnce } = settings;
-  if (isRemote(model))
-    throw new TypeError("best-of-n samples where Tenet runs: expected a model whose weights are here, not an engine's");
-  const local = model as LocalModel;
   const room = model.config.max_position_embeddings - maxTokens;
   const start = from && (await adapterDigest(from));
   const base = await baseIdentity(model);
@@ -64,8 +61,7 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   const checkpoints = new Checkpoints(join(folder, "sampling"), identity);
   const saved = await checkpoints.latest();
   const progress = (saved?.progress ?? { rows: [], aside: [], history: [] }) as unknown as Progress;
-  const adapter =
-    from === undefined ? undefined : { id: from, ...adapterFactors(await loadAdapter(from, model.config)) };
+  const adapter = from === undefined ? undefined : { id: from, ...(await loadAdapter(from, model.config)) };
   const steps = Math.ceil(prompts.length / promptsAtOnce);
   for (let step = saved?.step ?? 0; step < steps; step++) {
     signal?.throwIfAborted();
@@ -80,7 +76,7 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       if (reason !== undefined) progress.aside.push({ id, reason });
       return reason === undefined;
     });
-    const { samples, generator, sampling } = await rolloutOf(() => local.withAdapter(adapter), batch, {
+    const { samples, generator, sampling } = await rolloutOf(() => speakerOf(model, adapter), batch, {
       ...{ text: model.text, seed, iteration: 0, samplesPerPrompt: n, maxTokens, temperature, signal },
     });
     const rewarded = await reward.score(

@@ -33,6 +33,12 @@ export async function contentsFingerprint(paths: readonly string[]): Promise<str
   return hash.digest("hex");
 }
 
+/** Tells a model's weights from others: of its safetensors files alone. Undefined where there are none, as of a folder without weights. */
+export async function weightsFingerprint(folder: string): Promise<string | undefined> {
+  const files = (await filesOf(folder)).filter((file) => file.endsWith(".safetensors"));
+  return files.length > 0 ? contentsFingerprint(files) : undefined;
+}
+
 /** What a training depends on of its base: the contents of a folder or file, which may be moved meanwhile; else its reference. */
 export async function baseIdentity({ id }: Pick<LocalModel, "id">): Promise<string> {
   return parseReference(id).kind === "path" && existsSync(id) ? contentsFingerprint([id]) : id;

@@ -25,7 +25,7 @@ export { DivergenceError } from "./divergence.ts";
 export { type DpoOptions, type DpoSettings, dpoSettingsSchema, NoPairsError, trainDpo } from "./dpo.ts";
 export { type EncodedReply, encodeReply, endOfReply, TemplateError } from "./encode.ts";
 export { JudgeError, NoExamplesError } from "./errors.ts";
-export { baseIdentity, contentsFingerprint } from "./fingerprint.ts";
+export { baseIdentity, contentsFingerprint, weightsFingerprint } from "./fingerprint.ts";
 export type { BatchGraph, TokenOptions, TokenTerms, Tuning } from "./graph.ts";
 export { type GrpoOptions, type GrpoSettings, grpoSettingsSchema, trainGrpo } from "./grpo.ts";
 export {
@@ -60,7 +60,7 @@ export {
   monitorRules,
   taughtNothing,
 } from "./monitor-rules.ts";
-export { openTrainer } from "./open-trainer.ts";
+export { openForward, openTrainer, speakerOf } from "./open-trainer.ts";
 export {
   completionSequence,
   type Item,
@@ -95,7 +95,9 @@ export {
   type PreferenceModelOptions,
   type ScoreRow,
 } from "./preference-model.ts";
-export { type EngineModelOptions, engineModel, resuming } from "./remote-trainer.ts";
+export { type EngineModelOptions, engineModel } from "./remote-trainer.ts";
+export { scoredBy, scoringForward } from "./remote-scores.ts";
+export { type ResumingOptions, resumed, resuming } from "./resuming.ts";
 export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";

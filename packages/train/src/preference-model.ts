@@ -1,10 +1,11 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type LocalModel, loadAdapter, type Message, SCORE_WEIGHT } from "@tenet/lm";
+import { loadAdapter, type Message, SCORE_WEIGHT } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import { z } from "zod";
 import { encodeReply } from "./encode.ts";
-import { type Forward, forwardPass, Layout } from "./forward.ts";
+import type { Forward, TrainableModel } from "./forward.ts";
+import { openForward } from "./open-trainer.ts";
 import type { Item, Sequence } from "./packing.ts";
 
 /** What stands beside a preference model's adapter. */
@@ -55,11 +56,11 @@ const window = 256;
 
 /**
  * Opens a preference model on a base that is open already: factors and scalar head are inputs of a forward-only program, so it costs
- * their memory and that of its activations, not a second base.
+ * their memory and that of its activations, not a second base. Of a model whose weights are elsewhere the scores are computed there.
  * Errors: CheckpointError where the adapter does not fit the base, PreferenceModelError where it has no scalar head.
  */
 export async function openPreferenceModel(
-  model: LocalModel,
+  model: TrainableModel,
   folder: string,
   options: PreferenceModelOptions = {},
 ): Promise<PreferenceModel> {
@@ -68,8 +69,8 @@ export async function openPreferenceModel(
     throw new PreferenceModelError(`${folder} is an adapter without a scalar head: expected a preference model`);
   const { mean, deviation } = await readNormalisation(folder);
   const longest = model.config.max_position_embeddings;
-  const layout = new Layout({ model, tuning: { lora, head: true }, ...options });
-  const forward = forwardPass(layout, parameters, (graph) => ({ scores: graph.scores() }));
+  const layout = { model, tuning: { lora, head: true }, ...options };
+  const forward = await openForward(layout, parameters, (graph) => ({ scores: graph.scores() }));
   return {
     scale: deviation,
     async score(rows, { signal } = {}) {
@@ -94,7 +95,7 @@ export async function openPreferenceModel(
 
 /** A reply behind its prompt, looked at at its last real token: the one that ends its turn, unless it was cut. */
 export function replySequence(
-  model: Pick<LocalModel, "text">,
+  model: Pick<TrainableModel, "text">,
   prompt: readonly Message[],
   response: string,
   form: { readonly cut?: boolean | undefined } = {},

@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EngineClient, EngineRefusedError, EngineRestartedError } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
-import { adapterFactors, type LocalModel, openLocalModel } from "@tenet/lm";
+import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { engineServer } from "../test/engine-server.ts";
 import { distance, finish, headedAdapter, trained, trainings } from "../test/equality.ts";
-import { openTrainer } from "./open-trainer.ts";
-import { engineModel, resuming } from "./remote-trainer.ts";
+import { openTrainer, speakerOf } from "./open-trainer.ts";
+import { engineModel } from "./remote-trainer.ts";
+import { resuming } from "./resuming.ts";
 import type { RemoteModel } from "./trainer.ts";
 
 const token = "a token of this test";
@@ -34,7 +35,7 @@ function remote(client = new EngineClient({ address: server.address, token })): 
   const { id, config, text } = model;
   return engineModel({
     ...{ id, config, text, engine: client },
-    speak: ({ id, ...adapter }) => model.withAdapter({ id, ...adapterFactors(adapter) }),
+    speak: (adapter) => speakerOf(model, adapter),
   });
 }
 

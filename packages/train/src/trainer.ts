@@ -1,5 +1,5 @@
-import type { LanguageModel } from "@tenet/lm";
-import type { ScheduleOptions, Tensor } from "@tenet/tensor";
+import type { Adapter, LanguageModel } from "@tenet/lm";
+import type { ParameterSet, ScheduleOptions, Tensor } from "@tenet/tensor";
 import type { BuildForward, Forward, Frozen, LayoutOptions, TrainableModel } from "./forward.ts";
 import type { BatchGraph } from "./graph.ts";
 import type { Item } from "./packing.ts";
@@ -7,6 +7,10 @@ import type { Item } from "./packing.ts";
 /** A model that is trained elsewhere: its weights are not here, its text and its shape are. */
 export interface RemoteModel extends TrainableModel {
   openTrainer(options: TrainerOptions): Promise<Trainer>;
+  /** Values under parameters that nobody trains. */
+  openForward(options: Omit<LayoutOptions, "model">, parameters: ParameterSet, build: BuildForward): Promise<Forward>;
+  /** The model as it speaks under an adapter, or under none. */
+  speak(adapter: (Adapter & { readonly id: string }) | undefined): Promise<LanguageModel>;
 }
 
 export interface TrainerOptions extends LayoutOptions {

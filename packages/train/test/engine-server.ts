@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Request, readBody, type TensorOf, type Verb, verbs, writeBody } from "@tenet/engine";
+import { PROTOCOL, type Request, readBody, type TensorOf, type Verb, verbs, writeBody } from "@tenet/engine";
 import { adapterShapes, type LocalModel, type LoraConfig, type Projection, SCORE_WEIGHT } from "@tenet/lm";
 import { AdamW, clipByGlobalNorm, ParameterSet, type Tensor } from "@tenet/tensor";
 import { forwardPass, Layout } from "../src/forward.ts";
@@ -66,9 +66,9 @@ const options = { device: "cpu", threads: 1 } as const;
  * The engine's verbs over HTTP, carried out by the local model's own graph: what a trainer that computes elsewhere asks for can be compared
  * with one that computes here, without Python. Requests are checked by the protocol's schema.
  */
-export async function engineServer(model: LocalModel, token: string) {
+export async function engineServer(model: LocalModel, token: string, { port = 0 }: { readonly port?: number } = {}) {
   const adapters = new Map<string, HeldAdapter>();
-  const asked: { verb: Verb; name: string }[] = [];
+  const asked: { verb: Verb; name: string | undefined }[] = [];
   /** Calls to fail, by their number, with a status. */
   const failures = new Map<number, number>();
 
@@ -155,16 +155,24 @@ export async function engineServer(model: LocalModel, token: string) {
       return { gradNorm: { shape: [1], data: Float64Array.of(norm) } };
     },
     drop({ name }: Request<"drop">) {
-      adapters.delete(name);
+      if (name === undefined) adapters.clear();
+      else adapters.delete(name);
       return {};
     },
   };
 
+  const { hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size } = model.config;
+  const health = () => ({
+    ...{ protocol: PROTOCOL, versions: {}, epoch: 1, wanted: 1, upSeconds: 1 },
+    workers: [{ rank: 0, pid: process.pid, device: "cpu", memory: process.memoryUsage().rss }],
+    model: { hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size },
+  });
   const server = createServer(async (request, response) => {
     const refuse = (status: number, error: string) => response.writeHead(status).end(JSON.stringify({ error }));
     if (request.headers.authorization !== `Bearer ${token}`) return void refuse(401, "no token, or a wrong one");
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
+    if (request.url === "/v1/health") return void response.writeHead(200).end(JSON.stringify(health()));
     const name = request.url!.slice("/v1/".length) as Verb;
     try {
       const { json, tensors } = readBody(Buffer.concat(parts));
@@ -174,14 +182,16 @@ export async function engineServer(model: LocalModel, token: string) {
       asked.push({ verb: name, name: parsed.data.name });
       if (status === 409) adapters.clear();
       if (status !== undefined) return void refuse(status, "as the test wants it");
-      if (name !== "put" && !adapters.has(parsed.data.name)) return void refuse(422, `no adapter ${parsed.data.name}`);
+      const given = parsed.data.name;
+      if (name !== "put" && given !== undefined && !adapters.has(given))
+        return void refuse(409, `there is no adapter ${given}, so the engine was started again since it was put`);
       const found = await verb[name](parsed.data as never, tensors as never);
       response.writeHead(200).end(writeBody({}, found));
     } catch (error) {
       refuse(500, (error as Error).stack!);
     }
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

@@ -12,8 +12,10 @@ import { dirname, join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import { launchEngine, RayJobs } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
-import { adapterFactors, openLocalModel } from "@tenet/lm";
-import { engineModel, resuming } from "../src/remote-trainer.ts";
+import { openLocalModel } from "@tenet/lm";
+import { speakerOf } from "../src/open-trainer.ts";
+import { engineModel } from "../src/remote-trainer.ts";
+import { resuming } from "../src/resuming.ts";
 import { distance, finish, headedAdapter, trained, trainings } from "./equality.ts";
 
 const [python = "", folder = "", how = "", ...names] = process.argv.slice(2);
@@ -107,7 +109,7 @@ try {
   const { id: name, config, text } = model;
   const remote = engineModel({
     ...{ id: name, config, text, engine: client },
-    speak: ({ id, ...adapter }) => model.withAdapter({ id, ...adapterFactors(adapter) }),
+    speak: (adapter) => speakerOf(model, adapter),
   });
   for (const training of names) {
     const here = await trained(training, model, join(folder, `${training}-here`), start);

@@ -8,6 +8,7 @@ import time
 import torch
 
 from . import PROTOCOL, body
+from .fingerprint import weights
 from .model import Engine
 from .server import OutOfMemory
 from .verbs import perform, together
@@ -18,6 +19,7 @@ def start(spec: dict, say):
     torch.set_num_threads(spec["threads"])
     device = "cuda" if spec["gpus"] > 0 else "cpu"
     engine = Engine(spec["model"], dtype=spec["dtype"], device=device)
+    digest = weights(spec["model"])
     lock = threading.Lock()
     born = time.time()
 
@@ -36,7 +38,7 @@ def start(spec: dict, say):
             "versions": versions(),
             "epoch": 1,
             "model": engine.describe(),
-            "workers": [{"rank": 0, "pid": os.getpid(), "device": device, "memory": memory}],
+            "workers": [{"rank": 0, "pid": os.getpid(), "device": device, "memory": memory, "weights": digest}],
             "wanted": 1,
             "adapters": {name: one.step for name, one in engine.adapters.items()},
             "upSeconds": time.time() - born,

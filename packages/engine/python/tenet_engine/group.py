@@ -7,9 +7,9 @@ import time
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from . import PROTOCOL, Refused
+from . import PROTOCOL, Refused, Restarted
 from .mailbox import Mailbox
-from .server import Gone, OutOfMemory, Restarted
+from .server import Gone, OutOfMemory
 from .verbs import together
 from .versions import versions
 
@@ -32,7 +32,7 @@ def start(spec: dict, say):
         if "restarted" in found:
             raise Restarted(f"the group was started again (epoch {found['restarted']})")
         if "error" in found:
-            kinds = {422: Refused, 507: OutOfMemory}
+            kinds = {409: Restarted, 422: Refused, 507: OutOfMemory}
             raise kinds.get(found["status"], RuntimeError)(found["error"])
         return together(verb, found["parts"])
 

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from . import Refused
+from . import Refused, Restarted
 
 PREFIX = "base_model.model."
 SCORE = "score.weight"
@@ -123,14 +123,17 @@ class Engine:
                     found[f"{moment}/{key}"] = state.get(moment, torch.zeros_like(parameter)).detach()
         return found
 
-    def drop(self, name: str):
-        self._adapter(name)
-        self.peft.delete_adapter(name)
-        del self.adapters[name]
+    def drop(self, name: str | None):
+        """An adapter, or all of them."""
+        if name is not None:
+            self._adapter(name)
+        for one in [name] if name is not None else list(self.adapters):
+            self.peft.delete_adapter(one)
+            del self.adapters[one]
 
     def _adapter(self, name: str) -> Adapter:
         if name not in self.adapters:
-            raise Refused(f"there is no adapter {name}: put it first; there are {sorted(self.adapters) or 'none'}")
+            raise Restarted(f"there is no adapter {name}, so the engine was started again since it was put")
         return self.adapters[name]
 
     def _cut(self):

@@ -9,15 +9,11 @@ from pathlib import Path
 
 import jsonschema
 
-from . import Refused, body
+from . import Refused, Restarted, body
 
 SCHEMA = json.loads(Path(__file__).with_name("protocol.schema.json").read_text())
 CHECKS = {verb: jsonschema.Draft202012Validator(SCHEMA["verbs"][verb]) for verb in SCHEMA["verbs"]}
 LARGEST = 16 * 2**30
-
-
-class Restarted(Exception):
-    """The group died under the call and has been started again: its adapters are gone."""
 
 
 class Gone(Exception):

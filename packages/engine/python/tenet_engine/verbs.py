@@ -10,7 +10,7 @@ from .model import Batch, Engine
 
 def perform(engine: Engine, verb: str, meta: dict, tensors: dict[str, torch.Tensor]):
     """One worker's share of a request: JSON and tensors."""
-    name = meta["name"]
+    name = meta.get("name")
     if verb == "put":
         engine.put(name, meta["lora"], tensors, meta["trainable"], meta.get("step", 0))
     elif verb == "get":

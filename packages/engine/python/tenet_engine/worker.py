@@ -7,7 +7,8 @@ import time
 import ray
 import ray.train
 
-from . import Refused, body
+from . import Refused, Restarted, body
+from .fingerprint import weights
 
 
 def loop(spec: dict):
@@ -23,7 +24,7 @@ def loop(spec: dict):
     device = "cuda" if spec["gpus"] > 0 else "cpu"
     engine = Engine(spec["model"], shard=spec["shard"], dtype=spec["dtype"], device=device)
     hello = {"rank": rank, "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid(), "device": device}
-    hello |= {"model": engine.describe(), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    hello |= {"model": engine.describe(), "weights": weights(spec["model"]), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     epoch = ray.get(mailbox.join.remote(hello))
     index = 0
     while (command := ray.get(mailbox.next.remote(epoch, index))) is not None:
@@ -32,8 +33,8 @@ def loop(spec: dict):
         try:
             meta, tensors = body.read(command["data"])
             result = {"value": perform(engine, command["verb"], meta, tensors)}
-        except Refused as error:  # of the request: all workers refuse it alike, and go on
-            result = {"error": str(error), "status": 422}
+        except (Refused, Restarted) as error:  # of the request: all workers refuse it alike, and go on
+            result = {"error": str(error), "status": 422 if isinstance(error, Refused) else 409}
         except Exception as error:
             memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
             words = f"a micro-batch of {meta.get('microBatchTokens')} tokens does not fit: {error}" if memory else f"{type(error).__name__}: {error}"

@@ -103,8 +103,14 @@ async function openFolder(folder: string): Promise<Checkpoint> {
   });
 }
 
-/** `weights` is a `.safetensors` file or an index; config and tokenizer lie beside it. */
-async function openHuggingFace(folder: string, weights: string): Promise<Checkpoint> {
+/** A model's shape and text, without its weights. */
+export type ModelShell = Pick<Checkpoint, "config" | "tokenizer" | "chatTemplate">;
+
+/**
+ * Reads what a Hugging Face folder says of a model beside its weights, which need not be there: they are where the model is computed.
+ * Errors: CheckpointError for an unknown architecture, packed weights, or a folder without config.json.
+ */
+export async function openShell(folder: string): Promise<ModelShell> {
   const configPath = join(folder, "config.json");
   const raw = await readJson(configPath);
   const config = parseConfig(raw, configPath);
@@ -112,21 +118,30 @@ async function openHuggingFace(folder: string, weights: string): Promise<Checkpo
   config.eos_token_ids = await endsOfGeneration(folder, config.eos_token_ids);
   const names = new Set(await listFolder(folder));
   const chatTemplate = await readChatTemplate(folder, names);
-  const safetensors = await (weights.endsWith(".json") ? openShardedSafetensors(weights) : openSafetensors(weights));
-  const tensors = await closingOnFailure(safetensors, () => fitting(safetensors, safetensors.tensors, config, weights));
   let tokenizer: Promise<TokenizerFiles> | undefined;
   return {
-    format: "safetensors",
-    path: folder,
     config,
-    tensors,
-    read: safetensors.read,
-    readInto: safetensors.readInto,
+    chatTemplate,
     tokenizer() {
       tokenizer ??= readTokenizer(folder, names);
       return tokenizer;
     },
-    chatTemplate,
+  };
+}
+
+/** `weights` is a `.safetensors` file or an index; config and tokenizer lie beside it. */
+async function openHuggingFace(folder: string, weights: string): Promise<Checkpoint> {
+  const shell = await openShell(folder);
+  const { config } = shell;
+  const safetensors = await (weights.endsWith(".json") ? openShardedSafetensors(weights) : openSafetensors(weights));
+  const tensors = await closingOnFailure(safetensors, () => fitting(safetensors, safetensors.tensors, config, weights));
+  return {
+    ...shell,
+    format: "safetensors",
+    path: folder,
+    tensors,
+    read: safetensors.read,
+    readInto: safetensors.readInto,
     close: safetensors.close,
   };
 }

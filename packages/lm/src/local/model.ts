@@ -6,8 +6,6 @@ import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint
 import {
   type CallOptions,
   type Capabilities,
-  CapabilityError,
-  checkPrompt,
   type GenerateRequest,
   type GenerateResult,
   type LanguageModel,
@@ -27,7 +25,7 @@ import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
-import { type ScoreJob, scoreJobs } from "./score.ts";
+import { encodeScore, requirePrompt, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
@@ -367,20 +365,7 @@ class View implements LocalModel {
 
   async *score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): AsyncGenerator<ScoreResult> {
     this.#open();
-    const jobs = requests.map(({ prompt, continuations }, position): ScoreJob => {
-      this.#check(prompt);
-      const encoded = this.text.encodeBehind(prompt, continuations);
-      if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
-      if (encoded.texts.some((tokens) => tokens.length === 0))
-        throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
-      const job = { position, prompt: encoded.prompt, continuations: encoded.texts };
-      const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
-      if (longest > this.config.max_position_embeddings)
-        throw new UsageError(
-          `request ${position} has ${longest} tokens; the model's context is ${this.config.max_position_embeddings}`,
-        );
-      return job;
-    });
+    const jobs = requests.map((request, position) => encodeScore(this, request, position));
     if (jobs.length === 0) return;
     signal?.throwIfAborted();
     const shared = await this.#shared(jobs.map(({ prompt }) => prompt));
@@ -430,14 +415,8 @@ class View implements LocalModel {
     if (this.#closed) throw new UsageError("the model is closed");
   }
 
-  #check(prompt: Prompt): void {
-    checkPrompt(prompt);
-    if (typeof prompt !== "string" && !this.text.hasChat)
-      throw new CapabilityError("chat", `${this.id} has no chat template: give raw text`);
-  }
-
   #encode(prompt: Prompt): number[] {
-    this.#check(prompt);
+    requirePrompt(this, prompt);
     const tokens = this.text.encodePrompt(prompt);
     if (tokens.length === 0) throw new UsageError("the prompt has no tokens");
     return tokens;

@@ -1,4 +1,13 @@
-import type { Score, ScoreResult } from "../language-model/index.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
+import {
+  CapabilityError,
+  checkPrompt,
+  type Prompt,
+  type Score,
+  type ScoreRequest,
+  type ScoreResult,
+  UsageError,
+} from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
 import type { Prefix } from "./cache.ts";
 import { type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
@@ -8,6 +17,37 @@ export interface ScoreJob {
   readonly position: number;
   readonly prompt: readonly number[];
   readonly continuations: readonly (readonly number[])[];
+}
+
+/** What a prompt is read by. */
+export interface Reader {
+  readonly id: string;
+  readonly text: TextCodec;
+  readonly config: ModelConfig;
+}
+
+/** Errors: UsageError for a prompt that is none, CapabilityError for a conversation where there is no template. */
+export function requirePrompt({ id, text }: Pick<Reader, "id" | "text">, prompt: Prompt): void {
+  checkPrompt(prompt);
+  if (typeof prompt !== "string" && !text.hasChat)
+    throw new CapabilityError("chat", `${id} has no chat template: give raw text`);
+}
+
+/** A request to score, as tokens. Errors: those of `requirePrompt`; UsageError for what is empty, or longer than the context. */
+export function encodeScore(reader: Reader, { prompt, continuations }: ScoreRequest, position: number): ScoreJob {
+  requirePrompt(reader, prompt);
+  const { text, config } = reader;
+  const encoded = text.encodeBehind(prompt, continuations);
+  if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
+  if (encoded.texts.some((tokens) => tokens.length === 0))
+    throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
+  const job = { position, prompt: encoded.prompt, continuations: encoded.texts };
+  const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
+  if (longest > config.max_position_embeddings)
+    throw new UsageError(
+      `request ${position} has ${longest} tokens; the model's context is ${config.max_position_embeddings}`,
+    );
+  return job;
 }
 
 /**

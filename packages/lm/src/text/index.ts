@@ -1,4 +1,4 @@
-import type { Checkpoint } from "../checkpoint/index.ts";
+import type { ModelShell } from "../checkpoint/index.ts";
 import type { Prompt } from "../language-model/types.ts";
 import { chatRenderer, unguessable } from "./chat.ts";
 import { ChatTemplateError, TokenRowError } from "./errors.ts";
@@ -54,7 +54,7 @@ export interface TextCodec {
  * Errors: CheckpointError where the files are missing or damaged, TokenizerError for a kind that is not known. A faulty
  * chat template is only an error when a conversation is encoded: raw text does not need it.
  */
-export async function openText(checkpoint: Checkpoint): Promise<TextCodec> {
+export async function openText(checkpoint: ModelShell): Promise<TextCodec> {
   const files = await checkpoint.tokenizer();
   const tokenizer = openTokenizer(files);
   const variables = templateVariables(files.config);
