@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
+import { writeBody } from "../src/body.ts";
 
 export interface FakeJob {
   status: string;
@@ -81,12 +82,13 @@ export async function rayServer({ token, onSubmit }: { token?: string; onSubmit?
   };
 }
 
-/** GET /v1/health, by what a test wants it to say. */
+/** GET /v1/health, by what a test wants it to say; to every verb it says yes. */
 export async function healthServer(health: () => { token: string; value: unknown } | undefined) {
   const server = createServer((request, response) => {
     const said = health();
     if (!said) return void request.socket.destroy();
     const right = request.headers.authorization === `Bearer ${said.token}`;
+    if (right && request.method === "POST") return void response.writeHead(200).end(writeBody({}, {}));
     response
       .writeHead(right ? 200 : 401)
       .end(JSON.stringify(right ? said.value : { error: "no token, or a wrong one" }));

@@ -95,8 +95,8 @@ export {
   type PreferenceModelOptions,
   type ScoreRow,
 } from "./preference-model.ts";
-export { type EngineModelOptions, engineModel } from "./remote-trainer.ts";
 export { scoredBy, scoringForward } from "./remote-scores.ts";
+export { type EngineModelOptions, engineModel } from "./remote-trainer.ts";
 export { type ResumingOptions, resumed, resuming } from "./resuming.ts";
 export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";

@@ -2,14 +2,7 @@ import { type Adapter, adapterFactors, type LanguageModel, type LocalModel } fro
 import type { ParameterSet } from "@tenet/tensor";
 import { forwardPass, Layout, type LayoutOptions } from "./forward.ts";
 import { type LocalTrainerOptions, openLocalTrainer } from "./local-trainer.ts";
-import type {
-  BuildForward,
-  Forward,
-  RemoteModel,
-  TrainableModel,
-  Trainer,
-  TrainerOptions,
-} from "./trainer.ts";
+import type { BuildForward, Forward, RemoteModel, TrainableModel, Trainer, TrainerOptions } from "./trainer.ts";
 
 /**
  * Opens a trainer where the model's weights are: parameters on top of a frozen model, their optimizer, and the losses they are trained by.

@@ -16,7 +16,10 @@ type ForwardOutputs = { readonly values: ReturnType<BuildForward> };
 export async function remoteValues(
   compiled: Compiled<ForwardOutputs>,
   items: readonly Item[],
-  { adapter, sequencesPerItem = 1 }: { readonly adapter: RemoteAdapter; readonly sequencesPerItem?: number | undefined },
+  {
+    adapter,
+    sequencesPerItem = 1,
+  }: { readonly adapter: RemoteAdapter; readonly sequencesPerItem?: number | undefined },
 ): Promise<Readonly<Record<string, PlaceValues>>> {
   const { program, letters } = await compiled.get(sequencesPerItem);
   const found: Record<string, Float32Array[][]> = {};
@@ -113,4 +116,3 @@ export class Compiled<O extends Outputs> {
     );
   }
 }
-

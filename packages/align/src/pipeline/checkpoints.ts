@@ -117,7 +117,7 @@ export async function openCheckpoints(
   const close = () => pool.close();
   try {
     const models: LanguageModel[] = [];
-    for (const { id, source } of checkpoints) models.push(await pool.speaker({ kind: "model", hash: id, source }));
+    for (const { id, source } of checkpoints) models.push(await pool.speaker({ hash: id, source }));
     return { models, close };
   } catch (error) {
     await close();

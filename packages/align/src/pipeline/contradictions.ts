@@ -4,6 +4,7 @@ import type { Recipe } from "./recipe.ts";
 import { planOf, settingsOf } from "./rounds.ts";
 import { arrangementRules } from "./rules/arrangement.ts";
 import { constitutionRules } from "./rules/constitution.ts";
+import { engineRules } from "./rules/engine.ts";
 import { evaluateRules } from "./rules/evaluate.ts";
 import { labelRules } from "./rules/labels.ts";
 import { policyRules } from "./rules/policy.ts";
@@ -12,7 +13,7 @@ import type { Rule, Rules } from "./rules/rule.ts";
 import { supervisedRules } from "./rules/supervised.ts";
 
 /** What rules/ says of a recipe by itself: a file for each of its parts. */
-const parts: readonly Rules[] = [supervisedRules, labelRules, policyRules, roleRules, evaluateRules];
+const parts: readonly Rules[] = [supervisedRules, labelRules, policyRules, roleRules, evaluateRules, engineRules];
 
 /** What each by itself may be, but not together. */
 export function contradictions(document: ParsedDocument<Recipe>): Problem[] {

@@ -80,7 +80,9 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
     // Stages that had nothing to do leave no trace in a run that is done.
     const done = info?.status === "done" || known?.status === "done";
     const state = done ? "done" : known && known.items > 0 ? "begun" : "open";
-    return [{ stage: name, title, state, ...estimated(stage, todo, rates) }];
+    return [
+      { stage: name, title, state, ...estimated(stage, todo, { rates, here: open.recipe.engine === undefined }) },
+    ];
   });
   const left = stages.filter(({ state }) => state !== "done");
   const roles = left.flatMap((stage) => stage.roles);
@@ -125,7 +127,7 @@ export function resolvedRecipe({ written }: OpenRecipe): string {
 function estimated(
   { kind, player }: Stage,
   { rows, asked = [], trainingTokens, trainedBy }: Expectation,
-  rates: ReadonlyMap<string, Rate>,
+  { rates, here }: { readonly rates: ReadonlyMap<string, Rate>; readonly here: boolean },
 ): Omit<StageEstimate, "stage" | "title" | "state"> {
   const roles = asked.map((one): RoleEstimate => {
     const { role, model } = one;
@@ -144,7 +146,7 @@ function estimated(
   });
   const learnt = trainingTokens === undefined ? undefined : Math.round(trainingTokens);
   const trained =
-    learnt === undefined || player === undefined
+    learnt === undefined || player === undefined || !here
       ? undefined
       : rates.get(rateKey(modelName(player), kindOf(kind, trainedBy)));
   const timed = roles.every(({ seconds }) => seconds !== undefined) && (learnt === undefined || trained);
@@ -183,9 +185,10 @@ async function ratesOf(store: Store): Promise<Map<string, Rate>> {
   };
   for (const run of store.runs()) {
     if (run.writer?.host !== hostname()) continue;
-    const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy" | "arrangement"> | null;
+    const recipe = run.recipe as Pick<Recipe, "model" | "roles" | "policy" | "arrangement" | "engine"> | null;
     const { model, checkpoints = [] } = (await openedOf(store, run.id)) ?? {};
-    if (model === undefined || recipe === null) continue;
+    // How fast an engine's machines were says nothing of this one.
+    if (model === undefined || recipe === null || recipe.engine !== undefined) continue;
     const { schedule } = planOf(recipe);
     const rounds = new Map(checkpoints.map(({ stage, round = 1 }) => [stage, round]));
     const usage = store.usage(run.id);
@@ -229,13 +232,17 @@ function modelName(reference: RoleReference): string {
   return typeof endpoint === "string" ? `${model} at ${endpoint}` : model;
 }
 
-function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], { policy }: Recipe): string[] {
+function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], { policy, engine }: Recipe): string[] {
   const notes = [
     `tokens are counted at ${charactersPerToken} characters each, with every reply as long as it may be: less is likely`,
   ];
   if (untimed.length > 0)
     notes.push(
       `no rate known yet on this machine for ${untimed.join(", ")}: tokens only; a first run, with --limit for example, leaves one`,
+    );
+  if (engine !== undefined)
+    notes.push(
+      `an engine trains, ${engine.workers} × ${engine.gpus === 0 ? "processor" : `${engine.gpus} GPU`} at ${engine.ray}: how long that takes is not known here, and whether it is there is not looked at (tenet engine check)`,
     );
   if (policy !== undefined)
     notes.push("the policy's training tokens are those of its replies, gone through in every pass");

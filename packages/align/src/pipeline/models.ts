@@ -8,20 +8,26 @@ import {
   type LocalModel,
   type LocalOptions,
   loadAdapter,
+  type ModelConfig,
+  type ModelShell,
   openCheckpoint,
   openLocalModel,
+  openShell,
   openText,
   resolveModel,
   type TextCodec,
 } from "@tenet/lm";
 import type { Usage } from "@tenet/runs";
-import { contentsFingerprint } from "@tenet/train";
+import { contentsFingerprint, type TrainableModel } from "@tenet/train";
 import { endpointFingerprint } from "./endpoint-identity.ts";
+import { type EngineChoice, RunEngine } from "./run-engine.ts";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
 export interface PoolOptions
   extends Pick<LocalOptions, "device" | "threads" | "memoryBudget" | "cacheDir" | "offline" | "onProgress" | "signal"> {
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** A model that an engine holds in other numbers than its files: it is another one. */
+  readonly rounded?: { readonly reference: string; readonly dtype: string } | undefined;
 }
 
 /** With what changes a model's words too, which a run must not: its results are known by the model's files. */
@@ -34,23 +40,33 @@ export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter">;
 export class ModelPool {
   readonly #options: SpeakerOptions;
   readonly #bases = new Map<string, Promise<LocalModel>>();
-  readonly #texts = new Map<string, Promise<TextCodec>>();
+  readonly #shells = new Map<string, Promise<Shell>>();
   readonly #endpoints = new Map<string, EndpointModel>();
   /** By the settings of endpoints, which may never be asked again. */
   readonly #earlier = new Map<string, Parameters<EndpointModel["charge"]>[0][]>();
 
-  constructor(options: SpeakerOptions = {}) {
+  readonly #engine: RunEngine | undefined;
+
+  /** @param engine holds one of the models, and trains it */
+  constructor(options: SpeakerOptions = {}, engine?: EngineChoice) {
     this.#options = options;
+    this.#engine =
+      engine &&
+      new RunEngine(engine, {
+        path: () => resolveModel(engine.reference, options),
+        shell: () => this.#shell(engine.reference),
+        base: () => this.base(engine.reference),
+      });
   }
 
   /** Tokenizer and chat template of a base, whose weights stay where they are. */
-  text(reference: string): Promise<TextCodec> {
-    let text = this.#texts.get(reference);
-    if (!text) {
-      text = readText(reference, this.#options);
-      this.#texts.set(reference, text);
-    }
-    return text;
+  async text(reference: string): Promise<TextCodec> {
+    return (await this.#shell(reference)).text;
+  }
+
+  /** A base to train: where an engine holds it, there. Errors: those of `openLocalModel`, or of `RunEngine.model`. */
+  trainable(reference: string): Promise<TrainableModel> {
+    return this.#engine?.holds(reference) ? this.#engine.model() : this.base(reference);
   }
 
   /** A base, opened when first asked for. */
@@ -67,9 +83,10 @@ export class ModelPool {
    * A model to speak with, whose completions are replies. Local ones come with nothing remembered of earlier calls, so that what a batch gives does not
    * depend, to the last bit, on what was asked before it.
    */
-  async speaker(model: ModelValue): Promise<LanguageModel> {
+  async speaker(model: Pick<ModelValue, "source" | "hash">): Promise<LanguageModel> {
     const { source } = model;
     if (source.type === "endpoint") return this.#endpoint(source).speaker();
+    if (this.#engine?.holds(source.reference)) return asReplies(await this.#engine.speaker(source, model.hash));
     const base = await this.base(source.reference);
     const adapter = source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model);
     return asReplies(await base.withAdapter(adapter));
@@ -79,6 +96,11 @@ export class ModelPool {
   charge(source: EndpointSource, { promptTokens = 0, completionTokens = 0, dollars }: Usage): void {
     const key = JSON.stringify(source.settings);
     this.#earlier.set(key, [...(this.#earlier.get(key) ?? []), { promptTokens, completionTokens, dollars }]);
+  }
+
+  /** Says what an engine took, and ends it where everything that is to be computed there is done. */
+  async release({ over }: { readonly over: boolean }): Promise<void> {
+    await this.#engine?.close({ over });
   }
 
   async close(): Promise<void> {
@@ -101,15 +123,33 @@ export class ModelPool {
     return model;
   }
 
-  async #adapter(folder: string, base: LocalModel, { hash }: ModelValue): Promise<LocalAdapter> {
+  #shell(reference: string): Promise<Shell> {
+    let shell = this.#shells.get(reference);
+    if (!shell) {
+      shell = readShell(reference, this.#options, this.#engine?.holds(reference) === true);
+      this.#shells.set(reference, shell);
+    }
+    return shell;
+  }
+
+  async #adapter(folder: string, base: LocalModel, { hash }: Pick<ModelValue, "hash">): Promise<LocalAdapter> {
     return { id: hash, ...adapterFactors(await loadAdapter(folder, base.config)) };
   }
 }
 
-async function readText(reference: string, options: PoolOptions): Promise<TextCodec> {
-  const checkpoint = await openCheckpoint(await resolveModel(reference, options));
+interface Shell {
+  readonly config: ModelConfig;
+  readonly text: TextCodec;
+}
+
+/** A model's shape and text. @param elsewhere its weights need not be here */
+async function readShell(reference: string, options: PoolOptions, elsewhere: boolean): Promise<Shell> {
+  const path = await resolveModel(reference, options);
+  const read = async (shell: ModelShell) => ({ config: shell.config, text: await openText(shell) });
+  if (elsewhere) return read(await openShell(path));
+  const checkpoint = await openCheckpoint(path);
   try {
-    return await openText(checkpoint);
+    return await read(checkpoint);
   } finally {
     await checkpoint.close();
   }
@@ -128,7 +168,9 @@ export async function modelFingerprint(
 ): Promise<string> {
   if (source.type === "endpoint") return endpointFingerprint(source.settings, runs);
   const path = await resolveModel(source.reference, options);
-  return contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
+  const contents = await contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
+  const { rounded } = options;
+  return rounded?.reference === source.reference ? `${contents} ${rounded.dtype}` : contents;
 }
 
 /** What programs beside the pool's models are opened with. */

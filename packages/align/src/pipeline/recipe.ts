@@ -3,6 +3,7 @@ import { z } from "zod";
 import { dialogueSettingsSchema } from "../feedback/index.ts";
 import { arrangementSchema } from "./schema/arrangement.ts";
 import { costModelSchema } from "./schema/cost.ts";
+import { engineSchema } from "./schema/engine.ts";
 import { evaluateSchema } from "./schema/evaluate.ts";
 import { feedbackSchema } from "./schema/feedback.ts";
 import { datasetSchema, path, validationSchema } from "./schema/files.ts";
@@ -41,6 +42,9 @@ export const recipeSchema = z.strictObject({
     .optional()
     .describe("Begins the run's id; by default the file's name."),
   model: z.string().min(1).default("smollm2-135m-instruct").describe("The model that is aligned, a local one."),
+  engine: engineSchema
+    .optional()
+    .describe("A Ray cluster that trains it; without one this machine does. Nothing else of a recipe changes with it."),
   constitution: constitutionReference.describe("What the model is aligned to."),
   prompts: z
     .strictObject({

@@ -11,6 +11,8 @@ import { unsetKeys, unsetKeyText } from "./keys.ts";
 import { ModelPool, type PoolOptions } from "./models.ts";
 import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
+import type { EngineChoice } from "./run-engine.ts";
+import { engineIdentity } from "./schema/engine.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages/index.ts";
 import { WaitError } from "./wait.ts";
 import { warningsOf } from "./warnings.ts";
@@ -51,7 +53,9 @@ export interface TenetRun {
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
-  const poolOptions: PoolOptions = signal ? { ...pool, signal } : pool;
+  const { engine, model } = open.recipe;
+  const rounded = engine?.dtype === "bfloat16" ? { rounded: { reference: model, dtype: engine.dtype } } : {};
+  const poolOptions: PoolOptions = { ...pool, ...rounded, ...(signal && { signal }) };
   const context = { ...open, options: poolOptions };
   const arrangement = evaluate === undefined ? arrange(context) : evaluationOnly(context, evaluate);
   const { targets, refused } = arrangement;
@@ -123,6 +127,7 @@ export function runSpec(
   const recipe = {
     ...written,
     roles: Object.fromEntries(Object.entries(written.roles).map(([name, role]) => [name, withoutAddresses(role)])),
+    ...(written.engine && { engine: engineIdentity(written.engine) }),
     constitutionHash: constitutionHash(constitution),
   };
   const shared = { versions: { ...versions } };
@@ -166,7 +171,7 @@ async function work(
   },
 ): Promise<void> {
   const { store, run, emit, signal, poolOptions, targets, last, refused } = context;
-  const models = new ModelPool(poolOptions);
+  const models = new ModelPool(poolOptions, engineOf(open, context));
   let end: { status: Exclude<RunStatus, "running">; message?: string; error?: unknown } = { status: "done" };
   try {
     emit({ type: "run", run: run.id, status: "running" });
@@ -181,6 +186,7 @@ async function work(
     const left = targets.filter(
       ({ name, inputs }) => inputs.length > 0 && store.stage(run.id, name)?.status !== "done",
     );
+    await models.release({ over: left.length === 0 });
     if (left.length > 0)
       end = { status: "interrupted", message: `only ${last.map(({ name }) => name).join(", ")} was asked for` };
   } catch (error) {
@@ -208,6 +214,17 @@ async function work(
 function statusOf(error: unknown): "waiting" | "refused" | "failed" {
   if (error instanceof WaitError) return "waiting";
   return error instanceof GateError ? "refused" : "failed";
+}
+
+/** Where a run's model is trained, where that is not here. */
+function engineOf(
+  { recipe: { engine: settings, model: reference } }: OpenRecipe,
+  { run, signal, poolOptions, emit }: Pick<Parameters<typeof work>[1], "run" | "signal" | "poolOptions" | "emit">,
+): EngineChoice | undefined {
+  if (settings === undefined) return undefined;
+  const { environment } = poolOptions;
+  const say: EngineChoice["say"] = (level, message) => emit({ type: "message", level, message });
+  return { settings, reference, run: run.id, environment, signal, say };
 }
 
 /** Keeps what somebody who comes later wants to know; progress and metrics have tables of their own. */

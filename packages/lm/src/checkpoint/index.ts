@@ -104,7 +104,7 @@ async function openFolder(folder: string): Promise<Checkpoint> {
 }
 
 /** A model's shape and text, without its weights. */
-export type ModelShell = Pick<Checkpoint, "config" | "tokenizer" | "chatTemplate">;
+export type ModelShell = Pick<Checkpoint, "path" | "config" | "tokenizer" | "chatTemplate">;
 
 /**
  * Reads what a Hugging Face folder says of a model beside its weights, which need not be there: they are where the model is computed.
@@ -120,6 +120,7 @@ export async function openShell(folder: string): Promise<ModelShell> {
   const chatTemplate = await readChatTemplate(folder, names);
   let tokenizer: Promise<TokenizerFiles> | undefined;
   return {
+    path: folder,
     config,
     chatTemplate,
     tokenizer() {
@@ -138,7 +139,6 @@ async function openHuggingFace(folder: string, weights: string): Promise<Checkpo
   return {
     ...shell,
     format: "safetensors",
-    path: folder,
     tensors,
     read: safetensors.read,
     readInto: safetensors.readInto,

@@ -26,7 +26,7 @@ import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
 import type { ServerUse } from "./servers.ts";
 import { addressesOf, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
-import { estimateTokens, toCompletion, usageOf } from "./wire.ts";
+import { estimateTokens, type TokenIds, toCompletion, usageOf } from "./wire.ts";
 
 export interface EndpointDependencies extends CallDependencies {
   /** Every byte goes through it: a recording, a replay, a proxy. */
@@ -35,6 +35,11 @@ export interface EndpointDependencies extends CallDependencies {
   environment?: Record<string, string | undefined>;
   /** Renders a conversation, with the opening of the assistant's turn: lets conversations be scored as raw text. */
   chatFormat?: (messages: Message[]) => string;
+  /**
+   * Tokens of replies are wanted by id, as vLLM gives them, to learn from: where log-probabilities are asked for, replies are then as they
+   * were drawn, thoughts among them.
+   */
+  ids?: TokenIds;
 }
 
 /** A model behind a server, or one of several speakers that share its client, its limits and its budget. */
@@ -99,6 +104,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
       ...promptBody(request.prompt, dialect),
       ...samplingBody(sampling, dialect, maxTokensField(request.prompt)),
       ...logprobsBody(request.prompt, sampling.logprobs),
+      ...(dependencies.ids && sampling.logprobs !== undefined && { return_tokens_as_token_ids: true }),
       seed: sampleSeed(request, sampling, indices[0]!),
       ...(indices.length > 1 && { n: indices.length }),
     };
@@ -138,7 +144,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
         const share = (count: number) =>
           i < indices.length - 1 ? Math.floor(count / indices.length) : count - i * Math.floor(count / indices.length);
         const usage = { promptTokens: share(promptTokens), completionTokens: share(completionTokens) };
-        const completion = toCompletion(reply.choices[i]!, sampling, usage, one);
+        const completion = toCompletion(reply.choices[i]!, sampling, usage, one, dependencies.ids);
         return { request: position, completion };
       });
     } catch (error) {
@@ -213,7 +219,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
   };
 
   const speaker = (account: Ledger): EndpointModel => ({
-    ...asReplies(speaking(account)),
+    ...(dependencies.ids ? speaking(account) : asReplies(speaking(account))),
     speaker: () => speaker(account.part()),
     charge: (spent) => ledger.charge(spent),
     servers,

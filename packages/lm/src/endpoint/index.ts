@@ -1,3 +1,4 @@
+export { AdapterError, type AdapterServerOptions, AdapterServers } from "./adapter-servers.ts";
 export { type EndpointDependencies, type EndpointModel, endpoint } from "./endpoint.ts";
 export { recordingFetch, replayFetch } from "./replay.ts";
 export type { ServerUse } from "./servers.ts";

@@ -234,7 +234,13 @@ function parse<T>(schema: z.ZodType<T>, json: unknown): T {
 }
 
 /** A choice as a completion: cut at stop strings that the server did not know, its tokens with it. */
-export function toCompletion(choice: Choice, sampling: SamplingOptions, usage: Usage, index: number): Completion {
+export function toCompletion(
+  choice: Choice,
+  sampling: SamplingOptions,
+  usage: Usage,
+  index: number,
+  ids?: TokenIds,
+): Completion {
   const cut = stopDetector(sampling.stop).push(choice.text);
   const text = cut.stop === undefined ? choice.text : cut.text;
   const finishReason = cut.stop !== undefined ? "stop" : (choice.finishReason ?? "stop");
@@ -246,12 +252,35 @@ export function toCompletion(choice: Choice, sampling: SamplingOptions, usage: U
       throw new CapabilityError("logprobs", "the endpoint gives no log-probabilities: ask without `logprobs`");
     return { ...completion, tokens: [] };
   }
+  if (ids) return { ...completion, tokens: idTokens(choice.tokens, ids) };
   const tokens = ofText(choice.tokens, choice).map(({ text: token, logprob, top }) => ({
     text: token,
     logprob: logprob!,
     top: (top ?? []).slice(0, sampling.logprobs),
   }));
   return { ...completion, tokens: cutTokens(tokens, text.length) };
+}
+
+/** How a model's tokens are read that a server gives by their ids. */
+export interface TokenIds {
+  tokenText(id: number): string;
+  /** Tokens that end a reply, and are none of it. */
+  readonly endIds: ReadonlySet<number>;
+}
+
+/** All tokens that were drawn, thoughts among them, by id. Errors: CapabilityError where the server gives texts. */
+function idTokens(given: NonNullable<Choice["tokens"]>, { tokenText, endIds }: TokenIds): CompletionToken[] {
+  const tokens = given.map(({ text, logprob }): CompletionToken & { id: number } => {
+    const id = /^token_id:(\d+)$/.exec(text)?.[1];
+    if (id === undefined)
+      throw new CapabilityError(
+        "token ids",
+        `the endpoint names tokens by their text (${JSON.stringify(text)}): learning from its replies needs vLLM's return_tokens_as_token_ids`,
+      );
+    return { id: Number(id), text: tokenText(Number(id)), logprob: logprob! };
+  });
+  const last = tokens.at(-1);
+  return last && endIds.has(last.id) ? tokens.slice(0, -1) : tokens;
 }
 
 /** The tokens of the text: where thoughts were taken out of it by the server, their tokens still stand before. */

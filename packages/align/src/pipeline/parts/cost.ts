@@ -75,7 +75,7 @@ export function costModelStage(
       return { rows, tokens, prompt, trainingTokens: settings.epochs * rows * longest };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
-      const model = await models.base(source.reference);
+      const model = await models.trainable(source.reference);
       const rows = [...inputs.costs.rows()];
       const training = { model, rows, settings, seed, folder, from: source.adapter, signal, ...deviceOf(options) };
       const { path, report } = yield* trainCostModel(training);

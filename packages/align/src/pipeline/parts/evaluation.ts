@@ -9,9 +9,9 @@ import {
   readDocument,
   rowId,
 } from "@tenet/data";
-import { addressesOf, type LocalModel, type Message, refusesText } from "@tenet/lm";
+import { addressesOf, type Message, refusesText } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
-import { openPreferenceModel } from "@tenet/train";
+import { openPreferenceModel, type TrainableModel } from "@tenet/train";
 import { constitutionHash, runChecks } from "../../constitution/index.ts";
 import {
   answerChoices,
@@ -382,7 +382,7 @@ async function proxyScores(
   options: Parameters<typeof openPreferenceModel>[2],
 ): Promise<ReadonlyMap<string, number>[]> {
   const { reference, adapter } = preferenceSource(value);
-  const base = await models.base(reference);
+  const base = await models.trainable(reference);
   // A constant reply is there also to prompts that the model's template refuses; it has no score then.
   const taken = replies.map((rows) => rows.filter(({ prompt }) => takesPrompt(base, prompt)));
   const model = await openPreferenceModel(base, adapter, options);
@@ -410,7 +410,7 @@ async function proxyScores(
   }
 }
 
-function takesPrompt(base: LocalModel, prompt: readonly Message[]): boolean {
+function takesPrompt(base: Pick<TrainableModel, "text">, prompt: readonly Message[]): boolean {
   try {
     base.text.encodePrompt([...prompt]);
     return true;

@@ -82,7 +82,7 @@ export function policyStage(
       return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...sampled, ...seen, ...judged] };
     },
     train: async function* (learnt, { base: source, folder, models, signal, emit, speakers, memo, value }) {
-      const model = await models.base(source.reference);
+      const model = await models.trainable(source.reference);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
       const costed = learnt.costModel && preferenceSource(learnt.costModel).adapter;
       const open = (adapter: string | undefined) =>

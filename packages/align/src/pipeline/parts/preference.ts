@@ -40,7 +40,7 @@ export function preferenceModelStage(
       return { ...of, trainingTokens: first + settings.epochs * of.rows * layout(of) };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
-      const model = await models.base(source.reference);
+      const model = await models.trainable(source.reference);
       const { path, report } = yield* trainPreference({
         model,
         rows: [...inputs.pairs.rows()],

@@ -40,7 +40,7 @@ export function supervisedStage(
       return { rows, tokens, prompt, asked: watched?.asked(sized, base, settings.epochs + 1) ?? [], trainingTokens };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
-      const model = await models.base(source.reference);
+      const model = await models.trainable(source.reference);
       return yield* trainSft({
         model,
         rows: [...inputs.examples.rows()],

@@ -137,8 +137,9 @@ function judgeStage(
     base,
     settings: [settings, judgeDependsOn(asking), ...(train.warmup > 0 ? [train.warmup] : [])],
     train: async function* (inputs, { base: source, folder, models, signal }) {
-      const model = await models.base(source.reference);
-      const capabilities = await model.capabilities(signal ? { signal } : {});
+      const model = await models.trainable(source.reference);
+      const speaker = await models.speaker({ hash: "", source: { type: "local", reference: source.reference } });
+      const capabilities = await speaker.capabilities(signal ? { signal } : {});
       const known = [...inputs.pairs.rows()];
       const easy = easyPairs(known, { count: train.warmup, seed });
       const { path, report } = yield* trainJudge({

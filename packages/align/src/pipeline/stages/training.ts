@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { plainJson } from "@tenet/data";
 import { type LanguageModel, parseReference } from "@tenet/lm";
 import { hashOf, type StageWriter, type Usage } from "@tenet/runs";
+import { resuming } from "@tenet/train";
 import type { Memo } from "../../ask.ts";
 import { type Meter, metered } from "../meter.ts";
 import { type LocalSource, localName, type ModelValue, type Value } from "../values.ts";
@@ -84,7 +85,14 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       const work = async (stage: StageWriter) => {
         const { speakers, memo, done } = await askedThrough(asked, stage, context);
         const given = { ...context, base: source, folder: stage.scratch(), speakers, memo };
-        const training = options.train(values, given);
+        // Where an engine's workers were lost, from the last checkpoint.
+        const training = resuming(() => options.train(values, given), {
+          onRestart: ({ message }) =>
+            context.emit({
+              ...{ type: "message", stage: name, level: "warning" },
+              message: `${message}; on from the last checkpoint`,
+            }),
+        });
         let next: IteratorResult<TrainingEvent, TrainingResult>;
         try {
           next = await training.next();
