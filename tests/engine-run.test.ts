@@ -114,7 +114,7 @@ describe("a recipe that names an engine", () => {
     }
     // Rollouts and replies speak from the same weights.
     const replies = (name: string, ran: Ran, stage: string) =>
-      rows(name, ran, stage).map((row) => (row as { response: string }).response);
+      rows(name, ran, stage).map((row) => (row as unknown as { response: string }).response);
     for (const stage of ["responses", "answers of base", "answers of rl"])
       expect(replies("there", there, stage), stage).toEqual(replies("here", here, stage));
   });
@@ -123,7 +123,7 @@ describe("a recipe that names an engine", () => {
     const asked = job!.asked.length;
     expect(asked).toBeGreaterThan(50);
     const surprise = (name: string, ran: Ran, stage: string) =>
-      rows(name, ran, stage).map((row) => (row as { nll: number }).nll);
+      rows(name, ran, stage).map((row) => (row as unknown as { nll: number }).nll);
     for (const stage of ["texts under base", "texts under rl"]) {
       const [mine, theirs] = [surprise("here", here, stage), surprise("there", there, stage)];
       expect(theirs.length).toBe(mine.length);

@@ -14,6 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 NO_DEVICE = 100
+NOTHING = f"mov ${NO_DEVICE}, %eax"
+TEXT = "lea words(%rip), %rax"
+# What is asked without a device too: the words for an error, whether there was one, whether a stream is being captured.
+BODIES = {
+    "cudaGetErrorString": TEXT,
+    "cudaGetErrorName": TEXT,
+    "cudaGetLastError": "xor %eax, %eax",
+    "cudaPeekAtLastError": "xor %eax, %eax",
+    "cudaStreamIsCapturing": "movl $0, (%rsi)\nxor %eax, %eax",
+}
 OURS = re.compile(r"^(__)?(cu|nccl|nvrtc|nvshmem|nvJit)")
 
 
@@ -22,7 +32,6 @@ def main():
     if not (libraries / "libtorch_cuda.so").exists():
         return print("this torch is for processors alone")
     wanted: dict[str, set[tuple[str, str | None]]] = {}
-    known = {path.name for path in libraries.glob("*.so*")}
     for path in libraries.glob("*.so"):
         needed = [name for name in re.findall(r"NEEDED.*\[(.*)\]", readelf("-d", path)) if re.match(r"lib(cu|nccl|nvrtc|nvshmem)", name)]
         for name in needed:
@@ -34,7 +43,7 @@ def main():
             if owner:
                 wanted.setdefault(owner, set()).add((symbol, version))
     for name, symbols in wanted.items():
-        if name in known or name == "libcuda.so.1":
+        if name == "libcuda.so.1":
             continue
         build(libraries / name, symbols)
         print(f"{name}: {len(symbols)} functions")
@@ -60,8 +69,9 @@ def build(into: Path, symbols: set[tuple[str, str | None]]):
     with tempfile.TemporaryDirectory() as folder:
         source, script = Path(folder, "stub.s"), Path(folder, "versions")
         names = sorted({symbol for symbol, _ in symbols})
-        bodies = (f".globl {name}\n.type {name},@function\n{name}: mov ${NO_DEVICE}, %eax\nret\n" for name in names)
-        source.write_text(".text\n" + "".join(bodies) + '.section .note.GNU-stack,"",@progbits\n')
+        bodies = (f".globl {name}\n.type {name},@function\n{name}: {BODIES.get(name, NOTHING)}\nret\n" for name in names)
+        words = '.section .rodata\nwords: .string "no CUDA device: its libraries are stand-ins"\n'
+        source.write_text(".text\n" + "".join(bodies) + words + '.section .note.GNU-stack,"",@progbits\n')
         versions = sorted({version for _, version in symbols if version})
         nodes = (
             f"{version} {{ global: {' '.join(f'{name};' for name, own in sorted(symbols, key=str) if own == version)} }};\n"

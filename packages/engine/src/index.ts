@@ -1,5 +1,7 @@
 export { BodyError, readBody, type TensorOf, type Tensors, writeBody } from "./body.ts";
 export { EngineClient, type EngineClientOptions, type EngineReply, type EngineTraffic } from "./client.ts";
+export { type ClusterOptions, type LocalCluster, startCluster } from "./cluster.ts";
+export { enginePython, environmentFolder } from "./environment.ts";
 export {
   EngineError,
   EngineGoneError,

@@ -99,6 +99,9 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
           TENET_SPEC: JSON.stringify(whole),
           TENET_TOKEN: token,
           RAY_TRAIN_V2_ENABLED: "1",
+          // As long as a start may take: by default Ray gives a group up after a minute, and begins anew.
+          RAY_TRAIN_ENABLE_PREEMPTION_WATCHER: "0", // what is lost is found out by its calls
+          RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S: String(Math.ceil(60 * startMinutes)),
           TOKENIZERS_PARALLELISM: "false",
         },
       },

@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngineClient, EngineRefusedError, EngineRestartedError } from "@tenet/engine";
+import { EngineClient, EngineRefusedError, EngineRestartedError, enginePython } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { distance, headedAdapter, trained, trainings } from "../test/equality.ts";
-import { enginePython, startEngine } from "../test/python-engine.ts";
+import { startEngine } from "../test/python-engine.ts";
 import { weightsFingerprint } from "./fingerprint.ts";
 import { speakerOf } from "./open-trainer.ts";
 import { engineModel } from "./remote-trainer.ts";

@@ -1,23 +1,15 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { enginePython } from "../test/python-engine.ts";
+import { apart, rayPython } from "../../engine/test/ray-namespace.ts";
 
-const found = enginePython();
-const missing = whyNot();
+const found = rayPython();
+const missing = "missing" in found ? found.missing : undefined;
 if (missing) console.log(`skipped: the engine is not tested under Ray: ${missing}`);
-
-function whyNot(): string | undefined {
-  if (process.env.TENET_ENGINE_RAY !== "1") return "it takes minutes and 4 GB; npm run test:engine runs it";
-  if ("missing" in found) return found.missing;
-  if (spawnSync("unshare", ["-n", "true"]).status !== 0)
-    return "unshare -n does not work here: a cluster listens at every address of its machine, so that one of its own is needed";
-  return spawnSync(found.python, ["-c", "import ray"]).status === 0 ? undefined : `${found.python} has no Ray`;
-}
 
 type Line = { readonly what: string } & Readonly<Record<string, unknown>>;
 
@@ -27,7 +19,7 @@ async function told(how: "shard" | "whole", names: readonly string[]): Promise<L
   const { python } = found as { python: string };
   const child = fileURLToPath(new URL("../test/ray-child.ts", import.meta.url));
   const node = [process.execPath, "--conditions=source", "--import", "tsx", child, python, folder, how, ...names];
-  const run = spawn("unshare", ["-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", ...node], {
+  const run = spawn("unshare", [...apart, ...node], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let errors = "";
@@ -66,6 +58,6 @@ describe.skipIf(missing)("the engine as a job of a Ray cluster of two nodes", ()
       expect(of("killed")).toEqual([expect.objectContaining({ adapter: 0, epochs: 1 })]);
       expect(of("killed")[0]!.restarts).toBeGreaterThan(0);
     },
-    900_000,
+    2_400_000,
   );
 });

@@ -1,29 +1,8 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { EngineClient, type EngineSpec, PROTOCOL, programFolder } from "@tenet/engine";
-
-const requirements = join(programFolder, "requirements.txt");
-
-/** Where the environment of the engine's tests is: named by its requirements, so that others make another. */
-export function environmentFolder(): string {
-  const hash = createHash("sha256").update(readFileSync(requirements)).digest("hex").slice(0, 12);
-  return join(homedir(), ".cache", "tenet", `engine-${hash}`);
-}
-
-/** Python with what the engine needs; or why there is none. Set TENET_ENGINE_PYTHON to name another. */
-export function enginePython(): { readonly python: string } | { readonly missing: string } {
-  const python = process.env.TENET_ENGINE_PYTHON ?? join(environmentFolder(), "bin", "python");
-  if (!existsSync(python))
-    return { missing: `${python} is not there; bash packages/engine/python/environment.sh makes it (5.5 GB)` };
-  const needed = "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in sys.argv[1:]))";
-  const { status } = spawnSync(python, ["-c", needed, "torch", "transformers", "peft", "safetensors", "jsonschema"]);
-  return status === 0 ? { python } : { missing: `${python} lacks what ${requirements} names` };
-}
 
 /** The engine as one plain process on the loopback interface, ended by `close`. */
 export async function startEngine(python: string, spec: Partial<EngineSpec> & Pick<EngineSpec, "model">) {

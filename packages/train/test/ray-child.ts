@@ -4,13 +4,9 @@
  *
  *   ray-child.ts <python> <folder> <shard|whole> <training …>
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { openSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
-import { launchEngine, RayJobs } from "@tenet/engine";
+import { launchEngine, startCluster } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
 import { openLocalModel } from "@tenet/lm";
 import { speakerOf } from "../src/open-trainer.ts";
@@ -23,74 +19,20 @@ const tell = (what: string, value: object = {}) => console.log(JSON.stringify({ 
 const began = performance.now();
 const seconds = (from = began) => Number(((performance.now() - from) / 1000).toFixed(1));
 
-const token = randomBytes(32).toString("hex");
-const tokenFile = join(folder, "ray-token");
-writeFileSync(tokenFile, token, { mode: 0o600 });
 process.env.TENET_HOME = folder;
-const environment = {
-  ...process.env,
-  PATH: `${dirname(python)}:${process.env.PATH}`,
-  RAY_AUTH_MODE: "token",
-  RAY_AUTH_TOKEN_PATH: tokenFile,
-  RAY_USAGE_STATS_ENABLED: "0",
-  RAY_ENABLE_UV_RUN_RUNTIME_ENV: "0",
-  RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S: "0",
-};
-const nodes: ChildProcess[] = [];
-const ray = (name: string, ...more: string[]) => {
-  const log = openSync(join(folder, `${name}.log`), "w");
-  const common = ["start", "--block", "--num-cpus=1", "--object-store-memory=104857600", "--disable-usage-stats"];
-  // A group of its own, so that whatever it starts ends with it.
-  nodes.push(
-    spawn(join(dirname(python), "ray"), [...common, ...more], {
-      env: environment,
-      stdio: ["ignore", log, log],
-      detached: true,
-    }),
-  );
-};
-
-/** Ends a node: Ray first, so that it ends what it started; what is left of the group after some seconds with it. */
-async function end(node: ChildProcess): Promise<void> {
-  if (node.exitCode !== null) return;
-  node.kill("SIGTERM");
-  await Promise.race([once(node, "exit"), later(10_000)]);
-  try {
-    process.kill(-node.pid!, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
-}
-
-const address = "http://127.0.0.1:8265";
+const cluster = await startCluster({
+  ...{ python, folder: join(folder, "cluster"), nodes: 2, startSeconds: 900 },
+  onStatus: (status) => tell("cluster", { status, seconds: seconds() }),
+});
+const { address, token, jobs } = cluster;
 try {
-  ray(
-    "head",
-    "--head",
-    "--node-ip-address=127.0.0.1",
-    "--port=6379",
-    "--dashboard-host=127.0.0.1",
-    `--temp-dir=${folder}/ray`,
-  );
-  const jobs = new RayJobs({ address, token });
-  for (;;) {
-    const version = await jobs.version().catch(() => undefined);
-    if (version) {
-      tell("head", { seconds: seconds(), ...version });
-      break;
-    }
-    if (seconds() > 180 || nodes[0]!.exitCode !== null) throw new Error(`no head after ${seconds()} s`);
-    await later(300);
-  }
-  ray("node", "--address=127.0.0.1:6379", "--node-ip-address=127.0.0.1");
-
   const path = await writeTinyModel(join(folder, "model"));
   const model = await openLocalModel(path, { device: "cpu", threads: 1, cacheDir: folder });
   const start = await headedAdapter(model, folder);
   const launching = performance.now();
   const statuses = new Set<string>();
   const { client, health, id } = await launchEngine({
-    ...{ ray: address, run: `test-${how}`, port: 8270, python, startMinutes: 5 },
+    ...{ ray: address, run: `test-${how}`, port: 8270, python, startMinutes: 15 },
     spec: {
       ...{ model: path, dtype: "float32", workers: 2, gpus: 0, shard: how === "shard", threads: 1 },
       ...{ maxFailures: 3, idleMinutes: 5, host: "127.0.0.1" },
@@ -156,7 +98,7 @@ try {
   tell("stopped", { seconds: seconds(stopping) });
   await model.close();
 } finally {
-  for (const node of nodes.reverse()) await end(node);
+  await cluster.close();
   tell("down", { seconds: seconds() });
 }
 process.exit(process.exitCode ?? 0);

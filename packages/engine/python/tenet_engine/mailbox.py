@@ -64,7 +64,8 @@ class Mailbox:
             if self.epoch != epoch:
                 return {"restarted": self.epoch}
             self.commands[index] = {}  # what was computed on is not needed again
-            return {"parts": [self.answers.pop(index)[rank]["value"] for rank in range(self.world)]}
+            del self.answers[index]
+            return {"parts": [answers[rank]["value"] for rank in range(self.world)]}
 
     async def fail(self, why: str):
         async with self.changed:
