@@ -5,7 +5,7 @@
  *   ray-run-child.ts <python> <folder> <kills> <seed>
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { appendFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import { randomStream } from "@tenet/data";
@@ -69,7 +69,7 @@ try {
   const local = await writeRecipe(join(folder, "recipe"), { recipe: reinforcedRecipe, prompts: 8 });
   const engine = { ray: cluster.address, gpus: 0, workers: 2, shard: true, python, startMinutes: 15 };
   const recipe = join(folder, "recipe", "on-engine.yaml");
-  await appendFile(recipe, `${reinforcedRecipe}engine: ${JSON.stringify(engine)}\n`);
+  await writeFile(recipe, `${reinforcedRecipe}engine: ${JSON.stringify(engine)}\n`);
 
   const here = await runWhole(local, join(folder, "here"));
   tell("here", { seconds: seconds(), recommended: verdict(join(folder, "here"), here.id) });

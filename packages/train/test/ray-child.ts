@@ -1,5 +1,5 @@
 /*
- * Run by ray-engine.test.ts in a network namespace of its own: a Ray cluster of two nodes on the loopback interface, the engine as a job of
+ * Run by tests/ray-engine.test.ts in a network and with processes of its own: a Ray cluster of two nodes on the loopback interface, the engine as a job of
  * it, trainings there and here. Prints one JSON object a line. Ray's processes are children of ours and end with it.
  *
  *   ray-child.ts <python> <folder> <shard|whole> <training …>
