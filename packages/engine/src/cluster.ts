@@ -134,17 +134,23 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     }
   };
 
-  const add = () => up(["--address=127.0.0.1:6379"], "node", async (log) => /Ray runtime started/.test(log));
+  // The dashboard answers before Ray has made up its mind about the node.
+  const isUp = (log: string) => /Ray runtime started/.test(log);
+  const add = () => up(["--address=127.0.0.1:6379"], "node", async (log) => isUp(log));
   const close = async () => {
     for (const node of nodes.splice(0).reverse()) await end(node);
   };
   try {
     const head = ["--head", "--port=6379", `--dashboard-port=${port}`, "--dashboard-host=127.0.0.1"];
-    await up([...head, `--temp-dir=${join(folder, "ray")}`], "head", async () =>
-      jobs.version().then(
-        () => true,
-        () => false,
-      ),
+    await up(
+      [...head, `--temp-dir=${join(folder, "ray")}`],
+      "head",
+      async (log) =>
+        isUp(log) &&
+        jobs.version().then(
+          () => true,
+          () => false,
+        ),
     );
     onStatus("the head answers");
     for (let i = 1; i < wanted; i++) {
