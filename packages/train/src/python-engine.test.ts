@@ -1,7 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngineClient, EngineRefusedError, EngineRestartedError, enginePython } from "@tenet/engine";
+import { EngineClient, EngineMemoryError, EngineRefusedError, EngineRestartedError, enginePython } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -62,6 +63,43 @@ describe.skipIf(missing)("the engine in Python, as one process", () => {
       expect(apart.loss).toBeLessThan(bounds.loss);
       expect(apart.adapter).toBeLessThan(bounds.adapter);
       expect((await engine.client.health()).adapters).toEqual({});
+    },
+    300_000,
+  );
+
+  it.skipIf(spawnSync("prlimit", ["--version"]).status !== 0)(
+    "says where a micro-batch does not fit",
+    async () => {
+      const { python } = found as { python: string };
+      const small = await startEngine(python, { model: model.id });
+      try {
+        const lora = { r: 1, lora_alpha: 1, target_modules: ["q_proj"], use_rslora: false };
+        const factors = Object.fromEntries(
+          [0, 1].flatMap((layer) => {
+            const path = `model.layers.${layer}.self_attn.q_proj`;
+            const { hidden_size: hidden } = model.config;
+            return [
+              [`${path}.lora_A.weight`, { shape: [1, hidden], data: new Float32Array(hidden) }],
+              [`${path}.lora_B.weight`, { shape: [hidden, 1], data: new Float32Array(hidden) }],
+            ];
+          }),
+        );
+        await small.client.call("put", { name: "a", lora, trainable: true }, factors);
+        const sequences = (count: number, length: number) => {
+          const ones = (n: number, value: number) => ({ shape: [n], data: new Int32Array(n).fill(value) });
+          const tokens = ones(count * length, 65);
+          return { tokens, lengths: ones(count, length), chosen: ones(count, 0), chosenLengths: ones(count, 1) };
+        };
+        const asked = { name: "a", wanted: ["logprobs" as const], microBatchTokens: 2 ** 20 };
+        await small.client.call("forward", asked, sequences(1, 16));
+        const used = /VmSize:\s+(\d+)/.exec(await readFile(`/proc/${small.pid}/status`, "utf8"))![1];
+        expect(spawnSync("prlimit", ["--pid", String(small.pid), `--as=${1024 * Number(used) + 5e7}`]).status).toBe(0);
+        const failed = small.client.call("forward", asked, sequences(512, 1024));
+        await expect(failed).rejects.toThrow(EngineMemoryError);
+        await expect(failed).rejects.toThrow(/a micro-batch of 1048576 tokens does not fit/);
+      } finally {
+        await small.close();
+      }
     },
     300_000,
   );

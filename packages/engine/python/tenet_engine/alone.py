@@ -10,7 +10,7 @@ import torch
 from . import PROTOCOL, body
 from .fingerprint import weights
 from .model import Engine
-from .server import OutOfMemory
+from .server import OutOfMemory, is_memory
 from .verbs import perform, together
 from .versions import versions
 
@@ -28,7 +28,9 @@ def start(spec: dict, say):
         with lock:
             try:
                 return together(verb, [perform(engine, verb, meta, tensors)])
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except Exception as error:
+                if not is_memory(error):
+                    raise
                 raise OutOfMemory(f"a micro-batch of {meta.get('microBatchTokens')} tokens does not fit: {error}") from error
 
     def health() -> dict:

@@ -38,6 +38,8 @@ class Mailbox:
         async with self.changed:
             if epoch == self.epoch:
                 self.answers.setdefault(index, {})[rank] = result
+                if result.get("fatal"):
+                    self.members = {}  # this group is ending: further calls are the next one's
                 self.changed.notify_all()
 
     async def call(self, verb: str, data: bytes) -> dict:

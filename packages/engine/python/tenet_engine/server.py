@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jsonschema
+import torch
 
 from . import Refused, Restarted, body
 
@@ -22,6 +23,11 @@ class Gone(Exception):
 
 class OutOfMemory(Exception):
     """A micro-batch did not fit."""
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether there was no room: on a processor torch says so in words alone."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 STATUS = {Refused: 422, Restarted: 409, Gone: 503, OutOfMemory: 507}

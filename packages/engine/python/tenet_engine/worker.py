@@ -15,6 +15,7 @@ def loop(spec: dict):
     import torch
 
     from .model import Engine
+    from .server import is_memory
     from .verbs import perform
 
     torch.set_num_threads(spec["threads"])
@@ -36,11 +37,16 @@ def loop(spec: dict):
         except (Refused, Restarted) as error:  # of the request: all workers refuse it alike, and go on
             result = {"error": str(error), "status": 422 if isinstance(error, Refused) else 409}
         except Exception as error:
-            memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            words = f"a micro-batch of {meta.get('microBatchTokens')} tokens does not fit: {error}" if memory else f"{type(error).__name__}: {error}"
-            result = {"error": words, "status": 507 if memory else 500}
+            memory = is_memory(error)
+            lost = isinstance(error, torch.distributed.DistError) or any(way in str(error) for way in ("gloo", "NCCL"))
+            if memory:
+                result = {"error": f"a micro-batch of {meta.get('microBatchTokens')} tokens does not fit: {error}", "status": 507}
+            elif lost:  # it waited for another one's part
+                result = {"error": f"a worker was lost during {command['verb']}: {error}", "status": 409}
+            else:
+                result = {"error": f"{type(error).__name__}: {error}", "status": 500}
             fatal = error  # others may wait for this one's part: the group is started again
-        result["seconds"] = time.perf_counter() - began
+        result |= {"seconds": time.perf_counter() - began, "fatal": fatal is not None}
         ray.get(mailbox.answer.remote(epoch, index, rank, result))
         if fatal is not None:
             raise fatal

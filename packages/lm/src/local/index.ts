@@ -3,4 +3,3 @@ export type { DecodeStatistics } from "./generate.ts";
 export { type LocalAdapter, type LocalFactors, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";
 export type { WeightFormat } from "./quantize.ts";
 export { encodeScore, type ScoreJob } from "./score.ts";
-export { collectWeights } from "./weight-files.ts";
