@@ -163,4 +163,15 @@ export const columns: {
     { name: "answer", type: "number", about: "Place of the right option, from 0", value: (row) => row.answer },
     ...identity,
   ],
+  safety: () => [
+    prompt,
+    {
+      name: "replies",
+      type: "json",
+      about: "What was said of each reply",
+      value: (row) => JSON.stringify(row.replies),
+    },
+    { name: "safer", type: "number", about: "Place of the safer of two, from 0", value: (row) => row.safer },
+    ...identity,
+  ],
 };

@@ -24,6 +24,7 @@ import {
   type PromptRow,
   preferenceRowSchema,
   rowId,
+  type SafetyRow,
 } from "./rows.ts";
 import { isTranscript, parseTranscript } from "./transcripts.ts";
 
@@ -50,6 +51,7 @@ export interface Kinds {
   examples: ExampleRow;
   preferences: PreferenceRow;
   choices: ChoiceRow;
+  safety: SafetyRow;
 }
 
 export interface RecordOptions {
@@ -125,7 +127,67 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
       return { id, origin: originIn(value, source), prompt, options, answer };
     },
   },
+  safety: {
+    expected:
+      "prompt, response and is_safe (or unsafe, or severity); or prompt, response_0, response_1, is_response_0_safe and is_response_1_safe",
+    fields: [
+      ...["prompt", "system", "response", "is_safe", "unsafe", "severity", "safer_response_id", "origin"],
+      ...[0, 1].flatMap((k) => [
+        `response_${k}`,
+        `is_response_${k}_safe`,
+        `response_${k}_unsafe`,
+        `response_${k}_severity_level`,
+      ]),
+    ],
+    row: ({ source, value }, { notes }) => {
+      const { prompt, replies, safer } = safetyIn(value, notes);
+      // Another person's word on the same reply is another row, also where it is the same word.
+      const words = replies.map(({ reply, unsafe, severity = null }) => [reply, unsafe, severity]);
+      const id = rowId("safety", prompt, words, safer ?? null, source);
+      return { id, origin: originIn(value, source), prompt, replies, ...(safer === undefined ? {} : { safer }) };
+    },
+  },
 };
+
+/** Harmlessness labels as published: of two replies and which is safer (PKU-SafeRLHF), or of one (BeaverTails). */
+function safetyIn(value: Fields, notes: string[]): Pick<SafetyRow, "prompt" | "replies" | "safer"> {
+  const reply = (field: string, safe: string, unsafe: string, severity: string) => {
+    const text = replyOf(value[field], field, notes);
+    const level = has(value, severity) ? numberIn(value[severity], severity, 0, Number.MAX_VALUE) : undefined;
+    const said = has(value, unsafe)
+      ? numberIn(value[unsafe], unsafe, 0, 1)
+      : has(value, safe)
+        ? Number(!truthIn(value[safe], safe))
+        : Number(level! > 0);
+    return { reply: text, unsafe: said, ...(level === undefined ? {} : { severity: level }) };
+  };
+  const told = (...fields: string[]) => fields.some((field) => has(value, field));
+  const prompt = () => beforeReply(value, undefined, "prompt", notes);
+  const places = [0, 1] as const;
+  const names = (k: 0 | 1) =>
+    [`response_${k}`, `is_response_${k}_safe`, `response_${k}_unsafe`, `response_${k}_severity_level`] as const;
+  if (has(value, "prompt") && places.every((k) => has(value, names(k)[0]) && told(...names(k).slice(1)))) {
+    const replies = places.map((k) => reply(...names(k)));
+    if (replies[0]!.reply === replies[1]!.reply) throw new Unusable("response_0 and response_1 are the same reply");
+    if (!has(value, "safer_response_id")) return { prompt: prompt(), replies };
+    const safer = places.find((k) => k === Number(value.safer_response_id));
+    if (safer === undefined)
+      throw new Unusable(`safer_response_id is ${excerptOf(String(value.safer_response_id), 40)}; expected 0 or 1`);
+    if (replies[safer]!.unsafe > replies[1 - safer]!.unsafe)
+      throw new Unusable(`safer_response_id is ${safer}, and response_${safer} is the one that is called unsafe`);
+    return { prompt: prompt(), replies, safer };
+  }
+  if (!has(value, "prompt") || !has(value, "response") || !told("is_safe", "unsafe", "severity"))
+    throw missing(value, kinds.safety.expected);
+  return { prompt: prompt(), replies: [reply("response", "is_safe", "unsafe", "severity")] };
+}
+
+function truthIn(value: unknown, field: string): boolean {
+  const text = String(value).trim().toLowerCase();
+  if (["true", "1"].includes(text)) return true;
+  if (["false", "0"].includes(text)) return false;
+  throw new Unusable(`${field} is ${excerptOf(text, 40)}; expected true or false`);
+}
 
 /** Multiple choice as benchmarks write it: a list and a place, a letter or the words; ARC's labels; BIG-bench's scores. */
 function choiceIn(value: Fields): Pick<ChoiceRow, "prompt" | "options" | "answer"> {

@@ -127,6 +127,27 @@ export const choiceRowSchema = z.strictObject({
 });
 export type ChoiceRow = z.output<typeof choiceRowSchema>;
 
+/** A reply to a prompt, or two, with what somebody said of their harm: one person's word. METHODS §6. */
+export const safetyRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  replies: z
+    .array(
+      z.strictObject({
+        reply: z.string(),
+        /** Probability that it is unsafe: 0 or 1 where somebody said which. */
+        unsafe: z.number().min(0).max(1),
+        /** How harmful, from 0, where somebody said so; its steps are the file's. */
+        severity: z.number().min(0).optional(),
+      }),
+    )
+    .min(1)
+    .max(2),
+  /** Place of the safer of two. */
+  safer: z.union([z.literal(0), z.literal(1)]).optional(),
+});
+export type SafetyRow = z.output<typeof safetyRowSchema>;
+
 /** A pair with how unsafe each reply is, for a cost model. METHODS §6. */
 export const costRowSchema = pairRowSchema.extend({
   /** Probability that each reply is unsafe: of `a`, of `b`. */

@@ -40,7 +40,7 @@ export async function* readStackExchange<As extends keyof Kinds>(
   options: StackExchangeOptions & { readonly maxRecordBytes: number },
 ): AsyncGenerator<Read<Kinds[As]>> {
   const { pairsPerQuestion = 10, memory = 2 ** 26, temporary = tmpdir(), maxRecordBytes } = options;
-  if (as === "examples" || as === "choices")
+  if (as !== "prompts" && as !== "preferences")
     throw new DatasetError(
       `${file.path} is a StackExchange dump; expected as "prompts" or "preferences", got "${as}".`,
     );

@@ -7,6 +7,7 @@ import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
 import { fileReader, fileStage, type ReadFile } from "./parts/files.ts";
 import { helpfulFile } from "./parts/helpful.ts";
 import { peoplesLabelsStage } from "./parts/people.ts";
+import { humanSafety } from "./parts/people-costs.ts";
 import { roleStage } from "./parts/roles.ts";
 import { trainedJudge } from "./parts/trained-judge.ts";
 import { promptStages } from "./parts/validation.ts";
@@ -115,7 +116,7 @@ function learntOf(
     const helpful = helpfulFile(context, file);
     learnt.push(helpful.examples ?? helpful.prompts);
   }
-  if (plan.steps.includes("policy")) learnt.push(humanPairs(context, file));
+  if (plan.steps.includes("policy")) learnt.push(humanPairs(context, file), humanSafety(context, file));
   return learnt.filter((stage) => stage !== undefined);
 }
 

@@ -31,6 +31,7 @@ const files = {
   "pairs.jsonl": pair,
   "texts.yaml": "- The sun is far away.\n",
 };
+const judged = `${JSON.stringify({ prompt: "Hello", response: "Hi.", is_safe: true })}\n`;
 type Files = { readonly [name: string]: string | Uint8Array };
 
 const start = "model: ../model\nconstitution: kind.yaml\nprompts: { train: prompts.jsonl }\n";
@@ -285,6 +286,11 @@ const contradicting: readonly Case[] = [
     "a judge audited on what it learnt",
     `${start}roles: { labeller: { train: { pairs: pairs.jsonl, audit: { path: ./pairs.jsonl } } } }\n${policy}`,
     ["roles.labeller.train.audit.path: expected another file than the pairs it learns from", "./pairs.jsonl again"],
+  ],
+  [
+    "a cost by people of whom there are none",
+    `${start}costModel: { by: people }\npolicy: { algorithm: ppo, constraint: { cost: model, bound: 0 } }\n`,
+    ["recipe.yaml:4:18 costModel.by: expected costModel.human beside it"],
   ],
   [
     "a limit of no file",
@@ -666,7 +672,12 @@ describe("a limit", () => {
   const limited = async (text: string) => {
     const own = join(folder, `limited-${opened++}`);
     await mkdir(own);
-    for (const [name, content] of Object.entries({ ...files, "held.jsonl": row("Four"), "recipe.yaml": text }))
+    for (const [name, content] of Object.entries({
+      ...files,
+      "held.jsonl": row("Four"),
+      "safety.jsonl": judged,
+      "recipe.yaml": text,
+    }))
       await writeFile(join(own, name), content);
     return openRecipe(join(own, "recipe.yaml"), { limit: 1 });
   };
@@ -676,8 +687,11 @@ constitution: kind.yaml
 prompts: { train: prompts.jsonl, validation: { path: new.jsonl, every: 2 }, heldOut: held.jsonl }
 supervised: { helpful: { path: prompts.jsonl, limit: 2, replies: model } }
 preferenceModel: { pretrain: pairs.jsonl, human: { path: pairs.jsonl, ratio: 2 } }
+costModel: { human: { path: safety.jsonl } }
 feedback: { audit: { path: pairs.jsonl } }
-${policy}`);
+policy: { algorithm: ppo, constraint: { cost: model, bound: 0 } }
+`);
+    expect(written.costModel!.human).toEqual({ path: "safety.jsonl", limit: 1 });
     expect(written.prompts).toEqual({
       train: { path: "prompts.jsonl", limit: 1 },
       validation: { path: "new.jsonl", every: 2, limit: 1 },

@@ -145,7 +145,7 @@ async function furtherProblems(
   const problems: Problem[] = [];
   const document = await collected([], async () => parseDocument(text, { file, schema: z.looseObject({}) }));
   if (!document) return problems;
-  const mappings = ["prompts", "roles", "supervised", "feedback", "preferenceModel", "evaluate"];
+  const mappings = ["prompts", "roles", "supervised", "feedback", "preferenceModel", "costModel", "evaluate"];
   const given = document.value;
   const whole = mappings.every((key) => typeof (given[key] ?? {}) === "object" && given[key] !== null);
   if (!whole) return problems;

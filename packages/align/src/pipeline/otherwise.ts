@@ -15,10 +15,11 @@ export function changed(original: Recipe, { seed, limit }: Otherwise): Recipe {
   const recipe = structuredClone(original);
   if (seed !== undefined) recipe.seed = seed;
   if (limit === undefined) return recipe;
-  const { prompts, supervised, preferenceModel, policy } = recipe;
+  const { prompts, supervised, preferenceModel, costModel, policy } = recipe;
   limitRows(limit, prompts, ["train", "validation", "heldOut"]);
   limitRows(limit, supervised, ["helpful"]);
   limitRows(limit, preferenceModel, ["pretrain", "human"]);
+  if (costModel) limitRows(limit, costModel, ["human"]);
   // An iteration that has more prompts than there are goes through them several times, which is no shorter try.
   if (policy !== undefined && "promptsPerIteration" in policy)
     policy.promptsPerIteration = Math.min(limit, policy.promptsPerIteration);

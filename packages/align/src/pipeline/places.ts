@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import {
   DatasetError,
   type DatasetFormat,
+  type DatasetKinds,
   DocumentError,
   nearest,
   nearestFile,
@@ -22,6 +23,7 @@ type Kind =
   | "examples"
   | "preferences"
   | "choices"
+  | "safety"
   | "texts"
   | "adapter"
   | "aligned model"
@@ -85,6 +87,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("preferences", recipe.feedback, "audit", ["feedback", "audit"]);
   place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
   place("preferences", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
+  place("safety", recipe.costModel, "human", ["costModel", "human"]);
   place("texts", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
   place("choices", recipe.evaluate, "choices", ["evaluate", "choices"]);
   return places;
@@ -100,6 +103,7 @@ export async function find(place: Place, folder: string): Promise<string | Probl
     case "examples":
     case "preferences":
     case "choices":
+    case "safety":
       return findDataset(kind, place, folder);
     case "texts":
       return findTexts(text, folder);
@@ -112,7 +116,7 @@ export async function find(place: Place, folder: string): Promise<string | Probl
 
 /** A dataset without a usable row is found out now, not behind hours of work on the others. */
 async function findDataset(
-  as: "prompts" | "examples" | "preferences" | "choices",
+  as: keyof DatasetKinds,
   { text, format }: Place,
   folder: string,
 ): Promise<string | ProblemFacts> {

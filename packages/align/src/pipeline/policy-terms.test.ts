@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PreferenceRow } from "@tenet/data";
 import { afterAll, expect, it, vi } from "vitest";
+import { documentedMetrics } from "../../test/metric-names.ts";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import { estimateRun } from "./estimate.ts";
@@ -48,6 +49,8 @@ it("imitates, avoids, weighs and keeps to a bound where its recipe says so, and 
     const metrics = new Set(reader.metrics(id).flatMap(({ stage, name }) => (stage === "policy" ? [name] : [])));
     for (const name of ["loss/imitate", "loss/avoid", "policy/gradient_cosine", "constraint/lambda", "cost/violations"])
       expect(metrics).toContain(name);
+    const all = reader.metrics(id).map(({ name }) => name);
+    expect([...new Set(all)].filter((name) => !documentedMetrics.has(name))).toEqual([]);
     const stage = (name: string) => reader.stages(id).find((one) => one.name === name)!;
     const weights = [...reader.rows<PreferenceRow>(stage("weighed labels").identity)].map(({ weight }) => weight);
     expect(new Set(weights).size).toBeGreaterThan(1);
@@ -64,18 +67,33 @@ it("bounds the score of a cost model that it learns, behind its gate, and imitat
   const keys = `  imitate: { batchSize: 2 }
   constraint: { cost: model, bound: 0 }
 `;
-  const cost = "costModel: { gate: { override: true }, batchSize: 4, maxLength: 512, lora: { rank: 2, alpha: 4 } }\n";
+  const safety = ["Yes.", "No.", "Perhaps."].map((response, i) => ({ prompt: "Shall I?", response, is_safe: i === 0 }));
+  await writeFile(join(folder, "cost", "safety.jsonl"), safety.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const cost =
+    "costModel: { human: { path: safety.jsonl }, gate: { override: true }, batchSize: 4, maxLength: 512, lora: { rank: 2, alpha: 4 } }\n";
   const text = policyWith(keys).replace("reward: { preference: 1,", "reward: { preference: 0,");
   await writeFile(recipe, `arrangement: joint\n${cost}${text}`);
   const store = join(folder, "cost-store");
   const { events, id } = await runWhole(recipe, store);
   expect(stagesThat("done", events)).toEqual(
-    expect.arrayContaining(["verdicts for costs", "costs", "cost model", "cost gate", "examples to imitate", "policy"]),
+    expect.arrayContaining([
+      "verdicts for costs",
+      "costs",
+      "human costs",
+      "all costs",
+      "cost model",
+      "cost gate",
+      "examples to imitate",
+      "policy",
+    ]),
   );
   expect(stagesThat("done", events)).not.toContain("supervised");
   reading(store, (reader) => {
     const metrics = new Set(reader.metrics(id).flatMap(({ stage, name }) => (stage === "policy" ? [name] : [])));
     for (const name of ["cost/model", "constraint/window", "loss/imitate"]) expect(metrics).toContain(name);
+    const [own, human, all] = ["costs", "human costs", "all costs"].map((name) => reader.stage(id, name)!);
+    expect([human!.rows, human!.aside]).toEqual([1, 1]);
+    expect(all!.rows).toBe(own!.rows + 1);
   });
   const asked = await estimateRun(await openRecipe(recipe));
   expect(asked.stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["cost model", "examples to imitate"]));

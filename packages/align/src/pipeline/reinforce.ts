@@ -1,10 +1,11 @@
-import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
+import type { CostRow, PairRow, PreferenceRow, PromptRow } from "@tenet/data";
 import { costGateStage, costModelStage, costRowsStage } from "./parts/cost.ts";
 import { type GateReport, preferenceGateStage } from "./parts/gates.ts";
 import { labelsStage } from "./parts/labels.ts";
 import { mixStage } from "./parts/mixture.ts";
 import { pairsStage } from "./parts/pairs.ts";
 import { humanLabelsStage } from "./parts/people.ts";
+import { humanCostsStage, humanSafety } from "./parts/people-costs.ts";
 import { policyStage } from "./parts/policy.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
 import { preferenceModelStage } from "./parts/preference.ts";
@@ -124,13 +125,32 @@ function flaggedOf({ context, name, role }: Round, pairs: Untold) {
   return flaggedStage(context, { name: name("flagged"), pairs, verdicts });
 }
 
-/** A cost model of the pairs behind its gate. */
-function costOf({ context, name, base, role }: Round, pairs: Untold) {
-  const panel = context.recipe.costModel!;
-  const verdicts = verdictsStage(context, { name: name("verdicts for costs"), pairs, critic: role("critic"), panel });
-  const costs = costRowsStage(context, { name: name("costs"), pairs, verdicts });
+/** A cost model of the pairs, or of what people judged, or of both, behind its gate. */
+function costOf(round: Round, pairs: Untold) {
+  const { context, name, base, role } = round;
+  const { by, principles } = context.recipe.costModel!;
+  const own = () => {
+    const panel = { by: by as Exclude<typeof by, "people">, principles };
+    const verdicts = verdictsStage(context, { name: name("verdicts for costs"), pairs, critic: role("critic"), panel });
+    return costRowsStage(context, { name: name("costs"), pairs, verdicts });
+  };
+  const costs = withHuman(round, by === "people" ? undefined : own());
   const model = costModelStage(context, { name: name("cost model"), base, costs });
   return { model, gate: costGateStage(context, { name: name("cost gate"), costModel: model }) };
+}
+
+/** With what people judged, where the recipe names a file of it; one of the two is there. */
+function withHuman({ context, name, file }: Round, own: Stage<StoredRows<CostRow>> | undefined) {
+  const safety = humanSafety(context, file);
+  if (!safety) return own!;
+  // Files are the same in every round.
+  const people = humanCostsStage(context, { name: name("human costs"), safety });
+  if (!own) return people;
+  const { ratio } = context.recipe.costModel!.human!;
+  return mixStage<CostRow>(context, name("all costs"), [
+    { name: "machine", rows: own, ...(ratio !== undefined && { ratio: 1 }) },
+    { name: "human", rows: people, ...(ratio !== undefined && { ratio }) },
+  ]);
 }
 
 /** Revisions of where a policy begins, made for it to imitate: no half before it made any. */

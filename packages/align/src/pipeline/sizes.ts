@@ -1,5 +1,5 @@
 import type { Message } from "@tenet/data";
-import { openDataset, type PromptRow } from "@tenet/data";
+import { type DatasetKinds, openDataset, type PromptRow } from "@tenet/data";
 import type { Asked, Size } from "./expectation.ts";
 import type { DatasetReference } from "./recipe.ts";
 import type { Stage } from "./stages/index.ts";
@@ -28,22 +28,27 @@ export function asking(role: string, model: Stage, requests: number, prompt: num
 }
 
 /** Counts the rows of a file, or as many as it may have. Errors: those of reading it. */
-export async function countRows(
-  reference: DatasetReference,
-  as: "prompts" | "examples" | "preferences" | "choices",
-): Promise<Size> {
+export async function countRows(reference: DatasetReference, as: keyof DatasetKinds): Promise<Size> {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
   let [rows, tokens, prompts] = [0, 0, 0];
   const most = Math.min(limit ?? mostCounted, mostCounted);
   for await (const read of await openDataset(path, { as, limit: most, ...(format && { format }) })) {
     if (!("row" in read)) continue;
     rows++;
-    const row = read.row as PromptRow & { completion?: string; a?: string; b?: string; options?: string[] };
+    const row = read.row as PromptRow & { completion?: string; a?: string; b?: string; options?: string[] } & Partial<
+        Pick<DatasetKinds["safety"], "replies">
+      >;
     const prompt = lengthOf(row.prompt);
     prompts += prompt;
     // Of a question, each option and the question before it.
     const options = row.options?.reduce((sum, option) => sum + prompt + size(option), -prompt) ?? 0;
-    tokens += prompt + size(row.completion) + size(row.a) + size(row.b) + options;
+    tokens +=
+      prompt +
+      size(row.completion) +
+      size(row.a) +
+      size(row.b) +
+      options +
+      (row.replies ?? []).reduce((sum, { reply }) => sum + size(reply), 0);
   }
   return { rows, tokens: tokens / Math.max(1, rows), prompt: prompts / Math.max(1, rows) };
 }

@@ -1,19 +1,11 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { type ChoiceRow, type ExampleRow, openDataset, type PreferenceRow, type PromptRow } from "@tenet/data";
+import { type DatasetKinds, openDataset } from "@tenet/data";
 import type { DatasetReference, Recipe } from "../recipe.ts";
 import { countRows } from "../sizes.ts";
 import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
 import type { StoredRows } from "../values.ts";
-
-/** Kinds of rows that files are read as. */
-interface RowKinds {
-  prompts: PromptRow;
-  examples: ExampleRow;
-  preferences: PreferenceRow;
-  choices: ChoiceRow;
-}
 
 type Made<Row> = { readonly row: Row } | { readonly aside: { readonly input: string; readonly reason: string } };
 
@@ -21,7 +13,7 @@ type Made<Row> = { readonly row: Row } | { readonly aside: { readonly input: str
  * How a file is read: what its rows depend on, and the rows. A file in which nothing is other than its fields say is known by what it
  * was known by before anybody looked for that, so that what was stored of it stays.
  */
-export function readingOf<As extends keyof RowKinds>(reference: DatasetReference, as: As) {
+export function readingOf<As extends keyof DatasetKinds>(reference: DatasetReference, as: As) {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
   const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
   const isPlain = async () => {
@@ -40,12 +32,12 @@ export function readingOf<As extends keyof RowKinds>(reference: DatasetReference
       limit ?? null,
       ...((await isPlain()) ? [] : ["read as what it is"]),
     ],
-    async *make({ emit }: Pick<StageContext, "emit">, stage: string): AsyncGenerator<Made<RowKinds[As]>> {
+    async *make({ emit }: Pick<StageContext, "emit">, stage: string): AsyncGenerator<Made<DatasetKinds[As]>> {
       const notes = new Map<string, number>();
       for await (const read of await open()) {
         if ("row" in read) {
           for (const note of read.notes ?? []) notes.set(note, (notes.get(note) ?? 0) + 1);
-          yield { row: read.row as RowKinds[As] };
+          yield { row: read.row as DatasetKinds[As] };
         } else if ("aside" in read) {
           const { source, reason, excerpt } = read.aside;
           yield { aside: { input: source, reason: `${reason}: ${excerpt}` } };
@@ -61,7 +53,7 @@ export function readingOf<As extends keyof RowKinds>(reference: DatasetReference
 type Seeded = { readonly recipe: Pick<Recipe, "seed"> };
 
 /** A file's rows: what the stage is called, where they lie, and what they are read as. */
-export interface FilePart<As extends keyof RowKinds> {
+export interface FilePart<As extends keyof DatasetKinds> {
   readonly name: string;
   readonly title: string;
   readonly reference: DatasetReference;
@@ -69,7 +61,7 @@ export interface FilePart<As extends keyof RowKinds> {
 }
 
 /** Reads files, each of a name once, however often it is asked for. */
-export type ReadFile = <As extends keyof RowKinds>(part: FilePart<As>) => Stage<StoredRows<RowKinds[As]>>;
+export type ReadFile = <As extends keyof DatasetKinds>(part: FilePart<As>) => Stage<StoredRows<DatasetKinds[As]>>;
 
 export function fileReader(context: Seeded): ReadFile {
   const known = new Map<string, Stage>();
@@ -81,12 +73,12 @@ export function fileReader(context: Seeded): ReadFile {
 }
 
 /** The rows of a file, by its content. */
-export function fileStage<As extends keyof RowKinds>(
+export function fileStage<As extends keyof DatasetKinds>(
   { recipe: { seed } }: Seeded,
   { name, title, reference, as }: FilePart<As>,
-): Stage<StoredRows<RowKinds[As]>> {
+): Stage<StoredRows<DatasetKinds[As]>> {
   const reading = readingOf(reference, as);
-  return rowsStage<RowKinds[As]>({
+  return rowsStage<DatasetKinds[As]>({
     name,
     title: `${title} from ${basename(reading.path)}`,
     kind: `read-${as}`,

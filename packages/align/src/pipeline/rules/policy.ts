@@ -39,6 +39,12 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
       got: '"model" without one',
     },
     {
+      at: ["costModel", "by"],
+      when: costModel?.by === "people" && costModel.human === undefined,
+      expected: "costModel.human beside it: a file of replies whose harm people judged",
+      got: '"people" alone',
+    },
+    {
       at: ["costModel"],
       when: costModel !== undefined && constraint?.cost !== "model",
       expected: "policy.constraint: { cost: model, bound: 0 } beside it: else nothing needs a cost model",
