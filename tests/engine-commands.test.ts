@@ -49,3 +49,11 @@ it("tenet engine: a run that is not there, an address that is none, a cluster th
   expect(await run(["engine", "status", "--ray", ray.address], io)).toBe(1);
   expect(written.stderr).toContain("does not take this token: set RAY_AUTH_TOKEN");
 });
+
+it("tenet engine up: a machine without Ray is told how to get it", async () => {
+  const { io, written } = surroundings({ env: { TENET_ENGINE_PYTHON: "/nowhere/python" } });
+  expect(await run(["engine", "up"], io)).toBe(2);
+  expect(written.stderr).toMatch(/a cluster needs Python with Ray: .*environment\.sh makes it/);
+  expect(await run(["engine", "up", "--workers", "0"], io)).toBe(2);
+  expect(written.stderr).toContain("--workers: expected at least 1, got 0");
+});

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { whole } from "./arguments.ts";
 import type { MakeCommand } from "./commands.ts";
-import type { EngineOptions } from "./engine.ts";
+import type { EngineOptions, EngineUpOptions } from "./engine.ts";
 import type { Io } from "./io.ts";
 
 /** The commands of engines on a cluster. Each loads what it needs when it is called. */
@@ -15,6 +16,13 @@ export function addEngineCommands(io: Io, program: Command, command: MakeCommand
     const { checkEngine } = await import("./engine.ts");
     await checkEngine(io, options);
   });
+  command(engine, "up", "a Ray cluster of this machine, to try engines on")
+    .option("--workers <n>", "nodes of one processor each (default: 2)", whole)
+    .option("--port <n>", "of its dashboard (default: 8265)", whole)
+    .action(async (options: EngineUpOptions) => {
+      const { engineUp } = await import("./engine.ts");
+      await engineUp(io, options);
+    });
   onCluster("status", "the engines that were started on it").action(async (options: EngineOptions) => {
     const { engineStatus } = await import("./engine.ts");
     await engineStatus(io, options);

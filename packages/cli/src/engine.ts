@@ -1,6 +1,9 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { table } from "./format.ts";
-import { type Io, printJson, say } from "./io.ts";
+import { type Io, printJson, say, tell } from "./io.ts";
+import { stoppable } from "./stop.ts";
 
 export interface EngineOptions {
   json?: boolean;
@@ -34,6 +37,42 @@ export async function checkEngine(io: Io, options: EngineOptions): Promise<void>
   if (options.json) return printJson(io, { address: jobs.address, ray, testedWith: tested });
   const note = ray === tested ? "as tested" : `the engine was tested with ${tested}`;
   say(io, `${jobs.address}: Ray ${ray} (${note})\n`);
+}
+
+export interface EngineUpOptions {
+  json?: boolean;
+  workers?: number;
+  port?: number;
+}
+
+/** `tenet engine up`: a cluster of this machine, to try engines on, until it is interrupted. */
+export async function engineUp(io: Io, { json, workers = 2, port = 8265 }: EngineUpOptions): Promise<void> {
+  if (workers < 1) throw new CommandUsageError(`--workers: expected at least 1, got ${workers}`);
+  const { enginePython, startCluster } = await import("@tenet/engine");
+  const found = enginePython(io.env);
+  if ("missing" in found) throw new CommandUsageError(`a cluster needs Python with Ray: ${found.missing}`);
+  const { python } = found;
+  const folder = join(io.env.TENET_HOME ?? join(homedir(), ".tenet"), "engine", "cluster");
+  await stoppable(io, async (signal) => {
+    const cluster = await startCluster({
+      ...{ python, folder, nodes: workers, port, signal },
+      onStatus: (status) => tell(io, `${status}\n`),
+    });
+    try {
+      const engine = { ray: cluster.address, workers, gpus: 0, python };
+      const { tokenFile } = cluster;
+      if (json) printJson(io, { engine, tokenFile });
+      else
+        say(
+          io,
+          `${workers} nodes at ${cluster.address}; Ctrl-C ends them. In a recipe:\n\n    engine: ${JSON.stringify(engine)}\n\nand for its commands: export RAY_AUTH_TOKEN_PATH=${tokenFile}\n`,
+        );
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      signal.throwIfAborted();
+    } finally {
+      await cluster.close();
+    }
+  });
 }
 
 /** `tenet engine status`: the engines of a cluster, one for each run that trains there. */

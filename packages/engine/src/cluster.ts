@@ -21,6 +21,7 @@ export interface ClusterOptions {
   readonly port?: number | undefined;
   /** Default 600. */
   readonly startSeconds?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
   readonly onStatus?: ((status: string) => void) | undefined;
 }
 
@@ -28,6 +29,8 @@ export interface ClusterOptions {
 export interface LocalCluster {
   readonly address: string;
   readonly token: string;
+  /** Which nobody but its owner reads. */
+  readonly tokenFile: string;
   readonly jobs: RayJobs;
   /** The head first. */
   readonly nodes: readonly ChildProcess[];
@@ -76,7 +79,16 @@ const mostStarts = 10;
  * Errors: EngineError with the end of a log where a node does not come up.
  */
 export async function startCluster(options: ClusterOptions): Promise<LocalCluster> {
-  const { python, folder, nodes: wanted = 1, cpus = 1, port = 8265, startSeconds = 600, onStatus = () => {} } = options;
+  const {
+    python,
+    folder,
+    nodes: wanted = 1,
+    cpus = 1,
+    port = 8265,
+    startSeconds = 600,
+    signal,
+    onStatus = () => {},
+  } = options;
   await mkdir(folder, { recursive: true });
   const token = randomBytes(32).toString("hex");
   const tokenFile = join(folder, "ray-token");
@@ -119,6 +131,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
       const gone = once(node, "error").then(([error]) => error as Error);
       for (;;) {
         const failed = await Promise.race([gone, later(300)]);
+        signal?.throwIfAborted();
         const text = await readFile(log, "utf8").catch(() => "");
         const late = Date.now() > until;
         if (failed instanceof Error || late || (node.exitCode !== null && tries === mostStarts))
@@ -161,7 +174,7 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     await close();
     throw error;
   }
-  return { address, token, jobs, nodes, add, close };
+  return { address, token, tokenFile, jobs, nodes, add, close };
 }
 
 /** Ends a node: Ray first, so that it ends what it started; what is left of the group after some seconds with it. */

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { freemem, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -11,6 +11,9 @@ const apart = [
   ...["--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
   ...["sh", "-c", 'ip link set lo up && exec "$@"', "sh"],
 ];
+
+/** Bytes that a cluster of two nodes with a job of two workers takes, and the test beside it. */
+const memory = 6e9;
 
 /** An object that a script prints, one a line. */
 export type Line = { readonly what: string } & Readonly<Record<string, unknown>>;
@@ -51,6 +54,9 @@ export function rayPython(): { readonly python: string } | { readonly missing: s
       missing:
         "unshare does not work here: a cluster listens at every address of its machine, so that one of its own is needed",
     };
+  // Ray ends its own jobs where a machine is out of memory, whoever took it.
+  if (freemem() < memory)
+    return { missing: `${(freemem() / 1e9).toFixed(1)} GB of memory are free, ${memory / 1e9} are needed` };
   const { status } = spawnSync(found.python, ["-c", "import importlib.util as u; exit(u.find_spec('ray') is None)"]);
   return status === 0 ? found : { missing: `${found.python} has no Ray` };
 }
