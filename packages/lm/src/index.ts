@@ -13,5 +13,6 @@ export * from "./endpoint/index.ts";
 export * from "./gguf/index.ts";
 export * from "./language-model/index.ts";
 export * from "./local/index.ts";
+export * from "./onnx/index.ts";
 export * from "./serve/index.ts";
 export * from "./text/index.ts";

@@ -6,7 +6,7 @@ import { dimValue, formatShape, numel } from "./dims.ts";
 import { FeedError } from "./errors.ts";
 import { nodesBehind } from "./grad.ts";
 import { arrayTypes, GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
-import { encodeModel } from "./onnx/proto.ts";
+import { encodeModel, type GraphProto } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
 import { ort } from "./runtime.ts";
@@ -71,12 +71,12 @@ export async function compile<O extends Outputs>(build: () => O, options: Compil
   const outputs = build();
   const device = await resolveDevice(options.device ?? "cpu");
   const groups = Object.entries(outputs).map(([key, group]) => outputGroup(key, group));
-  const graph = lowerGraph(
+  const { graph, ...lowered } = lowerGraph(
     groups.flatMap((group) => group.tensors),
     device,
   );
-  const session = await createSession(graph, device, options);
-  return new Program(session, graph, groups, outputs, device);
+  const session = await createSession({ ...lowered, model: encodeModel(graph) }, device, options);
+  return new Program(session, lowered, groups, outputs, device);
 }
 
 /** A compiled graph. Runs of one process are serial; `run` blocks the event loop while it works. */
@@ -85,12 +85,12 @@ export class Program<O extends Outputs> {
   /** What `run` must be given, weights excluded. */
   readonly inputs: readonly InputAttrs[];
   readonly #session: Session;
-  readonly #graph: LoweredGraph;
+  readonly #graph: Lowered;
   readonly #groups: readonly Group[];
   readonly #outputs: O;
   readonly #weights: Record<string, Ort.Tensor> = {};
 
-  constructor(session: Session, graph: LoweredGraph, groups: readonly Group[], outputs: O, device: DeviceName) {
+  constructor(session: Session, graph: Lowered, groups: readonly Group[], outputs: O, device: DeviceName) {
     this.#session = session;
     this.#graph = graph;
     this.#groups = groups;
@@ -170,8 +170,7 @@ function outputGroup(key: string, group: OutputGroup): Group {
   };
 }
 
-interface LoweredGraph {
-  readonly model: Uint8Array;
+interface Lowered {
   /** Declared inputs and weights that travel with each run. */
   readonly fed: readonly InputAttrs[];
   /** Name of each output in the ONNX graph. */
@@ -181,7 +180,12 @@ interface LoweredGraph {
   readonly folder: string | undefined;
 }
 
-function lowerGraph(outputs: readonly Tensor[], device: DeviceName): LoweredGraph {
+interface LoweredGraph extends Lowered {
+  readonly graph: GraphProto;
+}
+
+/** The ONNX graph behind some tensors, with the kernels that a device has. */
+export function lowerGraph(outputs: readonly Tensor[], device: DeviceName): LoweredGraph {
   const nodes = nodesBehind(outputs);
   const inputs = nodes.filter((node) => node.op.name === "input");
   const files = inputs.flatMap((node) => {
@@ -223,7 +227,7 @@ function lowerGraph(outputs: readonly Tensor[], device: DeviceName): LoweredGrap
     [...infos.values()],
   );
   const fed = [...g.declared.values()].filter((declared) => graph.input.some((info) => info.name === declared.name));
-  return { model: encodeModel(graph), fed, names, files: [...new Set(files)], folder };
+  return { graph, fed, names, files: [...new Set(files)], folder };
 }
 
 function commonFolder(files: readonly string[]): string {
@@ -289,7 +293,7 @@ function runtimeTensor(dtype: DType, { data, shape }: TensorData): Ort.Tensor {
   return tensor;
 }
 
-function dataOf(fetched: Ort.InferenceSession.ReturnType, graph: LoweredGraph, t: Tensor): TensorData {
+function dataOf(fetched: Ort.InferenceSession.ReturnType, graph: Lowered, t: Tensor): TensorData {
   const { data, dims } = fetched[graph.names.get(t)!]!;
   // A Uint16Array or, where there is one, a Float16Array, which is handed out as its patterns.
   if (t.dtype === "float16" && !(data instanceof Uint16Array)) {

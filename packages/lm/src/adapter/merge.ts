@@ -83,7 +83,8 @@ function addProduct(w: Float32Array, b: Float32Array, a: Float32Array, { rank, s
   }
 }
 
-async function mergedConfig(checkpoint: Checkpoint, dtype: TensorToWrite["dtype"]): Promise<Record<string, unknown>> {
+/** The `config.json` of a merged checkpoint. Throws CheckpointError for a rope scaling of a GGUF file that it cannot express. */
+export async function mergedConfig(checkpoint: Checkpoint, dtype: TensorToWrite["dtype"]): Promise<Record<string, unknown>> {
   if (checkpoint.format === "gguf") return publishedConfig(checkpoint.config, dtype, checkpoint.path);
   const config = await readJson(join(checkpoint.path, "config.json"));
   // Whichever of the two names the config uses; the weights are of one type now, quantised ones included.

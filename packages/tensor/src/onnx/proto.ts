@@ -77,13 +77,13 @@ export interface GraphProto {
   value_info: ValueInfoProto[];
 }
 
-/** Serialises a graph as an ONNX model (opset 23, IR 10, ONNX Runtime's contributed ops). */
-export function encodeModel(graph: GraphProto): Uint8Array {
+/** Serialises a graph as an ONNX model (IR 10, ONNX Runtime's contributed ops). */
+export function encodeModel(graph: GraphProto, { opset = 23 }: { readonly opset?: number } = {}): Uint8Array {
   const model = {
     ir_version: 10,
     producer_name: "tenet",
     opset_import: [
-      { domain: "", version: 23 },
+      { domain: "", version: opset },
       { domain: "com.microsoft", version: 1 },
     ],
     graph,
