@@ -155,14 +155,14 @@ export function addRunCommands(
     .argument("<folder>", "a new or empty one")
     .option(
       "--what <parts>",
-      "of adapter, merged, gguf, gguf-adapter, datasets, evidence, card (default: adapter,datasets,card)",
+      "of adapter, merged, gguf, gguf-adapter, onnx, datasets, evidence, card (default: adapter,datasets,card)",
     )
     .option(
       "--checkpoint <name>",
       "sl, rl, with rounds sl-1, rl-1 …; tenet show lists them (default: the one that the scorecard recommends, else the last)",
     )
     .addOption(
-      new Option("--dtype <type>", "of the weights (default: BF16 for merged, F16 for gguf)").choices([
+      new Option("--dtype <type>", "of the weights (default: BF16 for merged, F16 for gguf, F32 for onnx)").choices([
         "F32",
         "F16",
         "BF16",
@@ -171,6 +171,7 @@ export function addRunCommands(
       ]),
     )
     .option("--unverified", "write weights that failed their proof all the same")
+    .addOption(new Option("--proof-prompts <n>", "held-out prompts that are replayed (default: 8)").argParser(whole))
     .option("--offline", "use a base model that is there and fetch none")
     .action(async (run: string, folder: string, options: ExportCommandOptions) => {
       const { exportCommand } = await import("./export.ts");

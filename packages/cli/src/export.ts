@@ -1,4 +1,4 @@
-import type { ExportPart, ExportRunOptions, PartProof } from "@tenet/align";
+import type { ExportPart, ExportRunOptions } from "@tenet/align";
 import { CommandUsageError, nearest } from "./errors.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
 import { downloadProgress } from "./progress.ts";
@@ -10,6 +10,7 @@ export interface ExportCommandOptions extends StoreOptions {
   checkpoint?: string;
   dtype?: NonNullable<ExportRunOptions["dtype"]>;
   unverified?: boolean;
+  proofPrompts?: number;
   offline?: boolean;
 }
 
@@ -20,9 +21,9 @@ export async function exportCommand(
   folder: string,
   options: ExportCommandOptions,
 ): Promise<void> {
-  const { exportRun } = await import("@tenet/align");
+  const { exportRun, proofLines } = await import("@tenet/align");
   const what = await partsOf(options.what);
-  const { checkpoint, dtype, offline, unverified } = options;
+  const { checkpoint, dtype, offline, unverified, proofPrompts } = options;
   const download = downloadProgress(io);
   await withStore(io, options, async (store) => {
     const run = findRun(store, name);
@@ -36,6 +37,7 @@ export async function exportCommand(
         ...(dtype !== undefined && { dtype }),
         ...(offline !== undefined && { offline }),
         ...(unverified !== undefined && { unverified }),
+        ...(proofPrompts !== undefined && { proofPrompts }),
       }),
     ).finally(download.end);
     if (options.json) return printJson(io, { run: run.id, ...exported });
@@ -48,24 +50,6 @@ export async function exportCommand(
     if (exported.written.includes("README.md"))
       say(io, "README.md is a draft: read it, and fill in the licence, before you publish\n");
   });
-}
-
-/** What was found when a part was opened again, a line each. */
-function proofLines({ part, runtimes, faults, notices, unverified }: PartProof): string[] {
-  const verdict = faults.length > 0 ? "FAILED its proof" : "has the checkpoint's weights, number for number";
-  return [
-    `${part} ${verdict}`,
-    ...faults.map((fault) => `  ${fault}`),
-    ...runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean, replies, sameReplies }) => {
-      const differences =
-        largest === undefined
-          ? ""
-          : `, log-probabilities of ${tokens} tokens within ${largest.toFixed(4)} (mean ${mean!.toFixed(4)})`;
-      return `  in ${runtime}: ${samePrompts} of ${prompts} prompts became the same tokens${differences}, ${sameReplies} of ${replies} greedy replies are the same`;
-    }),
-    ...notices.map((notice) => `  note: ${notice}`),
-    ...unverified.map((what) => `  not verified: ${what}`),
-  ];
 }
 
 async function partsOf(text: string | undefined): Promise<ExportPart[] | undefined> {

@@ -291,25 +291,32 @@ describe("export", () => {
     expect(rows).toBeGreaterThan(0);
   });
 
-  const gguf = ["--checkpoint", "rl", "--what", "gguf,gguf-adapter,card", "--dtype", "F32"];
+  const gguf = ["--checkpoint", "rl", "--what", "gguf,gguf-adapter,onnx,card", "--dtype", "F32"];
 
-  it("writes GGUF files that say the same, opens them again and says what it found", async () => {
+  it("writes GGUF and ONNX files that say the same, opens them again and says what it found", async () => {
     const folder = join(home, "gguf");
     const { code, stdout } = await tenet("export", "recipe", folder, ...gguf, "--json");
     expect(code).toBe(0);
     const { written, proofs } = JSON.parse(stdout);
-    expect(written).toEqual(["gguf/model-F32.gguf", "gguf/adapter.gguf", "README.md"]);
+    expect(written).toEqual(["gguf/model-F32.gguf", "gguf/adapter.gguf", "onnx", "README.md"]);
+    expect(readdirSync(join(folder, "onnx", "onnx")).sort()).toEqual(["model.onnx", "model.onnx_data"]);
     expect(readdirSync(join(folder, "gguf")).sort()).toEqual(["Modelfile", "adapter.gguf", "model-F32.gguf"]);
-    expect(proofs.map((proof: { part: string }) => proof.part)).toEqual(["gguf", "gguf-adapter"]);
-    for (const { faults, unverified } of proofs) {
+    expect(proofs.map((proof: { part: string }) => proof.part)).toEqual(["gguf", "gguf-adapter", "onnx"]);
+    for (const { part, faults, unverified } of proofs) {
       expect(faults).toEqual([]);
-      expect(unverified.join()).toMatch(/llama\.cpp/);
+      expect(unverified.join()).toMatch(part === "onnx" ? /transformers\.js/ : /llama\.cpp/);
     }
-    const [{ prompts, samePrompts, tokens, largest, replies, sameReplies, violations }] = proofs[0].runtimes;
-    expect(sameReplies).toBe(replies);
-    expect(violations.after).toEqual(violations.before);
-    expect(samePrompts).toBe(prompts);
-    expect(tokens > 8 && largest < 1e-3).toBe(true);
+    for (const [proof, runtime] of [
+      [proofs[0], "Tenet"],
+      [proofs[2], "ONNX Runtime"],
+    ]) {
+      const [{ prompts, samePrompts, tokens, largest, replies, sameReplies, violations, ...rest }] = proof.runtimes;
+      expect(rest).toMatchObject({ runtime, nearTies: 0 });
+      expect(sameReplies).toBe(replies);
+      expect(violations.after).toEqual(violations.before);
+      expect(samePrompts).toBe(prompts);
+      expect(tokens > 8 && largest < 1e-3).toBe(true);
+    }
 
     const greedy = ["Hello", "--temperature", "0", "--max-tokens", "8", "--json"];
     const said = async (...args: string[]) => JSON.parse((await tenet("chat", ...args, ...greedy)).stdout).text;
@@ -349,6 +356,33 @@ require("node:http").createServer((request, response) => response.end(JSON.strin
     const all = await tenetWith(env, "export", "recipe", folder, ...gguf, "--unverified");
     expect(all).toMatchObject({ code: 0, stdout: expect.stringMatching(/^gguf FAILED its proof$/m) });
     expect(readFileSync(join(folder, "README.md"), "utf8")).toContain("**gguf failed its proof**");
+  });
+
+  it("holds safetensors against the Python that is named, and says what it does not take", async () => {
+    const python = join(home, "python");
+    const source = `console.log(JSON.stringify({ versions: "transformers 0", ends: [] }));
+require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  const { ask, tokens } = JSON.parse(line);
+  if (tokens) console.log(JSON.stringify({ error: "ValueError: no such model" }));
+  else console.log(JSON.stringify({ answer: ask === "prompt" ? [33] : "qq" }));
+});`;
+    writeFileSync(python, `#!${process.execPath}\n${source}`, { mode: 0o755 });
+    const env = { TENET_TRANSFORMERS_PYTHON: python };
+    const folder = join(home, "refused");
+    const { code, stderr } = await tenetWith(
+      env,
+      "export",
+      "recipe",
+      folder,
+      "--checkpoint",
+      "rl",
+      "--what",
+      "adapter,merged",
+    );
+    expect(code).toBe(2);
+    for (const part of ["adapter", "merged"])
+      expect(stderr).toMatch(new RegExp(`${part}: transformers in .* does not take .*: ValueError: no such model`));
+    expect(existsSync(folder)).toBe(false);
   });
 
   it("refuses quantised safetensors before anything is written", async () => {

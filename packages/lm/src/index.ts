@@ -14,5 +14,6 @@ export * from "./gguf/index.ts";
 export * from "./language-model/index.ts";
 export * from "./local/index.ts";
 export * from "./onnx/index.ts";
+export * from "./proof/index.ts";
 export * from "./serve/index.ts";
 export * from "./text/index.ts";

@@ -25,8 +25,8 @@ export { type DeviceName, type DeviceReport, listDevices, resolveDevice, runtime
 export { type Dim, dimAdd, dimDiv, dimMul, dimSub, numel, type Shape } from "./dims.ts";
 export { DeviceError, FeedError, GradientError, ShapeError, TensorError } from "./errors.ts";
 export { grad, vjp } from "./grad.ts";
-export { fromHalf, toHalf } from "./onnx/float16.ts";
 export { encodeOnnx, OnnxFile, type OnnxFileOptions, type OnnxValue } from "./onnx/file.ts";
+export { fromHalf, toHalf } from "./onnx/float16.ts";
 export { type Backward, customGradient, type WithGradient } from "./ops/custom.ts";
 export {
   abs,

@@ -1,7 +1,7 @@
 import type { ExportProof } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
-import { type Asked, proofSection, readProof } from "./export-proof.ts";
+import { type Asked, proofLines, proofSection, readProof } from "./export-proof.ts";
 
 const text = `name: letters
 version: "1"
@@ -31,7 +31,7 @@ function proof(before: number, after: number): ExportProof {
 
 describe("replies of an export, read by the constitution's checks", () => {
   it("may break principles as often as the interval of the checkpoint's own says", () => {
-    const read = readProof(proof(2, 4), asked, constitution);
+    const read = readProof(proof(2, 4), asked, { constitution, type: "F16" });
     expect(read).toMatchObject({ faults: [], replies: 20, sameReplies: 18 });
     expect(read.violations).toMatchObject({ before: { value: 0.1, n: 20 }, after: { value: 0.2, n: 20 } });
   });
@@ -40,20 +40,36 @@ describe("replies of an export, read by the constitution's checks", () => {
     [2, 12],
     [18, 6],
   ])("of which %i broke one before and %i do now are another model's", (before, after) => {
-    const { faults } = readProof(proof(before, after), asked, constitution);
+    const { faults } = readProof(proof(before, after), asked, { constitution, type: "F16" });
     expect(faults.join()).toMatch(
       new RegExp(`break a principle in ${5 * after} % .* in llama\\.cpp, where the checkpoint's do in ${5 * before} %`),
     );
   });
 
   it("say nothing of principles where there are none, or where no check applies", () => {
-    expect(readProof(proof(2, 12), asked, undefined)).not.toHaveProperty("violations");
+    expect(readProof(proof(2, 12), asked, { constitution: undefined, type: "F16" })).not.toHaveProperty("violations");
     const raw = asked.map(() => ({ prompt: "raw" }));
-    expect(readProof(proof(2, 12), raw, constitution)).toMatchObject({ faults: [] });
+    expect(readProof(proof(2, 12), raw, { constitution, type: "F16" })).toMatchObject({ faults: [] });
+  });
+
+  it("are counted where they part between two tokens that are nearly as likely, by the type of the weights", () => {
+    const { replies, ...rest } = proof(2, 4);
+    const parted = replies.map((reply, i) =>
+      reply.before === reply.after ? reply : { ...reply, parts: { token: 3, ...(i === 2 ? { margin: 0.15 } : {}) } },
+    );
+    const read = (type: "F16" | "BF16") => readProof({ ...rest, replies: parted }, asked, { constitution, type });
+    expect(read("BF16")).toMatchObject({ sameReplies: 18, nearTies: 1 });
+    expect(read("F16")).toMatchObject({ sameReplies: 18, nearTies: 0 });
+    const runtimes = [read("BF16")];
+    const lines = proofLines({ part: "merged", runtimes, faults: [], notices: [], unverified: ["vLLM"] }).join("\n");
+    expect(lines).toMatch(
+      /^merged has the checkpoint's weights.*\n {2}in llama\.cpp: 20 of 20 prompts .* greedy replies the same in 18 of 20, 1 up to a near-tie, principles are broken in 20 % .* in 10 % /,
+    );
+    expect(lines).toContain("not verified: vLLM");
   });
 
   it("stand in the card, faults first", () => {
-    const runtimes = [readProof(proof(2, 12), asked, constitution)];
+    const runtimes = [readProof(proof(2, 12), asked, { constitution, type: "F16" })];
     const { faults } = runtimes[0]!;
     const section = proofSection([
       { part: "gguf", runtimes, faults, notices: ["a window"], unverified: ["vLLM"] },

@@ -1,4 +1,4 @@
-import { access, constants, mkdtemp, readFile, rm } from "node:fs/promises";
+import { access, constants, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
@@ -8,21 +8,25 @@ import {
   CheckpointError,
   EndpointError,
   type ExportProof,
-  type ExportRuntime,
   ExportRuntimeError,
   type Factors,
   type GgufWriteType,
   ggufAdapterFaults,
   type LocalModel,
   loadAdapter,
+  nearTie,
+  type OnnxWriteType,
+  onnxFaults,
   openCheckpoint,
   openLocalModel,
+  openOnnxRuntime,
   ownRuntime,
   type Prompt,
   proveExport,
   refusesText,
   resolveModel,
   startLlamaServer,
+  startTransformers,
   weightFaults,
 } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
@@ -33,7 +37,7 @@ import type { PoolOptions } from "./models.ts";
 
 /** Weights that an export has written, where they lie. */
 export interface WrittenWeights {
-  readonly part: "adapter" | "merged" | "gguf" | "gguf-adapter";
+  readonly part: "adapter" | "merged" | "gguf" | "gguf-adapter" | "onnx";
   readonly path: string;
   /** Of the matrices; a copy of a checkpoint is held against it as float32, without rounding. */
   readonly type: GgufWriteType;
@@ -43,9 +47,10 @@ export interface WrittenWeights {
 
 /** What a program found, and how many of the replies break a principle that a check stands for. */
 export interface RuntimeProof extends Omit<ExportProof, "replies"> {
-  /** Greedy replies, and those that are the model's to the last letter. */
+  /** Greedy replies, those that are the model's to the last letter, and those that part from it where two tokens were nearly as likely. */
   readonly replies: number;
   readonly sameReplies: number;
+  readonly nearTies: number;
   /** Shares of the replies, with 95 % intervals; absent where no check applies. */
   readonly violations?: { readonly before: Estimate; readonly after: Estimate };
 }
@@ -81,7 +86,8 @@ const odd: Message[] = [
 
 /**
  * Opens every written part again and holds it against the checkpoint: weights number for number, and a sample of the held-out prompts
- * in Tenet itself and, for GGUF, in llama.cpp's server where there is one (TENET_LLAMA_SERVER, or `llama-server` on the PATH).
+ * in what runs the part: Tenet itself, ONNX Runtime, and where they are at hand llama.cpp's server (TENET_LLAMA_SERVER, or
+ * `llama-server` on the PATH) and Python's transformers and PEFT (TENET_TRANSFORMERS_PYTHON).
  */
 export async function proveParts(
   written: readonly WrittenWeights[],
@@ -105,18 +111,58 @@ export async function proveParts(
   const openedModel = () =>
     openLocalModel(source.reference, { ...local, ...(source.adapter !== undefined && { adapter: source.adapter }) });
   const replay = async (one: WrittenWeights, unverified: string[]): Promise<RuntimeProof[]> => {
+    const opening = await programs(one, unverified);
+    // What nothing opens asks for no base.
+    if (opening.length === 0) return [];
     model ??= await openedModel();
     const asked = promptsFor(model, rows.slice(0, proofPrompts));
     const prompts = asked.map(({ prompt }) => prompt);
     const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
-    const inRuntime = async (runtime: ExportRuntime) =>
-      readProof(await proveExport({ ...proof, runtime }).finally(() => runtime.close()), asked, constitution);
-    const found = [await inRuntime(ownRuntime(await openLocalModel(one.path, { ...local, cacheDir: scratch })))];
-    const program = one.part === "gguf" ? await llamaServer(environment) : undefined;
-    if (program !== undefined) found.push(await inRuntime(await startLlamaServer({ program, model: one.path })));
-    else if (one.part === "gguf")
-      unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
+    const found: RuntimeProof[] = [];
+    for (const open of opening) {
+      const runtime = await open();
+      const raw = await proveExport({ ...proof, runtime }).finally(() => runtime.close());
+      found.push(readProof(raw, asked, { constitution, type: one.type }));
+    }
     return found;
+  };
+  /** What opens a part here, one after another; notes what is not at hand. */
+  const programs = async ({ part, path, type }: WrittenWeights, unverified: string[]) => {
+    const own = async () => {
+      const { config, close } = await openCheckpoint(path);
+      await close();
+      const ends = new Set(config.eos_token_ids);
+      return ownRuntime(await openLocalModel(path, { ...local, cacheDir: scratch }), { ends });
+    };
+    const python = environment.TENET_TRANSFORMERS_PYTHON;
+    const transformers = (folders: { model: string; adapter?: string }) => {
+      if (python) return [() => startTransformers({ python, ...folders })];
+      unverified.push(
+        `transformers${folders.adapter ? ", PEFT" : ""}: no Python was named (TENET_TRANSFORMERS_PYTHON)`,
+      );
+      return [];
+    };
+    switch (part) {
+      case "merged":
+        return [own, ...transformers({ model: path })];
+      case "adapter": {
+        if (!python) return transformers({ model: "", adapter: path });
+        const model = await resolveModel(source.reference, given);
+        if ((await stat(model)).isDirectory()) return transformers({ model, adapter: path });
+        unverified.push("transformers, PEFT: the base is a GGUF file here");
+        return [];
+      }
+      case "gguf": {
+        const program = await llamaServer(environment);
+        if (program !== undefined) return [own, () => startLlamaServer({ program, model: path })];
+        unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
+        return [own];
+      }
+      case "onnx":
+        return [() => openOnnxRuntime(path, type as OnnxWriteType, given)];
+      case "gguf-adapter":
+        return [];
+    }
   };
   try {
     const proofs: PartProof[] = [];
@@ -128,8 +174,7 @@ export async function proveParts(
       try {
         if (one.part === "adapter") faults.push(...(await adapterFaults(one.path, source.adapter!)));
         else faults.push(...(await weightsOf(one, base ?? (await openedBase()))));
-        if (faults.length === 0 && (one.part === "merged" || one.part === "gguf"))
-          runtimes = await replay(one, unverified);
+        if (faults.length === 0) runtimes = await replay(one, unverified);
       } catch (error) {
         // What cannot be opened, here or in the other program, is a fault of the export; all else is ours.
         if (
@@ -151,8 +196,9 @@ export async function proveParts(
 
 /** Programs that take a part and are not run here. */
 const notRun: Partial<Record<WrittenWeights["part"], readonly string[]>> = {
-  adapter: ["transformers, PEFT, vLLM: not run"],
-  merged: ["transformers, vLLM: not run"],
+  adapter: ["vLLM: not run"],
+  merged: ["vLLM: not run"],
+  onnx: ["transformers.js in a browser: not run"],
   "gguf-adapter": ["llama.cpp: it takes a GGUF file of the base as well"],
 };
 
@@ -175,7 +221,7 @@ async function adapterFaults(path: string, source: string): Promise<readonly str
 export function readProof(
   { replies, ...proof }: ExportProof,
   asked: readonly Asked[],
-  constitution: Constitution | undefined,
+  { constitution, type }: { constitution: Constitution | undefined; type: GgufWriteType },
 ): RuntimeProof {
   const broken = (which: "before" | "after") => {
     const checked = replies.flatMap((reply) => {
@@ -195,6 +241,7 @@ export function readProof(
     faults: within ? proof.faults : [...proof.faults, fault],
     replies: replies.length,
     sameReplies: replies.filter((reply) => reply.before === reply.after).length,
+    nearTies: replies.filter(({ parts }) => parts?.margin !== undefined && parts.margin <= nearTie(type)).length,
     ...(before.n > 0 && { violations: { before, after } }),
   };
 }
@@ -211,6 +258,7 @@ async function weightsOf(
   { checkpoint, adapter }: { checkpoint: Checkpoint; adapter: Factors | undefined },
 ): Promise<readonly string[]> {
   if (part === "gguf-adapter") return ggufAdapterFaults(path, adapter!, checkpoint.config);
+  if (part === "onnx") return onnxFaults(path, { checkpoint, adapter, type: type as OnnxWriteType });
   const again = await openCheckpoint(path);
   try {
     return await weightFaults(again, { checkpoint, adapter, type });
@@ -276,18 +324,47 @@ function withoutModules(principle: Principle): Principle {
   return { ...principle, checks: principle.checks.filter((check) => !rulesIn(check).includes("module")) };
 }
 
+/** How many greedy replies are the same. */
+function sameReplies({
+  replies,
+  sameReplies: same,
+  nearTies,
+}: Pick<RuntimeProof, "replies" | "sameReplies" | "nearTies">): string {
+  return `${same} of ${replies}${nearTies > 0 ? `, ${nearTies} up to a near-tie` : ""}`;
+}
+
+/** What was found when a part was opened again, a line each. */
+export function proofLines({ part, runtimes, faults, notices, unverified }: PartProof): string[] {
+  const verdict = faults.length > 0 ? "FAILED its proof" : "has the checkpoint's weights, number for number";
+  return [
+    `${part} ${verdict}`,
+    ...faults.map((fault) => `  ${fault}`),
+    ...runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean, violations: broken, ...replies }) => {
+      const said = [`${samePrompts} of ${prompts} prompts became the same tokens`];
+      if (largest !== undefined)
+        said.push(`log-probabilities of ${tokens} tokens within ${largest.toFixed(4)} (mean ${mean!.toFixed(4)})`);
+      said.push(`greedy replies the same in ${sameReplies(replies)}`);
+      if (broken)
+        said.push(
+          `principles are broken in ${percent(broken.after)} of the replies, in ${percent(broken.before)} of the checkpoint's`,
+        );
+      return `  in ${runtime}: ${said.join(", ")}`;
+    }),
+    ...notices.map((notice) => `  note: ${notice}`),
+    ...unverified.map((what) => `  not verified: ${what}`),
+  ];
+}
+
 /** A card's section on what was proven of its weights. */
 export function proofSection(proofs: readonly PartProof[]): string[] {
   if (proofs.length === 0) return [];
   const lines = proofs.flatMap(({ part, runtimes }) =>
-    runtimes.map(
-      ({ runtime, prompts, samePrompts, tokens, largest, mean, replies, sameReplies, violations: broken }) => [
-        ...[part, runtime, `${samePrompts} of ${prompts}`, tokens],
-        ...[largest, mean].map((value) => (value === undefined ? "" : value.toFixed(4))),
-        `${sameReplies} of ${replies}`,
-        broken ? `${percent(broken.before)} → ${percent(broken.after)}` : "",
-      ],
-    ),
+    runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean, violations: broken, ...replies }) => [
+      ...[part, runtime, `${samePrompts} of ${prompts}`, tokens],
+      ...[largest, mean].map((value) => (value === undefined ? "" : value.toFixed(4))),
+      sameReplies(replies),
+      broken ? `${percent(broken.before)} → ${percent(broken.after)}` : "",
+    ]),
   );
   const said = proofs.flatMap(({ part, faults, notices, unverified }) => [
     ...faults.map((fault) => `- **${part} failed its proof**: ${cell(fault)}`),

@@ -7,9 +7,12 @@ import {
   catalogue,
   exportGguf,
   exportGgufAdapter,
+  exportOnnx,
   type GgufWriteType,
   loadAdapter,
   mergeAdapter,
+  type OnnxWriteType,
+  onnxWriteTypes,
   openCheckpoint,
   parseReference,
   resolveModel,
@@ -22,7 +25,16 @@ import { licenceOf, modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
 /** What of a run can be given away. */
-export const exportParts = ["adapter", "merged", "gguf", "gguf-adapter", "datasets", "evidence", "card"] as const;
+export const exportParts = [
+  "adapter",
+  "merged",
+  "gguf",
+  "gguf-adapter",
+  "onnx",
+  "datasets",
+  "evidence",
+  "card",
+] as const;
 export type ExportPart = (typeof exportParts)[number];
 
 export interface ExportRunOptions
@@ -30,7 +42,7 @@ export interface ExportRunOptions
     Pick<ProveOptions, "environment" | "proofPrompts" | "threads"> {
   /** By default adapter, datasets and card: the others are as large as the model, or for another program. */
   readonly what?: readonly ExportPart[];
-  /** Type of merged weights (default BF16; no quantised one) and of a GGUF file's (default F16). */
+  /** Type of merged weights (default BF16; no quantised one), of a GGUF file's (default F16) and of ONNX (default F32; not BF16). */
   readonly dtype?: GgufWriteType;
   /** Write weights that failed their proof all the same; the card says so. */
   readonly unverified?: boolean;
@@ -53,7 +65,7 @@ export interface ExportedRun {
 
 /**
  * Writes what a run made into a folder that others can load: `adapter/` in PEFT's format, `merged/` as a Hugging Face checkpoint,
- * `gguf/` for llama.cpp and Ollama, `datasets/<stage>/` as Hugging Face dataset folders, `evidence/` (see `writeEvidence`) and `README.md`, a model card. Weights are
+ * `gguf/` for llama.cpp and Ollama, `onnx/` for transformers.js, `datasets/<stage>/` as Hugging Face dataset folders, `evidence/` (see `writeEvidence`) and `README.md`, a model card. Weights are
  * opened again and held against the checkpoint. The folder appears whole or not at all.
  *
  * Errors: ExportError for a folder with something in it, a checkpoint that the run has not, one that has no such part, and weights that
@@ -78,9 +90,10 @@ export async function exportRun(
   for (const part of ["adapter", "gguf-adapter"] as const)
     if (what.includes(part) && chosen.source.adapter === undefined)
       throw new ExportError(
-        `checkpoint ${chosen.id} of run ${run} has no adapter: all its weights were trained. Export merged or gguf instead.`,
+        `checkpoint ${chosen.id} of run ${run} has no adapter: all its weights were trained. Export merged, gguf or onnx instead.`,
       );
   if (what.includes("merged")) mergedType(options);
+  if (what.includes("onnx")) onnxType(options);
   const partial = join(dirname(place), `.${basename(place)}.${randomBytes(6).toString("hex")}.partial`);
   await mkdir(partial, { recursive: true });
   const written: string[] = [];
@@ -189,6 +202,7 @@ const writers: Partial<Record<ExportPart, (what: ToWrite) => Promise<WrittenWeig
   merged: writeMerged,
   gguf: writeGgufModel,
   "gguf-adapter": writeGgufAdapter,
+  onnx: writeOnnx,
 };
 
 /** The adapter's files, whose base is named as others know it rather than by a path of this machine. */
@@ -237,6 +251,17 @@ async function writeGgufAdapter({ chosen: { source }, name, partial, options }: 
   return { part: "gguf-adapter", path, type: "F32", notices: [] };
 }
 
+async function writeOnnx({ chosen: { source }, partial, options }: ToWrite): Promise<WrittenWeights> {
+  const type = onnxType(options);
+  const path = join(partial, "onnx");
+  const { notices } = await opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
+    const adapter =
+      source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
+    return exportOnnx(checkpoint, path, { type, ...adapter });
+  });
+  return { part: "onnx", path, type, notices };
+}
+
 async function opened<Result>(path: string, work: (checkpoint: Checkpoint) => Promise<Result>): Promise<Result> {
   const checkpoint = await openCheckpoint(path);
   try {
@@ -260,6 +285,16 @@ function mergedType({ dtype = "BF16" }: ExportRunOptions): "F32" | "F16" | "BF16
   if (dtype === "Q8_0" || dtype === "Q4_0")
     throw new ExportError(`merged weights are F32, F16 or BF16; ${dtype} is for gguf. Export the two apart.`);
   return dtype;
+}
+
+/** Errors: ExportError for a type that ONNX files are not written in. */
+function onnxType({ dtype = "F32" }: ExportRunOptions): OnnxWriteType {
+  const type = onnxWriteTypes.find((one) => one === dtype);
+  if (type === undefined)
+    throw new ExportError(
+      `onnx is written in ${onnxWriteTypes.join(", ")}; ${dtype} is for gguf and merged. Export them apart.`,
+    );
+  return type;
 }
 
 /** Every dataset that the run made for training. */

@@ -196,6 +196,7 @@ function figuresFor({ rows, metrics, heldOut }: Scorecard, checkpoint: string): 
 /** What loads the weights, in the hub's word. */
 function libraryOf(written: readonly string[]): string {
   if (written.includes("merged")) return "transformers";
+  if (written.includes("onnx") && !written.includes("adapter")) return "transformers.js";
   return written.includes("adapter") || !written.some((path) => path.endsWith(".gguf")) ? "peft" : "gguf";
 }
 
@@ -214,6 +215,10 @@ function usage(written: readonly string[], base: string | undefined): string[] {
   if (gguf !== undefined)
     shown.push(
       `\`\`\`sh\nllama-server -m ${gguf}\nollama create my-model -f gguf/Modelfile && ollama run my-model\n\`\`\``,
+    );
+  if (written.includes("onnx"))
+    shown.push(
+      '```js\nimport { pipeline } from "@huggingface/transformers";\n\nconst generate = await pipeline("text-generation", "onnx");\nawait generate([{ role: "user", content: "Hello" }], { max_new_tokens: 64 });\n```',
     );
   return shown.length > 0 ? ["## Use", ...shown] : [];
 }

@@ -2,8 +2,15 @@ import { copyFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { readJson } from "../checkpoint/file.ts";
-import { type Checkpoint, type ModelConfig, type TensorToWrite, writeSafetensors } from "../checkpoint/index.ts";
+import {
+  type Checkpoint,
+  type ModelConfig,
+  openSettings,
+  type TensorToWrite,
+  writeSafetensors,
+} from "../checkpoint/index.ts";
 import { loraModule } from "../decoder/index.ts";
+import { openText, TokenizerError } from "../text/index.ts";
 import { type Adapter, type Factors, inNewFolder, requireInside, requireMergeable, writeJson } from "./folder.ts";
 
 export interface MergeOptions {
@@ -46,7 +53,28 @@ export async function mergeAdapter(
     await writeJson(join(into, "config.json"), config);
     if (checkpoint.format === "gguf") await writeCompanions(checkpoint, into);
     else await copyCompanions(checkpoint.path, into);
+    await writeEnds(into);
   });
+}
+
+/**
+ * Lists the tokens at which replies end in `generation_config.json` where the files do not: other programs know no end of turn that only
+ * the chat template tells.
+ */
+async function writeEnds(into: string): Promise<void> {
+  const names = await readdir(into);
+  // Weights are merged without a tokenizer too, or with one that is not known here.
+  if (!names.includes("tokenizer.json")) return;
+  const settings = await openSettings(into);
+  const { config } = settings;
+  const text = await openText(settings).catch((error) => {
+    if (error instanceof CheckpointError || error instanceof TokenizerError) return undefined;
+    throw error;
+  });
+  if (text === undefined || [...text.endIds].every((id) => config.eos_token_ids.includes(id))) return;
+  const path = join(into, "generation_config.json");
+  const already = names.includes("generation_config.json") ? await readJson(path) : {};
+  await writeJson(path, { ...already, eos_token_id: [...new Set([...text.endIds, ...config.eos_token_ids])] });
 }
 
 /** A weight with what the adapter adds to it, row-major float32. */
@@ -84,7 +112,10 @@ function addProduct(w: Float32Array, b: Float32Array, a: Float32Array, { rank, s
 }
 
 /** The `config.json` of a merged checkpoint. Throws CheckpointError for a rope scaling of a GGUF file that it cannot express. */
-export async function mergedConfig(checkpoint: Checkpoint, dtype: TensorToWrite["dtype"]): Promise<Record<string, unknown>> {
+export async function mergedConfig(
+  checkpoint: Checkpoint,
+  dtype: TensorToWrite["dtype"],
+): Promise<Record<string, unknown>> {
   if (checkpoint.format === "gguf") return publishedConfig(checkpoint.config, dtype, checkpoint.path);
   const config = await readJson(join(checkpoint.path, "config.json"));
   // Whichever of the two names the config uses; the weights are of one type now, quantised ones included.

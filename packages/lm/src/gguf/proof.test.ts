@@ -1,19 +1,18 @@
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
+import { randomAdapter } from "../../test/gguf/adapter.ts";
 import { shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
-import { adapterFactors, adapterShapes, type Factors } from "../adapter/index.ts";
+import { adapterFactors, type Factors } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
+import { ownRuntime, proveExport, startLlamaServer } from "../proof/index.ts";
 import { exportGguf } from "./export.ts";
-import { exportGgufAdapter } from "./index.ts";
-import { startLlamaServer } from "./llama-server.ts";
-import { ggufAdapterFaults, ownRuntime, proveExport, weightFaults } from "./proof.ts";
+import { exportGgufAdapter, ggufAdapterFaults, weightFaults } from "./index.ts";
 
 let folder: string;
 let source: string;
@@ -39,19 +38,7 @@ const prompts: Prompt[] = [
   ],
 ];
 
-function adapter(seed: number, size = 0.01): Factors {
-  const lora = { rank: 2, alpha: 4 };
-  const parameters = new ParameterSet(adapterShapes(checkpoint.config, lora));
-  let state = seed;
-  for (const { name } of parameters.ranges) {
-    const view = parameters.view(name);
-    for (let i = 0; i < view.length; i++) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      view[i] = (state / 2 ** 32 - 0.5) * size;
-    }
-  }
-  return { lora, parameters };
-}
+const adapter = (seed: number, size = 0.01) => randomAdapter(checkpoint.config, seed, size);
 
 let files = 0;
 async function exported(from = source, options: Parameters<typeof exportGguf>[2] = {}): Promise<string> {

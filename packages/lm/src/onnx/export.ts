@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { encodeOnnx } from "@tenet/tensor";
 import { type Factors, inNewFolder, requireMergeable, writeJson } from "../adapter/folder.ts";
 import { mergedConfig } from "../adapter/merge.ts";
-import { type Checkpoint, type ModelConfig } from "../checkpoint/index.ts";
+import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
 import { wholeFile, writeAll } from "../checkpoint/whole-file.ts";
 import { weightShapes } from "../decoder/index.ts";
 import { openText } from "../text/index.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { OnnxFile, type OnnxValue, TensorError } from "@tenet/tensor";
 import type { Factors } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, type ModelConfig, openSettings } from "../checkpoint/index.ts";
-import type { ExportRuntime } from "../gguf/index.ts";
+import type { ExportRuntime } from "../proof/index.ts";
 import { openText } from "../text/index.ts";
 import { onnxGraph, onnxNames } from "./export.ts";
 import { cacheNames } from "./graph.ts";
@@ -26,7 +26,8 @@ export async function onnxFaults(
   const handle = await there(open(`${path}_data`), `${path}_data`);
   try {
     const { size } = await handle.stat();
-    if (size !== layout.size) faults.push(`the file of weights has ${size} bytes instead of ${layout.size}: it was cut short`);
+    if (size !== layout.size)
+      faults.push(`the file of weights has ${size} bytes instead of ${layout.size}: it was cut short`);
     const wrong: string[] = [];
     for (const matrix of layout.matrices) {
       const pieces = encodeMatrix(matrix, await exportedWeight(checkpoint, adapter, matrix.name), path);

@@ -64,7 +64,12 @@ export class WeightLayout {
 function matrixOf(name: string, [out, width]: readonly [number, number], type: GgufWriteType): Matrix {
   const count = out * width;
   const blocks = width / block;
-  const scales: Piece = { name: `${name}.scales`, dtype: "float32", shape: [out, blocks, 1], bytes: (count / block) * 4 };
+  const scales: Piece = {
+    name: `${name}.scales`,
+    dtype: "float32",
+    shape: [out, blocks, 1],
+    bytes: (count / block) * 4,
+  };
   switch (type) {
     case "Q8_0":
       return {
@@ -155,5 +160,7 @@ export function graphWeights(
 function unpacked(bytes: Tensor): Tensor {
   const wide = bytes.cast("int32");
   const upper = wide.div(16);
-  return concat([wide.sub(upper.mul(16)), upper], wide.rank - 1).sub(middle).cast("float32");
+  return concat([wide.sub(upper.mul(16)), upper], wide.rank - 1)
+    .sub(middle)
+    .cast("float32");
 }

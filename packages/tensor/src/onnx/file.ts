@@ -19,10 +19,7 @@ const [INT32, INT64] = [6, 7];
  * stand in it. Weights in files are referred to by name and place (external data), relative to the folder that all of them are in.
  * @throws TensorError when the graph cannot be expressed
  */
-export function encodeOnnx(
-  outputs: Readonly<Record<string, Tensor>>,
-  { wide = [] }: OnnxFileOptions = {},
-): Uint8Array {
+export function encodeOnnx(outputs: Readonly<Record<string, Tensor>>, { wide = [] }: OnnxFileOptions = {}): Uint8Array {
   // Lowered as for a device without kernels of its own.
   const { graph, names } = lowerGraph(Object.values(outputs), "webgpu");
   const narrowed = (name: string) => (wide.includes(name) ? `${name}.int32` : name);
@@ -94,7 +91,9 @@ export class OnnxFile {
   }
 
   /** Float32Array is fed as float32, Int32Array as int32 and a list of numbers as int64. Errors: TensorError. */
-  async run(feeds: Readonly<Record<string, OnnxValue>>): Promise<Record<string, { data: Float32Array; shape: readonly number[] }>> {
+  async run(
+    feeds: Readonly<Record<string, OnnxValue>>,
+  ): Promise<Record<string, { data: Float32Array; shape: readonly number[] }>> {
     const fed = Object.entries(feeds).map(([name, { data, shape }]) => {
       if (data instanceof Float32Array) return [name, new ort.Tensor("float32", data, shape)];
       if (data instanceof Int32Array) return [name, new ort.Tensor("int32", data, shape)];

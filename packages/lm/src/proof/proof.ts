@@ -1,13 +1,6 @@
-import { type Factors, mergedWeight } from "../adapter/index.ts";
-import { decodeInto } from "../checkpoint/decode.ts";
-import { openRanges } from "../checkpoint/file.ts";
-import { readGgufHeader } from "../checkpoint/gguf-header.ts";
-import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
+import type { GgufWriteType } from "../gguf/encode.ts";
 import type { CompletionToken, LanguageModel, Prompt } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import { ggufAdapterTensors } from "./adapter.ts";
-import { type GgufWriteType, rounded } from "./encode.ts";
-import { typeOf } from "./export.ts";
 
 /** A program that runs an exported model, as a proof asks it. */
 export interface ExportRuntime {
@@ -30,14 +23,26 @@ export interface ProvenReply {
   readonly tokens: readonly CompletionToken[];
 }
 
+/** A greedy reply before and after; the same to the last letter where it does not part. */
+export interface ProofReply {
+  readonly prompt: number;
+  readonly before: string;
+  readonly after: string;
+  /**
+   * Where the two part: the token of the reply before, and how far in nats it was ahead of the next likeliest, which is not known
+   * where the reply ended there.
+   */
+  readonly parts?: { readonly token: number; readonly margin?: number };
+}
+
 /** What a proof asked, and what differed. */
 export interface ExportProof {
   readonly runtime: string;
   readonly prompts: number;
   /** Prompts that became the same tokens. */
   readonly samePrompts: number;
-  /** Greedy replies of both, for who reads them on; those that are the same are so to the last letter. */
-  readonly replies: readonly { readonly prompt: number; readonly before: string; readonly after: string }[];
+  /** Greedy replies of both, for who reads them on. */
+  readonly replies: readonly ProofReply[];
   /** Tokens of replies whose log-probabilities were held against each other. */
   readonly tokens: number;
   /** Their differences in nats: the largest, and the mean of all. Absent where none was compared. */
@@ -72,8 +77,16 @@ const tolerances: Record<GgufWriteType, { readonly largest: number; readonly mea
 };
 
 /**
+ * How far ahead of the next likeliest a greedy token has to be, in nats, for a type of the weights never to turn it into another: twice
+ * of what each of the two log-probabilities may move by.
+ */
+export function nearTie(type: GgufWriteType): number {
+  return 2 * tolerances[type].largest;
+}
+
+/**
  * Replays prompts in a program that opened the export, and holds it against the model: prompt tokens, log-probabilities of the
- * model's own greedy replies, and where replies end.
+ * model's own greedy replies, greedy replies up to the first near-tie, and where replies end.
  */
 export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   const { model, prompts, runtime, type, maxTokens = 48, signal } = options;
@@ -91,12 +104,13 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   if (same < prompts.length - 1) faults[0] += `; so do ${prompts.length - same - 1} more`;
 
   const differences: number[] = [];
-  const replies: ExportProof["replies"][number][] = [];
-  const sampling = { temperature: 0, maxTokens, logprobs: 0 };
+  const replies: ProofReply[] = [];
+  const sampling = { temperature: 0, maxTokens, logprobs: 2 };
   const requests = prompts.map((prompt) => ({ prompt, sampling }));
   for await (const { request, completion } of model.generate(requests, signal ? { signal } : {})) {
     const { text, tokens = [] } = completion;
-    replies.push({ prompt: request, before: text, after: await runtime.reply(prompts[request]!, maxTokens) });
+    const reply = await runtime.reply(prompts[request]!, maxTokens);
+    replies.push({ prompt: request, before: text, after: reply, ...parting(tokens, text, reply) });
     if (tokens.length === 0) continue;
     const after = await runtime.replyLogprobs(prompts[request]!, { text, tokens });
     tokens.forEach(({ logprob }, i) => {
@@ -112,6 +126,13 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
     faults.push(
       `log-probabilities differ by up to ${largest.toFixed(4)} and by ${mean.toFixed(4)} in the mean; ${type} allows ${most.largest} and ${most.mean}`,
     );
+  const apart = replies.filter(({ parts }) => parts?.margin !== undefined && !(parts.margin <= nearTie(type)));
+  if (apart.length > 0) {
+    const { prompt, parts } = apart[0]!;
+    faults.push(
+      `the greedy reply to prompt ${prompt + 1} is another from token ${parts!.token + 1} on, where the checkpoint's was ahead by ${parts!.margin!.toFixed(4)}; ${type} turns those within ${nearTie(type)}${apart.length > 1 ? `; so are ${apart.length - 1} more` : ""}`,
+    );
+  }
   for (const id of model.text.endIds)
     if (!(await runtime.endsAt(id)))
       faults.push(`replies do not end at ${JSON.stringify(model.text.tokenText(id))} (token ${id}) in ${runtime.name}`);
@@ -128,6 +149,19 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   };
 }
 
+/** Where a reply parts from the one before, if it does. */
+function parting(tokens: readonly CompletionToken[], before: string, after: string): Pick<ProofReply, "parts"> {
+  if (before === after) return {};
+  let said = "";
+  for (const [token, { text, top = [] }] of tokens.entries()) {
+    said += text;
+    if (after.startsWith(said)) continue;
+    const [first, second] = top;
+    return { parts: { token, ...(first && second && { margin: first.logprob - second.logprob }) } };
+  }
+  return { parts: { token: tokens.length } };
+}
+
 function firstDifference(a: readonly number[], b: readonly number[]): number | undefined {
   for (let i = 0; i < Math.max(a.length, b.length); i++) if (a[i] !== b[i]) return i;
   return undefined;
@@ -139,58 +173,12 @@ function around(text: TextCodec, ids: readonly number[], at: number): string {
 }
 
 /**
- * Holds every weight of a written file against what it is to be: the model's, with the adapter merged in, rounded to the file's type.
- * Gives what is wrong, a sentence; nothing for a file that is as it should be. Throws CheckpointError where the file cannot be read.
+ * A file opened by Tenet itself. `ends` are the tokens at which its settings alone end replies, as other programs read them; by default
+ * also those that Tenet tells from the chat template.
  */
-export async function weightFaults(
-  written: Checkpoint,
-  { checkpoint, adapter, type }: { checkpoint: Checkpoint; adapter?: Factors | undefined; type: GgufWriteType },
-): Promise<readonly string[]> {
-  const wrong: string[] = [];
-  for (const [name, { shape }] of checkpoint.tensors) {
-    if (!written.tensors.has(name)) {
-      wrong.push(name);
-      continue;
-    }
-    const expected = adapter ? await mergedWeight(checkpoint, adapter, name) : await checkpoint.read(name);
-    const found = await written.read(name);
-    const wanted = rounded(expected, typeOf(name, shape, type));
-    if (found.length !== wanted.length || found.some((value, i) => value !== wanted[i])) wrong.push(name);
-  }
-  if (wrong.length === 0) return [];
-  return [
-    `${wrong.length} of ${checkpoint.tensors.size} weights are not those of the checkpoint, the first of them ${JSON.stringify(wrong[0])}: another adapter, another base or a damaged file`,
-  ];
-}
-
-/** As `weightFaults`, of an adapter written by `exportGgufAdapter`: its tensors are to be those that are written for `adapter`. */
-export async function ggufAdapterFaults(
-  path: string,
-  adapter: Factors,
-  config: ModelConfig,
-): Promise<readonly string[]> {
-  const file = await openRanges(path);
-  try {
-    const { tensors, metadata } = await readGgufHeader(file);
-    const expected = ggufAdapterTensors(adapter, config);
-    const wrong: string[] = [];
-    for (const { name, shape, data } of expected) {
-      const info = tensors.get(name);
-      const [found, wanted] = [new Float32Array(info?.elements ?? 0), await data()];
-      if (info) await decodeInto({ ...info, file, name }, found);
-      if (`${info?.shape}` !== `${shape}` || found.some((value, i) => value !== wanted[i])) wrong.push(name);
-    }
-    if (tensors.size !== expected.length || metadata.get("adapter.lora.alpha") !== Math.fround(adapter.lora.alpha))
-      wrong.push("adapter.lora.alpha, or another number of factors");
-    return wrong.length > 0 ? [`${JSON.stringify(wrong[0])} is not as the checkpoint's adapter has it`] : [];
-  } finally {
-    await file.close();
-  }
-}
-
-/** A file opened by Tenet itself. */
 export function ownRuntime(
   model: Pick<LanguageModel, "generate" | "score" | "close"> & { readonly text: TextCodec },
+  { ends = model.text.endIds }: { readonly ends?: ReadonlySet<number> } = {},
 ): ExportRuntime {
   return {
     name: "Tenet",
@@ -208,7 +196,7 @@ export function ownRuntime(
         return completion.text;
       throw new Error("a request had no reply");
     },
-    endsAt: async (token) => model.text.endIds.has(token),
+    endsAt: async (token) => ends.has(token),
     close: () => model.close(),
   };
 }

@@ -1,0 +1,10 @@
+export { ExportRuntimeError, startLlamaServer } from "./llama-server.ts";
+export {
+  type ExportProof,
+  type ExportRuntime,
+  nearTie,
+  ownRuntime,
+  type ProofReply,
+  proveExport,
+} from "./proof.ts";
+export { startTransformers } from "./transformers.ts";

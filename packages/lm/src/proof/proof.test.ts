@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import type { CompletionToken, LanguageModel } from "../language-model/index.ts";
+import type { TextCodec } from "../text/index.ts";
+import { type ExportRuntime, nearTie, proveExport } from "./proof.ts";
+
+const text = { encodePrompt: () => [1], endIds: new Set([2]), decode: String } as Partial<TextCodec> as TextCodec;
+
+/** A model that says "one two three", ahead by so much at each word. */
+function model(margins: readonly number[]): Pick<LanguageModel, "generate"> & { text: TextCodec } {
+  const tokens = ["one", " two", " three"].map((text, id): CompletionToken => {
+    const top = [-0.5, -0.5 - margins[id]!].map((logprob) => ({ text, logprob }));
+    return { id, text, logprob: -0.5, top };
+  });
+  const completion = {
+    ...{ text: "one two three", tokens, finishReason: "stop" as const, index: 0 },
+    usage: { promptTokens: 1, completionTokens: 3 },
+  };
+  return {
+    text,
+    async *generate() {
+      yield { request: 0, completion };
+    },
+  };
+}
+
+function saying(reply: string): ExportRuntime {
+  return {
+    name: "another",
+    promptTokens: async () => [1],
+    replyLogprobs: async (_, { tokens }) => tokens.map(({ logprob }) => logprob),
+    reply: async () => reply,
+    endsAt: async () => true,
+    close: async () => {},
+  };
+}
+
+const prove = (margins: readonly number[], reply: string) =>
+  proveExport({ model: model(margins), prompts: ["p"], runtime: saying(reply), type: "F16" });
+
+describe("greedy replies of an export", () => {
+  it("are the same to the last letter, or part where the next likeliest token was near", async () => {
+    expect(nearTie("F16")).toBe(0.1);
+    expect((await prove([9, 9, 9], "one two three")).replies).toEqual([
+      { prompt: 0, before: "one two three", after: "one two three" },
+    ]);
+    const near = await prove([9, 0.05, 9], "one four");
+    expect(near.faults).toEqual([]);
+    expect(near.replies[0]!.parts).toEqual({ token: 1, margin: expect.closeTo(0.05, 6) });
+  });
+
+  it.each([
+    ["one four", 2, 0.2],
+    ["One", 1, 9],
+    ["one", 2, 0.2],
+  ])("are at fault where they part elsewhere: %s", async (reply, token, margin) => {
+    const { faults } = await prove([9, 0.2, 9], reply);
+    expect(faults).toEqual([
+      `the greedy reply to prompt 1 is another from token ${token} on, where the checkpoint's was ahead by ${margin.toFixed(4)}; F16 turns those within 0.1`,
+    ]);
+  });
+
+  it("that go on where the checkpoint's ended are not judged: how near that was is not known", async () => {
+    const found = await prove([9, 9, 9], "one two three four");
+    expect(found.faults).toEqual([]);
+    expect(found.replies[0]!.parts).toEqual({ token: 3 });
+  });
+});

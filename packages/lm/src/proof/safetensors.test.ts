@@ -1,0 +1,183 @@
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { failure } from "../../test/checkpoint/build.ts";
+import { randomAdapter } from "../../test/gguf/adapter.ts";
+import { shapes } from "../../test/gguf/shapes.ts";
+import { writeTinyModel } from "../../test/tiny-model.ts";
+import { adapterFactors, mergeAdapter, saveAdapter } from "../adapter/index.ts";
+import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
+import { weightFaults } from "../gguf/index.ts";
+import type { Prompt } from "../language-model/index.ts";
+import { type LocalModel, openLocalModel } from "../local/index.ts";
+import { type ExportRuntime, ownRuntime, proveExport, startTransformers } from "./index.ts";
+
+let folder: string;
+let source: string;
+let checkpoint: Checkpoint;
+let base: LocalModel;
+let model: LocalModel;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tenet-merged-"));
+  source = await writeTinyModel(join(folder, "model"));
+  checkpoint = await openCheckpoint(source);
+  base = await openLocalModel(source, { device: "cpu", cacheDir: folder });
+  model = (await base.withAdapter({ id: "a", ...adapterFactors(randomAdapter(checkpoint.config, 1)) })) as LocalModel;
+});
+afterAll(async () => {
+  await base?.close();
+  await checkpoint?.close();
+  await rm(folder, { recursive: true });
+});
+
+const prompts: Prompt[] = [
+  [{ role: "user", content: "Hello there" }],
+  [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "12 × 34?\n\nNaïve 🌊" },
+  ],
+];
+
+let count = 0;
+async function merged(seed = 1): Promise<string> {
+  const into = join(folder, `merged-${count++}`);
+  await mergeAdapter(checkpoint, { ...randomAdapter(checkpoint.config, seed), baseModel: undefined }, into, {
+    dtype: "F32",
+  });
+  return into;
+}
+
+async function prove(runtime: ExportRuntime, of: LocalModel = model) {
+  return proveExport({ model: of, prompts, runtime, type: "F32", maxTokens: 12 }).finally(() => runtime.close());
+}
+
+async function opened(path: string) {
+  const { config, close } = await openCheckpoint(path);
+  await close();
+  const again = await openLocalModel(path, { device: "cpu", cacheDir: folder });
+  return ownRuntime(again, { ends: new Set(config.eos_token_ids) });
+}
+
+async function edit(path: string, change: (json: Record<string, unknown>) => void) {
+  const json = JSON.parse(await readFile(path, "utf8"));
+  change(json);
+  await writeFile(path, JSON.stringify(json));
+}
+
+/** Faults planted in a merged checkpoint, and what a proof says of it, in whatever opens it. */
+const planted: Record<string, { plant: (into: string) => Promise<void>; found: RegExp }> = {
+  "a wrong template": {
+    plant: (into) =>
+      edit(join(into, "tokenizer_config.json"), (json) => {
+        json.chat_template = (json.chat_template as string).replace("{{ m.role }}\n", "{{ m.role }} ");
+      }),
+    found: /prompt 1 becomes other tokens from token \d+ on/,
+  },
+  "a dropped stop token": {
+    plant: (into) =>
+      edit(join(into, "generation_config.json"), (json) => {
+        json.eos_token_id = 256;
+      }),
+    found: /replies do not end at "<\|im_end\|>" \(token 258\)/,
+  },
+};
+
+describe("a merged checkpoint", () => {
+  it("passes its proof, and names every token at which replies end", async () => {
+    const into = await merged();
+    const found = await prove(await opened(into));
+    expect(found).toMatchObject({ runtime: "Tenet", samePrompts: 2, faults: [] });
+    expect(found.largest).toBeLessThan(1e-3);
+    // The base's own files name one; its template the other.
+    const { eos_token_id } = JSON.parse(await readFile(join(into, "generation_config.json"), "utf8"));
+    expect(new Set(eos_token_id)).toEqual(new Set([256, 258]));
+  });
+
+  it.each(Object.entries(planted))("is found to have %s", async (_, { plant, found }) => {
+    const into = await merged();
+    await plant(into);
+    expect((await prove(await opened(into))).faults.join()).toMatch(found);
+  });
+
+  it("is found to have a swapped adapter, by its weights and by what it says", async () => {
+    const into = await merged(2);
+    const again = await openCheckpoint(into);
+    const adapter = randomAdapter(checkpoint.config, 1);
+    const faults = await weightFaults(again, { checkpoint, adapter, type: "F32" }).finally(() => again.close());
+    expect(faults.join()).toMatch(/14 of \d+ weights are not those of the checkpoint/);
+    expect((await prove(await opened(into))).faults.join()).toMatch(/log-probabilities differ by up to/);
+  });
+
+  it("is found to be cut short", async () => {
+    const path = join(await merged(), "model.safetensors");
+    await truncate(path, (await readFile(path)).length - 64);
+    expect(await failure(openCheckpoint(path))).toBeInstanceOf(CheckpointError);
+  });
+});
+
+describe("Python's transformers", () => {
+  it("says why it did not come up", async () => {
+    await expect(startTransformers({ python: join(folder, "none"), model: "x" })).rejects.toThrow(/ENOENT/);
+    await expect(startTransformers({ python: process.execPath, model: "x" })).rejects.toThrow(
+      /cannot run transformers on x: .*SyntaxError/s,
+    );
+  });
+});
+
+/*
+ * transformers and PEFT themselves, where this is set:
+ *
+ *   TENET_TRANSFORMERS_PYTHON  a Python that has torch, transformers and peft
+ */
+const python = process.env.TENET_TRANSFORMERS_PYTHON;
+
+describe.skipIf(!python)("transformers and PEFT", () => {
+  it.each(Object.entries(shapes))(
+    "%s: the same prompts, log-probabilities, replies and ends",
+    async (name, config) => {
+      const from = await writeTinyModel(join(folder, `shape-${count++}`), { config });
+      await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
+      const own = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const found = await prove(await startTransformers({ python: python!, model: from }), own).finally(() =>
+        own.close(),
+      );
+      console.log(name, { ...found, replies: found.replies.length });
+      expect(found).toMatchObject({ samePrompts: 2, faults: [] });
+      expect(found.tokens).toBeGreaterThan(4);
+      expect(found.largest).toBeLessThan(1e-3);
+    },
+    300_000,
+  );
+
+  it("load an adapter on its base as the engine does, and what is merged", async () => {
+    const [adapter, into] = [join(folder, "adapter"), await merged()];
+    const factors = randomAdapter(checkpoint.config, 1);
+    await saveAdapter(adapter, { ...factors, baseModel: "base", config: checkpoint.config });
+    await writeFile(join(source, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
+    for (const files of [{ model: source, adapter }, { model: into }]) {
+      const found = await prove(await startTransformers({ python: python!, ...files }));
+      expect(found).toMatchObject({ samePrompts: 2, faults: [] });
+      expect(found.largest).toBeLessThan(1e-3);
+    }
+    const swapped = await prove(await startTransformers({ python: python!, model: source }));
+    expect(swapped.faults.join()).toMatch(/log-probabilities differ/);
+  }, 300_000);
+
+  it.each(Object.entries(planted))(
+    "find %s",
+    async (_, { plant, found }) => {
+      const into = await merged();
+      await plant(into);
+      expect((await prove(await startTransformers({ python: python!, model: into }))).faults.join()).toMatch(found);
+    },
+    300_000,
+  );
+
+  it("refuse a file that was cut short", async () => {
+    const into = await merged();
+    const path = join(into, "model.safetensors");
+    await truncate(path, (await readFile(path)).length - 64);
+    await expect(startTransformers({ python: python!, model: into })).rejects.toThrow(/does not take/);
+  }, 300_000);
+});
