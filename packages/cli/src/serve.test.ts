@@ -126,7 +126,7 @@ describe("docs/serve.md", () => {
       const { io, written } = surroundings({ env });
       expect({ line, code: await run(words, io), ...written }).toMatchObject({ code: 0 });
     }
-  }, 240_000);
+  }, 480_000);
 
   it("has servers that answer what it has asked of them", async () => {
     const out = join(home, "page", "out");

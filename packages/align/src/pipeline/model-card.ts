@@ -196,8 +196,9 @@ function figuresFor({ rows, metrics, heldOut }: Scorecard, checkpoint: string): 
 /** What loads the weights, in the hub's word. */
 function libraryOf(written: readonly string[]): string {
   if (written.includes("merged")) return "transformers";
-  if (written.includes("onnx") && !written.includes("adapter")) return "transformers.js";
-  return written.includes("adapter") || !written.some((path) => path.endsWith(".gguf")) ? "peft" : "gguf";
+  if (written.includes("adapter")) return "peft";
+  if (written.some((path) => path.endsWith(".gguf"))) return "gguf";
+  return written.includes("onnx") ? "transformers.js" : "peft";
 }
 
 function usage(written: readonly string[], base: string | undefined): string[] {
