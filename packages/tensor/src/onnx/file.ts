@@ -1,6 +1,7 @@
-import * as ort from "onnxruntime-node";
+import type * as Ort from "onnxruntime-node";
 import { lowerGraph } from "../compile.ts";
 import { TensorError } from "../errors.ts";
+import { ort } from "../runtime.ts";
 import type { Tensor } from "../tensor.ts";
 import { valueInfo } from "./builder.ts";
 import { encodeModel, type NodeProto } from "./proto.ts";
@@ -61,9 +62,9 @@ export interface OnnxValue {
 
 /** An ONNX file as ONNX Runtime opens it, from whatever wrote it. */
 export class OnnxFile {
-  readonly #session: ort.InferenceSession;
+  readonly #session: Ort.InferenceSession;
 
-  private constructor(session: ort.InferenceSession) {
+  private constructor(session: Ort.InferenceSession) {
     this.#session = session;
   }
 
