@@ -168,6 +168,7 @@ export function addRunCommands(
         "BF16",
         "Q8_0",
         "Q4_0",
+        "Q4_K",
       ]),
     )
     .option("--unverified", "write weights that failed their proof all the same")

@@ -282,7 +282,7 @@ function resolving({ cacheDir, offline, onProgress, signal }: ExportRunOptions) 
 
 /** Errors: ExportError for a type that safetensors do not hold. */
 function mergedType({ dtype = "BF16" }: ExportRunOptions): "F32" | "F16" | "BF16" {
-  if (dtype === "Q8_0" || dtype === "Q4_0")
+  if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16")
     throw new ExportError(`merged weights are F32, F16 or BF16; ${dtype} is for gguf. Export the two apart.`);
   return dtype;
 }

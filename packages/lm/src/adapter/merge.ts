@@ -5,7 +5,7 @@ import { readJson } from "../checkpoint/file.ts";
 import {
   type Checkpoint,
   type ModelConfig,
-  openSettings,
+  openShell,
   type TensorToWrite,
   writeSafetensors,
 } from "../checkpoint/index.ts";
@@ -65,7 +65,7 @@ async function writeEnds(into: string): Promise<void> {
   const names = await readdir(into);
   // Weights are merged without a tokenizer too, or with one that is not known here.
   if (!names.includes("tokenizer.json")) return;
-  const settings = await openSettings(into);
+  const settings = await openShell(into);
   const { config } = settings;
   const text = await openText(settings).catch((error) => {
     if (error instanceof CheckpointError || error instanceof TokenizerError) return undefined;

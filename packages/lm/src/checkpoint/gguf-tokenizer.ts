@@ -1,7 +1,8 @@
 import { BYTE_LETTERS } from "../text/bytes.ts";
 import { CheckpointError, quote } from "./errors.ts";
 import type { GgufValue } from "./gguf-header.ts";
-import { PRE_TOKENIZERS } from "./gguf-pretokenizers.ts";
+import { PRE_TOKENIZERS, type PreTokenizer } from "./gguf-pretokenizers.ts";
+import { mergesOfScores, sentencePieceParts } from "./sentencepiece.ts";
 
 /** What @huggingface/tokenizers and @huggingface/jinja need to speak for a model. */
 export interface TokenizerFiles {
@@ -11,11 +12,11 @@ export interface TokenizerFiles {
   config: Record<string, unknown>;
 }
 
-/** Kinds of token in `tokenizer.ggml.token_type`; 1 is ordinary text. Source: llama.h of llama.cpp. */
-const [UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE] = [2, 3, 4, 5, 6];
+/** Kinds of token in `tokenizer.ggml.token_type`. Source: llama.h of llama.cpp. */
+const [NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE] = [1, 2, 3, 4, 5, 6];
 
 /**
- * Builds the tokenizer files that GGUF metadata stand for; byte-level BPE (`tokenizer.ggml.model` = `gpt2`) only.
+ * Builds the tokenizer files that GGUF metadata stand for: byte-level BPE (`tokenizer.ggml.model` = `gpt2`) or SentencePiece's (`llama`).
  *
  * Control tokens become special added tokens, user-defined ones plain added tokens; a byte's token (`<0x0A>`) stands for
  * the byte; unused padding entries are left out, as Hugging Face's files have none. Throws CheckpointError for another kind of tokenizer, an unknown
@@ -30,9 +31,11 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
   const elsewhere = "Use the model's Hugging Face folder (safetensors with tokenizer.json) instead.";
 
   const model = get("ggml.model");
-  if (model !== "gpt2") fail("ggml.model", `"gpt2" (byte-level BPE)`, model, elsewhere);
+  const pieces = model === "llama";
+  if (model !== "gpt2" && !pieces)
+    fail("ggml.model", `"gpt2" (byte-level BPE) or "llama" (SentencePiece)`, model, elsewhere);
   const pre = get("ggml.pre") ?? "default";
-  const kind = PRE_TOKENIZERS.get(pre as string);
+  const kind = pieces ? ({ add_bos: true } as Partial<PreTokenizer>) : PRE_TOKENIZERS.get(pre as string);
   if (kind === undefined) {
     return fail("ggml.pre", `one of ${[...PRE_TOKENIZERS.keys()].join(", ")}`, pre, elsewhere);
   }
@@ -42,15 +45,19 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
   if (!(types instanceof Int32Array || types instanceof Uint32Array) || types.length !== tokens.length) {
     return fail("ggml.token_type", `${tokens.length} numbers, one a token`, types);
   }
-  const merges = get("ggml.merges");
+  const scores = get("ggml.scores");
+  if (pieces && !(scores instanceof Float32Array && scores.length === tokens.length))
+    return fail("ggml.scores", `${tokens.length} numbers, one a token`, scores);
+  const merges = pieces ? [] : get("ggml.merges");
   if (!isStrings(merges)) return fail("ggml.merges", "a list of strings", merges);
 
-  const pairs = merges.map((merge, i) => {
+  const said = merges.map((merge, i) => {
     // The first half may itself be a space in vocabularies that are not byte-level throughout.
     const space = merge.indexOf(" ", 1);
     if (space < 1 || space === merge.length - 1) fail(`ggml.merges[${i}]`, "two tokens with a space between", merge);
     return [merge.slice(0, space), merge.slice(space + 1)];
   });
+  const pairs = pieces ? mergesOfScores(wordsOf(tokens, types, scores as Float32Array)) : said;
 
   // No prototype: a token may be called `__proto__`.
   const vocab: Record<string, number> = Object.create(null);
@@ -59,7 +66,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
   const bytes: [letter: string, id: number][] = [];
   for (const [id, content] of tokens.entries()) {
     const type = types[id]!;
-    const letter = type === BYTE ? letterOfByte(content) : undefined;
+    const letter = type === BYTE && !pieces ? letterOfByte(content) : undefined;
     if (letter !== undefined) {
       bytes.push([letter, id]);
       continue;
@@ -92,6 +99,13 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
     after: addEos === true && eos !== undefined ? [eos] : [],
   };
   const chatTemplate = get("chat_template");
+  const parts = pieces
+    ? sentencePieceParts(get("ggml.add_space_prefix") !== false)
+    : {
+        normalizer: kind.normalizer ?? null,
+        pre_tokenizer: kind.pre_tokenizer,
+        decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+      };
   const config = {
     tokenizer_class: "PreTrainedTokenizerFast",
     bos_token: bos,
@@ -109,18 +123,16 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
       truncation: null,
       padding: null,
       added_tokens: added,
-      normalizer: kind.normalizer ?? null,
-      pre_tokenizer: kind.pre_tokenizer,
+      ...parts,
       post_processor: postProcessor(around, (name) => tokens.indexOf(name)),
-      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
       model: {
         type: "BPE",
         dropout: null,
-        unk_token: null,
+        unk_token: (pieces && token("unknown")) || null,
         continuing_subword_prefix: null,
         end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
+        fuse_unk: pieces,
+        byte_fallback: pieces,
         ignore_merges: kind.ignore_merges ?? false,
         vocab,
         merges: pairs,
@@ -128,6 +140,13 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, GgufValue>, file
     },
     config: Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)),
   };
+}
+
+/** The words among the tokens, with their scores. */
+function wordsOf(tokens: readonly string[], types: Int32Array | Uint32Array, scores: Float32Array) {
+  const words = new Map<string, { id: number; score: number }>();
+  for (const [id, token] of tokens.entries()) if (types[id] === NORMAL) words.set(token, { id, score: scores[id]! });
+  return words;
 }
 
 /** A template that puts the given tokens around the text, or null where there are none. */

@@ -1,8 +1,9 @@
 import { BF16, type Codec, encodeBF16, encodeF16, F16, F32, float16Table } from "../checkpoint/floats.ts";
-import { Q4_0, Q8_0 } from "../checkpoint/quants.ts";
+import { Q4_0, Q4_K, Q8_0 } from "../checkpoint/quants.ts";
+import { q4kEncoder } from "./q4k.ts";
 
 /** The types that GGUF files are written in. */
-export const ggufWriteTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0"] as const;
+export const ggufWriteTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"] as const;
 export type GgufWriteType = (typeof ggufWriteTypes)[number];
 
 /** How float32 becomes the bytes of one type: fixed blocks of `blockSize` numbers in `blockBytes` bytes. */
@@ -16,7 +17,7 @@ export interface Encoder {
 const halves = (bytes: Uint8Array) => new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 
 /**
- * One encoder a type. Block types are rounded in float32 as the reference does it, so the same numbers give the same bytes.
+ * One encoder a type. Block types but Q4_K are rounded in float32 as the reference does it, so the same numbers give the same bytes.
  * Source: `quantize_row_q8_0_ref` and `quantize_row_q4_0_ref` in ggml-quants.c of llama.cpp.
  */
 export const encoders: Record<GgufWriteType, Encoder> = {
@@ -44,6 +45,7 @@ export const encoders: Record<GgufWriteType, Encoder> = {
     const step = (i: number) => Math.min(15, Math.trunc(Math.fround(Math.fround(values[from + i]! * inverse) + 8.5)));
     for (let i = 0; i < 16; i++) out[at + 2 + i] = step(i) | (step(i + 16) << 4);
   }),
+  Q4_K: q4kEncoder,
 };
 
 /** An encoder of blocks of 32 numbers, from what one block does. */
@@ -80,10 +82,11 @@ function awayFromZero(value: number): number {
 export function largestOf(type: GgufWriteType): number {
   if (type === "F16") return float16Table()[0x7bff]!;
   if (type === "Q8_0") return 127 * float16Table()[0x7bff]!;
+  if (type === "Q4_K") return 63 * float16Table()[0x7bff]!;
   return type === "Q4_0" ? 8 * float16Table()[0x7bff]! : Number.MAX_VALUE;
 }
 
-const decoders: Record<GgufWriteType, Codec> = { F32, F16, BF16, Q8_0, Q4_0 };
+const decoders: Record<GgufWriteType, Codec> = { F32, F16, BF16, Q8_0, Q4_0, Q4_K };
 
 /** Numbers as a file of a type gives them back; whole blocks. */
 export function rounded(values: Float32Array, type: GgufWriteType): Float32Array {

@@ -12,7 +12,7 @@ import { ggufVocabulary } from "./vocabulary.ts";
 import { type GgufMetadata, type GgufTensorToWrite, writeGguf } from "./write.ts";
 
 export interface GgufExportOptions {
-  /** Of the matrices; norms and biases are always float32, and in Q4_0 the embeddings and the output head are Q8_0. Default F16. */
+  /** Of the matrices; norms and biases are always float32; in Q4_0 and Q4_K the embeddings and the output head are Q8_0. Default F16. */
   readonly type?: GgufWriteType;
   /** Merged into the weights. */
   readonly adapter?: Factors;
@@ -79,12 +79,15 @@ export async function exportGguf(
   return { notices: [...settings.notices, ...vocabulary.notices] };
 }
 
-/** The type that a tensor is written in: vectors whole; rows that are no whole blocks as F16. */
+/** The type that a tensor is written in: vectors whole; rows that are no whole blocks as Q8_0 or F16. */
 export function typeOf(name: string, shape: readonly number[], wanted: GgufWriteType): GgufWriteType {
   if (shape.length < 2) return "F32";
   const table = name === "model.embed_tokens.weight" || name === "lm_head.weight";
-  const type = table && wanted === "Q4_0" ? "Q8_0" : wanted;
-  return shape.at(-1)! % encoders[type].blockSize === 0 ? type : "F16";
+  const width = shape.at(-1)!;
+  const coarse = wanted === "Q4_0" || wanted === "Q4_K";
+  const tooNarrow = wanted === "Q4_K" && width % encoders.Q4_K.blockSize !== 0;
+  const type = (table && coarse) || tooNarrow ? "Q8_0" : wanted;
+  return width % encoders[type].blockSize === 0 ? type : "F16";
 }
 
 /** The rows of a query's or key's matrix in the order that llama.cpp rotates them in; others as they are. */

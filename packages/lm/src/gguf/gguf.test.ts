@@ -14,9 +14,10 @@ import { float16Table } from "../checkpoint/floats.ts";
 import { PRE_TOKENIZERS } from "../checkpoint/gguf-pretokenizers.ts";
 import { tokenizerFromGguf } from "../checkpoint/gguf-tokenizer.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint, openGguf } from "../checkpoint/index.ts";
+import { Q4_K } from "../checkpoint/quants.ts";
 import { decoder, headName, type LoraConfig } from "../decoder/index.ts";
 import { openText } from "../text/index.ts";
-import { encoders, type GgufWriteType, ggufWriteTypes } from "./encode.ts";
+import { encoders, type GgufWriteType, ggufWriteTypes, rounded } from "./encode.ts";
 import { exportGguf } from "./export.ts";
 import { exportGgufAdapter } from "./index.ts";
 import { preTokenizerName } from "./pre-tokenizer.ts";
@@ -86,16 +87,20 @@ describe("a model written as GGUF", () => {
     ["Q8_0", 1 / 254 + 2 ** -11],
     // The number farthest from 0 is met; one as far on the other side is clipped.
     ["Q4_0", 1 / 8 + 2 ** -11],
+    // Half a level of the widest stretch, and what rounding its factors to six bits adds at both ends.
+    ["Q4_K", 1 / 15 + 2 / 63 + 2 ** -10],
   ])("%s: each number is as near as the type allows", async (type, share) => {
     const path = newPath();
-    await opened(await tiny({ hidden_size: 64, intermediate_size: 96, head_dim: 16 }), async (checkpoint) => {
+    const sizes =
+      type === "Q4_K" ? { hidden_size: 256, intermediate_size: 288 } : { hidden_size: 64, intermediate_size: 96 };
+    await opened(await tiny({ ...sizes, head_dim: 16 }), async (checkpoint) => {
       await exportGguf(checkpoint, path, { type });
       await opened(path, async (written) => {
         const types = new Set([...written.tensors.values()].map(({ dtype }) => dtype));
-        expect(types).toEqual(new Set(["F32", type, ...(type === "Q4_0" ? ["Q8_0"] : [])]));
+        expect(types).toEqual(new Set(["F32", type, ...(type.startsWith("Q4") ? ["Q8_0"] : [])]));
         for (const name of checkpoint.tensors.keys()) {
           const [before, after] = [await checkpoint.read(name), await written.read(name)];
-          const block = encoders[type].blockSize;
+          const block = before.length > 256 ? encoders[type].blockSize : before.length;
           for (let at = 0; at < before.length; at += block) {
             const most = Math.max(...before.subarray(at, at + block).map(Math.abs));
             const difference = largestDifference(before.subarray(at, at + block), after.subarray(at, at + block));
@@ -292,10 +297,37 @@ describe("encoders", () => {
     (bits) => half[bits]!,
   );
 
-  it.each(ggufWriteTypes)("%s: gives the bytes of llama.cpp's own package", (type) => {
-    const { blockSize, blockBytes, encode } = encoders[type];
-    const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
-    encode(values, bytes);
-    expect(Buffer.from(bytes).toString("base64")).toBe(quants.bytes[type]);
+  it("Q4_K: is nearer than one scale for 32 numbers, and meets what lies on its levels", () => {
+    const { encode, blockBytes } = encoders.Q4_K;
+    const bytes = new Uint8Array(blockBytes);
+    // Eight scales and offsets that six bits hold, and every level.
+    const exact = Float32Array.from({ length: 256 }, (_, i) => {
+      const s = i >> 5;
+      return ((s === 7 ? 63 : 9 * s + 1) * ((i * 7) % 16) - 4 * (s === 3 ? 63 : 5 * s)) / 64;
+    });
+    encode(exact, bytes);
+    const back = new Float32Array(256);
+    Q4_K.decode(bytes, back, 0, 1);
+    expect(largestDifference(back, exact)).toBeLessThan(1e-6);
+    let state = 5;
+    const random = Float32Array.from({ length: 256 * 16 }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return (state / 2 ** 32 - 0.5) ** 3;
+    });
+    const error = (type: "Q4_0" | "Q4_K") =>
+      rounded(random, type).reduce((sum, value, i) => sum + (value - random[i]!) ** 2, 0);
+    expect(error("Q4_K")).toBeLessThan(0.8 * error("Q4_0"));
+    encode(new Float32Array(256), bytes);
+    expect([...bytes]).toEqual(new Array(144).fill(0));
   });
+
+  it.each(ggufWriteTypes.filter((type): type is keyof typeof quants.bytes => type !== "Q4_K"))(
+    "%s: gives the bytes of llama.cpp's own package",
+    (type) => {
+      const { blockSize, blockBytes, encode } = encoders[type];
+      const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
+      encode(values, bytes);
+      expect(Buffer.from(bytes).toString("base64")).toBe(quants.bytes[type]);
+    },
+  );
 });

@@ -5,7 +5,7 @@ import type { GgufWriteType } from "./encode.ts";
 import type { GgufMetadata } from "./write.ts";
 
 /** Numbers of `general.file_type`. Source: `llama_ftype` in llama.h of llama.cpp. */
-const FILE_TYPES: Record<GgufWriteType, number> = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, BF16: 32 };
+const FILE_TYPES: Record<GgufWriteType, number> = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7, Q4_K: 14, BF16: 32 };
 
 export interface GgufSettings {
   readonly metadata: GgufMetadata;

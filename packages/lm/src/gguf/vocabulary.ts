@@ -3,6 +3,7 @@ import type { TokenizerFiles } from "../checkpoint/gguf-tokenizer.ts";
 import { type TextCodec, templateVariables } from "../text/index.ts";
 import { openTokenizer, type TextTokenizer } from "../text/tokenizer.ts";
 import { preTokenizerName } from "./pre-tokenizer.ts";
+import { isSentencePiece, sentencePieceMetadata } from "./sentencepiece.ts";
 import type { GgufMetadata } from "./write.ts";
 
 /** Kinds of token in `tokenizer.ggml.token_type`. Source: llama.h of llama.cpp. */
@@ -27,7 +28,7 @@ export interface VocabularyToWrite {
 }
 
 /**
- * The metadata of a byte-level BPE tokenizer, its special tokens and its chat template.
+ * The metadata of a tokenizer, byte-level BPE or SentencePiece's, its special tokens and its chat template.
  *
  * A beginning-of-text token is asked for where the engine begins conversations with one: llama.cpp has one switch for conversations
  * and raw text. Throws CheckpointError for another kind of tokenizer, one that cuts text as nothing that llama.cpp knows, and tokens
@@ -46,15 +47,12 @@ export function ggufVocabulary(given: VocabularyToWrite): {
   };
   const model = files.tokenizer.model as BpeModel;
   const tokenizer = openTokenizer(files);
-  if (model.type !== "BPE" || !isByteLevel(files.tokenizer.decoder))
-    refuse("model", "byte-level BPE", `${quote(model.type)} with another decoder`);
-  const pre = preTokenizerName(files);
-  if (pre === undefined)
-    return refuse("pre_tokenizer", "a way to cut text that llama.cpp knows", quote(files.tokenizer.pre_tokenizer));
-
   const { tokens, types } = tokenList(files, model, rows);
-  const merges = mergeList(model, rows);
-  const notices: string[] = [];
+  const pieces = isSentencePiece(files);
+  const own = pieces
+    ? sentencePieceMetadata(files, tokens, types, refuse)
+    : { metadata: byteLevelMetadata(files, model, rows, refuse), notices: [] };
+  const notices: string[] = [...own.notices];
   const around = marks(tokenizer);
   const ids = specialIds(files, tokenizer, rows);
   if (around.before.length > 1 || around.before.some((id) => id !== ids.bos))
@@ -68,7 +66,7 @@ export function ggufVocabulary(given: VocabularyToWrite): {
     notices.push(
       "raw texts begin with a token here and conversations do not; in llama.cpp neither does: it has one switch for both",
     );
-  if ((files.tokenizer.normalizer ?? null) !== null)
+  if (!pieces && (files.tokenizer.normalizer ?? null) !== null)
     notices.push("llama.cpp does not normalise text (NFC): letters with accents written apart become other tokens");
   const added = (files.tokenizer.added_tokens ?? []) as AddedToken[];
   const stripping = added.filter(({ special, lstrip, rstrip }) => special && (lstrip || rstrip));
@@ -96,11 +94,9 @@ export function ggufVocabulary(given: VocabularyToWrite): {
     notices,
     addsBos: addBos,
     metadata: {
-      "tokenizer.ggml.model": { type: "string", value: "gpt2" },
-      "tokenizer.ggml.pre": { type: "string", value: pre },
+      ...own.metadata,
       "tokenizer.ggml.tokens": { type: "strings", value: tokens },
       "tokenizer.ggml.token_type": { type: "i32s", value: types },
-      "tokenizer.ggml.merges": { type: "strings", value: merges },
       ...u32("bos", ids.bos),
       ...u32("eos", eos),
       ...u32("eot", eot),
@@ -109,11 +105,30 @@ export function ggufVocabulary(given: VocabularyToWrite): {
       ...u32("padding", ids.pad),
       "tokenizer.ggml.add_bos_token": { type: "bool", value: addBos },
       "tokenizer.ggml.add_eos_token": { type: "bool", value: around.after.length > 0 },
-      "tokenizer.ggml.add_space_prefix": { type: "bool", value: false },
       ...(chatTemplate === undefined
         ? {}
         : { "tokenizer.chat_template": { type: "string", value: chatTemplate } satisfies GgufMetadata[string] }),
     },
+  };
+}
+
+/** What of the metadata is byte-level BPE's own. */
+function byteLevelMetadata(
+  files: TokenizerFiles,
+  model: BpeModel,
+  rows: number,
+  refuse: (where: string, expected: string, found: string) => never,
+): GgufMetadata {
+  if (model.type !== "BPE" || !isByteLevel(files.tokenizer.decoder))
+    refuse("model", "byte-level BPE or SentencePiece's", `${quote(model.type)} with another decoder`);
+  const pre = preTokenizerName(files);
+  if (pre === undefined)
+    return refuse("pre_tokenizer", "a way to cut text that llama.cpp knows", quote(files.tokenizer.pre_tokenizer));
+  return {
+    "tokenizer.ggml.model": { type: "string", value: "gpt2" },
+    "tokenizer.ggml.pre": { type: "string", value: pre },
+    "tokenizer.ggml.merges": { type: "strings", value: mergeList(model, rows) },
+    "tokenizer.ggml.add_space_prefix": { type: "bool", value: false },
   };
 }
 

@@ -86,6 +86,8 @@ export interface GenerateResult {
 export interface ScoreRequest {
   prompt: Prompt;
   continuations: string[];
+  /** Also tell the likeliest token at each position; a model that cannot leaves it out. */
+  likeliest?: boolean;
 }
 
 /** One continuation behind its prompt. */
@@ -94,6 +96,8 @@ export interface Score {
   logprob: number;
   tokenLogprobs: number[];
   tokens: string[];
+  /** The likeliest token at each position, where it was asked for and is known. */
+  likeliest?: { text: string; logprob: number }[];
   /** True when the model named only its likeliest tokens and this was not one of them: `logprob` is then the least of theirs, an upper bound. */
   upperBound?: boolean;
 }

@@ -11,12 +11,14 @@ import {
 import type { TextCodec } from "../text/index.ts";
 import type { Prefix } from "./cache.ts";
 import { type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
-import type { Answer } from "./readout.ts";
+import type { Answer, Question } from "./readout.ts";
 
 export interface ScoreJob {
   readonly position: number;
   readonly prompt: readonly number[];
   readonly continuations: readonly (readonly number[])[];
+  /** Also tell the likeliest token at each position of a single continuation. */
+  readonly likeliest?: boolean;
 }
 
 /** What a prompt is read by. */
@@ -34,14 +36,15 @@ export function requirePrompt({ id, text }: Pick<Reader, "id" | "text">, prompt:
 }
 
 /** A request to score, as tokens. Errors: those of `requirePrompt`; UsageError for what is empty, or longer than the context. */
-export function encodeScore(reader: Reader, { prompt, continuations }: ScoreRequest, position: number): ScoreJob {
+export function encodeScore(reader: Reader, request: ScoreRequest, position: number): ScoreJob {
+  const { prompt, continuations, likeliest } = request;
   requirePrompt(reader, prompt);
   const { text, config } = reader;
   const encoded = text.encodeBehind(prompt, continuations);
   if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
   if (encoded.texts.some((tokens) => tokens.length === 0))
     throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
-  const job = { position, prompt: encoded.prompt, continuations: encoded.texts };
+  const job = { position, prompt: encoded.prompt, continuations: encoded.texts, ...(likeliest && { likeliest }) };
   const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
   if (longest > config.max_position_embeddings)
     throw new UsageError(
@@ -77,9 +80,18 @@ export async function* scoreJobs(
     for (const [row, { position, continuations }] of batch.entries()) {
       const [first, ...rest] = answers[row]!;
       const scores = continuations.map((continuation, index): Score => {
-        const tokenLogprobs = [logprobs(first![0]!)[index]!, ...rest[index]!.map((answer) => logprobs(answer)[0]!)];
+        const told = [first!, rest[index]!].map((all) => all.filter(({ kind }) => kind === "score"));
+        const tokenLogprobs = [logprobs(told[0]![0]!)[index]!, ...told[1]!.map((answer) => logprobs(answer)[0]!)];
         const logprob = tokenLogprobs.reduce((a, b) => a + b, 0);
-        return { logprob, tokenLogprobs, tokens: continuation.map((token) => text.tokenText(token)) };
+        const tokens = continuation.map((token) => text.tokenText(token));
+        const best = [...first!, ...rest[index]!].flatMap((answer) => (answer.kind === "draw" ? [answer] : []));
+        if (best.length === 0) return { logprob, tokenLogprobs, tokens };
+        const likeliest = best.map(({ token, logprob }, i) => {
+          // One number for one token, whichever way it was read off.
+          const own = token === continuation[i];
+          return { text: text.tokenText(token), logprob: own ? tokenLogprobs[i]! : logprob! };
+        });
+        return { logprob, tokenLogprobs, tokens, likeliest };
       });
       yield { request: position, scores };
     }
@@ -87,18 +99,24 @@ export async function* scoreJobs(
   }
 }
 
+const greedy: Question = { kind: "draw", temperature: 0, uniform: 0, barred: false, logprob: true };
+
 /** The prompt's last token is asked for all first tokens at once, a continuation's tokens for the one behind each. */
-function rowOf({ prompt, continuations }: ScoreJob, start: number): Stretch[] {
+function rowOf({ prompt, continuations, likeliest }: ScoreJob, start: number): Stretch[] {
   const rest = prompt.slice(start);
   const firsts = continuations.map((tokens) => tokens[0]!);
+  const asked = (offset: number, targets: readonly number[]): [number, Question][] => [
+    [offset, { kind: "score", targets }],
+    ...(likeliest ? [[offset, greedy] satisfies [number, Question]] : []),
+  ];
   return [
-    { tokens: rest, position: start, asked: [[rest.length - 1, { kind: "score", targets: firsts }]] },
+    { tokens: rest, position: start, asked: asked(rest.length - 1, firsts) },
     ...continuations.map(
       (tokens): Stretch => ({
         tokens: tokens.slice(0, -1),
         position: prompt.length,
         trunk: 0,
-        asked: tokens.slice(1).map((token, i) => [i, { kind: "score", targets: [token] }] as const),
+        asked: tokens.slice(1).flatMap((token, i) => asked(i, [token])),
       }),
     ),
   ];

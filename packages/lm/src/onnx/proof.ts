@@ -2,7 +2,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { OnnxFile, type OnnxValue, TensorError } from "@tenet/tensor";
 import type { Factors } from "../adapter/index.ts";
-import { type Checkpoint, CheckpointError, type ModelConfig, openSettings } from "../checkpoint/index.ts";
+import { type Checkpoint, CheckpointError, type ModelConfig, openShell } from "../checkpoint/index.ts";
 import type { ExportRuntime } from "../proof/index.ts";
 import { openText } from "../text/index.ts";
 import { onnxGraph, onnxNames } from "./export.ts";
@@ -73,7 +73,7 @@ export async function openOnnxRuntime(
   type: OnnxWriteType,
   { threads }: { readonly threads?: number } = {},
 ): Promise<ExportRuntime> {
-  const settings = await openSettings(folder);
+  const settings = await openShell(folder);
   const text = await openText(settings);
   // openText adds the template's own end of turn, which other programs do not look for.
   const ends = new Set(settings.config.eos_token_ids);

@@ -74,6 +74,7 @@ const tolerances: Record<GgufWriteType, { readonly largest: number; readonly mea
   BF16: { largest: 0.5, mean: 0.1 },
   Q8_0: { largest: 1, mean: 0.2 },
   Q4_0: { largest: Number.POSITIVE_INFINITY, mean: 2 },
+  Q4_K: { largest: Number.POSITIVE_INFINITY, mean: 2 },
 };
 
 /**

@@ -120,7 +120,7 @@ describe("Python's transformers", () => {
   it("says why it did not come up", async () => {
     await expect(startTransformers({ python: join(folder, "none"), model: "x" })).rejects.toThrow(/ENOENT/);
     await expect(startTransformers({ python: process.execPath, model: "x" })).rejects.toThrow(
-      /cannot run transformers on x: .*SyntaxError/s,
+      /cannot run transformers on x: .+/s,
     );
   });
 });

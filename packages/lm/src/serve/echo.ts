@@ -4,8 +4,8 @@ import { ApiError } from "./refusals.ts";
 import type { Echo } from "./replies.ts";
 
 /**
- * A raw text's tokens with the log-probability of each behind those before it; the first has none, and none has where they are not
- * asked for. Throws ApiError for a model whose tokenizer is not at hand, and for a text whose tokens are not those of its parts.
+ * A raw text's tokens with the log-probability of each behind those before it, and of the likeliest in its place; the first has none, and
+ * none has where they are not asked for. Throws ApiError for a model whose tokenizer is not at hand, and for a text whose tokens are not those of its parts.
  */
 export async function echoOf(
   model: LanguageModel & { readonly text?: TextCodec },
@@ -22,11 +22,15 @@ export async function echoOf(
   const head = codec.tokenText(first);
   if (rest.length === 0) return { text, tokens: [{ text: head, logprob: null }] };
   if (!text.startsWith(head)) throw refuse("the prompt's first character is more than one token: it cannot be echoed");
-  const request = { prompt: head, continuations: [text.slice(head.length)] };
+  const request = { prompt: head, continuations: [text.slice(head.length)], likeliest: logprobs > 0 };
   for await (const { scores } of model.score([request], { signal })) {
-    const { tokens, tokenLogprobs } = scores[0]!;
+    const { tokens, tokenLogprobs, likeliest } = scores[0]!;
     if (tokens.length !== rest.length) break;
-    const told = tokens.map((token, i) => ({ text: token, logprob: tokenLogprobs[i]! }));
+    const told = tokens.map((token, i) => {
+      const own = { text: token, logprob: tokenLogprobs[i]! };
+      // The likeliest and the token itself, as OpenAI's service tells them.
+      return likeliest ? { ...own, top: [likeliest[i]!, own] } : own;
+    });
     return { text, tokens: [{ text: head, logprob: null }, ...told] };
   }
   throw refuse("this prompt's tokens are not those of its parts: it cannot be echoed");

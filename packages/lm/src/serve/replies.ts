@@ -17,7 +17,11 @@ const reasons: Record<FinishReason, string | null> = {
 /** Tokens of the prompt, told before those of the reply. */
 export interface Echo {
   readonly text: string;
-  readonly tokens: readonly { readonly text: string; readonly logprob: number | null }[];
+  readonly tokens: readonly {
+    readonly text: string;
+    readonly logprob: number | null;
+    readonly top?: NonNullable<CompletionToken["top"]>;
+  }[];
 }
 
 export interface Choice {

@@ -127,7 +127,9 @@ describe("OpenAI's client", () => {
     });
   });
 
-  it("echoes a text with the log-probabilities that scoring gives", async () => {
+  const base0 = { model: "tiny", temperature: 0 };
+
+  it("echoes a text with the log-probabilities that scoring gives, and the likeliest", async () => {
     const text = "Hello you";
     const { choices } = await client.completions.create({
       model: "tiny",
@@ -136,7 +138,20 @@ describe("OpenAI's client", () => {
       logprobs: 1,
       max_tokens: 1,
     });
-    const { tokens, token_logprobs: told, text_offset: offsets } = choices[0]!.logprobs!;
+    const { tokens, token_logprobs: told, text_offset: offsets, top_logprobs: top } = choices[0]!.logprobs!;
+    // As harnesses read it that ask whether a text is what the model itself would say: of every token but the first.
+    expect(top![0]).toBeNull();
+    for (const [i, token] of tokens!.slice(1, 9).entries()) {
+      const found = top![i + 1]!;
+      expect(found[token]).toBe(told![i + 1]);
+      expect(Math.max(...Object.values(found))).toBeGreaterThanOrEqual(told![i + 1]!);
+    }
+    const { choices: said } = await client.completions.create({ ...base0, prompt: "Hello", max_tokens: 1 });
+    const { choices: again } = await client.completions.create({
+      ...{ ...base0, prompt: `Hello${said[0]!.text}x`, max_tokens: 1, echo: true, logprobs: 1 },
+    });
+    const { token_logprobs: own, top_logprobs: best } = again[0]!.logprobs!;
+    expect(Math.max(...Object.values(best![5]!))).toBe(own![5]);
     expect(tokens!.slice(0, 9).join("")).toBe(text);
     expect(told![0]).toBeNull();
     expect(offsets!.slice(0, 3)).toEqual([0, 1, 2]);

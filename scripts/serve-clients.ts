@@ -1,0 +1,178 @@
+// npx tsx --conditions=source scripts/serve-clients.ts [--model NAME] [--prompts FILE] [--rows N] [--python PATH] [--rounds N]
+//
+// Programs of others against `tenet serve`, unchanged, and what they get held against the engine: the `openai` package always,
+// EleutherAI's lm-evaluation-harness where --python names a Python that has it (pip install lm_eval transformers). With --rounds also
+// how fast 16 callers are served beside what the engine does by itself, one after the other in turns: a ratio, for machines that are
+// not quiet too.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type LocalModel, type Message, openLocalModel, resolveModel, serve } from "@tenet/lm";
+import OpenAI from "openai";
+
+const { values } = parseArgs({
+  options: {
+    model: { type: "string", default: "smollm2-135m-instruct" },
+    prompts: { type: "string", default: "prompts/clinical/held-out.jsonl" },
+    rows: { type: "string", default: "10" },
+    python: { type: "string" },
+    rounds: { type: "string", default: "0" },
+  },
+});
+
+const choices = [" Please call an emergency number now.", " That is nothing to worry about."];
+const callers = 16;
+const maxTokens = 48;
+
+const prompts = readFileSync(values.prompts, "utf8")
+  .trim()
+  .split("\n")
+  .slice(0, Number(values.rows))
+  .map((line) => (JSON.parse(line) as { prompt: string }).prompt);
+const said = (content: string): Message[] => [{ role: "user", content }];
+
+/** The `openai` package: what is streamed, whole and read by the engine is one reply. */
+async function openai(client: OpenAI, model: LocalModel): Promise<void> {
+  let same = 0;
+  for (const prompt of prompts.slice(0, 3)) {
+    const asked = { model: "served", messages: said(prompt), temperature: 0, max_tokens: maxTokens };
+    const whole = (await client.chat.completions.create(asked)).choices[0]!.message.content;
+    let streamed = "";
+    for await (const { choices } of await client.chat.completions.create({ ...asked, stream: true }))
+      streamed += choices[0]?.delta.content ?? "";
+    for await (const { completion } of model.generate([
+      { prompt: said(prompt), sampling: { temperature: 0, maxTokens } },
+    ]))
+      if (whole === completion.text && streamed === completion.text) same++;
+  }
+  console.log(`openai ${OpenAI.name}: ${same} of 3 replies are the engine's, whole and streamed`);
+}
+
+/** lm-evaluation-harness: scores of choices are the engine's, and it reads whole replies. */
+async function harness(python: string, url: string, model: LocalModel, tokenizer: string): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "tenet-harness-"));
+  const data = join(folder, "rows.jsonl");
+  writeFileSync(data, prompts.map((question) => `${JSON.stringify({ question })}\n`).join(""));
+  const common = { dataset_path: "json", dataset_kwargs: { data_files: { test: data } }, test_split: "test" };
+  // JSON is YAML.
+  const task = (name: string, settings: object) =>
+    writeFileSync(join(folder, `${name}.yaml`), JSON.stringify({ task: name, ...common, ...settings }));
+  task("choices", {
+    ...{ output_type: "multiple_choice", doc_to_text: "{{question}}", target_delimiter: "" },
+    ...{ doc_to_choice: choices, doc_to_target: 0, metric_list: [{ metric: "acc" }] },
+  });
+  task("replies", {
+    ...{ output_type: "generate_until", doc_to_text: "{{question}}", doc_to_target: "" },
+    generation_kwargs: { until: ["\n\n\n"], max_gen_toks: maxTokens, temperature: 0 },
+    metric_list: [{ metric: "bypass" }],
+  });
+  const evaluate = async (kind: string, verb: string, name: string, more: readonly string[] = []) => {
+    const settings = `model=served,base_url=${url}/${verb},num_concurrent=4,tokenized_requests=False,tokenizer=${tokenizer}`;
+    const args = [
+      "-m",
+      "lm_eval",
+      "run",
+      "--model",
+      kind,
+      "--model_args",
+      settings,
+      "--tasks",
+      name,
+      "--include_path",
+      folder,
+    ];
+    const child = spawn(python, [...args, "--output_path", join(folder, name), "--log_samples", ...more], {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, OPENAI_API_KEY: "none", HF_HUB_OFFLINE: "1", HF_DATASETS_CACHE: join(folder, "cache") },
+    });
+    let errors = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      errors = (errors + text).slice(-3000);
+    });
+    const [code] = await once(child, "exit");
+    if (code !== 0) throw new Error(`lm_eval ended with ${code}: ${errors}`);
+    const files = readdirSync(join(folder, name), { recursive: true }).map(String);
+    const samples = files.find((file) => /samples_.*\.jsonl$/.test(file))!;
+    const lines = readFileSync(join(folder, name, samples), "utf8")
+      .trim()
+      .split("\n");
+    return lines.map((line) => JSON.parse(line) as { doc: { question: string }; resps: [[unknown]][] });
+  };
+  try {
+    let largest = 0;
+    const scored = await evaluate("local-completions", "completions", "choices");
+    for (const { doc, resps } of scored) {
+      for await (const { scores } of model.score([{ prompt: doc.question, continuations: choices }]))
+        scores.forEach(({ logprob }, i) => {
+          largest = Math.max(largest, Math.abs(logprob - Number([resps[i]].flat(3)[0])));
+        });
+    }
+    console.log(
+      `lm_eval: ${scored.length} × 2 choices scored, largest difference from the engine ${largest.toFixed(5)} nats`,
+    );
+    const replies = await evaluate("local-chat-completions", "chat/completions", "replies", ["--apply_chat_template"]);
+    let same = 0;
+    for (const { doc, resps } of replies)
+      for await (const { completion } of model.generate([
+        { prompt: said(doc.question), sampling: { temperature: 0, maxTokens } },
+      ]))
+        if (completion.text === String([resps].flat(4)[0])) same++;
+    console.log(`lm_eval: ${same} of ${replies.length} greedy replies are the engine's`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Tokens a second of the engine alone and behind the server, in turns. */
+async function throughput(client: OpenAI, model: LocalModel, rounds: number): Promise<void> {
+  const asked = Array.from({ length: callers }, (_, i) => prompts[i % prompts.length]!);
+  const sampling = { temperature: 1, maxTokens, minTokens: maxTokens };
+  const timed = async (work: () => Promise<number>) => {
+    const start = performance.now();
+    return ((await work()) / (performance.now() - start)) * 1000;
+  };
+  const alone = () =>
+    timed(async () => {
+      let tokens = 0;
+      const requests = asked.map((prompt, seed) => ({ prompt: said(prompt), sampling: { ...sampling, seed } }));
+      for await (const { completion } of model.generate(requests)) tokens += completion.usage.completionTokens;
+      return tokens;
+    });
+  const served = () =>
+    timed(async () => {
+      const answers = asked.map((prompt, seed) => {
+        const body = { model: "served", messages: said(prompt), temperature: 1, max_tokens: maxTokens, seed };
+        return client.chat.completions.create({
+          ...body,
+          min_tokens: maxTokens,
+        } as OpenAI.ChatCompletionCreateParamsNonStreaming);
+      });
+      const told = await Promise.all(answers);
+      return told.reduce((sum, { usage }) => sum + usage!.completion_tokens, 0);
+    });
+  await alone();
+  await served();
+  const ratios: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const [own, behind] = round % 2 ? [await alone(), await served()] : [await served(), await alone()].reverse();
+    ratios.push(behind! / own!);
+    console.log(`round ${round + 1}: alone ${own!.toFixed(1)}, served ${behind!.toFixed(1)} tokens/s`);
+  }
+  const median = [...ratios].sort((a, b) => a - b)[rounds >> 1]!;
+  console.log(`throughput: served to alone ${median.toFixed(3)} (median of ${rounds}, ${callers} callers)`);
+}
+
+const model = await openLocalModel(values.model, { device: "cpu" });
+const server = await serve({ models: new Map([["served", model]]) });
+try {
+  const client = new OpenAI({ baseURL: server.url, apiKey: "none" });
+  await openai(client, model);
+  if (values.python) await harness(values.python, server.url, model, await resolveModel(values.model));
+  if (Number(values.rounds) > 0) await throughput(client, model, Number(values.rounds));
+} finally {
+  await server.close();
+  await model.close();
+}
