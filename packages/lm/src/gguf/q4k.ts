@@ -57,8 +57,8 @@ function bestFit(values: Float32Array): Fit {
   let best: Fit = { scale: span / mostLevel, offset: -low };
   let error = errorOf(values, best);
   // Narrower levels clip a few numbers at the ends and meet the others better.
-  for (let tenths = 16; tenths <= 30; tenths++) {
-    let fit: Fit = { scale: ((2 * span) / tenths / mostLevel) * 0.8, offset: -low };
+  for (let share = 0.6; share < 1; share += 0.02) {
+    let fit: Fit = { scale: (share * span) / mostLevel, offset: -low * share };
     for (let round = 0; round < 3; round++) fit = refined(values, fit);
     const own = errorOf(values, fit);
     if (own < error) [best, error] = [fit, own];
