@@ -1,18 +1,11 @@
 import { BF16, type Codec, encodeBF16, encodeF16, F16, F32, float16Table } from "../checkpoint/floats.ts";
 import { Q4_0, Q4_K, Q8_0 } from "../checkpoint/quants.ts";
+import type { Encoder } from "./encoder.ts";
 import { q4kEncoder } from "./q4k.ts";
 
 /** The types that GGUF files are written in. */
 export const ggufWriteTypes = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"] as const;
 export type GgufWriteType = (typeof ggufWriteTypes)[number];
-
-/** How float32 becomes the bytes of one type: fixed blocks of `blockSize` numbers in `blockBytes` bytes. */
-export interface Encoder {
-  readonly blockSize: number;
-  readonly blockBytes: number;
-  /** Encodes whole blocks; `out` holds `values.length / blockSize * blockBytes` bytes. */
-  encode(values: Float32Array, out: Uint8Array): void;
-}
 
 const halves = (bytes: Uint8Array) => new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 

@@ -1,5 +1,5 @@
 import { encodeF16, float16Table } from "../checkpoint/floats.ts";
-import type { Encoder } from "./encode.ts";
+import type { Encoder } from "./encoder.ts";
 
 /** Numbers that share a scale and an offset, and how many such stretches a block has. */
 const [stretch, stretches] = [32, 8];
