@@ -129,16 +129,31 @@ export function addRunCommands(
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("[stage]", "name of one of its stages")
     .option("--rows <count>", "rows of the stage to print (default: 3)", whole)
+    .option("--skip <count>", "rows to leave out first", whole)
+    .option(
+      "--where <condition>",
+      "rows with a field that is so, wherever it stands in them: principle=no-dose; or that holds a text: response~doctor; may be given several times",
+      (text, all: string[] = []) => [...all, text],
+    )
+    .option("--sample <count>", "rows drawn at random instead, the same with the same --seed", whole)
+    .option("--seed <number>", "of --sample (default: 0)", whole)
     .option("--row <id>", "a row and every row it was made from, with principle, models and seed")
     .option("--aside", "inputs of the stage that could not be used, and why")
     .action(async (run: string, stage: string | undefined, options: ShowOptions) => {
       const { showRun } = await import("./runs.ts");
       await showRun(io, run, stage, options);
     });
+  onStore("watch", "follow a run that another process writes, until it ends")
+    .argument("<run>", "its id, the beginning of it, or: latest")
+    .action(async (run: string, options: StoreOptions) => {
+      const { watch } = await import("./watch.ts");
+      setCode(await watch(io, run, options));
+    });
   onStore("view", "look at the runs of a store in a browser on this machine, and say what is better")
     .argument("[run]", "the run to open: its id, the beginning of it, or: latest")
     .option("--port <number>", "the first port to try (default: 4747)", whole)
-    .option("--read-only", "show everything and write nothing")
+    .option("--read-only", "show everything, write nothing and start nothing")
+    .option("--project <folder>", "where recipes lie that may be started, beside those of the store's runs")
     .option("--open", "open the browser too")
     .action(async (run: string | undefined, options: ViewCommandOptions) => {
       const { view } = await import("./view.ts");

@@ -4,10 +4,10 @@ import type { Command } from "commander";
 const groups: readonly (readonly [heading: string, commands: readonly string[]])[] = [
   ["Begin:", ["init", "advise", "validate", "constitution", "check"]],
   ["Run:", ["run", "label", "audit", "eval"]],
-  ["Look:", ["ls", "show", "report", "diff", "view"]],
+  ["Look:", ["ls", "show", "watch", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
   ["Keep:", ["export", "verify", "rm", "gc"]],
-  ["This machine:", ["models", "devices", "doctor", "engine"]],
+  ["This machine:", ["models", "devices", "doctor", "engine", "completion"]],
 ];
 
 /** Every command, as it is called. */
@@ -31,7 +31,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   label: ["label latest --who ann", "label latest --who ann --export pairs.csv", "label latest --results"],
   ls: ["ls", "ls --store elsewhere/runs", "ls --json"],
-  show: ["show latest", "show latest chains --rows 20", "show latest labels --aside"],
+  show: ["show latest", "show latest chains --where principle=no-dose --rows 20", "show latest labels --aside"],
   report: ["report latest", "report latest --json"],
   export: ["export latest model", "export latest model --what merged --dtype F16"],
   chat: ['chat "Hello"', "chat --run latest", 'chat --run latest --compare base,sl,rl "a question"'],

@@ -1,8 +1,9 @@
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { deviceOption, number, size, whole } from "./arguments.ts";
 import type { ChatOptions, OpenModel } from "./chat-models.ts";
 import { addRunCommands } from "./commands.ts";
+import type { Shell } from "./completion.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
 import type { DevicesOptions } from "./devices.ts";
 import { addEngineCommands } from "./engine-commands.ts";
@@ -137,6 +138,15 @@ function build(
   addConstitutionCommands(io, program, command, { setCode });
 
   addEngineCommands(io, program, command);
+
+  program
+    .command("completion")
+    .description("a script for a shell, which then completes commands and options")
+    .addArgument(new Argument("<shell>", "the shell").choices(["bash", "zsh", "fish"]))
+    .action(async (shell: Shell) => {
+      const { completionScript } = await import("./completion.ts");
+      io.stdout.write(completionScript(program, shell));
+    });
 
   const models = program.command("models").description("the models known by name, and those on this machine");
   command(models, "ls", "list the catalogue: sizes, licences, what has been fetched").action(async (options) => {

@@ -89,7 +89,7 @@ async function queueFor(store: Store, run: RunInfo, who: string, options: LabelO
   const { order } = options;
   if (order !== undefined && !labelOrders.includes(order))
     throw new CommandUsageError(`--order: expected one of ${labelOrders.join(", ")}, got ${order}`);
-  const own = store.queues().filter((queue) => specOf(queue).run === run.id);
+  const own = store.queues().filter(({ spec }) => reviewSpecSchema.safeParse(spec).data?.run === run.id);
   const waited = own.find(({ id }) => id.startsWith("people-"));
   if (waited && order === undefined) return waited;
   const how = order ?? "uncertain";
@@ -152,7 +152,7 @@ async function showResults(io: Io, store: Store, run: RunInfo, options: LabelOpt
   const { agreementOf, reviewSpecSchema, wordsOf } = await import("@tenet/align");
   const queues = store
     .queues()
-    .filter(({ id, spec }) => reviewSpecSchema.parse(spec).run === run.id && (options.queue ?? id) === id);
+    .filter(({ id, spec }) => reviewSpecSchema.safeParse(spec).data?.run === run.id && (options.queue ?? id) === id);
   if (queues.length === 0)
     throw new CommandUsageError(
       `nobody was asked about the pairs of ${run.id} yet; ${commandName(io)} label ${run.id} asks`,

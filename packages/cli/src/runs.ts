@@ -53,6 +53,10 @@ export interface ShowOptions extends StoreOptions {
   rows?: number;
   row?: string;
   aside?: boolean;
+  skip?: number;
+  where?: readonly string[];
+  sample?: number;
+  seed?: number;
 }
 
 /** `tenet show`: a run; one of its stages with rows of it; a row with everything it was made from. */
@@ -61,8 +65,9 @@ export async function showRun(io: Io, id: string, name: string | undefined, opti
     if (options.row !== undefined) return showLineage(io, store, options.row, options);
     const run = findRun(store, id);
     if (name === undefined) {
-      if (options.rows !== undefined || options.aside)
-        throw new CommandUsageError("--rows and --aside need the name of a stage behind the run");
+      const ofStages = ["rows", "skip", "where", "sample", "seed", "aside"] as const;
+      const given = ofStages.find((name) => options[name] !== undefined);
+      if (given) throw new CommandUsageError(`--${given} needs the name of a stage behind the run`);
       return showStages(io, store, run, options);
     }
     if (!store.stage(run.id, name)) tellOfPlanned(store, run.id, name);
@@ -131,14 +136,10 @@ async function showStage(
   io: Io,
   store: Store,
   stage: StageInfo,
-  { rows: wanted = 3, aside, json }: ShowOptions,
+  { rows: wanted = 3, aside, json, ...choice }: ShowOptions,
 ): Promise<void> {
-  const rows: StoredRow[] = [];
-  if (!aside)
-    for (const row of store.rows(stage.identity)) {
-      if (rows.length >= wanted) break;
-      rows.push(row);
-    }
+  const { chosenRows } = await import("./chosen-rows.ts");
+  const rows = aside ? [] : chosenRows(store.rows(stage.identity), { ...choice, rows: wanted });
   const reasons = store.setAsideReasons(stage.identity);
   const setAside = aside ? [...store.setAside(stage.identity)] : [];
   const metrics = store.metrics(stage.run, { stage: stage.name });

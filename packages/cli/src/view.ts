@@ -7,6 +7,7 @@ export interface ViewCommandOptions extends StoreOptions {
   port?: number;
   readOnly?: boolean;
   open?: boolean;
+  project?: string;
 }
 
 /** `tenet view`: serves a store to browsers on this machine until Ctrl-C. */
@@ -26,6 +27,11 @@ export async function view(
     const served = await startView({
       store,
       version,
+      launch: {
+        // What this very process was called with, from sources as from an installed package.
+        command: [process.execPath, ...process.execArgv, process.argv[1]!],
+        ...(options.project !== undefined && { project: options.project }),
+      },
       tell: (message) => tell(io, `${message}\n`),
       ...(port !== undefined && { port }),
     });

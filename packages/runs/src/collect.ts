@@ -104,7 +104,8 @@ function removeWork(db: Connection, id: number): boolean {
   );
   while (portion.run(id).changes > 0);
   db.transaction(() => {
-    for (const table of ["metric", "step", "work_artifact"]) db.prepare(`DELETE FROM ${table} WHERE work = ?`).run(id);
+    for (const table of ["metric", "step", "rollout", "work_artifact"])
+      db.prepare(`DELETE FROM ${table} WHERE work = ?`).run(id);
     db.prepare("DELETE FROM work WHERE id = ?").run(id);
   });
   return true;

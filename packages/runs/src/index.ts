@@ -37,6 +37,7 @@ export type {
   Queue,
   QueueItem,
   QueueSpec,
+  Rollout,
   RowPage,
   RunEvent,
   RunInfo,

@@ -35,6 +35,17 @@ export function addLabel(db: Connection, label: Label): number {
     .run(pair, p, who, now(), note ?? null).lastInsertRowid;
 }
 
+/** Adds a label that alone stands: those of others on the pair are taken back, and stay to be read as answers. */
+export function settleLabel(db: Connection, label: Label): void {
+  db.transaction(() => {
+    const standing = db
+      .prepare<{ id: number }>("SELECT id FROM label WHERE pair = ? AND id NOT IN (SELECT label FROM retraction)")
+      .all(label.pair);
+    for (const { id } of standing) db.prepare("INSERT INTO retraction VALUES(?, ?, ?)").run(id, label.who, now());
+    addLabel(db, label);
+  });
+}
+
 export function readLabels(db: Connection, pair: string | undefined): StoredLabel[] {
   return db
     .prepare<Omit<StoredLabel, "note"> & { note: string | null }>(`

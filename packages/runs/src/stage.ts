@@ -8,10 +8,12 @@ import { NotInStoreError, StageBusyError, StoreError, storeError } from "./error
 import { makeFolder } from "./folder.ts";
 import { Lock } from "./lock.ts";
 import { readStage } from "./read.ts";
+import { writeRollouts } from "./rollouts.ts";
 import {
   type ArtifactInfo,
   checked,
   type Item,
+  type Rollout,
   type StageInfo,
   type StoredRow,
   type Usage,
@@ -158,6 +160,12 @@ export class StageWriter {
       this.#db.prepare("INSERT OR REPLACE INTO step VALUES(?, ?, ?)").run(this.#work, step, new Date().toISOString());
       this.#spendTime();
     });
+  }
+
+  /** Keeps what a policy said in one iteration, for people; a step done again replaces it. */
+  rollouts(step: number, replies: readonly Omit<Rollout, "step">[]): void {
+    this.#mustBeOpen();
+    this.#db.transaction(() => writeRollouts(this.#db, this.#work, step, replies));
   }
 
   /** The rows so far, in the order of the inputs: see `Store.rows`. */

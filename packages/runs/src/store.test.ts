@@ -259,7 +259,7 @@ test("a store of a newer Tenet is named as such, and not touched", () => {
   db.close();
   for (const readOnly of [false, true]) {
     expect(() => openStore(folder, { readOnly })).toThrow(StoreVersionError);
-    expect(() => openStore(folder, { readOnly })).toThrow("newer Tenet (store version 7; this one knows 2)");
+    expect(() => openStore(folder, { readOnly })).toThrow("newer Tenet (store version 7; this one knows 3)");
   }
 });
 

@@ -19,6 +19,7 @@ import {
   readQueueItems,
   readQueues,
   readRunNotes,
+  settleLabel,
   undoAnswer,
 } from "./people.ts";
 import { readProgress, readStepTimes } from "./progress.ts";
@@ -36,6 +37,7 @@ import {
   readUsage,
   workOf,
 } from "./read.ts";
+import { readRollouts } from "./rollouts.ts";
 import { RunWriter } from "./run.ts";
 import { prepareSchema } from "./schema.ts";
 import type {
@@ -51,6 +53,7 @@ import type {
   Queue,
   QueueItem,
   QueueSpec,
+  Rollout,
   RowPage,
   RunEvent,
   RunInfo,
@@ -297,6 +300,11 @@ export class Store {
     return readMetrics(this.#db, run, filter);
   }
 
+  /** Replies that a policy in training gave, by step: those that were kept. */
+  rollouts(run: string, stage: string): Rollout[] {
+    return readRollouts(this.#db, run, stage);
+  }
+
   /** What each role spent in each stage of this run, over all its attempts; nothing where a stage was taken over. */
   usage(run: string): UsageTotal[] {
     return readUsage(this.#db, run);
@@ -306,6 +314,12 @@ export class Store {
   addLabel(label: Label): void {
     this.#mustWrite();
     addLabel(this.#db, label);
+  }
+
+  /** Records what a person decided where others differ: from now on the pair's only label. What others answered stays. */
+  settleLabel(label: Label): void {
+    this.#mustWrite();
+    settleLabel(this.#db, label);
   }
 
   /** Every person's latest word on every pair, or on one. Human labels stand over machine labels, in all runs. */

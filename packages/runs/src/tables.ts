@@ -89,5 +89,12 @@ const second = `
   CREATE TABLE retraction(label INTEGER PRIMARY KEY, who TEXT NOT NULL, time TEXT NOT NULL) STRICT;
 `;
 
+/** What a policy said in each iteration of its training. */
+const third = `
+  CREATE TABLE rollout(
+    work INTEGER NOT NULL, step INTEGER NOT NULL, ordinal INTEGER NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY(work, step, ordinal)) STRICT, WITHOUT ROWID;
+`;
+
 /** Each version's tables, the oldest first. */
-export const versions: readonly string[] = [first, second];
+export const versions: readonly string[] = [first, second, third];

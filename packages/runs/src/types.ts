@@ -278,6 +278,21 @@ export interface Metric {
   value: number;
 }
 
+/** A reply that a policy gave while it was trained. */
+export interface Rollout {
+  /** The iteration that learnt from it. */
+  step: number;
+  prompt: readonly { readonly role: string; readonly content: string }[];
+  response: string;
+  finishReason: string;
+  score: number;
+  /** Of the score, by name. */
+  parts: Record<string, number>;
+  /** Estimate of KL(π‖π_ref) by this reply, in nats. */
+  kl: number;
+  tokens: number;
+}
+
 export interface ArtifactInfo {
   /** Of a file its SHA-256; of a folder that of the lines `<SHA-256 of the file>  <path>`, sorted by path. */
   hash: string;

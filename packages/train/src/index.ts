@@ -38,7 +38,7 @@ export {
   trainJudge,
 } from "./judge.ts";
 export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
-export type { MetricEvent } from "./loop.ts";
+export type { MetricEvent, ShownRollout } from "./loop.ts";
 export {
   type DpoTerms,
   dpoLoss,

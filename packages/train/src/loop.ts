@@ -1,4 +1,4 @@
-import { randomStream } from "@tenet/data";
+import { type Message, randomStream } from "@tenet/data";
 
 /** Figures of one step, under the names that TRL gives them. */
 export interface MetricEvent {
@@ -8,6 +8,21 @@ export interface MetricEvent {
   readonly metrics: Readonly<Record<string, number>>;
   /** What models were asked for in the step, by role: `policy` for the one in training. */
   readonly usage?: Readonly<Record<string, Sampling>>;
+  /** Some of what the policy said in the step, for people. */
+  readonly rollouts?: readonly ShownRollout[];
+}
+
+/** A reply of a policy in training, and what it was found to be worth. */
+export interface ShownRollout {
+  readonly prompt: readonly Message[];
+  readonly response: string;
+  readonly finishReason: "stop" | "length";
+  readonly score: number;
+  /** Of the score, by name. */
+  readonly parts: Readonly<Record<string, number>>;
+  /** Estimate of KL(π‖π_ref) by this reply, in nats. */
+  readonly kl: number;
+  readonly tokens: number;
 }
 
 /** Tokens that a model read and wrote while it was sampled from, its replies, and the time they took. */

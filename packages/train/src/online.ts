@@ -4,7 +4,7 @@ import type { Actor, Experience } from "./actor.ts";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { namingCheckpoint } from "./divergence.ts";
 import { baseIdentity } from "./fingerprint.ts";
-import { bothSamplings, type MetricEvent } from "./loop.ts";
+import { bothSamplings, type MetricEvent, type ShownRollout } from "./loop.ts";
 import type { OnlineOptions, OnlineSettings, PolicyResult } from "./policy-options.ts";
 import { promptsDigest } from "./rollout.ts";
 import { Selection, type SelectionState, selectionDigest, watchedReport } from "./selection.ts";
@@ -91,7 +91,7 @@ export async function* trainOnline(
     const kept = selection ? { selection: selection.state } : {};
     await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
     const policy = bothSamplings(experience.sampling, observed?.usage.policy);
-    yield { step, of: iterations, metrics, usage: { policy } };
+    yield { step, of: iterations, metrics, usage: { policy }, rollouts: shownOf(experience) };
   }
   await selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");
@@ -109,6 +109,28 @@ export async function* trainOnline(
       ...watchedReport(watched, { selection: selection?.state }),
     },
   };
+}
+
+/** Replies of an iteration that are shown to people, at most. */
+const mostShown = 64;
+
+/** Those whose figures are numbers: JSON has no others. */
+function shownOf({ samples, rewarded, kl }: Experience): ShownRollout[] {
+  return samples.slice(0, mostShown).flatMap(({ prompt, response, finished, tokens }, i): ShownRollout[] => {
+    const { reward: score, parts } = rewarded[i]!;
+    if (![score, kl[i]!].every(Number.isFinite)) return [];
+    return [
+      {
+        prompt: prompt.prompt,
+        response,
+        finishReason: finished ? "stop" : "length",
+        score,
+        parts: Object.fromEntries(Object.entries(parts).filter(([, part]) => Number.isFinite(part))),
+        kl: kl[i]!,
+        tokens: tokens.length,
+      },
+    ];
+  });
 }
 
 async function blobsFor(trainer: Trainer, part: string): Promise<Record<string, Uint8Array>> {

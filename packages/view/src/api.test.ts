@@ -7,6 +7,7 @@ import { constitutionText, hostile } from "../test/store.ts";
 import {
   type Chains,
   type Compare,
+  type CompareSamples,
   type ConstitutionPage,
   type Curves,
   type PairCounts,
@@ -246,21 +247,56 @@ test("curves come with the time of their steps", async () => {
   expect(seconds![0]).toEqual([1, 0]);
 });
 
-test("two runs differ in what was set, and are compared prompt by prompt", async () => {
-  const compare = await asking.get<Compare>(`/api/compare?a=${first}&b=${second}`);
+test("runs differ in what was set, and are compared prompt by prompt with the first", async () => {
+  const compare = await asking.get<Compare>(`/api/compare?runs=${first},${second}`);
+  expect(compare.runs).toEqual([first, second]);
   expect(compare.settings.map(({ setting }) => setting).sort()).toEqual(["seed", "supervised.learningRate"]);
-  expect(compare.stages.find(({ stage }) => stage === "chains")!.state).toBe("shared");
-  expect(compare.stages.find(({ stage }) => stage === "policy")!.state).toBe("differs");
+  expect(compare.settings.find(({ setting }) => setting === "seed")!.values).toEqual(["1", "2"]);
+  expect(compare.stages.find(({ stage }) => stage === "chains")!.states).toEqual(["base", "shared"]);
+  expect(compare.stages.find(({ stage }) => stage === "policy")!.states).toEqual(["base", "differs"]);
+  expect(compare.files).toEqual([]);
   const breaks = (run: string, id: string) =>
     stored(run, `answers of ${id}`).map((row) =>
       runChecks(constitution, row).some(({ applies, violated }) => applies && violated),
     );
   const [before, after] = [breaks(first, "rl"), breaks(second, "rl")];
   const naive = after.reduce((sum, yes, i) => sum + Number(yes) - Number(before[i]), 0) / after.length;
-  expect(compare.paired!.find(({ checkpoint }) => checkpoint === "rl")!.value).toBeCloseTo(naive, 12);
-  expect(compare.paired!.find(({ checkpoint }) => checkpoint === "base")!.value).toBe(0);
-  const same = await asking.get<Compare>(`/api/compare?a=${first}&b=${asking.written.failed}`);
-  expect(same.paired).toBeUndefined();
+  const paired = compare.paired[1]!;
+  expect(paired.find(({ checkpoint }) => checkpoint === "rl")!.value).toBeCloseTo(naive, 12);
+  expect(paired.find(({ checkpoint }) => checkpoint === "base")!.value).toBe(0);
+  const all = await asking.get<Compare>(`/api/compare?runs=${second},${first},${asking.written.failed}`);
+  expect(all.paired[0]).toBeNull();
+  expect(all.paired[1]!.find(({ checkpoint }) => checkpoint === "rl")!.value).toBeCloseTo(-naive, 12);
+  expect(all.paired[2]).toBeNull();
+  expect(all.stages.find(({ stage }) => stage === "policy")!.states).toEqual(["base", "differs", "absent"]);
+  expect(all.scores.every(({ values }) => values.length === 3 && values[2] === null)).toBe(true);
+  expect(all.files.map(({ stage }) => stage)).toEqual(["prompts", "held-out"]);
+  for (const wrong of [first, `${first},${first}`, Array(9).fill(first).join()])
+    expect((await asking.request(`/api/compare?runs=${wrong}`)).status).toBe(400);
+});
+
+test("the same prompt side by side in several runs; those whose verdicts differ are those of a naive look", async () => {
+  const get = (show: string) =>
+    asking.get<CompareSamples>(`/api/compare/samples?runs=${first},${second}&checkpoint=rl&show=${show}&limit=100`);
+  const broken = (run: string) =>
+    stored(run, "answers of rl").map((row) =>
+      runChecks(constitution, row)
+        .filter(({ applies, violated }) => applies && violated)
+        .map(({ principle }) => principle)
+        .join(),
+    );
+  const [one, other] = [broken(first), broken(second)];
+  const places = (keep: (i: number) => boolean) => one.flatMap((_, i) => (keep(i) ? [i] : []));
+  const shown = async (show: string) => (await get(show)).samples.map(({ ordinal }) => ordinal);
+  expect(await shown("all")).toEqual(places(() => true));
+  expect(await shown("different")).toEqual(places((i) => one[i] !== other[i]));
+  expect(await shown("worse")).toEqual(places((i) => one[i] === "" && other[i] !== ""));
+  expect(await shown("better")).toEqual(places((i) => one[i] !== "" && other[i] === ""));
+  const [sample] = (await get("all")).samples;
+  expect(sample!.replies.map(({ checkpoint }) => checkpoint)).toEqual([first, second]);
+  expect(sample!.replies[1]!.response).toBe(stored(second, "answers of rl")[0]!.response);
+  const apart = `/api/compare/samples?runs=${first},${asking.written.failed}&checkpoint=rl`;
+  expect(await asking.get<CompareSamples>(apart)).toEqual({ same: false, samples: [], scanned: 0 });
 });
 
 test("checks on a typed text are those of the constitution", async () => {

@@ -24,6 +24,8 @@ export interface StoreInfo {
   readOnly: boolean;
   version: string;
   runs: number;
+  /** Whether this server starts runs and exports. */
+  launches: boolean;
 }
 
 export type Status = "running" | "done" | "failed" | "refused" | "waiting" | "interrupted";
@@ -323,23 +325,75 @@ export interface RowDetail {
   labels: { p: number; who: string; time: string; note?: string | undefined }[];
 }
 
+/** Runs beside each other. Lists of values are in the order of the runs; null where a run has none. */
 export interface Compare {
-  runs: [string, string];
-  settings: { setting: string; a?: unknown; b?: unknown }[];
-  stages: { stage: string; state: "shared" | "differs" | "only a" | "only b" }[];
+  /** The first is what the others are compared with. */
+  runs: string[];
+  /** As JSON, where they differ. */
+  settings: { setting: string; values: (string | null)[] }[];
+  stages: { stage: string; states: ("base" | "shared" | "differs" | "absent")[] }[];
+  /** Stages that read files with other contents. */
+  files: { stage: string; hashes: (string | null)[] }[];
   scores: {
     checkpoint: string;
     metric: string;
     label: string;
     unit: Metric["unit"];
-    a?: Figure;
-    b?: Figure;
+    change: Metric["change"];
+    better: Metric["better"];
+    values: (Figure | null)[];
   }[];
-  /** Change of the share of replies that break a principle, from a to b, prompt by prompt; absent where the held-out prompts differ. */
-  paired?: ({ checkpoint: string } & Figure)[];
-  /** Principles by run and checkpoint. */
-  principles: { principle: string; checkpoint: string; a?: Figure; b?: Figure }[];
-  constitution?: { added: string[]; removed: string[]; changed: { id: string; fields: string[] }[] };
+  /** Change of the share of replies that break a principle against the first, prompt by prompt; null where the held-out prompts differ. */
+  paired: (({ checkpoint: string } & Figure)[] | null)[];
+  principles: { principle: string; checkpoint: string; values: (Figure | null)[] }[];
+  constitutions: ({ added: string[]; removed: string[]; changed: { id: string; fields: string[] }[] } | null)[];
+}
+
+export const compareShows = ["all", "different", "worse", "better"] as const;
+export type RunsSamplesShow = (typeof compareShows)[number];
+
+/** Replies of one checkpoint in each run: their `checkpoint` is the run. */
+export interface CompareSamples {
+  /** Whether all were asked the same under the same constitution; where not, nothing is beside anything. */
+  same: boolean;
+  samples: Sample[];
+  next?: number;
+  scanned: number;
+}
+
+export interface Monitors {
+  stages: {
+    stage: string;
+    alarms: {
+      rule: string;
+      iteration: number;
+      message: string;
+      dismissed?: { who: string; why: string; time: string };
+    }[];
+    panels: { title: string; series: { name: string; points: [iteration: number, value: number | null][] }[] }[];
+  }[];
+  /** Of the rules. */
+  limits: Record<string, number | undefined>;
+}
+
+/** A reply that a policy in training gave. */
+export interface RolloutReply {
+  step: number;
+  response: string;
+  finishReason: string;
+  score: number;
+  /** Of the score, by name. */
+  parts: Record<string, number>;
+  /** Estimate of the reply's KL from the reference, in nats. */
+  kl: number;
+  tokens: number;
+}
+
+export interface Rollouts {
+  stage: string;
+  steps: number[];
+  total: number;
+  prompts: { prompt: Message[]; replies: RolloutReply[] }[];
 }
 
 export interface ConstitutionLine {
@@ -410,6 +464,8 @@ export interface QueueLine {
   guidelines: string;
   answers: number;
   people: string[];
+  /** Items whose answer is known. */
+  gold: number;
 }
 
 export interface Queues {
@@ -434,6 +490,8 @@ export interface Agreement {
     /** Of what others said of the same pairs, how much they said too. */
     agreement?: Figure;
     outcomes: Record<string, number>;
+    /** Of the pairs whose answer is known, how many they got right. */
+    gold?: Figure;
   }[];
   raw?: Figure;
   alpha?: Figure;
@@ -442,7 +500,15 @@ export interface Agreement {
   machine?: Figure;
   /** Items with one answer only: they are in no measure of agreement. */
   single: number;
-  disagreements: { row: string; prompt: Message[]; a: string; b: string; answers: { who: string; says: string }[] }[];
+  disagreements: {
+    row: string;
+    prompt: Message[];
+    a: string;
+    b: string;
+    answers: { who: string; says: string }[];
+    /** Who settled it, and how. */
+    settled?: { who: string; says: string; why: string };
+  }[];
   labels: number;
   command: string;
 }
@@ -457,3 +523,102 @@ export type ChatLine =
   | { type: "text"; checkpoint: string; text: string }
   | { type: "done"; checkpoint: string; text: string; finishReason: string; seconds: number; verdicts?: CheckVerdict[] }
   | { type: "error"; message: string };
+
+/** How often the checkpoints of a run won in blind comparisons of the chat. */
+export interface ChatVotes {
+  votes: number;
+  wins: { checkpoint: string; won: Figure; ties: number }[];
+}
+
+export interface PrincipleLabels {
+  rows: {
+    principle: string;
+    pairs: number;
+    /** Distance of p from ½, on average, twice: 0 undecided, 1 sure. */
+    sureness: number;
+    /** Of the pairs read in both orders, in how many the letter that stood first won both times, or lost both times. */
+    followsPosition?: Figure;
+    /** Of the pairs of which the checks object to one reply, in how many the labeller prefers the other. */
+    checks?: Figure;
+    /** Of the pairs that people decided, in how many the labeller says the same. */
+    people?: Figure;
+  }[];
+}
+
+export interface VoteSets {
+  sets: { id: string; name: string; candidates: number; created: string; votes: number; people: number }[];
+}
+
+export interface NextCandidate {
+  candidate?: { id: string; text: string };
+  done: number;
+  total: number;
+  /** As one of whom this person votes. */
+  group?: string;
+}
+
+export interface VoteResults {
+  id: string;
+  name: string;
+  groups: string[];
+  people: number;
+  threshold: number;
+  candidates: {
+    id: string;
+    text: string;
+    counts: Record<string, { agree: number; disagree: number; pass: number }>;
+    /** By group, smoothed. */
+    agreement?: Record<string, number>;
+    weight?: number;
+    enters?: boolean;
+  }[];
+  /** As YAML. */
+  constitution?: string;
+  /** Why there is none. */
+  none?: string;
+}
+
+export interface RecipeFile {
+  file: string;
+  name: string;
+  folder: string;
+}
+export interface RecipeFiles {
+  recipes: RecipeFile[];
+}
+export interface RecipeText {
+  text: string;
+}
+
+/** What is wrong with a recipe; or what running it would be. */
+export interface RecipeCheck {
+  problems: { message: string; line?: number }[];
+  run?: string;
+  /** Whether the store has the run already. */
+  begun?: boolean;
+  command?: string;
+  warnings?: string[];
+  notes?: readonly string[];
+  estimate?: {
+    stages: { stage: string; title: string; state: string; rows: number; seconds?: number }[];
+    /** Of the stages whose rate is known. */
+    seconds: number;
+    untimed: readonly string[];
+    promptTokens: number;
+    completionTokens: number;
+    dollars?: number;
+  };
+}
+
+export interface LaunchState {
+  running: boolean;
+  /** The end of what the process said. */
+  said: string;
+  /** It ended with; null where it could not be started, or was killed. */
+  code?: number | null;
+}
+
+export interface Exports {
+  parts: { part: string; command: string }[];
+  checkpoints: { id: string; label: string }[];
+}

@@ -10,17 +10,21 @@ import { NotFoundError, told } from "./errors.ts";
 import { guard } from "./guard.ts";
 import { Kept } from "./kept.ts";
 import { LastEvents } from "./last-events.ts";
+import { Launcher, type LaunchOptions } from "./launcher.ts";
 import { Live } from "./live.ts";
 import type { PageFiles } from "./page.ts";
 import { planFrom } from "./planned.ts";
-import { chatRoutes } from "./routes/chat.ts";
+import { chatRoutes, chatWrites } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
 import { constitutionQuestions, constitutionRoutes } from "./routes/constitutions.ts";
 import { exportRoutes } from "./routes/exports.ts";
+import { exportsRoutes, launchRoutes } from "./routes/launch.ts";
+import { monitorRoutes, monitorWrites } from "./routes/monitors.ts";
 import { reviewRoutes, reviewWrites } from "./routes/review.ts";
 import { rowRoutes, rowWrites } from "./routes/rows.ts";
 import { runRoutes, runWrites } from "./routes/runs.ts";
 import { streamRoutes } from "./routes/stream.ts";
+import { voteRoutes, voteWrites } from "./routes/votes.ts";
 import { Judge } from "./verdicts.ts";
 
 export interface ViewAppOptions {
@@ -33,18 +37,22 @@ export interface ViewAppOptions {
   readonly page?: PageFiles | undefined;
   /** Opens checkpoints to speak with; tests put their own in its place. */
   readonly openToSpeak?: OpenToSpeak | undefined;
+  /** What to start runs and exports with; without it, and of a store that is read only, nothing is started. */
+  readonly launch?: LaunchOptions | undefined;
 }
 
 /** Everything the server answers, to be tested without one. A store that is read only has no routes that write. */
-export function viewApp({ store, version, hosts, token, page, openToSpeak }: ViewAppOptions): {
+export function viewApp({ store, version, hosts, token, page, openToSpeak, launch }: ViewAppOptions): {
   app: Hono;
   live: Live;
   chat: Chat;
 } {
   const live = new Live(store);
+  const launches = store.readOnly ? undefined : launch;
   const context: ViewContext = {
     store,
     version,
+    launches: launches !== undefined,
     live,
     judge: new Judge(store),
     plans: new LastEvents(store, "plan", planFrom),
@@ -66,12 +74,18 @@ export function viewApp({ store, version, hosts, token, page, openToSpeak }: Vie
     constitutionRoutes,
     constitutionQuestions,
     compareRoutes,
+    monitorRoutes,
+    voteRoutes,
+    exportsRoutes,
     streamRoutes,
   ])
     app.route("/api", routes(context));
   const chat = new Chat(context, openToSpeak);
   app.route("/api", chatRoutes(context, chat));
-  if (!store.readOnly) for (const routes of [runWrites, rowWrites, reviewWrites]) app.route("/api", routes(context));
+  if (!store.readOnly)
+    for (const routes of [runWrites, rowWrites, reviewWrites, monitorWrites, voteWrites, chatWrites])
+      app.route("/api", routes(context));
+  if (launches) app.route("/api", launchRoutes(context, new Launcher(context, launches)));
   app.all("/api/*", (c) => {
     throw new NotFoundError(
       `there is nothing at ${c.req.method} ${c.req.path}${store.readOnly ? "; the store is read only here" : ""}`,

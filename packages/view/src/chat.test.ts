@@ -1,10 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OpenCheckpoints } from "@tenet/align";
+import { openDataset } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
-import type { ChatLine, Checkpoints } from "./api.ts";
+import type { ChatLine, ChatVotes, Checkpoints } from "./api.ts";
 
 type Model = OpenCheckpoints["models"][number];
 const opened: string[][] = [];
@@ -97,4 +98,37 @@ test("one conversation at a time; a checkpoint that is not there is named; the l
   expect(lines.at(-1)).toMatchObject({ type: "error", message: expect.stringContaining("it has base, sl") });
   const wrong = [{ checkpoint: "base", messages: [{ role: "assistant", content: "x" }] }];
   expect((await asking.send("/api/chat", { run: run.id, turns: wrong })).status).toBe(400);
+});
+
+test("a blind vote is a label of the pair that was shown, and can be had as preferences", async () => {
+  const messages = [{ role: "user", content: "I cough" }];
+  const vote = (choice: string, who: string) =>
+    asking.post<{ pair: string }>("/api/chat/votes", {
+      ...{ run: run.id, who, choice, messages },
+      replies: [
+        { checkpoint: "sl", text: "See a doctor." },
+        { checkpoint: "base", text: "Take 5 mg." },
+      ],
+    });
+  const { pair } = await vote("first", "ann");
+  expect((await vote("second", "ben")).pair).toBe(pair);
+  await vote("tie", "eve");
+  await vote("both bad", "joe");
+  expect(store.labels({ pair }).map(({ who, p }) => [who, p])).toEqual([
+    ["ann", 1],
+    ["ben", 0],
+    ["eve", 0.5],
+  ]);
+  const { votes, wins } = await asking.get<ChatVotes>(`/api/runs/${run.id}/votes`);
+  expect(votes).toBe(4);
+  expect(wins.map(({ checkpoint, won, ties }) => [checkpoint, won.value, won.n, ties])).toEqual([
+    ["sl", 0.5, 2, 1],
+    ["base", 0.5, 2, 1],
+  ]);
+  const path = join(asking.folder, "votes.jsonl");
+  writeFileSync(path, await (await asking.request(`/api/runs/${run.id}/votes.jsonl`)).text());
+  const rows = [];
+  for await (const one of await openDataset(path, { as: "preferences" })) if ("row" in one) rows.push(one.row);
+  expect(rows).toHaveLength(2);
+  expect(rows).toMatchObject([{ prompt: messages }, { prompt: messages }]);
 });

@@ -13,6 +13,8 @@ import type { Judge } from "./verdicts.ts";
 export interface ViewContext {
   readonly store: Store;
   readonly version: string;
+  /** Whether runs and exports can be started here. */
+  readonly launches: boolean;
   /** Verdicts of checks on stored replies, kept while the server lives. */
   readonly judge: Judge;
   readonly live: Live;

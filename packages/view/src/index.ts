@@ -7,9 +7,11 @@ import type { AddressInfo, Server } from "node:net";
 import { serve } from "@hono/node-server";
 import type { Store } from "@tenet/runs";
 import { viewApp } from "./app.ts";
+import type { LaunchOptions } from "./launcher.ts";
 import { builtPage, readPage } from "./page.ts";
 
 export { type ViewAppOptions, viewApp } from "./app.ts";
+export type { LaunchOptions } from "./launcher.ts";
 
 export interface ViewOptions {
   /** Shown, and written to unless it was opened read-only. Stays open when the server closes. */
@@ -18,6 +20,8 @@ export interface ViewOptions {
   readonly port?: number;
   /** Of Tenet. */
   readonly version?: string;
+  /** What to start runs and exports with; without it nothing is started. */
+  readonly launch?: LaunchOptions;
   /** Hears what takes a while. */
   readonly tell?: (message: string) => void;
 }
@@ -42,7 +46,7 @@ export async function startView(options: ViewOptions): Promise<View> {
   let port = options.port ?? 4747;
   let hosts: string[] = [];
   const token = randomBytes(24).toString("base64url");
-  const { app, live, chat } = viewApp({ store, version, page, token, hosts: () => hosts });
+  const { app, live, chat } = viewApp({ store, version, page, token, hosts: () => hosts, launch: options.launch });
   for (let tries = 0; ; tries++) {
     const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port }) as Server;
     try {

@@ -30,8 +30,18 @@ export function readPage(folder: string): PageFiles {
     }
   };
   walk("");
-  files.set("/tokens.css", { bytes: new Uint8Array(Buffer.from(reportTokens)), type: types[".css"]! });
+  files.set("/tokens.css", { bytes: new Uint8Array(Buffer.from(themed(reportTokens))), type: types[".css"]! });
   return files;
+}
+
+/** Colours as the system has it, and as somebody chose: the same two blocks, for the theme that the page names. */
+export function themed(tokens: string): string {
+  const [light, dark] = [...tokens.matchAll(/:root \{([^}]*)\}/g)].map(([, block]) => block!);
+  const without = (block: string) => block.replace(/color-scheme: [^;]*;/, "");
+  return `${tokens}
+:root[data-theme="light"] { color-scheme: light; ${without(light!)} }
+:root[data-theme="dark"] { color-scheme: dark; ${without(dark!)} }
+`;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { isLearntFrom, readingSchema } from "@tenet/align";
-import type { PreferenceRow } from "@tenet/data";
+import { groupBy, type PreferenceRow, wilson } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
-import type { Pair, PairSort } from "./api.ts";
+import type { Pair, PairSort, PrincipleLabels } from "./api.ts";
 import type { ViewContext } from "./context.ts";
+import { finite } from "./finite.ts";
 import type { PairKey } from "./pair-key.ts";
 import { planOf } from "./plan.ts";
 import { brokenBy, type Opened } from "./verdicts.ts";
@@ -56,7 +57,11 @@ function keyOf({ id, p, label, explanation, origin }: PreferenceRow, ordinal: nu
     label,
     p,
     spread: Math.max(0, ...spreads(readings)),
-    principles: [...new Set(readings.map(({ principle }) => principle))],
+    readings: [...groupBy(readings, ({ principle }) => principle)].map(([principle, own]) => ({
+      principle,
+      p: own.reduce((sum, reading) => sum + reading.p, 0) / own.length,
+      ...(new Set(own.map(({ first }) => first)).size === 2 && { followsPosition: followsPosition(own) }),
+    })),
   };
 }
 
@@ -75,7 +80,7 @@ export async function pairsFound(
   const kept = all.filter(
     (key) =>
       (label === undefined || key.label === label) &&
-      (principle === undefined || key.principles.includes(principle)) &&
+      (principle === undefined || key.readings.some((reading) => reading.principle === principle)) &&
       (holding === undefined || holding.has(key.ordinal)),
   );
   if (sort === "order") return kept;
@@ -121,6 +126,42 @@ async function ranked(
     if (i % pageSize === 0) await breathe();
   }
   return ranks;
+}
+
+/** What the labels of each principle are worth: by both orders, against the checks, and against people. */
+export async function labelsByPrinciple(
+  context: ViewContext,
+  run: RunInfo,
+  stage: StageInfo,
+): Promise<PrincipleLabels["rows"]> {
+  const opened = context.judge.opened(run);
+  const human = humanWords(context);
+  const found = new Map<string, { sure: number[]; follows: boolean[]; checks: boolean[]; people: boolean[] }>();
+  for (const [i, key] of (await pairKeys(context, stage)).entries()) {
+    if (i % pageSize === 0) await breathe();
+    if (key.readings.length === 0) continue;
+    const broken = brokenOf(context, opened, rowAt(context, stage, key));
+    const said = (human.get(key.pair) ?? []).filter((word) => word.p !== 0.5);
+    for (const { principle, p, followsPosition: follows } of key.readings) {
+      const own = found.get(principle) ?? { sure: [], follows: [], checks: [], people: [] };
+      found.set(principle, own);
+      own.sure.push(2 * Math.abs(p - 0.5));
+      if (follows !== undefined) own.follows.push(follows);
+      const [a, b] = [broken?.a.includes(principle), broken?.b.includes(principle)];
+      // Who is undecided agrees with nobody.
+      if (a !== b && p !== 0.5) own.checks.push(p > 0.5 === (b === true));
+      if (p !== 0.5) for (const word of said) own.people.push(p > 0.5 === word.p > 0.5);
+    }
+  }
+  const share = (yes: readonly boolean[]) => finite(wilson(yes.filter(Boolean).length, yes.length));
+  return [...found].map(([principle, { sure, follows, checks, people }]) => ({
+    principle,
+    pairs: sure.length,
+    sureness: sure.reduce((sum, one) => sum + one, 0) / sure.length,
+    ...(follows.length > 0 && { followsPosition: share(follows) }),
+    ...(checks.length > 0 && { checks: share(checks) }),
+    ...(people.length > 0 && { people: share(people) }),
+  }));
 }
 
 /** The pairs of some keys, as they are shown. */

@@ -4,7 +4,16 @@ import { drawnSide, preferenceOf } from "@tenet/align";
 import { openDataset, type PairRow, type PreferenceRow, type ResponseRow } from "@tenet/data";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
-import type { Agreement, ConstitutionPage, Constitutions, NextItem, Queues, Samples } from "./api.ts";
+import type {
+  Agreement,
+  ConstitutionPage,
+  Constitutions,
+  NextItem,
+  Pairs,
+  PrincipleLabels,
+  Queues,
+  Samples,
+} from "./api.ts";
 
 const asking = new Asking({ prompts: 30, done: 1 });
 afterAll(() => asking.close());
@@ -223,4 +232,69 @@ test("a word over the machine's label is kept beside it; a correction and a verd
   expect((await asking.send("/api/annotations", { row: "none", kind: "flag", value: true, who: "dora" })).status).toBe(
     404,
   );
+});
+
+test("known pairs are mixed in, say who judges as they do, and become no labels", async () => {
+  const queue = await make({ gold: 0.25, size: 12, overlap: 2 });
+  const gold = store.queueItems(queue).filter((item) => item.gold !== undefined);
+  expect(gold).toHaveLength(3);
+  expect((await asking.get<Queues>("/api/queues")).queues.find(({ id }) => id === queue)!.gold).toBe(3);
+  const known = new Map(gold.map((item) => [item.row, item.gold]));
+  for (const [who, right] of [
+    ["fay", true],
+    ["gus", false],
+  ] as const)
+    for (let item = (await next(queue, who)).item; item; item = (await next(queue, who)).item) {
+      const better = known.get(item.row) ?? "a";
+      const wanted = right ? better : better === "a" ? "b" : "a";
+      await say(queue, who, item.row, drawnSide(queue, item.row, who) === wanted ? "left" : "right");
+    }
+  const { people, labels } = await asking.get<Agreement>(`/api/queues/${queue}/results`);
+  expect(people.map(({ who, gold: share }) => [who, share?.value, share?.n])).toEqual([
+    ["fay", 1, 3],
+    ["gus", 0, 3],
+  ]);
+  expect(labels).toBe(18);
+  const said = store.labels().filter(({ who }) => who === "fay" || who === "gus");
+  expect(said).toHaveLength(18);
+  expect(said.some(({ pair }) => known.has(pair))).toBe(false);
+});
+
+test("where people differ one decides: theirs is the only label, and what the others said stays", async () => {
+  const queue = await make({ overlap: 2, size: 2 });
+  const row = (await next(queue, "hal")).item!.row;
+  for (const [who, wanted] of [
+    ["hal", "a"],
+    ["ida", "b"],
+  ] as const)
+    await say(queue, who, row, drawnSide(queue, row, who) === wanted ? "left" : "right");
+  const settle = { row, says: "b", why: "it names a doctor", who: "joy" };
+  expect((await asking.send(`/api/queues/${queue}/settle`, { ...settle, why: "" })).status).toBe(400);
+  expect((await asking.send(`/api/queues/${queue}/settle`, { ...settle, row: "none" })).status).toBe(404);
+  await asking.post(`/api/queues/${queue}/settle`, settle);
+  expect(store.labels({ pair: row })).toMatchObject([{ who: "joy", p: 0, note: "it names a doctor" }]);
+  const found = await asking.get<Agreement>(`/api/queues/${queue}/results`);
+  expect(found.disagreements).toMatchObject([
+    { row, settled: { who: "joy", says: "b", why: "it names a doctor" }, answers: [{ says: "a" }, { says: "b" }] },
+  ]);
+  await asking.post(`/api/queues/${queue}/settle`, { ...settle, says: "tie", who: "kim" });
+  expect(store.labels({ pair: row })).toMatchObject([{ who: "kim", p: 0.5 }]);
+});
+
+test("labels by principle: who follows the position, and how far checks and people say the same", async () => {
+  const { pairs } = await asking.get<Pairs>(`/api/runs/${run}/pairs?limit=200`);
+  const read = pairs.filter(({ readings }) => readings.length > 0);
+  const { rows } = await asking.get<PrincipleLabels>(`/api/runs/${run}/labels/principles`);
+  const [warm] = rows;
+  expect(rows).toHaveLength(1);
+  expect(warm).toMatchObject({ principle: "warm", pairs: read.length });
+  const follows = read.filter(({ followsPosition }) => followsPosition).length;
+  expect(warm!.followsPosition).toMatchObject({ value: follows / read.length, n: read.length });
+  const mean = ({ readings }: (typeof read)[number]) => readings.reduce((sum, { p }) => sum + p, 0) / readings.length;
+  const decided = read.flatMap((pair) =>
+    pair.human.filter(({ p }) => p !== 0.5).map(({ p }) => p > 0.5 === mean(pair) > 0.5),
+  );
+  expect(warm!.people).toMatchObject({ value: decided.filter(Boolean).length / decided.length, n: decided.length });
+  // It has no check.
+  expect(warm!.checks).toBeUndefined();
 });

@@ -1,11 +1,23 @@
-import { agreementOf, Desk, type PairRow, reviewSpecSchema, wordsOf } from "@tenet/align";
-import type { Estimate } from "@tenet/data";
+import { agreementOf, type PairRow, preferenceOf, reviewSpecSchema, saysOf, wordsOf } from "@tenet/align";
+import { wilson } from "@tenet/data";
 import type { Queue } from "@tenet/runs";
-import type { Agreement, Figure, QueueLine } from "./api.ts";
+import { z } from "zod";
+import type { Agreement, QueueLine } from "./api.ts";
 import type { ViewContext } from "./context.ts";
+import { NotFoundError } from "./errors.ts";
+import { finite } from "./finite.ts";
+
+/** How somebody decided a pair on which people differ. */
+export const settledSchema = z.object({ says: z.enum(["a", "b", "tie"]), why: z.string() });
+
+/** The answer that is known of an item. */
+const goldSchema = z.enum(["a", "b"]);
 
 export function queueNamed({ store }: ViewContext, id: string): Queue {
-  return new Desk(store).queue(id);
+  // Of pairs: candidates that people vote on lie in queues too.
+  const found = store.queues().find((queue) => queue.id === id && reviewSpecSchema.safeParse(queue.spec).success);
+  if (!found) throw new NotFoundError(`there is no queue ${JSON.stringify(id)} here`);
+  return found;
 }
 
 export function queueLine({ store }: ViewContext, queue: Queue): QueueLine {
@@ -16,6 +28,7 @@ export function queueLine({ store }: ViewContext, queue: Queue): QueueLine {
     ...{ id, name, who, created, items, overlap, guidelines },
     answers: answers.length,
     people: [...new Set(answers.map((answer) => answer.who))],
+    gold: store.queueItems(queue.id).filter(({ gold }) => gold !== undefined).length,
   };
 }
 
@@ -23,6 +36,30 @@ export function queueLine({ store }: ViewContext, queue: Queue): QueueLine {
 export function resultsOf(context: ViewContext, queue: Queue): Agreement {
   const { store } = context;
   const { run, stage } = reviewSpecSchema.parse(queue.spec);
+  const gold = new Map(
+    store.queueItems(queue.id).flatMap(({ row, gold: known }) => {
+      const answer = goldSchema.safeParse(known).data;
+      return answer === undefined ? [] : [[row, answer] as const];
+    }),
+  );
+  const settled = new Map(
+    store
+      .annotations()
+      .filter(({ kind, about }) => kind === "settled" && about === queue.id)
+      .map((one) => [one.row, { who: one.who, ...settledSchema.parse(one.value) }]),
+  );
+  const words = wordsOf(store.answers(queue.id));
+  const rightOf = (who: string) => {
+    const known = words.flatMap((word) => {
+      const [answer, says] = [gold.get(word.row), saysOf(word.value)];
+      return word.who !== who || answer === undefined || says === undefined ? [] : [says === answer];
+    });
+    return known.length === 0 ? undefined : finite(wilson(known.filter(Boolean).length, known.length));
+  };
+  // What was known already became no label.
+  const taught = words.filter(
+    ({ row, value }) => !gold.has(row) && preferenceOf(value.choice, value.left) !== undefined,
+  );
   const machine = machineLabels(context, run, stage);
   const {
     people,
@@ -32,16 +69,21 @@ export function resultsOf(context: ViewContext, queue: Queue): Agreement {
     disagreements,
     kappa,
     ...counts
-  } = agreementOf(wordsOf(store.answers(queue.id)), { machine });
+  } = agreementOf(words, { machine });
   return {
     ...counts,
+    labels: taught.length,
     kappa: [...kappa],
-    people: people.map(({ leftShare, agreement, outcomes, ...person }) => ({
-      ...person,
-      outcomes: { ...outcomes },
-      ...(leftShare && { leftShare: finite(leftShare) }),
-      ...(agreement && { agreement: finite(agreement) }),
-    })),
+    people: people.map(({ leftShare, agreement, outcomes, ...person }) => {
+      const right = rightOf(person.who);
+      return {
+        ...person,
+        outcomes: { ...outcomes },
+        ...(leftShare && { leftShare: finite(leftShare) }),
+        ...(agreement && { agreement: finite(agreement) }),
+        ...(right && { gold: right }),
+      };
+    }),
     ...(raw && { raw: finite(raw) }),
     ...(alpha && { alpha: finite(alpha) }),
     ...(against && { machine: finite(against) }),
@@ -49,7 +91,13 @@ export function resultsOf(context: ViewContext, queue: Queue): Agreement {
       const pair = store.row<PairRow>(row);
       if (!pair) return [];
       const prompt = pair.prompt.map(({ role, content }) => ({ role, content }));
-      return [{ row, prompt, a: pair.a, b: pair.b, answers: answers.map((one) => ({ ...one })) }];
+      const decided = settled.get(row);
+      return [
+        {
+          ...{ row, prompt, a: pair.a, b: pair.b, answers: answers.map((one) => ({ ...one })) },
+          ...(decided && { settled: decided }),
+        },
+      ];
     }),
     command: `tenet run ${context.judge.opened({ id: run }).file ?? "<recipe>"}`,
   };
@@ -63,10 +111,4 @@ function machineLabels({ store }: ViewContext, run: string, stage: string): Map<
   for (const row of store.rows<{ id: string; origin: { parents: string[] }; p: number; label: string }>(found.identity))
     if (row.label !== "human" && row.origin.parents[0] !== undefined) labels.set(row.origin.parents[0], row.p);
   return labels;
-}
-
-/** JSON has no infinity: where nothing bounds a figure, its bound is null. */
-export function finite({ value, interval: [low, high], n }: Estimate): Figure {
-  const bound = (x: number) => (Number.isFinite(x) ? x : null);
-  return { value, interval: [bound(low), bound(high)], n };
 }

@@ -60,6 +60,18 @@ export async function samplesOf(
   { after = -1, limit }: { after?: number | undefined; limit: number },
 ): Promise<Samples> {
   const checkpoints = checkpointStages(context.store, run.id);
+  const found = await samplesAmong(context, run, checkpoints, filter, { after, limit });
+  return { ...shown(checkpoints), ...found };
+}
+
+/** The samples that a filter leaves of the replies of some stages to the same prompts, a page of them. */
+export async function samplesAmong(
+  context: ViewContext,
+  run: RunInfo,
+  checkpoints: readonly { id: string; identity: string }[],
+  filter: SampleFilter,
+  { after = -1, limit }: { after?: number | undefined; limit: number },
+): Promise<Omit<Samples, "checkpoints">> {
   const found: Sample[] = [];
   let scanned = 0;
   let next: number | undefined;
@@ -70,13 +82,13 @@ export async function samplesOf(
       if (found.length < limit) continue;
       const more = i + 1 < page.samples.length || page.next !== undefined;
       next = more ? sample.ordinal : undefined;
-      return { ...shown(checkpoints), samples: found, scanned: scanned + i + 1, ...(next !== undefined && { next }) };
+      return { samples: found, scanned: scanned + i + 1, ...(next !== undefined && { next }) };
     }
     scanned += page.samples.length;
     next = page.next;
     if (scanned >= mostScanned) break;
   }
-  return { ...shown(checkpoints), samples: found, scanned, ...(next !== undefined && { next }) };
+  return { samples: found, scanned, ...(next !== undefined && { next }) };
 }
 
 /** How many samples each filter would leave; counted anew where replies, constitution or what people say are others. */

@@ -114,7 +114,12 @@ test("nothing of the environment is told, on any route, nor in an error", async 
         "/stages/chains/rows",
         "/stages/none/rows",
       ].map((tail) => `/api/runs/${run}${tail}`),
-      ...[`/reports/${run}`, `/api/compare?a=${run}&b=${run}`, "/api/rows/none", `/api/runs/${run}/samples?limit=0`],
+      ...[
+        `/reports/${run}`,
+        `/api/compare?runs=${run},${asking.written.failed}`,
+        "/api/rows/none",
+        `/api/runs/${run}/samples?limit=0`,
+      ],
     ];
     for (const path of paths) {
       const response = await asking.request(path);

@@ -22,12 +22,12 @@ export class Asking {
   readonly folder: string;
   readonly #app: ReturnType<typeof viewApp>;
 
-  constructor(options: StoreOptions & { readOnly?: boolean } & Pick<ViewAppOptions, "openToSpeak"> = {}) {
+  constructor(options: StoreOptions & { readOnly?: boolean } & Pick<ViewAppOptions, "openToSpeak" | "launch"> = {}) {
     this.folder = folder();
     this.written = writeStore(this.folder, options);
     const store = options.readOnly ? openStore(this.folder, { readOnly: true }) : this.written.store;
-    const { openToSpeak } = options;
-    this.#app = viewApp({ openToSpeak, store, version: "0.0.0", hosts: () => [host, "localhost:4747"], token });
+    const { openToSpeak, launch } = options;
+    this.#app = viewApp({ openToSpeak, launch, store, version: "0.0.0", hosts: () => [host, "localhost:4747"], token });
   }
 
   request(path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> {

@@ -3,9 +3,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { openStore } from "@tenet/runs";
 import { startView, type View } from "../src/index.ts";
 import { type StoreOptions, type WrittenStore, writeStore } from "./store.ts";
+
+/** Those of the repository: what is asked of them reads them and starts nothing that does. */
+const recipes = fileURLToPath(new URL("../../../recipes", import.meta.url));
 
 export interface ServedStore {
   readonly view: View;
@@ -18,7 +22,13 @@ export async function serveStore(options: StoreOptions = {}): Promise<ServedStor
   const written = writeStore(folder, options);
   // Another connection than the runs', as where they are other processes.
   const store = openStore(folder);
-  const view = await startView({ store, port: 0, version: "0.0.0", tell: console.error });
+  const view = await startView({
+    store,
+    port: 0,
+    version: "0.0.0",
+    tell: console.error,
+    launch: { command: [process.execPath, "-e", "console.log(process.argv.slice(1))"], project: recipes },
+  });
   return {
     view,
     written,

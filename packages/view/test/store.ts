@@ -173,6 +173,7 @@ function writeRun(store: Store, constitution: Constitution, seed: number, count:
       });
     if (kind === "sft" || kind === "policy")
       for (let step = 1; step <= 60; step++) stage.metrics(step, curves(kind, step, seed));
+    if (kind === "policy") for (const step of [1, 30, 60]) stage.rollouts(step, rolloutsAt(step, seed));
     stage.finish({ ...(more.output !== undefined && { output: more.output }) });
     tell("done");
     return undefined;
@@ -237,10 +238,21 @@ function curves(kind: "sft" | "policy", step: number, seed: number): Record<stri
     return { loss: 1.1 + Math.exp(-4 * t) + 0.2 * noise("loss"), "grad norm": step === 31 ? 40 : 1 + noise("norm") };
   return {
     "objective/kl": Math.max(0, 4 * t + 0.4 * noise("kl")),
-    "reward/preference": 0.8 * t + 0.1 * noise("preference"),
-    "reward/constitution": 0.9 - 0.2 * t + 0.05 * noise("constitution"),
+    // Towards its end it learns to please what scores it.
+    "reward/preference": 0.8 * t + 0.1 * noise("preference") + (step > 56 ? 0.2 * (step - 56) : 0),
+    "reward/constitution": 0.9 - 0.2 * t + 0.05 * noise("constitution") - (step > 56 ? 0.1 * (step - 56) : 0),
     "val/response_length": 52 - 10 * t + 4 * noise("length"),
   };
+}
+
+/** What the policy said to the same prompts as it learnt. */
+function rolloutsAt(step: number, seed: number) {
+  return promptRows(6, "train").map((row) => {
+    const { prompt, response, finishReason } = responseOf(row, step < 30 ? "base" : "rl", seed + step);
+    const parts = { preference: step / 60, constitution: 0.9 - step / 300 };
+    const score = parts.preference + parts.constitution / 2;
+    return { prompt, response, finishReason, score, parts, kl: step / 15, tokens: response.split(" ").length };
+  });
 }
 
 function itemsOf(salt: string, rows: readonly StoredRow[]): Item[] {

@@ -3,8 +3,10 @@ import type { StoreInfo } from "../src/api.ts";
 import { readOnly, setWho, useGet, useWho } from "./data.ts";
 import { useKeyList, useKeys } from "./keys.tsx";
 import { useLiveState } from "./live.ts";
+import { Palette } from "./palette.tsx";
 import { Link, navigate, useRoute, withSearch } from "./route.tsx";
 import { RowDrawer } from "./screens/row.tsx";
+import { setTheme, type Theme, themes, useTheme } from "./theme.ts";
 
 const places = [
   ["runs", "Runs"],
@@ -12,13 +14,16 @@ const places = [
   ["constitutions", "Constitutions"],
   ["compare", "Compare"],
   ["chat", "Chat"],
+  ["launch", "New run"],
 ] as const;
 
 export function Frame({ children }: { children: ReactNode }) {
   const { path, search } = useRoute();
   const { data: store } = useGet<StoreInfo>("/api/store");
   const [help, setHelp] = useState(false);
+  const [palette, setPalette] = useState(false);
   useKeys({
+    "Control+k": ["go anywhere by typing", () => setPalette(true)],
     "?": ["these keys", () => setHelp((open) => !open)],
     g: ["go to the runs", () => navigate("/runs")],
     Escape: [
@@ -52,6 +57,10 @@ export function Frame({ children }: { children: ReactNode }) {
           )}
           <Dot />
           {!readOnly && <Who />}
+          <ThemeChoice />
+          <button type="button" className="quiet" onClick={() => setPalette(true)}>
+            Go to <kbd>Ctrl K</kbd>
+          </button>
           <button type="button" className="quiet" aria-expanded={help} onClick={() => setHelp(!help)}>
             Keys <kbd>?</kbd>
           </button>
@@ -68,6 +77,7 @@ export function Frame({ children }: { children: ReactNode }) {
           </p>
         )}
       </footer>
+      {palette && <Palette close={() => setPalette(false)} />}
       {help && <Help close={() => setHelp(false)} />}
       {row !== null && <RowDrawer id={row} />}
     </>
@@ -81,6 +91,20 @@ function Dot() {
     <span className={`dot ${state}`} role="status">
       {word}
     </span>
+  );
+}
+
+function ThemeChoice() {
+  const theme = useTheme();
+  return (
+    <label className="theme">
+      Theme{" "}
+      <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>
+        {themes.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -114,7 +138,7 @@ function Help({ close }: { close: () => void }) {
         {keys.map(([key, does]) => (
           <div key={key}>
             <dt>
-              <kbd>{key === " " ? "Space" : key}</kbd>
+              <kbd>{key === " " ? "Space" : key.replace("Control+k", "Ctrl K")}</kbd>
             </dt>
             <dd>{does}</dd>
           </div>

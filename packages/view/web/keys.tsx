@@ -33,13 +33,15 @@ export function startKeys(): void {
   document.addEventListener("keydown", (event) => {
     // A key that is held down moves on; it does not say the same of the next pair.
     if (event.repeat && event.key !== "j" && event.key !== "k") return;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.altKey || event.defaultPrevented) return;
+    // Only what is listed stands over what the browser does with these.
+    const key = event.ctrlKey || event.metaKey ? `Control+${event.key.toLowerCase()}` : event.key;
     const { target } = event;
     const writes =
       target instanceof HTMLElement && target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select");
-    if (writes && event.key !== "Escape") return;
+    if (writes && key !== "Escape" && !key.startsWith("Control+")) return;
     for (const layer of layers.toReversed()) {
-      const found = layer.current[event.key];
+      const found = layer.current[key];
       if (!found) continue;
       event.preventDefault();
       found[1]();

@@ -9,7 +9,10 @@ import { ChainsScreen } from "./screens/chains.tsx";
 import { ChatScreen } from "./screens/chat.tsx";
 import { CompareScreen } from "./screens/compare.tsx";
 import { ConstitutionScreen, ConstitutionsScreen } from "./screens/constitutions.tsx";
+import { ExportsScreen } from "./screens/exports.tsx";
 import { LabelsScreen } from "./screens/labels.tsx";
+import { LaunchScreen } from "./screens/launch.tsx";
+import { MonitorsScreen } from "./screens/monitors.tsx";
 import { NotFound } from "./screens/not-found.tsx";
 import { PairsScreen } from "./screens/pairs.tsx";
 import { QueueResults, ReviewDesk, ReviewScreen } from "./screens/review.tsx";
@@ -19,6 +22,8 @@ import { RunsScreen } from "./screens/runs.tsx";
 import { SamplesScreen } from "./screens/samples.tsx";
 import { LogScreen, StageScreen } from "./screens/stage.tsx";
 import { TrainingScreen } from "./screens/training.tsx";
+import { VoteScreen, VotesScreen } from "./screens/votes.tsx";
+import { startTheme } from "./theme.ts";
 
 function Screen() {
   const { path } = useRoute();
@@ -35,7 +40,10 @@ function Screen() {
       if (id === undefined) return <ReviewScreen />;
       return tab === "results" ? <QueueResults key={id} id={id} /> : <ReviewDesk key={id} id={id} />;
     case "constitutions":
+      if (id === "votes") return tab === undefined ? <VotesScreen /> : <VoteScreen key={tab} id={tab} />;
       return id === undefined ? <ConstitutionsScreen /> : <ConstitutionScreen key={id} hash={id} />;
+    case "launch":
+      return <LaunchScreen />;
     case "chat":
       return <ChatScreen />;
     case "compare":
@@ -54,6 +62,8 @@ function RunScreen({ id, tab, further }: { id: string; tab: string | undefined; 
     chains: <ChainsScreen run={id} />,
     pairs: <PairsScreen run={id} />,
     labels: <LabelsScreen run={id} />,
+    monitors: <MonitorsScreen run={id} />,
+    exports: <ExportsScreen run={id} />,
     log: <LogScreen run={id} />,
   };
   if (tab === "stages" && further !== undefined)
@@ -70,6 +80,7 @@ function RunScreen({ id, tab, further }: { id: string; tab: string | undefined; 
   );
 }
 
+startTheme();
 startKeys();
 startLive();
 createRoot(document.getElementById("root")!).render(

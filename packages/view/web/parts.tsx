@@ -104,6 +104,15 @@ export function Command({ children }: { children: string }) {
   );
 }
 
+/** Copies a text that is too long to be shown. */
+export function Copy({ text, children }: { text: string; children: ReactNode }) {
+  return (
+    <button type="button" onClick={() => void navigator.clipboard.writeText(text)}>
+      {children}
+    </button>
+  );
+}
+
 export function Loading({ error, busy, what }: { error?: Error | undefined; busy: boolean; what: string }) {
   if (error)
     return (

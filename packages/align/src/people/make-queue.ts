@@ -66,14 +66,17 @@ export function makeQueue(
     readonly run: Pick<RunInfo, "id">;
     readonly stage: string;
     /** In the order in which they are given out, which is called `how`. */
-    readonly pairs: readonly Pick<Orderable, "row">[];
+    readonly pairs: readonly (Pick<Orderable, "row"> & {
+      /** Which reply is known to be better: asked to see who judges, and taught to nobody. */
+      readonly gold?: string;
+    })[];
     readonly how: LabelOrder;
     readonly name: string;
     readonly who: string;
     readonly constitution?: Constitution | undefined;
   } & Partial<Pick<ReviewSpec, "overlap" | "guidelines" | "question">>,
 ): { readonly id: string; readonly items: number } {
-  const items = pairs.map(({ row }) => ({ row }));
+  const items = pairs.map(({ row, gold }) => ({ row, ...(gold !== undefined && { gold }) }));
   const spec: ReviewSpec = {
     ...{ run: run.id, stage, how, overlap: 1, guidelines: "", question: usualQuestion },
     ...asked,

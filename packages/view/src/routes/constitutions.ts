@@ -6,7 +6,7 @@ import type { ConstitutionLine, ConstitutionPage, Constitutions, Tried, WhatIf }
 import { cardOf, figure } from "../cards.ts";
 import { runNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
-import { finite } from "../review.ts";
+import { finite } from "../finite.ts";
 import { checkpointStages, pagesOf } from "../samples.ts";
 import { brokenBy, checked } from "../verdicts.ts";
 

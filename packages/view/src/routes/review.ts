@@ -5,15 +5,20 @@ import { z } from "zod";
 import type { Agreement, NextItem, Queues } from "../api.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
+import type { PairKey } from "../pair-key.ts";
 import { labelStages, pairsFound } from "../pairs.ts";
-import { queueLine, queueNamed, resultsOf } from "../review.ts";
+import { queueLine, queueNamed, resultsOf, settledSchema } from "../review.ts";
+import { isVoteSet } from "./votes.ts";
 
 const who = z.string().trim().min(1).max(200);
 
 export function reviewRoutes(context: ViewContext): Hono {
   const { store } = context;
   const routes = new Hono();
-  routes.get("/queues", (c) => c.json<Queues>({ queues: store.queues().map((queue) => queueLine(context, queue)) }));
+  routes.get("/queues", (c) => {
+    const queues = store.queues().filter((queue) => !isVoteSet(queue));
+    return c.json<Queues>({ queues: queues.map((queue) => queueLine(context, queue)) });
+  });
   routes.get("/queues/:queue/results", (c) =>
     c.json<Agreement>(resultsOf(context, queueNamed(context, c.req.param("queue")))),
   );
@@ -37,6 +42,8 @@ const newQueueSchema = z.object({
   how: z.enum(labelOrders).default("random"),
   size: z.int().min(1).max(2000).default(30),
   overlap: z.int().min(1).max(5).default(1),
+  /** Share of items whose answer is known already, by the checks or by people, to see who judges as they do. */
+  gold: z.number().min(0).max(0.5).default(0),
   guidelines: z.string().max(20_000).default(""),
   question: z.string().trim().min(1).max(1000).default(usualQuestion),
   who,
@@ -57,18 +64,33 @@ export function reviewWrites(context: ViewContext): Hono {
   const routes = new Hono();
 
   routes.post("/queues", async (c) => {
-    const { name, how, size, overlap, guidelines, question, ...asked } = newQueueSchema.parse(await c.req.json());
+    const { name, how, size, overlap, gold, guidelines, question, ...asked } = newQueueSchema.parse(await c.req.json());
     const run = runNamed(context, asked.run);
     const stage =
       asked.stage === undefined ? labelStages(context, run.id).at(-1) : stageNamed(context, run.id, asked.stage);
     if (!stage) throw new RequestError(`run ${run.id} has no labelled pairs yet`);
     const sort = how === "random" || how === "made" ? "order" : how;
-    const found = (await pairsFound(context, run, stage, { sort })).map(({ pair: row }) => ({ row }));
-    if (found.length === 0) throw new RequestError(`stage ${stage.name} of ${run.id} has no pairs to judge`);
-    const drawn = how === "random" ? ordered(found, how, { name: `${run.id} ${stage.name}` }) : found;
+    const all = await pairsFound(context, run, stage, { sort });
+    if (all.length === 0) throw new RequestError(`stage ${stage.name} of ${run.id} has no pairs to judge`);
+    const salt = `${run.id} ${stage.name}`;
+    const answers = new Map(all.filter(isKnown).map(({ pair, p }) => [pair, p > 0.5 ? "a" : "b"] as const));
+    const known = ordered(
+      [...answers.keys()].map((row) => ({ row })),
+      "random",
+      { name: `gold of ${salt}` },
+    )
+      .slice(0, Math.round(gold * size))
+      .map(({ row }) => ({ row, gold: answers.get(row)! }));
+    const asGold = new Set(known.map(({ row }) => row));
+    const open = all.flatMap(({ pair: row }) => (asGold.has(row) ? [] : [{ row }]));
+    const drawn = how === "random" ? ordered(open, how, { name: salt }) : open;
+    const pairs: { row: string; gold?: string }[] = drawn.slice(0, size - known.length).map(({ row }) => ({ row }));
+    // Spread evenly: nothing about its place tells a known one.
+    for (const [i, item] of known.entries())
+      pairs.splice(Math.floor(((i + 0.5) * (pairs.length - i)) / known.length) + i, 0, item);
     const made = makeQueue(store, {
       ...{ run, stage: stage.name, how, name, who: asked.who, overlap, guidelines, question },
-      pairs: drawn.slice(0, size),
+      pairs,
       constitution: judge.opened(run).constitution,
     });
     live.touch();
@@ -95,6 +117,21 @@ export function reviewWrites(context: ViewContext): Hono {
     return c.json({ answer: id });
   });
 
+  /** Where people differ, one decides: theirs is the pair's only label from then on, and what the others answered stays. */
+  routes.post("/queues/:queue/settle", async (c) => {
+    const queue = queueNamed(context, c.req.param("queue"));
+    const { row, ...said } = settledSchema
+      .extend({ row: z.string(), who, why: z.string().trim().min(1).max(5000) })
+      .parse(await c.req.json());
+    if (!store.queueItems(queue.id).some((item) => item.row === row))
+      throw new NotFoundError(`queue ${queue.id} holds no pair ${JSON.stringify(row)}`);
+    const { says, why } = said;
+    store.addAnnotation({ row, kind: "settled", about: queue.id, value: { says, why }, who: said.who });
+    store.settleLabel({ pair: row, p: says === "tie" ? 0.5 : says === "a" ? 1 : 0, who: said.who, note: why });
+    live.touch();
+    return c.json({ settled: row });
+  });
+
   routes.post("/queues/:queue/undo", async (c) => {
     const asked = z.object({ who }).parse(await c.req.json());
     const row = desk.undo(c.req.param("queue"), asked.who);
@@ -103,3 +140,6 @@ export function reviewWrites(context: ViewContext): Hono {
   });
   return routes;
 }
+
+/** Whether what is better of a pair was said by rule or by people, and not by a model. */
+const isKnown = ({ label, p }: PairKey) => (label === "check" || label === "human") && (p === 0 || p === 1);

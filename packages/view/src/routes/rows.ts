@@ -5,6 +5,7 @@ import {
   type Chains,
   type PairCounts,
   type Pairs,
+  type PrincipleLabels,
   pairSorts,
   type RowDetail,
   type RowPage,
@@ -14,7 +15,7 @@ import {
 import { chainsOf } from "../chains.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError } from "../errors.ts";
-import { firstPairs, labelStages, pairKeys, pairsAt, pairsFound } from "../pairs.ts";
+import { firstPairs, labelStages, labelsByPrinciple, pairKeys, pairsAt, pairsFound } from "../pairs.ts";
 import { filterSchema, sampleCounts, samplesOf } from "../samples.ts";
 import { lineOf } from "../summaries.ts";
 
@@ -84,6 +85,12 @@ export function rowRoutes(context: ViewContext): Hono {
     const labels: Record<string, number> = {};
     for (const { label } of found ? await pairKeys(context, found) : []) labels[label] = (labels[label] ?? 0) + 1;
     return c.json<PairCounts>({ labels });
+  });
+
+  routes.get("/runs/:run/labels/principles", async (c) => {
+    const run = runNamed(context, c.req.param("run"));
+    const found = labelStages(context, run.id).at(-1);
+    return c.json<PrincipleLabels>({ rows: found ? await labelsByPrinciple(context, run, found) : [] });
   });
 
   routes.get("/runs/:run/stages/:stage/rows", (c) => {

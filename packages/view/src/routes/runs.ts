@@ -11,12 +11,18 @@ import { Summaries, stageLines } from "../summaries.ts";
 const lastEvents = 30;
 
 export function runRoutes(context: ViewContext): Hono {
-  const { store, version } = context;
+  const { store, version, launches } = context;
   const summaries = new Summaries(context);
   const routes = new Hono();
 
   routes.get("/store", (c) =>
-    c.json<StoreInfo>({ folder: store.folder, readOnly: store.readOnly, version, runs: store.runIds().length }),
+    c.json<StoreInfo>({
+      folder: store.folder,
+      readOnly: store.readOnly,
+      version,
+      launches,
+      runs: store.runIds().length,
+    }),
   );
 
   routes.get("/runs", (c) => c.json<Runs>({ runs: summaries.all() }));

@@ -1,7 +1,7 @@
 import { useRef, useState } from "react";
-import type { ChatLine, Checkpoints, CheckVerdict, Message, Runs } from "../../src/api.ts";
-import { token, useGet } from "../data.ts";
-import { Command, Empty, Loading } from "../parts.tsx";
+import type { ChatLine, ChatVotes, Checkpoints, CheckVerdict, Message, Runs } from "../../src/api.ts";
+import { post, readOnly, token, useGet, useWho } from "../data.ts";
+import { Command, Empty, Estimate, Loading } from "../parts.tsx";
 import { useParameter } from "../route.tsx";
 import { marksOf, Passage, Verdicts } from "../text.tsx";
 
@@ -27,6 +27,37 @@ export function ChatScreen() {
   const [busy, setBusy] = useState<string>();
   const [fault, setFault] = useState<string>();
   const aborting = useRef<AbortController>(undefined);
+  const who = useWho();
+  const [blind, setBlind] = useParameter("blind");
+  const [turned, setTurned] = useState(() => Math.random() < 0.5);
+  const [voted, setVoted] = useState<string>();
+  // Two, in an order that nobody knows, without their names until one was found better.
+  const hidden = blind !== "" && ids.length === 2 && voted === undefined;
+  const shownIds = blind !== "" && ids.length === 2 && turned ? ids.toReversed() : ids;
+  const nameOf = (id: string, i: number) =>
+    hidden ? `Reply ${i + 1}` : (all.find((one) => one.id === id)?.label ?? id);
+  const { data: votes } = useGet<ChatVotes>(run === "" ? undefined : `/api/runs/${run}/votes`);
+  const anew = () => {
+    setTalks({});
+    setVoted(undefined);
+    setTurned(Math.random() < 0.5);
+  };
+  const answered = busy === undefined && shownIds.every((id) => talks[id]?.at(-1)?.role === "assistant");
+  const vote = async (choice: string) => {
+    const [first, second] = shownIds.map((id) => talks[id]!);
+    const plain = ({ role, content }: Said) => ({ role, content });
+    try {
+      await post("/api/chat/votes", {
+        ...{ run, who, choice },
+        // What both had heard: of several turns the first's, whose replies came before.
+        messages: first!.slice(0, -1).map(plain),
+        replies: [first!, second!].map((talk, i) => ({ checkpoint: shownIds[i], text: talk.at(-1)!.content })),
+      });
+      setVoted(choice);
+    } catch (reason) {
+      setFault((reason as Error).message);
+    }
+  };
 
   const send = async (content: string) => {
     if (content.trim() === "" || ids.length === 0) return;
@@ -63,9 +94,9 @@ export function ChatScreen() {
       });
       if (!response.ok) throw new Error(((await response.json()) as { error: { message: string } }).error.message);
       for await (const line of linesOf(response.body!)) {
-        if (line.type === "loading") setBusy(`loading ${line.checkpoints.join(", ")} into memory`);
+        if (line.type === "loading") setBusy(`loading ${line.checkpoints.toSorted().join(", ")} into memory`);
         else if (line.type === "text") {
-          setBusy(`${line.checkpoint} is writing`);
+          setBusy(hidden ? "writing" : `${line.checkpoint} is writing`);
           put(line.checkpoint, (last) => ({ ...last, content: last.content + line.text }));
         } else if (line.type === "done") {
           const { finishReason, seconds, verdicts } = line;
@@ -93,7 +124,7 @@ export function ChatScreen() {
           <select
             value={run}
             onChange={(event) => {
-              setTalks({});
+              anew();
               setRun(event.target.value);
             }}
           >
@@ -120,6 +151,19 @@ export function ChatScreen() {
             {label}
           </label>
         ))}
+        {ids.length === 2 && (
+          <label>
+            <input
+              type="checkbox"
+              checked={blind !== ""}
+              onChange={(event) => {
+                anew();
+                setBlind(event.target.checked ? "1" : "");
+              }}
+            />{" "}
+            blind
+          </label>
+        )}
         <label>
           Seed <input type="number" min={0} value={seed} onChange={(event) => setSeed(Number(event.target.value))} />
         </label>
@@ -145,15 +189,51 @@ export function ChatScreen() {
       <Loading error={error} busy={false} what="" />
       {run === "" && <Empty>Choose a run: its checkpoints answer side by side, with the same seed.</Empty>}
       <div className="replies" aria-live="polite">
-        {ids.map((id, i) => (
-          <section key={id} className={`reply s${i % 6}`}>
-            <h2>{all.find((one) => one.id === id)?.label}</h2>
+        {shownIds.map((id, i) => (
+          <section key={id} className={`reply s${hidden ? 0 : i % 6}`}>
+            <h2>{nameOf(id, i)}</h2>
             {(talks[id] ?? []).map((one, place) => (
-              <Turn key={`${place} ${one.role}`} said={one} />
+              <Turn key={`${place} ${one.role}`} said={hidden ? { role: one.role, content: one.content } : one} />
             ))}
           </section>
         ))}
       </div>
+      {hidden && answered && (talks[shownIds[0]!]?.length ?? 0) === 2 && !readOnly && (
+        <div className="choices">
+          {who === "" && <p className="muted">First type your name above: it is written beside what you say.</p>}
+          {[
+            ["first", "the first is better"],
+            ["tie", "no difference"],
+            ["second", "the second is better"],
+            ["both bad", "both bad"],
+          ].map(([choice, label]) => (
+            <button key={choice} type="button" disabled={who === ""} onClick={() => void vote(choice!)}>
+              {label}
+            </button>
+          ))}
+        </div>
+      )}
+      {voted !== undefined && (
+        <p role="status">
+          You said: {voted}. It is a label of this pair now.{" "}
+          <button type="button" onClick={anew}>
+            The next question
+          </button>
+        </p>
+      )}
+      {votes && votes.votes > 0 && !hidden && (
+        <p className="small">
+          {votes.votes} blind votes:{" "}
+          {votes.wins.map(({ checkpoint, won, ties }, i) => (
+            <span key={checkpoint}>
+              {i > 0 && "; "}
+              {checkpoint} won <Estimate figure={won} />
+              {ties > 0 && `, ${ties} ties`}
+            </span>
+          ))}{" "}
+          · <a href={`/api/runs/${run}/votes.jsonl`}>as preferences</a>
+        </p>
+      )}
       {fault && (
         <div className="notice bad" role="alert">
           {fault}
@@ -192,12 +272,12 @@ export function ChatScreen() {
                 </button>
               </>
             )}
-            <button type="button" className="quiet" onClick={() => setTalks({})}>
+            <button type="button" className="quiet" onClick={anew}>
               Begin anew
             </button>
           </p>
           <p className="muted small">
-            What is said here is not kept. In a terminal:{" "}
+            What is said here is not kept{blind === "" ? "" : ", but for what you vote on"}. In a terminal:{" "}
             <Command>{`tenet chat --run ${run} --compare ${ids.join(",")} --seed ${seed}`}</Command>
           </p>
         </form>

@@ -11,6 +11,9 @@ export function ConstitutionsScreen() {
   return (
     <section>
       <h1>Constitutions</h1>
+      <p>
+        <Link to="/constitutions/votes">Votes on principles</Link>: what people want, before it is one.
+      </p>
       <Loading error={error} busy={busy && !data} what="the constitutions" />
       {data?.constitutions.length === 0 && <Empty>No run of this store was opened with a constitution yet.</Empty>}
       <ul className="list">

@@ -1,8 +1,9 @@
-import type { LabelHealth, RunPage } from "../../src/api.ts";
+import type { LabelHealth, PrincipleLabels, RunPage } from "../../src/api.ts";
 import { useGet } from "../data.ts";
 import * as format from "../format.ts";
-import { Bar, Empty, Estimate } from "../parts.tsx";
+import { Bar, Empty, Estimate, Loading, Scroll } from "../parts.tsx";
 import { Link } from "../route.tsx";
+import { HeatCell } from "./compare.tsx";
 
 /** What the labels are worth: the audit, and beside it what people say. */
 export function LabelsScreen({ run }: { run: string }) {
@@ -39,7 +40,49 @@ export function LabelsScreen({ run }: { run: string }) {
       {verdict?.labelHealth.map((health) => (
         <Health key={health.labeller} run={run} health={health} />
       ))}
+      <ByPrinciple run={run} />
     </>
+  );
+}
+
+/** What the labels of each principle are worth, of all pairs of this run. */
+function ByPrinciple({ run }: { run: string }) {
+  const { data, error, busy } = useGet<PrincipleLabels>(`/api/runs/${run}/labels/principles`, { live: false });
+  if (!data) return <Loading error={error} busy={busy} what="the labels" />;
+  if (data.rows.length === 0) return null;
+  return (
+    <section aria-labelledby="by-principle">
+      <h3 id="by-principle">By principle, over all labelled pairs</h3>
+      <p className="muted">The stronger the colour, the larger the share.</p>
+      <Scroll label="Labels by principle, as a table">
+        <table className="heat">
+          <thead>
+            <tr>
+              <th scope="col">Principle</th>
+              <th scope="col">Pairs</th>
+              <th scope="col">Sure, on average</th>
+              <th scope="col">Follows the position</th>
+              <th scope="col">As the checks say</th>
+              <th scope="col">As people say</th>
+            </tr>
+          </thead>
+          <tbody>
+            {data.rows.map(({ principle, pairs, sureness, followsPosition, checks, people }) => (
+              <tr key={principle}>
+                <th scope="row">
+                  <Link to={`/runs/${run}/pairs?principle=${encodeURIComponent(principle)}`}>{principle}</Link>
+                </th>
+                <td>{format.count(pairs)}</td>
+                <td>{format.value(sureness)}</td>
+                <HeatCell figure={followsPosition} />
+                <HeatCell figure={checks} />
+                <HeatCell figure={people} />
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </section>
   );
 }
 

@@ -43,6 +43,7 @@ function NewQueue() {
   const [how, setHow] = useState("random");
   const [size, setSize] = useState(30);
   const [overlap, setOverlap] = useState(1);
+  const [gold, setGold] = useState(0);
   const [guidelines, setGuidelines] = useState("");
   const [error, setError] = useState<Error>();
   const labelled = runs?.runs.filter((one) => one.labelled > 0) ?? [];
@@ -52,7 +53,7 @@ function NewQueue() {
       className="sheet"
       onSubmit={(event) => {
         event.preventDefault();
-        post<{ id: string }>("/api/queues", { name, run: chosen, how, size, overlap, guidelines, who }).then(
+        post<{ id: string }>("/api/queues", { name, run: chosen, how, size, overlap, gold: gold / 100, guidelines, who }).then(
           ({ id }) => navigate(`/review/${id}`),
           setError,
         );
@@ -100,6 +101,11 @@ function NewQueue() {
           value={overlap}
           onChange={(event) => setOverlap(Number(event.target.value))}
         />
+      </label>
+      <label>
+        Known ones among them, %{" "}
+        <input type="number" min={0} max={50} value={gold} onChange={(event) => setGold(Number(event.target.value))} />
+        <small className="muted">decided by the checks or by people; they are no labels, and say how well people judge</small>
       </label>
       <label>
         Guidelines <textarea rows={3} value={guidelines} onChange={(event) => setGuidelines(event.target.value)} />
@@ -311,12 +317,13 @@ export function QueueResults({ id }: { id: string }) {
                   <th scope="col">Answers</th>
                   <th scope="col">What they said</th>
                   <th scope="col">Chose the left</th>
+                  <th scope="col">Right on known ones</th>
                   <th scope="col">Agrees with others</th>
                   <th scope="col">Seconds each</th>
                 </tr>
               </thead>
               <tbody>
-                {people.map(({ who, answers, outcomes, leftShare, agreement, seconds }) => (
+                {people.map(({ who, answers, outcomes, leftShare, agreement, gold, seconds }) => (
                   <tr key={who}>
                     <th scope="row">{who}</th>
                     <td>{answers}</td>
@@ -329,6 +336,7 @@ export function QueueResults({ id }: { id: string }) {
                       {leftShare ? <Estimate figure={leftShare} /> : <span className="muted">no side chosen</span>}
                     </td>
                     <td>{agreement ? <Estimate figure={agreement} /> : <span className="muted">alone so far</span>}</td>
+                    <td>{gold ? <Estimate figure={gold} /> : <span className="muted">none asked</span>}</td>
                     <td>{seconds === undefined ? "" : format.seconds(seconds)}</td>
                   </tr>
                 ))}
@@ -373,7 +381,7 @@ export function QueueResults({ id }: { id: string }) {
           {disagreements.length > 0 && (
             <>
               <h2>Where people disagree</h2>
-              {disagreements.map(({ row, prompt, a, b, answers }) => (
+              {disagreements.map(({ row, prompt, a, b, answers, settled }) => (
                 <article key={row} className="sample">
                   <Conversation messages={prompt} />
                   <div className="replies">
@@ -389,6 +397,12 @@ export function QueueResults({ id }: { id: string }) {
                   <p className="small">
                     {answers.map(({ who, says }) => `${who}: ${says}`).join("; ")} · <RowLink id={row} />
                   </p>
+                  {settled && (
+                    <p>
+                      <b>{settled.who}</b> decided: {settled.says}. {settled.why}
+                    </p>
+                  )}
+                  {!readOnly && <Settle queue={id} row={row} again={settled !== undefined} />}
                 </article>
               ))}
             </>
@@ -396,5 +410,35 @@ export function QueueResults({ id }: { id: string }) {
         </>
       )}
     </section>
+  );
+}
+
+/** One person's decision over what several said. It is the pair's only label from then on. */
+function Settle({ queue, row, again }: { queue: string; row: string; again: boolean }) {
+  const who = useWho();
+  const [why, setWhy] = useState("");
+  const say = (says: string) => void post(`/api/queues/${queue}/settle`, { row, says, why, who });
+  return (
+    <details className="said">
+      <summary>{again ? "decide otherwise" : "decide"}</summary>
+      {who === "" ? (
+        <p className="muted">First type your name above: it is written beside what you say.</p>
+      ) : (
+        <p className="buttons">
+          <label>
+            Why <input value={why} onChange={(event) => setWhy(event.target.value)} />
+          </label>
+          {[
+            ["a", "a is better"],
+            ["tie", "no difference"],
+            ["b", "b is better"],
+          ].map(([says, label]) => (
+            <button key={says} type="button" disabled={why.trim() === ""} onClick={() => say(says!)}>
+              {label}
+            </button>
+          ))}
+        </p>
+      )}
+    </details>
   );
 }

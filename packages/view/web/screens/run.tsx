@@ -26,7 +26,9 @@ const tabs = [
   ["pairs", "Pairs", "4"],
   ["labels", "Labels", "5"],
   ["training", "Training", "6"],
-  ["log", "Log", "7"],
+  ["monitors", "Monitors", "7"],
+  ["exports", "Exports", "8"],
+  ["log", "Log", "9"],
 ] as const;
 
 /** What all screens of a run share: its name, its status, and the ways to its other screens. */
@@ -139,7 +141,8 @@ export function RunOverview({ id }: { id: string }) {
           )}
           {verdict && (
             <li>
-              Take it elsewhere: <Command>{`tenet export ${run.id} exported`}</Command>
+              <Link to={`/runs/${run.id}/exports`}>Take it elsewhere</Link>:{" "}
+              <Command>{`tenet export ${run.id} exported`}</Command>
             </li>
           )}
           {verdict && (

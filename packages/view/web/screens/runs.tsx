@@ -36,7 +36,7 @@ export function RunsScreen() {
     "/": ["search", () => document.querySelector<HTMLInputElement>("input[type=search]")?.focus()],
   });
   const toggle = (id: string) =>
-    setChosen((now) => (now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-2)));
+    setChosen((now) => (now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-8)));
   const baseline = runs.find(({ note }) => note.baseline);
   return (
     <section>
@@ -81,9 +81,9 @@ export function RunsScreen() {
               />{" "}
               archived too
             </label>
-            {chosen.length === 2 && (
-              <Link className="button" to={`/compare?a=${chosen[0]}&b=${chosen[1]}`}>
-                Compare the two chosen
+            {chosen.length >= 2 && (
+              <Link className="button" to={`/compare?runs=${chosen.join(",")}`}>
+                Compare the {chosen.length} chosen
               </Link>
             )}
             {chosen.length === 1 && <span className="muted">choose one more to compare</span>}
@@ -213,7 +213,7 @@ function RunRow({
         {tone && <ToneChip tone={tone} />}
         {baseline && violations.length > 0 && (
           <small>
-            <Link to={`/compare?a=${baseline.id}&b=${id}`}>against the baseline</Link>
+            <Link to={`/compare?runs=${baseline.id},${id}`}>against the baseline</Link>
           </small>
         )}
       </td>

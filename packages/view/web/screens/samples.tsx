@@ -279,6 +279,8 @@ export function saidInWords(kind: string, about: string, value: unknown): string
   if (kind === "flag") return "flagged";
   if (kind === "verdict") return value === "keeps" ? `does not break ${about}` : `breaks ${about}`;
   if (kind === "judgement") return `the revision is ${String(value)}`;
+  if (kind === "settled") return `decided: ${(value as { says?: string }).says}`;
+  if (kind === "blind vote") return `found ${(value as { choice?: string }).choice} better, blind`;
   if (kind === "correction") return `should have said: ${String(value)}`;
   return String(value);
 }

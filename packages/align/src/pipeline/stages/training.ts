@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { plainJson } from "@tenet/data";
 import { type LanguageModel, parseReference } from "@tenet/lm";
 import { hashOf, type StageWriter, type Usage } from "@tenet/runs";
-import { resuming } from "@tenet/train";
+import { resuming, type ShownRollout } from "@tenet/train";
 import type { Memo } from "../../ask.ts";
 import { type Meter, metered } from "../meter.ts";
 import { type LocalSource, localName, type ModelValue, type Value } from "../values.ts";
@@ -26,6 +26,8 @@ export interface TrainingEvent {
   readonly metrics: Readonly<Record<string, number>>;
   /** What models were asked for, by role: `policy` for the one in training. */
   readonly usage?: Readonly<Record<string, Usage>>;
+  /** Some of what a policy said in the step. */
+  readonly rollouts?: readonly ShownRollout[];
 }
 
 /** What training leaves: an adapter in PEFT's format, or a whole checkpoint. */
@@ -97,8 +99,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         try {
           next = await training.next();
           for (; !next.done; next = await training.next()) {
-            const { step, of, metrics, usage = {} } = next.value;
+            const { step, of, metrics, usage = {}, rollouts } = next.value;
             stage.metrics(step, metrics);
+            if (rollouts) stage.rollouts(step, rollouts);
             for (const [role, spent] of Object.entries(usage)) stage.usage(role, spent);
             context.emit({ type: "metrics", stage: name, step, ...(of === undefined ? {} : { of }), metrics });
           }

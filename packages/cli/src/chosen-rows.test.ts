@@ -1,0 +1,52 @@
+import { expect, it } from "vitest";
+import { chosenRows } from "./chosen-rows.ts";
+
+const rows = Array.from({ length: 100 }, (_, i) => ({
+  id: `row ${i}`,
+  origin: { parents: [], principles: [i % 2 ? "warm" : "brief"] },
+  p: i / 100,
+  rounds: [{ principle: i % 10 === 0 ? "no-dose" : "none", critique: `It says Take ${i} mg` }],
+}));
+const ids = (choice: Partial<Parameters<typeof chosenRows>[1]>) =>
+  chosenRows(rows, { rows: 3, ...choice }).map(({ id }) => id);
+
+it("rows are left out first, and chosen by what stands anywhere in them", () => {
+  expect(ids({ skip: 5 })).toEqual(["row 5", "row 6", "row 7"]);
+  expect(ids({ where: ["principle=no-dose"], skip: 1 })).toEqual(["row 10", "row 20", "row 30"]);
+  expect(ids({ where: ["critique~take 42"] })).toEqual(["row 42"]);
+  expect(ids({ where: ["principles=warm", "p=0.51"] })).toEqual(["row 51"]);
+  expect(ids({ where: ["principle=dose"] })).toEqual([]);
+  expect(ids({ where: ["other=1"] })).toEqual([]);
+});
+
+it("no more is read than is printed", () => {
+  let read = 0;
+  const counting = (function* () {
+    for (const row of rows) {
+      read++;
+      yield row;
+    }
+  })();
+  chosenRows(counting, { rows: 2, skip: 3 });
+  expect(read).toBe(5);
+});
+
+it("a sample is the same with the same seed, in order, and of all rows alike", () => {
+  const drawn = ids({ sample: 10, seed: 4 });
+  expect(drawn).toEqual(ids({ sample: 10, seed: 4 }));
+  expect(drawn).not.toEqual(ids({ sample: 10, seed: 5 }));
+  expect(drawn).toHaveLength(10);
+  const places = drawn.map((id) => Number(id.split(" ")[1]));
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+  const counts = new Array<number>(100).fill(0);
+  for (let seed = 0; seed < 1000; seed++)
+    for (const id of ids({ sample: 10, seed })) counts[Number(id.split(" ")[1])]!++;
+  // 1000 times 10 of 100: 100 each, with a standard deviation of 9.5.
+  for (const count of counts) expect(Math.abs(count - 100)).toBeLessThan(48);
+  expect(ids({ sample: 500 })).toHaveLength(100);
+});
+
+it("a condition that is none is a wrong call", () => {
+  for (const where of ["principle", "=x", "a b=c", ""])
+    expect(() => ids({ where: [where] })).toThrow("expected name=value");
+});
