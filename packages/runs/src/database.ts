@@ -27,6 +27,8 @@ export class Connection {
   readonly #database: Database;
   readonly #statements = new Map<string, Statement<unknown>>();
   #inTransaction = false;
+  /** Called before anything is read or written, while it is set. */
+  beforeUse: (() => void) | undefined;
 
   /** Opens `store.db` in `folder`, and makes the file if there is none. */
   constructor(folder: string, { readOnly = false, access = "write" }: { readOnly?: boolean; access?: Access } = {}) {
@@ -36,6 +38,7 @@ export class Connection {
   }
 
   prepare<Row>(sql: string): Statement<Row> {
+    this.beforeUse?.();
     const known = this.#statements.get(sql);
     if (known) return known as Statement<Row>;
     const prepared = this.#guard(() => this.#database.prepare(sql));

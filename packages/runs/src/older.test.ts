@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { temporaryFolder } from "../test/folders.ts";
 import { Connection } from "./database.ts";
 import { hashOf, openStore, type Store } from "./index.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
 
 /** A store as SQLite 3.45.1 (libsql 0.5.29) left it, killed: of 22 items the last two are in the log. See make.ts there. */
 function olderStore(): string {
@@ -106,8 +107,23 @@ test("a store of version 1 gets the tables of later versions when it is opened t
     store.addLabel({ pair: "row 0", p: 1, who: "reader" });
     expect(store.labels()).toMatchObject([{ pair: "row 0", p: 1 }]);
     store.close();
-    expect(version()).toBe(2);
+    expect(version()).toBe(SCHEMA_VERSION);
   }
+});
+
+test("who reads a store of version 1 sees what is written into it once another process has given it its tables", () => {
+  const folder = olderStore();
+  const reader = openStore(folder, { readOnly: true });
+  const { id } = reader.runs()[0]!;
+  expect([reader.runNotes(), reader.progress(id)]).toEqual([[], []]);
+  const writer = openStore(folder);
+  writer.addRunNote({ run: id, value: { name: "first" }, who: "reader" });
+  expect(reader.runNotes()).toMatchObject([{ run: id, value: { name: "first" } }]);
+  expect(reader.queues()).toEqual([]);
+  expect(reader.lineage("row 3")[0]!.stages.map(({ stage }) => stage)).toEqual(["replies"]);
+  expect(() => reader.addRunNote({ run: id, value: {}, who: "reader" })).toThrow("read-only");
+  writer.close();
+  reader.close();
 });
 
 test("the SQLite in use is one without the WAL-reset bug and CVE-2025-6965", () => {

@@ -46,13 +46,39 @@ export function prepareSchema(db: Connection): void {
         "or use another folder",
     );
   if (db.readOnly) {
-    for (const tables of versions.slice(found))
-      db.exec(tables.replaceAll(/CREATE (TABLE|VIEW) /g, "CREATE TEMP $1 ").replaceAll(/CREATE INDEX [^;]*;/g, ""));
-    db.exec("PRAGMA query_only = ON");
+    lend(db, found);
     return;
   }
   if (found < SCHEMA_VERSION) db.transaction(() => migrate(db));
   prepareSeals(db);
+}
+
+/**
+ * Gives a connection that only reads a store of an earlier version what that lacks, as empty tables of its own. Another process may give
+ * the store the tables themselves meanwhile: those are read then, and not the empty ones that would stand before them.
+ */
+function lend(db: Connection, found: number): void {
+  for (const tables of versions.slice(found))
+    db.exec(tables.replaceAll(/CREATE (TABLE|VIEW) /g, "CREATE TEMP $1 ").replaceAll(/CREATE INDEX [^;]*;/g, ""));
+  db.exec("PRAGMA query_only = ON");
+  if (found === SCHEMA_VERSION) return;
+  const look = () => {
+    db.beforeUse = undefined;
+    const now = version(db);
+    if (now === found) {
+      db.beforeUse = look;
+      return;
+    }
+    db.exec("PRAGMA query_only = OFF");
+    const lent = db
+      .prepare<{ type: string; name: string }>(
+        "SELECT type, name FROM sqlite_temp_schema WHERE type IN ('view', 'table')",
+      )
+      .all();
+    for (const { type, name } of lent) db.exec(`DROP ${type} temp.${name}`);
+    lend(db, Math.min(now, SCHEMA_VERSION));
+  };
+  db.beforeUse = look;
 }
 
 /** Adds what later versions brought; nothing where another process was faster. */
