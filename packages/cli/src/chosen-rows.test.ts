@@ -1,3 +1,4 @@
+import { randomStream } from "@tenet/align";
 import { expect, it } from "vitest";
 import { chosenRows } from "./chosen-rows.ts";
 
@@ -9,6 +10,10 @@ const rows = Array.from({ length: 100 }, (_, i) => ({
 }));
 const ids = (choice: Partial<Parameters<typeof chosenRows>[1]>) =>
   chosenRows(rows, { rows: 3, ...choice }).map(({ id }) => id);
+const sampled = (count: number, seed = 0) => {
+  const stream = randomStream({ seed, stage: "test", item: "rows" });
+  return ids({ sample: { count, uniform: (place) => stream.uniform(place) } });
+};
 
 it("rows are left out first, and chosen by what stands anywhere in them", () => {
   expect(ids({ skip: 5 })).toEqual(["row 5", "row 6", "row 7"]);
@@ -32,18 +37,17 @@ it("no more is read than is printed", () => {
 });
 
 it("a sample is the same with the same seed, in order, and of all rows alike", () => {
-  const drawn = ids({ sample: 10, seed: 4 });
-  expect(drawn).toEqual(ids({ sample: 10, seed: 4 }));
-  expect(drawn).not.toEqual(ids({ sample: 10, seed: 5 }));
+  const drawn = sampled(10, 4);
+  expect(drawn).toEqual(sampled(10, 4));
+  expect(drawn).not.toEqual(sampled(10, 5));
   expect(drawn).toHaveLength(10);
   const places = drawn.map((id) => Number(id.split(" ")[1]));
   expect(places).toEqual(places.toSorted((a, b) => a - b));
   const counts = new Array<number>(100).fill(0);
-  for (let seed = 0; seed < 1000; seed++)
-    for (const id of ids({ sample: 10, seed })) counts[Number(id.split(" ")[1])]!++;
+  for (let seed = 0; seed < 1000; seed++) for (const id of sampled(10, seed)) counts[Number(id.split(" ")[1])]!++;
   // 1000 times 10 of 100: 100 each, with a standard deviation of 9.5.
   for (const count of counts) expect(Math.abs(count - 100)).toBeLessThan(48);
-  expect(ids({ sample: 500 })).toHaveLength(100);
+  expect(sampled(500)).toHaveLength(100);
 });
 
 it("a condition that is none is a wrong call", () => {

@@ -1,4 +1,3 @@
-import { randomStream } from "@tenet/data";
 import type { StoredRow } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
 
@@ -10,18 +9,15 @@ export interface RowChoice {
   readonly rows: number;
   readonly skip?: number;
   readonly where?: readonly string[];
-  readonly sample?: number;
-  readonly seed?: number;
+  /** So many drawn at random instead, by numbers from 0 to 1 of which each place in the stage has its own. */
+  readonly sample?: { readonly count: number; readonly uniform: (place: number) => number };
 }
 
 /** Reads no further than it must. Errors: UsageError for a condition that is none. */
-export function chosenRows(
-  all: Iterable<StoredRow>,
-  { rows, skip = 0, where = [], sample, seed = 0 }: RowChoice,
-): StoredRow[] {
+export function chosenRows(all: Iterable<StoredRow>, { rows, skip = 0, where = [], sample }: RowChoice): StoredRow[] {
   const conditions = where.map(conditionOf);
   const fits = (row: StoredRow) => conditions.every((holds) => holds(row));
-  if (sample !== undefined) return drawn(all, fits, { count: sample, seed });
+  if (sample) return drawn(all, fits, sample);
   const found: StoredRow[] = [];
   let left = skip;
   if (rows <= 0) return found;
@@ -37,16 +33,15 @@ export function chosenRows(
 function drawn(
   all: Iterable<StoredRow>,
   fits: (row: StoredRow) => boolean,
-  { count, seed }: { count: number; seed: number },
+  { count, uniform }: NonNullable<RowChoice["sample"]>,
 ): StoredRow[] {
   const kept: { place: number; row: StoredRow }[] = [];
-  const random = randomStream({ seed, stage: "show --sample", item: "rows" });
   let place = 0;
   for (const row of all) {
     if (!fits(row)) continue;
     if (kept.length < count) kept.push({ place, row });
     else {
-      const at = Math.floor(random.uniform(place) * (place + 1));
+      const at = Math.floor(uniform(place) * (place + 1));
       if (at < count) kept[at] = { place, row };
     }
     place++;

@@ -139,7 +139,9 @@ async function showStage(
   { rows: wanted = 3, aside, json, ...choice }: ShowOptions,
 ): Promise<void> {
   const { chosenRows } = await import("./chosen-rows.ts");
-  const rows = aside ? [] : chosenRows(store.rows(stage.identity), { ...choice, rows: wanted });
+  const { sample: count, seed = 0, ...which } = choice;
+  const sample = count === undefined ? {} : { sample: { count, uniform: await uniformOf(seed) } };
+  const rows = aside ? [] : chosenRows(store.rows(stage.identity), { ...which, ...sample, rows: wanted });
   const reasons = store.setAsideReasons(stage.identity);
   const setAside = aside ? [...store.setAside(stage.identity)] : [];
   const metrics = store.metrics(stage.run, { stage: stage.name });
@@ -162,6 +164,13 @@ async function showStage(
   for (const { input, reason } of setAside) say(io, `\n${printable(input)}\n  ${printable(reason)}\n`);
   const { chainText, isChain } = await import("./chain-text.ts");
   for (const row of rows) say(io, `\n${isChain(row) ? chainText(row) : rowText(row)}\n`);
+}
+
+/** Numbers from 0 to 1 by place, the same with the same seed. */
+async function uniformOf(seed: number): Promise<(place: number) => number> {
+  const { randomStream } = await import("@tenet/align");
+  const stream = randomStream({ seed, stage: "show --sample", item: "rows" });
+  return (place) => stream.uniform(place);
 }
 
 function showLineage(io: Io, store: Store, id: string, { json }: ShowOptions): void {

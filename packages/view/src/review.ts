@@ -61,15 +61,7 @@ export function resultsOf(context: ViewContext, queue: Queue): Agreement {
     ({ row, value }) => !gold.has(row) && preferenceOf(value.choice, value.left) !== undefined,
   );
   const machine = machineLabels(context, run, stage);
-  const {
-    people,
-    raw,
-    alpha,
-    machine: against,
-    disagreements,
-    kappa,
-    ...counts
-  } = agreementOf(words, { machine });
+  const { people, raw, alpha, machine: against, disagreements, kappa, ...counts } = agreementOf(words, { machine });
   return {
     ...counts,
     labels: taught.length,

@@ -53,10 +53,16 @@ function NewQueue() {
       className="sheet"
       onSubmit={(event) => {
         event.preventDefault();
-        post<{ id: string }>("/api/queues", { name, run: chosen, how, size, overlap, gold: gold / 100, guidelines, who }).then(
-          ({ id }) => navigate(`/review/${id}`),
-          setError,
-        );
+        post<{ id: string }>("/api/queues", {
+          name,
+          run: chosen,
+          how,
+          size,
+          overlap,
+          gold: gold / 100,
+          guidelines,
+          who,
+        }).then(({ id }) => navigate(`/review/${id}`), setError);
       }}
     >
       <h2>New queue</h2>
@@ -105,7 +111,9 @@ function NewQueue() {
       <label>
         Known ones among them, %{" "}
         <input type="number" min={0} max={50} value={gold} onChange={(event) => setGold(Number(event.target.value))} />
-        <small className="muted">decided by the checks or by people; they are no labels, and say how well people judge</small>
+        <small className="muted">
+          decided by the checks or by people; they are no labels, and say how well people judge
+        </small>
       </label>
       <label>
         Guidelines <textarea rows={3} value={guidelines} onChange={(event) => setGuidelines(event.target.value)} />
