@@ -145,7 +145,7 @@ function build(
     .addArgument(new Argument("<shell>", "the shell").choices(["bash", "zsh", "fish"]))
     .action(async (shell: Shell) => {
       const { completionScript } = await import("./completion.ts");
-      io.stdout.write(completionScript(program, shell));
+      say(io, completionScript(program, shell));
     });
 
   const models = program.command("models").description("the models known by name, and those on this machine");
