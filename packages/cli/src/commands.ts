@@ -40,7 +40,11 @@ export function addRunCommands(
       .addOption(deviceOption())
       .option("--threads <count>", "processor threads of local models", whole)
       .option("--quiet", "show no progress: warnings, errors and the result only")
-      .option("--memory-budget <size>", "for keys and values of local models, e.g. 2GB", size)
+      .option(
+        "--memory-budget <size>",
+        "that one piece of work of a local model may take beside its weights, e.g. 2GB",
+        size,
+      )
       .option("--offline", "use models that are there and fetch none");
 
   command(program, "init", "write a small project to make your own: constitution, prompts, recipe")

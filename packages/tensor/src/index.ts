@@ -91,6 +91,7 @@ export { AdamW, type AdamWOptions, type AdamWState, decodeAdamW, encodeAdamW } f
 export { clipByGlobalNorm, GradientAccumulator, globalNorm } from "./optim/gradients.ts";
 export { type ScheduleOptions, schedule } from "./optim/schedule.ts";
 export { type ParameterRange, ParameterSet, type ParameterShapes } from "./parameters.ts";
+export { peakBytes } from "./peak.ts";
 export { ProgramPool } from "./program-pool.ts";
 export { type SessionCounts, sessionCounts } from "./session.ts";
 export { type DType, type Operand, Tensor, type TensorType } from "./tensor.ts";

@@ -3,35 +3,44 @@ export interface Disposable {
   dispose(): Promise<void>;
 }
 
+export interface PoolOptions {
+  /** Programs that stay, whether they are used or not. */
+  readonly most: number;
+  /** Uses of the pool for which further ones stay too: those that take turns are not compiled again and again. */
+  readonly patience: number;
+}
+
 interface Kept<P> {
   readonly program: Promise<P>;
   /** Calls under way. */
   users: number;
+  /** The pool's use in which it was wanted last. */
+  last: number;
 }
 
 /**
- * Compiled programs by key, each compiled when it is first needed. At most so many stay: each maps weights and holds what it rearranged of
- * them. The one unused longest is freed when another is to be compiled, and compiled again when it is needed again; results are the same.
+ * Compiled programs by key, each compiled when it is first needed. Each maps weights and holds what it rearranged of them: beyond `most`, the
+ * one unused longest is freed once the pool was used `patience` times without it, and compiled again when it is needed again. Results are the
+ * same.
  */
 export class ProgramPool<P extends Disposable> {
-  readonly #most: number;
+  readonly #options: PoolOptions;
   /** The one used last is last. */
   readonly #kept = new Map<string, Kept<P>>();
+  #uses = 0;
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(options: PoolOptions) {
+    this.#options = options;
   }
 
   /** Works with a program, which stays for as long. Errors: those of compiling it and of the work. */
   async use<Result>(key: string, compile: () => Promise<P>, work: (program: P) => Promise<Result>): Promise<Result> {
-    let kept = this.#kept.get(key);
-    if (!kept) {
-      await this.#makeRoom();
-      // Another call may have compiled it meanwhile.
-      kept = this.#kept.get(key) ?? { program: compile(), users: 0 };
-    }
+    this.#uses++;
+    await this.#freeUnused(this.#kept.has(key) ? 0 : 1);
+    const kept = this.#kept.get(key) ?? { program: compile(), users: 0, last: 0 };
     this.#kept.delete(key);
     this.#kept.set(key, kept);
+    kept.last = this.#uses;
     kept.users++;
     try {
       return await work(await kept.program);
@@ -50,13 +59,13 @@ export class ProgramPool<P extends Disposable> {
     for (const { program } of all) await (await program).dispose();
   }
 
-  async #makeRoom(): Promise<void> {
-    while (this.#kept.size >= this.#most) {
-      const idle = [...this.#kept].find(([, { users }]) => users === 0);
-      // Those that are at work at the same time stay until one of them is no more.
-      if (!idle) return;
-      this.#kept.delete(idle[0]);
-      await (await idle[1].program).dispose();
+  async #freeUnused(coming: number): Promise<void> {
+    const { most, patience } = this.#options;
+    while (this.#kept.size + coming > most) {
+      const unused = [...this.#kept].find(([, { users, last }]) => users === 0 && this.#uses - last > patience);
+      if (!unused) return;
+      this.#kept.delete(unused[0]);
+      await (await unused[1].program).dispose();
     }
   }
 }

@@ -67,8 +67,10 @@ describe("a pool of programs", () => {
     freed.length = 0;
   });
 
+  type Named = { name: string; dispose(): Promise<void> };
+
   it("frees the one unused longest when there are too many, and compiles it again", async () => {
-    const pool = new ProgramPool<{ name: string; dispose(): Promise<void> }>(2);
+    const pool = new ProgramPool<Named>({ most: 2, patience: 0 });
     for (const name of ["a", "b", "a", "c"]) expect(await pool.use(name, compiled(name), nameOf)).toBe(name);
     expect([made, freed]).toEqual([["a", "b", "c"], ["b"]]);
     await pool.use("b", compiled("b"), nameOf);
@@ -80,8 +82,20 @@ describe("a pool of programs", () => {
     expect(freed).toEqual(["b", "a", "c", "b"]);
   });
 
+  it("keeps as many as take turns, and frees what was not wanted for so long", async () => {
+    const pool = new ProgramPool<Named>({ most: 1, patience: 4 });
+    const turns = async (...names: string[]) => {
+      for (const name of names) await pool.use(name, compiled(name), nameOf);
+    };
+    for (let turn = 0; turn < 3; turn++) await turns("a", "b", "c", "d");
+    expect([made, freed]).toEqual([["a", "b", "c", "d"], []]);
+    await turns("d", "d", "d", "d", "d");
+    expect(freed).toEqual(["a", "b", "c"]);
+    await pool.close();
+  });
+
   it("frees none that is at work, however many are", async () => {
-    const pool = new ProgramPool<{ name: string; dispose(): Promise<void> }>(1);
+    const pool = new ProgramPool<Named>({ most: 1, patience: 0 });
     await pool.use("a", compiled("a"), () => pool.use("b", compiled("b"), async () => expect(freed).toEqual([])));
     await pool.use("c", compiled("c"), nameOf);
     expect(freed).toContain("a");
@@ -89,14 +103,14 @@ describe("a pool of programs", () => {
   });
 
   it("compiles one program for calls at the same time", async () => {
-    const pool = new ProgramPool<{ name: string; dispose(): Promise<void> }>(1);
+    const pool = new ProgramPool<Named>({ most: 1, patience: 0 });
     await pool.use("z", compiled("z"), nameOf);
     await Promise.all([1, 2, 3].map(() => pool.use("a", compiled("a"), nameOf)));
     expect(made).toEqual(["z", "a"]);
   });
 
   it("keeps nothing of a program that does not compile", async () => {
-    const pool = new ProgramPool<{ name: string; dispose(): Promise<void> }>(1);
+    const pool = new ProgramPool<Named>({ most: 1, patience: 0 });
     const failing = async () => Promise.reject(new Error("no"));
     await expect(pool.use("a", failing, nameOf)).rejects.toThrow("no");
     expect(await pool.use("a", compiled("a"), nameOf)).toBe("a");

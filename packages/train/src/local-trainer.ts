@@ -1,7 +1,6 @@
 import {
   type Adapter,
   adapterFactors,
-  adapterShapes,
   initialiseAdapter,
   type LanguageModel,
   type LocalAdapter,
@@ -15,7 +14,6 @@ import {
   resolveModel,
   SCORE_WEIGHT,
   saveAdapter,
-  weightShapes,
 } from "@tenet/lm";
 import {
   AdamW,
@@ -24,13 +22,21 @@ import {
   decodeAdamW,
   encodeAdamW,
   ParameterSet,
-  type ParameterShapes,
   schedule,
   type TensorData,
 } from "@tenet/tensor";
 import { requireFinite } from "./divergence.ts";
-import { type BuildForward, type Forward, type Frozen, forwardPass, Layout, type TrainableModel } from "./forward.ts";
+import {
+  type BuildForward,
+  defaultMicroBatchTokens,
+  type Forward,
+  type Frozen,
+  forwardPass,
+  Layout,
+  type TrainableModel,
+} from "./forward.ts";
 import type { Tuning } from "./graph.ts";
+import { fittingTokens, tunedShapes } from "./memory.ts";
 import type { Item, PackedBatch } from "./packing.ts";
 import { Programs } from "./programs.ts";
 import {
@@ -50,9 +56,21 @@ export type LocalTrainerOptions = TrainerOptions & { readonly model: LocalModel 
 /** Opens a trainer that computes in this process. Errors: those of `openTrainer`. */
 export async function openLocalTrainer(options: LocalTrainerOptions): Promise<LocalTrainer> {
   const { model, tuning } = options;
+  const bounded = { ...options, ...boundedTokens(options) };
   const parameters = await startingParameters(options);
   if (!tuning.lora) await copyWeights(model, parameters);
-  return new LocalTrainer(options, parameters);
+  return new LocalTrainer(bounded, parameters);
+}
+
+/** Fewer places of a micro-batch, where the model has a memory budget that those of the settings would not keep. Errors: TrainerError. */
+function boundedTokens(options: LocalTrainerOptions): Pick<LocalTrainerOptions, "microBatchTokens"> {
+  const { model, tuning, sequencesPerItem, checkpointing, times, expected } = options;
+  const { microBatchTokens: tokens = defaultMicroBatchTokens } = options;
+  if (model.memoryBudget === undefined) return {};
+  const sequences = (expected ?? []).flat().flatMap((item) => item.sequences);
+  const longest = sequences.reduce((most, sequence) => Math.max(most, sequence.tokens.length), times?.at(0) ?? 1);
+  const shape = { model, tuning, tokens, sequencesPerItem, checkpointing };
+  return { microBatchTokens: fittingTokens(shape, model.memoryBudget, longest) };
 }
 
 /** Factors and scalar head as training starts from them: random by the seed, or an earlier stage's. Errors: TrainerError. */
@@ -332,11 +350,6 @@ export function copyOf(parameters: ParameterSet): ParameterSet {
   const copy = new ParameterSet(Object.fromEntries(parameters.ranges.map(({ name, shape }) => [name, shape])));
   copy.data.set(parameters.data);
   return copy;
-}
-
-function tunedShapes({ config }: TrainableModel, { lora, head = false }: Tuning): ParameterShapes {
-  if (lora) return adapterShapes(config, lora, { head });
-  return { ...weightShapes(config), ...(head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {}) };
 }
 
 /** An earlier stage's factors as the start; its scalar head too where both have one. */

@@ -1,13 +1,13 @@
 import { type CompileOptions, compile, type Outputs, type Program, ProgramPool } from "@tenet/tensor";
 
-/** Row lengths of one graph whose programs stay: more than two occur where every list of texts has its own. */
-const mostLengths = 2;
+/** Row lengths of one graph whose programs stay. More occur where lists of texts have their own; of those, the ones that take turns. */
+const kept = { most: 2, patience: 16 };
 
 /** Programs of one graph for several row lengths, each compiled when it is first needed. */
 export class Programs<O extends Outputs> {
   readonly #build: (time: number) => O;
   readonly #options: CompileOptions;
-  readonly #pool = new ProgramPool<Program<O>>(mostLengths);
+  readonly #pool = new ProgramPool<Program<O>>(kept);
 
   constructor(build: (time: number) => O, options: CompileOptions) {
     this.#build = build;

@@ -45,7 +45,10 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly adapter?: string;
   /** Samples decoded together at most. Default 64. */
   readonly slots?: number;
-  /** Bytes that keys and values of a call may take. Default a quarter of the free memory. */
+  /**
+   * Bytes that one piece of work may take beside the weights: keys and values of replies (a quarter of the free memory when not given), and
+   * what a training computes at once (what its settings say when not given).
+   */
   readonly memoryBudget?: number;
 }
 
@@ -74,6 +77,8 @@ export interface LocalModel extends LanguageModel {
   weight(name: string): Tensor;
   /** Folder in which graphs over these weights are kept once they are optimised: `CompileOptions.graphCache`. */
   readonly graphCache: string;
+  /** `LocalOptions.memoryBudget`, for those that train on top of it. */
+  readonly memoryBudget: number | undefined;
   /**
    * The same base under an adapter, or under none; costs the adapter's own memory. It remembers nothing of what was asked of
    * others. Closing it leaves the base open.
@@ -117,10 +122,10 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
 }
 
 /**
- * Graphs that stay compiled: prompts and decoding, each behind a beginning and without one, under one set of adapted modules. Another set's
- * take their place.
+ * Graphs that stay compiled: a beginning, prompts behind it and decoding behind it, under one set of adapted modules. Those of other sets
+ * give way unless they are used in turns with them.
  */
-const mostGraphs = 4;
+const keptGraphs = { most: 3, patience: 64 };
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 const mostSpare = 2 ** 29;
 
@@ -133,7 +138,7 @@ class Base {
   readonly options: LocalOptions;
   readonly #weights: ReadonlyMap<string, Tensor>;
   readonly #product: MatrixProduct;
-  readonly #graphs = new ProgramPool<GenerationGraph>(mostGraphs);
+  readonly #graphs = new ProgramPool<GenerationGraph>(keptGraphs);
   #spare: KeyValueCache | undefined;
 
   private constructor(
@@ -286,6 +291,10 @@ class View implements LocalModel {
 
   get graphCache(): string {
     return this.#base.graphCache;
+  }
+
+  get memoryBudget(): number | undefined {
+    return this.#base.options.memoryBudget;
   }
 
   weight(name: string): Tensor {

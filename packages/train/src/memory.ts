@@ -1,0 +1,63 @@
+import { adapterShapes, type LocalModel, SCORE_WEIGHT, weightShapes } from "@tenet/lm";
+import { ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
+import { batchGraph, type Tuning } from "./graph.ts";
+import { TrainerError } from "./trainer.ts";
+
+/** What a training's memory depends on. */
+export interface TrainingShape {
+  readonly model: Pick<LocalModel, "config" | "weight">;
+  readonly tuning: Tuning;
+  /** Places of a micro-batch. */
+  readonly tokens: number;
+  readonly sequencesPerItem?: number | undefined;
+  readonly checkpointing?: boolean | undefined;
+}
+
+/** Length of the rows that stand for all: attention grows with it, but is a small part of what a step holds. */
+const rowLength = 256;
+
+/**
+ * Bytes that the results of a training graph take at most over one micro-batch, every place of which is chosen: forward pass, loss and
+ * backward pass, the adapter merged into the matrices included; not weights, nor the optimizer's.
+ */
+export function activationBytes({ model, tuning, tokens, sequencesPerItem = 1, checkpointing }: TrainingShape): number {
+  const time = Math.min(rowLength, tokens);
+  const chunks = Math.max(1, Math.ceil(tokens / 256));
+  const parameters = new ParameterSet(tunedShapes(model, tuning));
+  const graph = batchGraph({
+    ...{ model, tuning, parameters: parameters.tensors, time, chunks, sequencesPerItem, checkpointing },
+    gradient: true,
+  });
+  const values = tuning.head ? graph.scores() : graph.tokens({ entropy: true }).logprobs;
+  const loss = values.mul(graph.mask).sum().neg();
+  const rows = Math.ceil(tokens / time);
+  return peakBytes([loss, parameters.gradient(loss)], { rows, chunk: Math.ceil(tokens / chunks), items: rows });
+}
+
+/** Places of the smallest micro-batch that is tried: the schema's least. */
+const leastTokens = 64;
+
+/**
+ * Places of a micro-batch whose results fit a budget: those that were asked for, or half as many until they fit.
+ * @param longest tokens of the longest sequence: a row is never cut
+ * @throws TrainerError when not even one row fits
+ */
+export function fittingTokens(shape: TrainingShape, budget: number, longest: number): number {
+  let { tokens } = shape;
+  for (;;) {
+    const bytes = activationBytes({ ...shape, tokens: Math.max(tokens, longest) });
+    if (bytes <= budget) return tokens;
+    const half = Math.floor(tokens / 2);
+    if (half < Math.max(leastTokens, longest))
+      throw new TrainerError(
+        `training on ${Math.max(tokens, longest)} tokens at once takes ${bytes} bytes beside the weights; the memory budget is ${Math.floor(budget)}. Raise it${shape.checkpointing ? "" : ", set activationCheckpointing: true"}, or train on shorter texts.`,
+      );
+    tokens = half;
+  }
+}
+
+/** What is trained, by name: an adapter's factors or all weights, and a scalar head where there is one. */
+export function tunedShapes({ config }: Pick<LocalModel, "config">, { lora, head = false }: Tuning): ParameterShapes {
+  if (lora) return adapterShapes(config, lora, { head });
+  return { ...weightShapes(config), ...(head ? { [SCORE_WEIGHT]: [1, config.hidden_size] } : {}) };
+}
