@@ -8,7 +8,7 @@ const views: ReadonlySet<string> = new Set(["reshape", "stopGradient", "after"])
 
 /**
  * The most bytes that results of a graph take at once, in the order it is written in: each from when it is computed until it was last
- * used. What is fed and weights are not counted, nor what kernels take for themselves.
+ * used. What is fed, weights and single numbers are not counted, nor what kernels take for themselves.
  * @param symbols sizes of the symbolic dimensions
  */
 export function peakBytes(outputs: readonly Tensor[], symbols: Readonly<Record<string, number>>): number {
@@ -30,7 +30,7 @@ export function peakBytes(outputs: readonly Tensor[], symbols: Readonly<Record<s
   for (const [t, at] of lastUse) ending.set(at, [...(ending.get(at) ?? []), t]);
   const bytesOf = (t: Tensor) => {
     const { name } = t.node.op;
-    if (name === "input" || name === "constant") return 0;
+    if (name === "input" || name === "constant" || t.rank === 0) return 0;
     return dimValue(numel(t.shape), sizes) * bytesPerElement[t.dtype];
   };
   let [held, most] = [0, 0];

@@ -24,13 +24,16 @@ interface Kept<P> {
  * same.
  */
 export class ProgramPool<P extends Disposable> {
-  readonly #options: PoolOptions;
+  /** Programs that stay, whether they are used or not. */
+  most: number;
+  readonly #patience: number;
   /** The one used last is last. */
   readonly #kept = new Map<string, Kept<P>>();
   #uses = 0;
 
-  constructor(options: PoolOptions) {
-    this.#options = options;
+  constructor({ most, patience }: PoolOptions) {
+    this.most = most;
+    this.#patience = patience;
   }
 
   /** Works with a program, which stays for as long. Errors: those of compiling it and of the work. */
@@ -60,9 +63,8 @@ export class ProgramPool<P extends Disposable> {
   }
 
   async #freeUnused(coming: number): Promise<void> {
-    const { most, patience } = this.#options;
-    while (this.#kept.size + coming > most) {
-      const unused = [...this.#kept].find(([, { users, last }]) => users === 0 && this.#uses - last > patience);
+    while (this.#kept.size + coming > this.most) {
+      const unused = [...this.#kept].find(([, { users, last }]) => users === 0 && this.#uses - last > this.#patience);
       if (!unused) return;
       this.#kept.delete(unused[0]);
       await (await unused[1].program).dispose();

@@ -43,16 +43,14 @@ const leastTokens = 64;
  * @throws TrainerError when not even one row fits
  */
 export function fittingTokens(shape: TrainingShape, budget: number, longest: number): number {
-  let { tokens } = shape;
-  for (;;) {
-    const bytes = activationBytes({ ...shape, tokens: Math.max(tokens, longest) });
+  for (let tokens = shape.tokens; ; tokens = Math.floor(tokens / 2)) {
+    const atOnce = Math.max(tokens, longest);
+    const bytes = activationBytes({ ...shape, tokens: atOnce });
     if (bytes <= budget) return tokens;
-    const half = Math.floor(tokens / 2);
-    if (half < Math.max(leastTokens, longest))
-      throw new TrainerError(
-        `training on ${Math.max(tokens, longest)} tokens at once takes ${bytes} bytes beside the weights; the memory budget is ${Math.floor(budget)}. Raise it${shape.checkpointing ? "" : ", set activationCheckpointing: true"}, or train on shorter texts.`,
-      );
-    tokens = half;
+    if (tokens > longest && tokens >= 2 * leastTokens) continue;
+    throw new TrainerError(
+      `training on ${atOnce} tokens at once takes ${bytes} bytes beside the weights; the memory budget is ${Math.floor(budget)}. Raise it${shape.checkpointing ? "" : ", set activationCheckpointing: true"}, or train on shorter texts.`,
+    );
   }
 }
 

@@ -236,6 +236,12 @@ describe("rowTimes", () => {
     expect(rowTimes([single(130)], { ...limits, step: 64 })).toEqual([192]);
     expect(rowTimes([single(200)], { ...limits, step: 64 })).toEqual([256]);
   });
+
+  it("has no row longer than a micro-batch may be, unless a sequence is", () => {
+    const lengths = Array.from({ length: 12 }, () => 43);
+    expect(rowTimes([single(...lengths)], { ...limits, tokens: 128 })[0]).toBeLessThanOrEqual(128);
+    expect(rowTimes([single(...lengths, 150)], { ...limits, tokens: 128 })).toEqual([160]);
+  });
 });
 
 describe("completionSequence", () => {

@@ -107,7 +107,9 @@ export function rowTimes(batches: readonly (readonly Extent[])[], { tokens, step
   const every = Math.ceil(batches.length / sampled.batches);
   const sample = batches.filter((_, i) => i % every === 0).map((extents) => extents.slice(0, sampled.items));
   let [best, least] = [shortest, Number.POSITIVE_INFINITY];
-  for (let time = shortest; time <= longRow; time += step) {
+  // A row alone is a micro-batch: none is longer than one may be, unless a sequence is.
+  const widest = Math.max(shortest, Math.min(longRow, tokens));
+  for (let time = shortest; time <= widest; time += step) {
     const cost = sample.reduce((sum, extents) => sum + costOf(arrange(extents, { times: [time], tokens })), 0);
     if (cost < least) [best, least] = [time, cost];
   }

@@ -183,7 +183,7 @@ describe("what must not change results", () => {
     for (const adapter of adapters) {
       const speaker = await model.withAdapter(adapter);
       said.push(await generate(speaker, requests));
-      for (let i = 0; i < 70; i++) await scores(speaker, [{ prompt: "Where?", continuations: ["Here"] }]);
+      for (let i = 0; i < 20; i++) await scores(speaker, [{ prompt: "Where?", continuations: ["Here"] }]);
       expect(sessionCounts().open).toBeLessThanOrEqual(3);
     }
     expect(sessionCounts().made - before.made).toBeGreaterThan(6);

@@ -125,7 +125,9 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
  * Graphs that stay compiled: a beginning, prompts behind it and decoding behind it, under one set of adapted modules. Those of other sets
  * give way unless they are used in turns with them.
  */
-const keptGraphs = { most: 3, patience: 64 };
+const keptGraphs = { most: 3, patience: 16 };
+/** Where callers come and go: prompts and decoding of several sets, each of which is wanted again at any time. */
+const liveGraphs = 8;
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 const mostSpare = 2 ** 29;
 
@@ -165,6 +167,11 @@ class Base {
     const weights = await mappedWeights(checkpoint, folder);
     const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights);
     return new Base(id, checkpoint.config, text, device, options, weights, product);
+  }
+
+  /** Callers come and go from now on. */
+  serves(): void {
+    this.#graphs.most = liveGraphs;
   }
 
   /** Folder of graphs over the weights, as the runtime optimised them. */
@@ -337,6 +344,7 @@ class View implements LocalModel {
     readonly context?: number;
   } = {}): ReturnType<LocalModel["live"]> {
     this.#open();
+    this.#base.serves();
     const longest = Math.min(context, this.config.max_position_embeddings);
     const slots = this.#slots(longest);
     const view = this;
