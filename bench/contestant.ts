@@ -11,6 +11,7 @@
  */
 import { readFileSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
+import type { DeviceName } from "@tenet/tensor";
 import { measureCeiling } from "./ceiling.ts";
 
 export interface BuildOptions {
@@ -62,7 +63,7 @@ export async function serveContestant(contestant: { build: (options: BuildOption
   for await (const line of createInterface({ input: process.stdin })) {
     const { cmd } = JSON.parse(line) as { cmd: string };
     if (cmd === "ceiling") {
-      answer({ gflops: await measureCeiling(threads) });
+      answer({ gflops: await measureCeiling({ threads, device }) });
     } else if (cmd === "round") {
       const start = performance.now();
       const report = await round();
@@ -80,6 +81,9 @@ export function argument(name: string): string | undefined {
   const index = process.argv.indexOf(name);
   return index < 0 ? undefined : process.argv[index + 1];
 }
+
+/** Where to compute, as the bench was told. */
+export const device: DeviceName = (argument("--device") ?? "cpu") as DeviceName;
 
 function answer(message: object): void {
   writeSync(1, `${JSON.stringify({ ...message, peak_rss: peakRss() })}\n`);

@@ -160,3 +160,40 @@ test.each([
 ])("nearest to %s is %s", (name, expected) => {
   expect(nearest(name, ["gemm", "decode", "decode-1", "train-step"])).toBe(expected);
 });
+
+test("peers that learn the same must begin with the same loss", async () => {
+  const lossy = (name: string, ...losses: (number | undefined)[]) => {
+    let played = 0;
+    const one = player(name, Array(7).fill(1), []);
+    return {
+      ...one,
+      round: async () => {
+        const loss = losses[Math.min(played++, losses.length - 1)];
+        return { ...(await one.round()), ...(loss === undefined ? {} : { loss }) };
+      },
+    };
+  };
+  const held = { ...settings, sameLoss: 1e-3 };
+  // Later losses are behind updates, each runtime's own.
+  const near = await compare(bench, lossy("tenet", 10.8, 10.5), lossy("peer", 10.8009, 10.2), held);
+  expect(near.comparison.losses).toEqual({ ours: 10.8, theirs: 10.8009 });
+  await expect(compare(bench, lossy("tenet", 10.8), lossy("peer", 10.802), held)).rejects.toThrow(
+    "our first loss is 10.8, the peer's 10.802; expected 0.001 between them at most",
+  );
+  await expect(compare(bench, lossy("tenet", undefined), lossy("peer", 10.8), held)).rejects.toThrow("first loss");
+  expect((await compare(bench, lossy("tenet", 1), lossy("peer", 2), settings)).comparison.losses).toEqual({
+    ours: 1,
+    theirs: 2,
+  });
+});
+
+test("a comparison beside other work says so", async () => {
+  const players = [player("tenet", Array(7).fill(1), []), player("peer", Array(7).fill(1), [])] as const;
+  const outcome = await compare(bench, ...players, { ...settings, busy: 0.37 });
+  expect(outcome.comparison.busy).toBe(0.37);
+  expect(formatTable(bench, [outcome])).toContain("others kept 37 % of the processors busy");
+  const memory = { ...outcome, comparison: { ...outcome.comparison, gpu_memory: { ours: 2e9, theirs: 3e9 } } };
+  expect(formatTable(bench, [memory])).toContain(
+    "memory of the graphics processor beside peer: 2.00 GB ours, 3.00 GB theirs",
+  );
+});

@@ -5,6 +5,10 @@ export interface Contestant {
   name: string;
   command: string;
   args: readonly string[];
+  /** Its losses are those of ours within this: the same weights learn from the same tokens. */
+  sameLoss?: number;
+  /** Plays on this device only. */
+  only?: string;
 }
 
 export interface Bench {
@@ -19,6 +23,8 @@ export interface Bench {
   peers: readonly Contestant[];
   /** Whether our contestants take `--weights FORMAT`. */
   weights?: true;
+  /** Whether all contestants take `--device NAME`. */
+  devices?: true;
   /** Contestants do the same at different sizes: rates are compared, and how much was done is not. */
   sizes?: true;
   /** How often a bench is played whose rounds take minutes: counted ones at least, and those before them. */
@@ -64,6 +70,12 @@ export interface Comparison {
   peak_rss_theirs: number;
   /** What else a contestant says about its rounds, medians; absent where none says anything. */
   notes?: { ours: Record<string, number>; theirs: Record<string, number> };
+  /** The loss of the first round, where both say one. */
+  losses?: { ours: number; theirs: number };
+  /** Bytes on the graphics processor, the runtime's own included; absent where it is not told. */
+  gpu_memory?: { ours: number; theirs: number };
+  /** Share of the processors that others kept busy as this began, where it was too large and compared all the same. */
+  busy?: number;
   machine: string;
 }
 
@@ -95,6 +107,9 @@ export interface Settings {
   /** Rounds of each before those: memory is touched for the first time, and ONNX Runtime takes twice as long. */
   warmup: number;
   machine: string;
+  /** How far first losses may be apart; unchecked where it is not given. */
+  sameLoss?: number | undefined;
+  busy?: number | undefined;
   onRound?: (player: Player, round: Round, counted: boolean) => void;
 }
 
@@ -105,6 +120,7 @@ export interface Settings {
 export async function compare(bench: Bench, ours: Player, theirs: Player, settings: Settings): Promise<Outcome> {
   const ceilings = [{ ours: await ours.ceiling(), theirs: await theirs.ceiling() }];
   const pairs: { ours: Round; theirs: Round }[] = [];
+  let first: (typeof pairs)[number] | undefined;
   for (let index = 0; index < settings.warmup + settings.rounds; index++) {
     const counted = index >= settings.warmup;
     const play = async (player: Player) => {
@@ -114,6 +130,8 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
     };
     const pair = { ours: await play(ours), theirs: await play(theirs) };
     checkSameWork(bench, pair.ours, pair.theirs);
+    first ??= pair;
+    if (index === 0) checkSameLoss(bench, pair.ours, pair.theirs, settings.sameLoss);
     if (counted) pairs.push(pair);
   }
   ceilings.push({ ours: await ours.ceiling(), theirs: await theirs.ceiling() });
@@ -143,6 +161,10 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
       peak_rss_ours: Math.max(...pairs.map((pair) => pair.ours.peak_rss)),
       peak_rss_theirs: Math.max(...pairs.map((pair) => pair.theirs.peak_rss)),
       ...(noted ? { notes } : {}),
+      ...(first?.ours.loss === undefined || first.theirs.loss === undefined
+        ? {}
+        : { losses: { ours: first.ours.loss, theirs: first.theirs.loss } }),
+      ...(settings.busy === undefined ? {} : { busy: settings.busy }),
       machine: settings.machine,
     },
   };
@@ -157,6 +179,16 @@ function checkSameWork(bench: Bench, ours: Round, theirs: Round): void {
   ] as const)
     if (ours[key] !== undefined && theirs[key] !== undefined && ours[key] !== theirs[key])
       throw new Error(`${bench.name}: ours did ${ours[key]} ${unit}, the peer ${theirs[key]}; no comparison`);
+}
+
+/** A contestant that computes something else would be compared for nothing. Steps change the weights, so only first losses are held together. */
+function checkSameLoss(bench: Bench, ours: Round, theirs: Round, within: number | undefined): void {
+  if (within === undefined) return;
+  const apart = Math.abs((ours.loss ?? Number.NaN) - (theirs.loss ?? Number.NaN));
+  if (!(apart <= within))
+    throw new Error(
+      `${bench.name}: our first loss is ${ours.loss}, the peer's ${theirs.loss}; expected ${within} between them at most`,
+    );
 }
 
 function medianNotes(rounds: readonly Round[]): Record<string, number> {
@@ -207,6 +239,16 @@ export function formatTable(bench: Bench, outcomes: readonly Outcome[]): string 
       Object.entries(said ?? {}).map(([what, value]) => `${name}, ${what}: ${value.toPrecision(3)}`),
     ),
   );
+  const memory = outcomes.flatMap(({ comparison: { peer, gpu_memory: m } }) =>
+    m
+      ? [`memory of the graphics processor beside ${peer}: ${gigabytes(m.ours)} ours, ${gigabytes(m.theirs)} theirs`]
+      : [],
+  );
+  const busy = outcomes.flatMap(({ comparison: { peer, busy } }) =>
+    busy === undefined
+      ? []
+      : [`Beside ${peer} others kept ${(100 * busy).toFixed(0)} % of the processors busy: this ratio says little.`],
+  );
   const machine = outcomes[0]?.comparison.machine ?? "";
   return [
     `${bench.name}: ${bench.summary}`,
@@ -216,6 +258,8 @@ export function formatTable(bench: Bench, outcomes: readonly Outcome[]): string 
     "",
     ...ceilings,
     ...notes,
+    ...memory,
+    ...busy,
     `A ratio is the median of ${outcomes[0]?.comparison.rounds ?? 0} paired rounds; above 1 we are better.`,
   ].join("\n");
 }

@@ -1,26 +1,31 @@
-// npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--weights FORMAT] [--verbose]
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
+// npm run bench -- NAME [--json] [--rounds N] [--peer NAME]… [--device NAME] [--weights FORMAT] [--model PATH] [--python PATH] [--anyway] [--verbose]
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benches } from "./benches/index.ts";
 import { Child } from "./child.ts";
 import { type Bench, compare, formatTable, nearest, type Outcome, roundsOf } from "./harness.ts";
+import { busyShare, describeMachine, quiet } from "./machine.ts";
 import { PythonMissingError, preparePeers, python } from "./peers/setup.ts";
 
 /** How long an answer is waited for where rounds take minutes on this machine and may take hours on another. */
 const SECONDS_OF_A_DAY = 24 * 3600;
 
 const usage = [
-  "npm run bench -- NAME [--json] [--rounds N] [--peer NAME] [--weights FORMAT] [--verbose]",
+  "npm run bench -- NAME [--json] [--rounds N] [--peer NAME]… [--device NAME] [--weights FORMAT] [--model PATH] [--python PATH] [--anyway] [--verbose]",
   "",
   ...benches.map((bench) => `  ${bench.name.padEnd(14)}${bench.summary} (against ${peerNames(bench)})`),
   "",
   "  --json      one JSON object a peer, a line each",
   `  --rounds    counted rounds, at least and by default ${roundsOf({ name: "" }).rounds}; ${fewerRounds()}`,
-  "  --peer      only this peer",
+  "  --peer      only this peer; may be given several times",
+  "  --device    where all compute: cpu (as is), cuda, or for ours alone webgpu",
   "  --weights   how ours holds matrices in benches of language models: float32 (as is), int8 or int4",
+  "  --model     of the language model's benches, instead of SmolLM2-135M-Instruct: a GGUF file or a folder; one without weights gets random ones",
+  "  --python    an interpreter that has what the peers import, instead of one that is made for them",
+  "  --anyway    compare although other programs keep the processors busy",
   "  --verbose   every round, and what the contestants write to stderr",
 ].join("\n");
 
@@ -50,14 +55,28 @@ try {
 }
 
 async function main(): Promise<void> {
-  const { name, peer, askedRounds, weights, json, verbose } = readArguments();
+  const {
+    name,
+    peer,
+    askedRounds,
+    weights,
+    device,
+    model,
+    python: interpreter,
+    anyway,
+    json,
+    verbose,
+  } = readArguments();
   if (name === undefined) return console.log(usage);
   const bench = pick("bench", name, benches);
   const { rounds, warmup } = roundsFor(bench, askedRounds);
-  const peers = peer === undefined ? bench.peers : [pick("peer", peer, bench.peers)];
+  if (device !== "cpu" && !bench.devices) throw new UsageError(`${bench.name} takes no --device.`);
+  const possible = bench.peers.filter(({ only }) => only === undefined || only === device);
+  const peers = peer === undefined ? possible : peer.map((one) => pick("peer", one, possible));
+  if (model !== undefined) process.env.TENET_BENCH_MODEL = model;
 
   const say = (message: string) => console.error(message);
-  if (peers.some(({ command }) => command === python)) await preparePeers(say);
+  if (interpreter === undefined && peers.some(({ command }) => command === python)) await preparePeers(say);
   const threads = availableParallelism();
   const given: { task?: string } = {};
   if (bench.prepare) {
@@ -67,12 +86,20 @@ async function main(): Promise<void> {
   if (weights !== undefined && !bench.weights) throw new UsageError(`${bench.name} takes no --weights.`);
   const start = async (asked: Parameters<typeof Child.start>[0]) => {
     const ofOurs = weights !== undefined && asked.command === process.execPath;
-    const contestant = ofOurs ? { ...asked, args: [...asked.args, "--weights", weights] } : asked;
+    const more = [...(ofOurs ? ["--weights", weights] : []), ...(bench.devices ? ["--device", device] : [])];
+    const command = asked.command === python ? (interpreter ?? python) : asked.command;
+    const contestant = { ...asked, command, args: [...asked.args, ...more] };
     say(`Building ${contestant.name} …`);
     const patience = bench.rounds ? { answerTimeoutSeconds: SECONDS_OF_A_DAY } : {};
     return Child.start(contestant, { threads, verbose, ...given, ...patience }, (child) => children.add(child));
   };
 
+  const share = await busyShare();
+  if (share > quiet && !anyway)
+    throw new UsageError(
+      `Others keep ${(100 * share).toFixed(0)} % of the processors busy (at most ${100 * quiet} % are let pass): a ratio would say more about them. Wait until they are done, or give --anyway.`,
+    );
+  const busy = share > quiet ? share : undefined;
   const ours = await start(bench.ours);
   const outcomes: Outcome[] = [];
   for (const contestant of peers) {
@@ -82,12 +109,18 @@ async function main(): Promise<void> {
     const outcome = await compare(bench, ours, theirs, {
       rounds,
       warmup,
-      machine: describeMachine(),
+      machine: describeMachine(device),
+      sameLoss: contestant.sameLoss,
+      busy,
       onRound: ({ name }, { seconds, loss }, counted) => {
         const about = `${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}${counted ? "" : " (warm-up)"}`;
         if (verbose) say(`${name}: ${seconds.toFixed(3)} s${about}`);
       },
     });
+    if (device === "cuda") {
+      const [mine, others] = [memoryOn(ours.pid), memoryOn(theirs.pid)];
+      if (mine !== undefined && others !== undefined) outcome.comparison.gpu_memory = { ours: mine, theirs: others };
+    }
     await theirs.stop();
     children.delete(theirs);
     outcomes.push(outcome);
@@ -105,8 +138,8 @@ function readArguments() {
   }
   const { values, positionals } = parsed;
   if (positionals.length > 1) throw new UsageError(`One bench at a time, got ${positionals.join(", ")}.`);
-  const { peer, weights, rounds: askedRounds, json, verbose } = values;
-  return { name: positionals[0], peer, weights, askedRounds, json, verbose };
+  const { rounds: askedRounds, ...others } = values;
+  return { name: positionals[0], askedRounds, ...others };
 }
 
 function roundsFor(bench: Bench, asked: string | undefined) {
@@ -123,8 +156,12 @@ function parse() {
     options: {
       json: { type: "boolean", default: false },
       rounds: { type: "string" },
-      peer: { type: "string" },
+      peer: { type: "string", multiple: true },
+      device: { type: "string", default: "cpu" },
       weights: { type: "string" },
+      model: { type: "string" },
+      python: { type: "string" },
+      anyway: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
     },
   });
@@ -149,17 +186,11 @@ function peerNames(bench: (typeof benches)[number]): string {
   return bench.peers.map((one) => one.name).join(" and ");
 }
 
-/** Enough to judge a figure by, nothing that tells whose machine it is. */
-function describeMachine(): string {
-  const requireRuntime = createRequire(new URL("../packages/tensor/package.json", import.meta.url));
-  const manifest = readFileSync(requireRuntime.resolve("onnxruntime-node/package.json"), "utf8");
-  const { version } = JSON.parse(manifest) as { version: string };
-  return [
-    cpus()[0]?.model.trim() || "unknown processor",
-    `${availableParallelism()} cores`,
-    `${Math.round(totalmem() / 2 ** 30)} GiB`,
-    `${process.platform} ${process.arch}`,
-    `node ${process.versions.node}`,
-    `onnxruntime ${version}`,
-  ].join(", ");
+/** What the driver says a process holds on the graphics processor, in bytes. */
+function memoryOn(pid: number | undefined): number | undefined {
+  const query = ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"];
+  const { stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8" });
+  const line = stdout?.split("\n").find((one) => Number(one.split(",")[0]) === pid);
+  const mebibytes = Number(line?.split(",")[1]?.trim());
+  return line !== undefined && Number.isFinite(mebibytes) ? mebibytes * 2 ** 20 : undefined;
 }

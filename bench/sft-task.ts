@@ -8,7 +8,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { openDataset, rowsOf } from "@tenet/align";
-import { openLocalModel, resolveModel } from "@tenet/lm";
+import { openLocalModel } from "@tenet/lm";
+import { modelFile } from "./tasks.ts";
 
 export interface SftExample {
   prompt: { role: "system" | "user" | "assistant"; content: string }[];
@@ -35,7 +36,7 @@ const promptWords = [4, 8, 12, 20, 34, 52, 76, 100, 130, 170, 250];
 const replyWords = [2, 6, 10, 14, 20, 28, 38, 50, 70, 100, 180];
 
 export async function sftTask(): Promise<SftTask> {
-  const path = await resolveModel("smollm2-135m-instruct");
+  const path = await modelFile();
   const model = await openLocalModel(path, { device: "cpu" });
   try {
     const end = [...model.text.endIds].find((id) => model.text.tokenText(id) === "<|im_end|>")!;

@@ -4,7 +4,9 @@
  * Where others take part, prompts are raw text without digits or special tokens: no chat template and no tokenizer's
  * corner can give them different tokens. Each reports how many it was given, and the harness compares.
  */
+import { statSync } from "node:fs";
 import { type Message, openLocalModel, type Prompt, resolveModel } from "@tenet/lm";
+import { addWeights } from "./random-model.ts";
 
 const MODEL = "smollm2-135m-instruct";
 
@@ -81,8 +83,12 @@ export async function ppoTask(): Promise<PpoTask> {
   return { model: path, prompts, newTokens: 64, epochs: 4, minibatches: 4 };
 }
 
-function modelFile(): Promise<string> {
-  return resolveModel(MODEL);
+/** The model of all benches: the one named with --model, else SmolLM2. */
+export async function modelFile(): Promise<string> {
+  const path = process.env.TENET_BENCH_MODEL;
+  if (path === undefined) return resolveModel(MODEL);
+  if (statSync(path).isDirectory()) addWeights(path);
+  return path;
 }
 
 function questions(count: number, words: Words): string[] {

@@ -1,6 +1,6 @@
-// npx tsx --conditions=source scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER]
+// npx tsx --conditions=source scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1]
 //
-// Runs a recipe once for each seed, one after the other, and says what holds over all of them: for every checkpoint the mean, the worst seed
+// Runs a recipe once for each seed, one after the other or `--at-once` several, and says what holds over all of them: for every checkpoint the mean, the worst seed
 // and a 95 % interval of its violations, and the same of the change from one checkpoint to the next. The interval is a bootstrap over
 // seeds and, within it, over prompts, since neither the seeds nor the prompts of one run stand for others.
 //
@@ -17,12 +17,18 @@ const { values: options, positionals } = parseArgs({
     store: { type: "string", default: "runs" },
     out: { type: "string", default: "docs/evidence" },
     summary: { type: "boolean", default: false },
+    device: { type: "string", default: "cpu" },
+    "at-once": { type: "string", default: "1" },
   },
 });
 const [recipe] = positionals;
 const count = Number(options.seeds);
-if (recipe === undefined || !Number.isInteger(count) || count < 1) {
-  console.error("usage: scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER] [--summary]");
+const atOnce = Number(options["at-once"]);
+const positive = (value: number) => Number.isInteger(value) && value > 0;
+if (recipe === undefined || !positive(count) || !positive(atOnce)) {
+  console.error(
+    "usage: scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1] [--summary]",
+  );
   process.exit(2);
 }
 
@@ -75,7 +81,11 @@ function print(evidence: Evidence): void {
   if (peaks.length > 0) console.log(`peak memory: ${(Math.max(...peaks) / 2 ** 30).toFixed(1)} GiB at most`);
 }
 
-const seeds = await Seeds.open(recipe, options);
-if (!options.summary) for (let seed = 0; seed < count; seed++) await seeds.run(seed);
+const seeds = await Seeds.open(recipe, { ...options, atOnce });
+const waiting = Array.from({ length: options.summary ? 0 : count }, (_, seed) => seed);
+const work = async () => {
+  for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) await seeds.run(seed);
+};
+await Promise.all(Array.from({ length: atOnce }, work));
 if (seeds.evidence.seeds.length === 0) console.error(`${seeds.place} holds no seed of this recipe yet`);
 else print(seeds.evidence);

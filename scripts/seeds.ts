@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform, totalmem } from "node:os";
 import { basename, extname, join } from "node:path";
@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
 import { openingOf, type ResponseRow, rowId } from "@tenet/data";
 import { openStore, runId, type StageInfo } from "@tenet/runs";
+import { instructions } from "../bench/machine.ts";
 
 /*
  * A recipe run once for each of several seeds, and what each seed gave, kept as JSON.
@@ -56,19 +57,15 @@ export interface Evidence {
 
 const main = fileURLToPath(new URL("../packages/cli/src/main.ts", import.meta.url));
 
-/** What of the processor's instruction set decides how products round. Empty where the system does not tell. */
-function instructions(): string[] {
-  if (!existsSync("/proc/cpuinfo")) return [];
-  const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
-  const known = { avx2: "AVX2", avx512f: "AVX-512", avx512_vnni: "AVX-512 VNNI", avx_vnni: "AVX-VNNI" };
-  return Object.entries(known).flatMap(([flag, name]) => (flags.has(flag) ? [name] : []));
-}
-
 /** Where runs and evidence lie, and what is said otherwise than in the recipe. */
 export interface SeedOptions {
   readonly store: string;
   readonly out: string;
   readonly limit?: number | undefined;
+  /** Where local models compute. Default: the processor. */
+  readonly device?: string | undefined;
+  /** Seeds that share the processors, each with a store of its own. Default 1. */
+  readonly atOnce?: number | undefined;
 }
 
 /** What the seeds of a recipe gave so far. */
@@ -89,7 +86,9 @@ export class Seeds {
   static async open(file: string, options: SeedOptions): Promise<Seeds> {
     const { out, limit } = options;
     const open = await openRecipe(file, changes(options));
-    const processor = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores, ${platform()} ${arch()}`;
+    const { device = "cpu" } = options;
+    const accelerator = device === "cpu" ? "" : `, ${acceleratorName(device)}`;
+    const processor = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores${accelerator}, ${platform()} ${arch()}`;
     const name = `${basename(file, extname(file))}${limit === undefined ? "" : `.limit-${limit}`}`;
     const place = join(out, `${name}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
     const kept = existsSync(place) ? (JSON.parse(readFileSync(place, "utf8")) as Evidence) : undefined;
@@ -122,12 +121,25 @@ export class Seeds {
   }
 }
 
+/** What the driver calls the processor behind a device; the device's own name where it does not tell. */
+function acceleratorName(device: string): string {
+  if (device !== "cuda") return device;
+  const asked = spawnSync("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"], { encoding: "utf8" });
+  return asked.stdout?.split("\n")[0]?.trim() || device;
+}
+
+/** Runs at once do not wait for one another's store. */
+function storeOf(seed: number, { store, atOnce = 1 }: SeedOptions): string {
+  return atOnce > 1 ? join(store, `seed-${seed}`) : store;
+}
+
 function changes({ limit }: SeedOptions) {
   return limit === undefined ? {} : { limit };
 }
 
 /** Runs one seed to its end in a process of its own; resolves to the peak of its memory in bytes, where the system tells. */
-function runSeed(file: string, seed: number, { store, limit }: SeedOptions): Promise<number | undefined> {
+function runSeed(file: string, seed: number, options: SeedOptions): Promise<number | undefined> {
+  const { limit, device = "cpu", atOnce = 1 } = options;
   // One process, so that its memory is the run's.
   const args = [
     "--conditions=source",
@@ -139,7 +151,10 @@ function runSeed(file: string, seed: number, { store, limit }: SeedOptions): Pro
     "--seed",
     String(seed),
     "--store",
-    store,
+    storeOf(seed, options),
+    "--device",
+    device,
+    ...(atOnce > 1 ? ["--threads", String(Math.max(1, Math.floor(cpus().length / atOnce)))] : []),
     ...(limit === undefined ? [] : ["--limit", String(limit)]),
   ];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
@@ -162,7 +177,7 @@ function runSeed(file: string, seed: number, { store, limit }: SeedOptions): Pro
 
 /** What a run that is done gave. */
 function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedResult {
-  const store = openStore(options.store, { readOnly: true });
+  const store = openStore(storeOf(seed, options), { readOnly: true });
   try {
     const run = runId(runSpec(open));
     const card = store.stage(run, "scorecard")?.output as Scorecard | undefined;

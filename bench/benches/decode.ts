@@ -3,13 +3,14 @@ import type { Bench } from "../harness.ts";
 import { decodeOneTask, decodeTask } from "../tasks.ts";
 
 const ours = tenet("decode.ts");
-const peers = [peer("transformers", "decode_transformers.py"), peer("llama.cpp", "decode_llama.py")];
+const peers = [peer("transformers", "decode_transformers.py"), peer("llama.cpp", "decode_llama.py", { only: "cpu" })];
 
 export const decode: Bench = {
   name: "decode",
   summary: "64 prompts of 20 to 60 tokens × 64 new tokens, greedy, SmolLM2-135M-Instruct",
   unit: "tokens/s",
   measure: "rate",
+  devices: true,
   weights: true,
   prepare: decodeTask,
   ours,
@@ -21,6 +22,7 @@ export const decodeOne: Bench = {
   summary: "one prompt, 128 new tokens, greedy, SmolLM2-135M-Instruct",
   unit: "tokens/s",
   measure: "rate",
+  devices: true,
   weights: true,
   prepare: decodeOneTask,
   ours,

@@ -10,5 +10,8 @@ export const sftEpoch: Bench = {
   measure: "rate",
   prepare: sftTask,
   ours: tenet("sft-epoch.ts"),
-  peers: [peer("trl", "sft_epoch_trl.py"), peer("trl-padding-free", "sft_epoch_trl.py", ["--padding-free"])],
+  peers: [
+    peer("trl", "sft_epoch_trl.py", { only: "cpu" }),
+    peer("trl-padding-free", "sft_epoch_trl.py", { args: ["--padding-free"], only: "cpu" }),
+  ],
 };

@@ -1,7 +1,7 @@
 // Greedy replies of a fixed length. --one-by-one gives the engine a prompt at a time, --no-drafts forbids it to guess,
 // --weights says how it holds matrices.
 import { openLocalModel, type WeightFormat } from "@tenet/lm";
-import { argument, serveContestant } from "../contestant.ts";
+import { argument, device, serveContestant } from "../contestant.ts";
 import type { GenerationTask } from "../tasks.ts";
 
 const oneByOne = process.argv.includes("--one-by-one");
@@ -11,7 +11,7 @@ await serveContestant({
     const { model: path, prompts, newTokens } = task as GenerationTask;
     const weights = (argument("--weights") ?? "float32") as WeightFormat;
     const drafts = !process.argv.includes("--no-drafts");
-    const model = await openLocalModel(path, { threads, device: "cpu", drafts, weights });
+    const model = await openLocalModel(path, { threads, device, drafts, weights });
     // Ends of text do not count: every contestant writes as much.
     const sampling = { temperature: 0, maxTokens: newTokens, minTokens: newTokens };
     const requests = prompts.map((prompt) => ({ prompt, sampling }));

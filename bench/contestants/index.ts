@@ -9,7 +9,11 @@ export function tenet(file: string, name = "tenet", args: readonly string[] = []
 }
 
 /** A peer: a script of bench/peers, run by the peers' own Python. */
-export function peer(name: string, file: string, args: readonly string[] = []): Contestant {
+export function peer(
+  name: string,
+  file: string,
+  { args = [], ...more }: { args?: readonly string[] } & Pick<Contestant, "sameLoss" | "only"> = {},
+): Contestant {
   const path = fileURLToPath(new URL(`../peers/${file}`, import.meta.url));
-  return { name, command: python, args: [path, ...args] };
+  return { name, command: python, args: [path, ...args], ...more };
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { openPreferenceModel, type PromptRow, preferenceReward, trainPpo } from "@tenet/align";
 import { adapterShapes, initialiseAdapter, type LocalModel, openLocalModel, saveAdapter } from "@tenet/lm";
 import { ParameterSet } from "@tenet/tensor";
-import { serveContestant } from "../contestant.ts";
+import { device, serveContestant } from "../contestant.ts";
 import type { PpoTask } from "../tasks.ts";
 
 /** More than are ever asked for; a run is ended, not finished. */
@@ -14,18 +14,18 @@ const iterations = 1000;
 await serveContestant({
   build: async ({ threads, task }) => {
     const { model: path, prompts, newTokens, epochs, minibatches } = task as PpoTask;
-    const model = await openLocalModel(path, { threads, device: "cpu" });
+    const model = await openLocalModel(path, { threads, device });
     speakAtLength(model);
     const folder = mkdtempSync(join(tmpdir(), "tenet-bench-"));
     process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
     const judge = await writePreferenceModel(model, join(folder, "judge"));
-    const scorer = await openPreferenceModel(model, judge, { threads, device: "cpu" });
+    const scorer = await openPreferenceModel(model, judge, { threads, device });
     const rows = prompts.map(({ messages }, i): PromptRow => {
       return { id: `prompt ${i}`, origin: { parents: [] }, prompt: messages };
     });
     const run = trainPpo({
       ...{ model, prompts: rows, reward: preferenceReward(scorer), valueFrom: judge, seed: 1, folder, threads },
-      device: "cpu",
+      device,
       settings: { iterations, promptsPerIteration: prompts.length, maxTokens: newTokens, epochs, minibatches },
     });
     const promptTokens = prompts.reduce((sum, { tokens }) => sum + tokens.length, 0);

@@ -10,13 +10,16 @@ _answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
 
-def _argument(name):
-    return sys.argv[sys.argv.index(name) + 1]
+def _argument(name, default=None):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 
 
 threads = int(_argument("--threads"))
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = str(threads)  # before whoever reads them is imported
+
+
+device = _argument("--device", "cpu")
 
 
 def task():
@@ -51,8 +54,11 @@ def ceiling():
     if "torch" in sys.modules:
         import torch
 
-        a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
-        multiply = torch.mm
+        a, b, out = torch.rand(n, n, device=device), torch.rand(n, n, device=device), torch.empty(n, n, device=device)
+
+        def multiply(a, b, out):
+            torch.mm(a, b, out=out)
+            wait()
     else:
         import numpy
 
@@ -68,9 +74,20 @@ def ceiling():
     return 2 * n**3 / best / 1e9
 
 
+def wait():
+    """Until the device has done what it was given."""
+    if device == "cuda":
+        sys.modules["torch"].cuda.synchronize()
+
+
 def ready():
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+        torch = sys.modules["torch"]
+        torch.set_num_threads(threads)
+        # Peers may build by it; in a round it would cost every call a little.
+        torch.set_default_device(None)
+        # Products of float32 matrices in TF32, where a bench compares that.
+        torch.backends.cuda.matmul.allow_tf32 = "--tf32" in sys.argv
     _answer({"ready": True})
 
 
@@ -95,4 +112,5 @@ def serve(round):
     while wait_for_round():
         start = time.perf_counter()
         more = round() or {}
+        wait()
         answer_round(time.perf_counter() - start, **more)

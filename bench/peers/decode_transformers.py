@@ -20,7 +20,7 @@ model.generation_config.eos_token_id = None
 
 @torch.inference_mode()
 def round():
-    inputs = tokenizer(task["prompts"], padding=True, return_tensors="pt")
+    inputs = tokenizer(task["prompts"], padding=True, return_tensors="pt").to(contestant.device)
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     replies = model.generate(
         input_ids=ids,

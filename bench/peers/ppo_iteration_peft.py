@@ -23,6 +23,7 @@ task = contestant.task()
 prompts, new = [prompt["tokens"] for prompt in task["prompts"]], task["newTokens"]
 size = len(prompts) // task["minibatches"]
 torch.manual_seed(0)
+torch.set_default_device(contestant.device)
 base, _ = load(task["model"])
 base.generation_config.eos_token_id = None  # nothing ends a reply early
 lora = LoraConfig(
@@ -88,7 +89,7 @@ def rollout():
 
 def advantages_of(rewards, values):
     """Generalised advantage estimation with gamma = 1. [replies, new] each."""
-    advantages, following = torch.zeros_like(rewards), torch.zeros(len(rewards))
+    advantages, following = torch.zeros_like(rewards), rewards.new_zeros(len(rewards))
     for t in reversed(range(new)):
         later = values[:, t + 1] if t + 1 < new else torch.zeros(len(rewards))
         following = rewards[:, t] + later - values[:, t] + LAMBDA * following

@@ -50,7 +50,10 @@ export interface CompileOptions {
    * not given, nor on other devices. Weights in files must have the name of their contents.
    */
   readonly graphCache?: string;
-  /** Prefix of the file the runtime writes a per-kernel time profile to (JSON, Chrome's trace format) on dispose. */
+  /**
+   * Prefix of the file the runtime writes a per-kernel time profile to (JSON, Chrome's trace format) on dispose. Default: that in TENET_PROFILE
+   * and the graph's number in this process, where the environment has it.
+   */
   readonly profile?: string;
 }
 

@@ -96,11 +96,16 @@ async function fromGraph(
   return session;
 }
 
+/** Sessions that are profiled because the environment has it so: the runtime would name those of one second alike. */
+let profiled = 0;
+
 function settings(
   { folder }: SessionGraph,
   device: DeviceName,
-  { threads, profile, prepack }: CompileOptions,
+  { threads, profile: asked, prepack }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
+  const { TENET_PROFILE } = process.env;
+  const profile = asked ?? (TENET_PROFILE ? `${TENET_PROFILE}.${++profiled}` : undefined);
   return {
     executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
     logSeverityLevel: 3,

@@ -1,0 +1,39 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { busyShare, describeMachine, instructions } from "./machine.ts";
+
+/** The command as a person calls it, with arguments that end it before anything is measured. */
+function bench(...args: string[]) {
+  const program = fileURLToPath(new URL("run.ts", import.meta.url));
+  return spawnSync(process.execPath, ["--conditions=source", "--import", "tsx", program, ...args], {
+    encoding: "utf8",
+  });
+}
+
+test("a machine is described with its instructions, its load and, where that computes, its device", () => {
+  const said = describeMachine();
+  expect(said).toMatch(/, load \d+\.\d, /);
+  expect(said).toContain(instructions().join(" and "));
+  expect(describeMachine("cuda").split(", ")).toContain("cuda");
+});
+
+test("the share of busy processors counts what runs meanwhile", async () => {
+  const share = busyShare(400);
+  const until = performance.now() + 400;
+  // This process keeps one of them busy.
+  while (performance.now() < until);
+  expect(await share).toBeGreaterThan(0);
+  expect(await share).toBeLessThanOrEqual(1);
+});
+
+test("a bench that takes no device, and a peer that a device does not have, are refused", () => {
+  expect(bench("store", "--device", "cuda")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("store takes no --device"),
+  });
+  expect(bench("decode", "--device", "cuda", "--peer", "llama.cpp")).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining('There is no peer "llama.cpp"'),
+  });
+});
