@@ -27,7 +27,8 @@ test("the share of busy processors counts what runs meanwhile", async () => {
   expect(await share).toBeLessThanOrEqual(1);
 });
 
-test("a bench that takes no device, and a peer that a device does not have, are refused", () => {
+// Two processes that load the whole of Tenet.
+test("a bench that takes no device, and a peer that a device does not have, are refused", { timeout: 180_000 }, () => {
   expect(bench("store", "--device", "cuda")).toMatchObject({
     status: 2,
     stderr: expect.stringContaining("store takes no --device"),
