@@ -87,8 +87,8 @@ describe("a model written as GGUF", () => {
     ["Q8_0", 1 / 254 + 2 ** -11],
     // The number farthest from 0 is met; one as far on the other side is clipped.
     ["Q4_0", 1 / 8 + 2 ** -11],
-    // Half a level of the widest stretch, and what rounding its factors to six bits adds at both ends.
-    ["Q4_K", 1 / 15 + 2 / 63 + 2 ** -10],
+    // Levels that fit most numbers best clip those at the ends; factors are rounded to six bits.
+    ["Q4_K", 1 / 5],
   ])("%s: each number is as near as the type allows", async (type, share) => {
     const path = newPath();
     const sizes =

@@ -53,12 +53,12 @@ function levelOf(value: number, { scale, offset }: Fit): number {
 function bestFit(values: Float32Array): Fit {
   const low = Math.min(0, ...values);
   const span = Math.max(...values) - low;
-  if (!(span > 0)) return { scale: 0, offset: -low };
-  let best: Fit = { scale: span / mostLevel, offset: -low };
+  if (!(span > 0)) return { scale: 0, offset: 0 - low };
+  let best: Fit = { scale: span / mostLevel, offset: 0 - low };
   let error = errorOf(values, best);
   // Narrower levels clip a few numbers at the ends and meet the others better.
   for (let share = 0.6; share < 1; share += 0.02) {
-    let fit: Fit = { scale: (share * span) / mostLevel, offset: -low * share };
+    let fit: Fit = { scale: (share * span) / mostLevel, offset: (0 - low) * share };
     for (let round = 0; round < 3; round++) fit = refined(values, fit);
     const own = errorOf(values, fit);
     if (own < error) [best, error] = [fit, own];

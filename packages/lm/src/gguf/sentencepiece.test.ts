@@ -59,7 +59,10 @@ describe("a SentencePiece tokenizer in GGUF", () => {
     expect(before.encode("the end").map((id) => pieces[id])).toEqual(["▁the", "▁", "en", "d"]);
     expect(before.encode("ï").map((id) => pieces[id])).toEqual(["▁", "<0xC3>", "<0xAF>"]);
     expect(after.endIds).toEqual(before.endIds);
-    const json = async (path: string) => (await openCheckpoint(path)).tokenizer();
+    const json = async (path: string) => {
+      const checkpoint = await openCheckpoint(path);
+      return checkpoint.tokenizer().finally(() => checkpoint.close());
+    };
     const [own, read] = [await json(from), await json(path)];
     expect((read.tokenizer.model as { merges: unknown }).merges).toEqual(
       (own.tokenizer.model as { merges: unknown }).merges,
