@@ -5,3 +5,4 @@ export * from "./evaluate/index.ts";
 export * from "./feedback/index.ts";
 export * from "./people/index.ts";
 export * from "./pipeline/index.ts";
+export * from "./prompts/index.ts";

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import type { AblateOptions } from "./ablate.ts";
 import type { AdviseOptions } from "./advise.ts";
 import { deviceOption, size, whole } from "./arguments.ts";
 import type { ExportCommandOptions } from "./export.ts";
@@ -85,6 +86,18 @@ export function addRunCommands(
     .action(async (file: string, options: RunCommandOptions) => {
       const { runRecipe } = await import("./run-recipe.ts");
       await runRecipe(io, file, options, { version });
+    });
+  const list = (text: string, all: string[] = []) => [...all, ...text.split(",").map((one) => one.trim())];
+  onModels(onRecipe(onStore("ablate", "a recipe, and once more without each of some parts: what each of them did")))
+    .option(
+      "--without <settings>",
+      "settings by their paths, e.g. policy.imitate,feedback.weigh; path=value puts a value there",
+      list,
+    )
+    .option("--principles <ids>", "principles to leave out, one at a time; all for each of them", list)
+    .action(async (file: string, options: AblateOptions) => {
+      const { ablate } = await import("./ablate.ts");
+      await ablate(io, file, options, { version });
     });
   onModels(
     onRecipe(onStore("audit", "judge a recipe's labeller on pairs whose answer is known, and nothing else")),

@@ -1,15 +1,17 @@
-import type { Command } from "commander";
-import { number } from "./arguments.ts";
+import { type Command, Option } from "commander";
+import { deviceOption, number, size, whole } from "./arguments.ts";
+import type { OpenModel } from "./chat-models.ts";
 import type { MakeCommand } from "./commands.ts";
 import type { CheckOptions, FromSpecOptions, FromVotesOptions, LintCommandOptions } from "./constitution.ts";
 import type { Io } from "./io.ts";
+import type { PromptsOptions } from "./prompts.ts";
 
 /** The commands about constitutions alone. Each loads what it needs when it is called. */
 export function addConstitutionCommands(
   io: Io,
   program: Command,
   command: MakeCommand,
-  { setCode }: { setCode: (code: number) => void },
+  { setCode, openModel }: { setCode: (code: number) => void; openModel?: OpenModel | undefined },
 ): void {
   const constitution = program
     .command("constitution")
@@ -51,6 +53,35 @@ export function addConstitutionCommands(
     .action(async (file: string, options: LintCommandOptions) => {
       const { lint } = await import("./constitution.ts");
       setCode(await lint(io, file, options));
+    });
+  command(program, "prompts", "write prompts for a constitution's principles, to train on and to hold out, by a model")
+    .argument("<constitution>", "its file")
+    .option(
+      "--model <name>",
+      "who writes: catalogue name, folder, file, hf:owner/name; with --endpoint the model's name there",
+    )
+    .option("--endpoint <url>", "an OpenAI-compatible server, e.g. http://localhost:8000/v1")
+    .option("--api-key-variable <name>", "environment variable that holds the endpoint's key")
+    .option("--out <folder>", "for train.jsonl and held-out.jsonl (default: prompts)")
+    .option("--each <count>", "messages in which a principle is at stake (default: 24)", whole)
+    .option("--benign <count>", "look-alikes in which it is not (default: 8)", whole)
+    .option("--variants <count>", "harder variants of each message (default: 1)", whole)
+    .option("--held-out <share>", "of what is written (default: 0.25)", number)
+    .option(
+      "--beside <file>",
+      "prompts that there are already: none may be like one; may be given several times",
+      (text, all: string[] = []) => [...all, text],
+    )
+    .option("--seed <number>", "the same seed and model write the same", whole)
+    .addOption(deviceOption())
+    .addOption(
+      new Option("--weights <format>", "how a local model's matrices are held").choices(["float32", "int8", "int4"]),
+    )
+    .option("--threads <count>", "processor threads of a local model", whole)
+    .option("--memory-budget <size>", "for keys and values of a local model, e.g. 2GB", size)
+    .action(async (file: string, options: PromptsOptions) => {
+      const { prompts } = await import("./prompts.ts");
+      await prompts(io, file, options, openModel);
     });
   command(program, "check", "what a constitution's checks say of a reply, or of a file of them; asks no model")
     .argument("<constitution>", "its file")

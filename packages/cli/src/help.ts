@@ -2,8 +2,8 @@ import type { Command } from "commander";
 
 /** The commands by what somebody is about to do, in the order in which one comes to them. */
 const groups: readonly (readonly [heading: string, commands: readonly string[]])[] = [
-  ["Begin:", ["init", "advise", "validate", "constitution", "check"]],
-  ["Run:", ["run", "label", "audit", "eval"]],
+  ["Begin:", ["init", "advise", "validate", "constitution", "check", "prompts"]],
+  ["Run:", ["run", "label", "audit", "eval", "ablate"]],
   ["Look:", ["ls", "show", "watch", "report", "diff", "view"]],
   ["Talk:", ["chat", "serve"]],
   ["Keep:", ["export", "verify", "rm", "gc"]],

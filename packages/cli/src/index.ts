@@ -135,7 +135,7 @@ function build(
 
   addRunCommands(io, program, command, { version: manifest.version, setCode });
 
-  addConstitutionCommands(io, program, command, { setCode });
+  addConstitutionCommands(io, program, command, { setCode, openModel });
 
   addEngineCommands(io, program, command);
 

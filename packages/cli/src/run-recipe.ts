@@ -49,13 +49,38 @@ export async function runRecipe(
   if (audit) requireAudit(open);
   if (evaluate || options.gate) requireHeldOut(open);
   if (options.dryRun) return dryRun(io, open, options);
+  const { id, refusal } = await executeRecipe(io, open, options, { version, only, evaluate });
+  await tellResult(io, id, { audit, chat: evaluate === undefined }, options);
+  if (refusal !== undefined) throw refusal;
+  if (options.gate) await requireBetter(io, id, options);
+}
+
+/**
+ * Runs an open recipe to its end and shows how it goes; gives the run's id, and what an audit that was asked for alone was refused by.
+ * Rejects with what stopped the run.
+ */
+export async function executeRecipe(
+  io: Io,
+  open: OpenRecipe,
+  options: RunCommandOptions,
+  {
+    version,
+    only,
+    evaluate,
+  }: {
+    version: string;
+    only?: readonly string[] | undefined;
+    evaluate?: Readonly<Record<string, string>> | undefined;
+  },
+): Promise<{ id: string; refusal?: unknown }> {
   const folder = storeFolder(io, options);
   const { startRun } = await import("@tenet/align");
   const progress = runProgress(io, { quiet: options.quiet === true });
   const download = downloadProgress(io);
   const silent = options.json === true || options.quiet === true;
   const pool: RunOptions = { ...modelOptions(io, options), onProgress: silent ? () => {} : download.show };
-  const { id, refusal } = await stoppable(
+  const audit = only?.includes("audit") === true;
+  return stoppable(
     io,
     async (signal) => {
       const versions = { tenet: version, node: process.versions.node };
@@ -88,9 +113,6 @@ export async function runRecipe(
         progress.line("stopping; the same command continues where this one stopped (Ctrl-C again ends at once)");
     },
   );
-  await tellResult(io, id, { audit, chat: evaluate === undefined }, options);
-  if (refusal !== undefined) throw refusal;
-  if (options.gate) await requireBetter(io, id, options);
 }
 
 /** Errors: GateError where the scorecard recommends nothing over what training began with, or a principle that must hold is broken. */

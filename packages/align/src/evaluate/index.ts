@@ -23,6 +23,7 @@ export {
   judgedScoreSchema,
   judgedScores,
 } from "./judged.ts";
+export { judgedResponses } from "./judged-responses.ts";
 export type { CheckpointEvidence } from "./measures.ts";
 export {
   answerChoices,
@@ -67,6 +68,7 @@ export {
   type CardSample,
   type LabelHealth,
   labelHealthSchema,
+  type Metric,
   parseScorecard,
   type Scorecard,
   ScorecardError,

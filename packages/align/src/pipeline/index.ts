@@ -1,4 +1,12 @@
 export {
+  type Ablation,
+  AblationError,
+  ablations,
+  compareAblations,
+  type PartEffect,
+  type PartResult,
+} from "./ablate.ts";
+export {
   type Advice,
   type AdviceRule,
   advise,

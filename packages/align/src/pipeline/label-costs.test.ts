@@ -52,3 +52,13 @@ it("says nothing of labels that another run asked for, or that checks gave", () 
   expect(labellingOf([stage("labels", "label", 10, 0)], [], recipe({}))).toEqual({});
   expect(labellingOf([stage("labels", "label-by-checks", 10)], usage, recipe({}))).toEqual({});
 });
+
+it("prices a label by what was asked anew: what the store had already is no label of this run", () => {
+  const stages = [stage("labels", "label", 10)];
+  const usage = [spent("labels", "labeller", 36)];
+  const of = (anew: Map<string, { rows: number }>) =>
+    labellingOf(stages, usage, recipe({ machineUsdPerHour: 100 }), { anew }).labelling;
+  expect(of(new Map([["labels", { rows: 4 }]]))).toMatchObject({ labels: 4, total: { tokens: 250, usd: 0.25 } });
+  expect(of(new Map())).toBeUndefined();
+  expect(of(new Map([["labels", { rows: 0 }]]))).toBeUndefined();
+});

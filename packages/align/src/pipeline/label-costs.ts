@@ -16,7 +16,15 @@ export function labellingOf(
   stages: readonly Pick<StageInfo, "name" | "kind" | "rows" | "seconds" | "attempts">[],
   usage: readonly UsageTotal[],
   { evaluate: { machineUsdPerHour: hour }, roles, feedback }: Pick<Recipe, "evaluate" | "roles" | "feedback">,
-  words: readonly Word[] = [],
+  {
+    words = [],
+    anew,
+  }: {
+    /** What people said. */
+    readonly words?: readonly Word[];
+    /** What each stage asked anew, where that is known: the price is of these, and not of what the store had already. */
+    readonly anew?: ReadonlyMap<string, { readonly rows: number }>;
+  } = {},
 ): Pick<ScorecardInput, "labelling" | "humanLabelUsd"> {
   const asked = stages.filter(({ attempts }) => attempts > 0);
   const audited = ({ name }: { readonly name: string }) => name.endsWith("audit labels");
@@ -28,7 +36,12 @@ export function labellingOf(
   const labelling = asked.filter(
     (one) => (one.kind === "label" || (byPeople && one.kind === "label-by-people")) && !audited(one),
   );
-  const labels = labelling.reduce((sum, { rows }) => sum + rows, 0);
+  const made = labelling.map(({ name, kind, rows }) =>
+    kind === "label" && anew !== undefined ? anew.get(name)?.rows : rows,
+  );
+  // Of a killed stage it is not known how many labels its tokens were for, and so not what one of them cost.
+  if (made.includes(undefined)) return {};
+  const labels = made.reduce<number>((sum, rows) => sum + rows!, 0);
   const price = (seconds: number) => (hour === undefined ? undefined : (hour * seconds) / 3600);
   const spent = (some: readonly { readonly name: string }[]): RoleUsage[] => {
     const names = new Set(some.map(({ name }) => name));

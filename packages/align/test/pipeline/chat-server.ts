@@ -8,6 +8,9 @@ import { text } from "node:stream/consumers";
 export class ChatServer {
   /** Conversations that were answered, as JSON, in order. */
   readonly answered: string[] = [];
+  /** What it says; by default a word that is made of all that is asked. */
+  reply: (messages: readonly { readonly role: string; readonly content: string }[]) => string = (messages) =>
+    `Reply ${createHash("sha256").update(JSON.stringify(messages)).digest("hex").slice(0, 8)}.`;
   #dieAfter = Number.POSITIVE_INFINITY;
   #server: Server | undefined;
   #port = 0;
@@ -35,12 +38,15 @@ export class ChatServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await text(request);
     if (request.url !== "/v1/chat/completions") return void response.writeHead(404).end();
-    const { messages, max_tokens: most } = JSON.parse(body) as { messages: unknown; max_tokens: number };
+    const { messages, max_tokens: most } = JSON.parse(body) as {
+      messages: { role: string; content: string }[];
+      max_tokens: number;
+    };
     if (this.answered.length >= this.#dieAfter) return this.stop();
     const asked = JSON.stringify(messages);
     // Who asks for one token wants to know what the server can do.
     if (most > 1) this.answered.push(asked);
-    const content = `Reply ${createHash("sha256").update(asked).digest("hex").slice(0, 8)}.`;
+    const content = this.reply(messages);
     const choices = [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }];
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ choices, usage: { prompt_tokens: 10, completion_tokens: 5 } }));

@@ -1,6 +1,5 @@
 import {
   type ChainRow,
-  citedIn,
   type ExampleRow,
   type Origin,
   type PairRow,
@@ -12,7 +11,7 @@ import {
 import { addressesOf, type Message, refusesText } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
 import { openPreferenceModel, type TrainableModel } from "@tenet/train";
-import { constitutionHash, runChecks } from "../../constitution/index.ts";
+import { constitutionHash } from "../../constitution/index.ts";
 import {
   answerChoices,
   assembleScorecard,
@@ -25,6 +24,7 @@ import {
   formatJudge,
   type JudgedScore,
   judgedDependsOn,
+  judgedResponses,
   judgedScores,
   judgeQuestion,
   pairResponses,
@@ -38,6 +38,7 @@ import {
 import { labelDependsOn, principleJudge } from "../../feedback/index.ts";
 import { verdictTokens } from "../../judge/index.ts";
 import { alarmsOf, taughtNothingText } from "../alarms.ts";
+import { askedIn } from "../asked-anew.ts";
 import { chartsOf } from "../charts.ts";
 import type { PartContext } from "../context.ts";
 import { nothing } from "../expectation.ts";
@@ -313,7 +314,10 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
-        ...labellingOf(stage.store.stages(stage.run.id), stage.store.usage(stage.run.id), recipe, words),
+        ...labellingOf(stage.store.stages(stage.run.id), stage.store.usage(stage.run.id), recipe, {
+          words,
+          anew: await askedIn(stage.store, stage.run.id),
+        }),
         provenance: {
           command: `tenet run ${context.file}`,
           seed: recipe.seed,
@@ -332,17 +336,6 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       });
     },
   });
-}
-
-/** Replies with what the checks say of them and, of who reasons before replying, whether a principle is cited. */
-function judgedResponses(constitution: PartContext["constitution"], rows: readonly ResponseRow[]) {
-  const ids = new Set(constitution.principles.map(({ id }) => id));
-  const reasons = rows.some(({ reasoning }) => reasoning !== undefined);
-  return rows.map((row) => ({
-    row,
-    verdicts: runChecks(constitution, row),
-    ...(reasons && { cites: row.reasoning !== undefined && citedIn(row.reasoning, ids).length > 0 }),
-  }));
 }
 
 /** A model's labels that were learnt from although nobody knows what they are worth. */

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import type { Outcome } from "@tenet/data";
 import { addressesOf, endpointSettingsSchema, type LanguageModel } from "@tenet/lm";
-import { hashOf, type Item, type StageWriter } from "@tenet/runs";
+import { hashOf, type Item, type StageWriter, StoreFullError } from "@tenet/runs";
 import type { StageCall } from "../../ask.ts";
 import { type Meter, metered } from "../meter.ts";
 import { localName, type ModelValue, type StoredRows } from "../values.ts";
 import { onStage, storedRows } from "./done.ts";
-import { type Described, described, type Expect, mapValues, type Row, type Stage } from "./stage.ts";
+import { type Described, described, type Expect, mapValues, type Row, type Stage, type StageContext } from "./stage.ts";
 
 export interface ItemStageOptions<In extends Row, Out extends Row> extends Described {
   readonly over: Stage<StoredRows<In>>;
@@ -65,6 +65,7 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
 
       const work = async (stage: StageWriter) => {
         let done = 0;
+        const asked = { inputs: 0, rows: 0 };
         const noticed = new Map<string, number>();
         const notice = (line: string, count = 1) => void noticed.set(line, (noticed.get(line) ?? 0) + count);
         const progress = () => context.emit({ type: "progress", stage: name, done, total: input.count, unit: "rows" });
@@ -84,6 +85,8 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
           const outcomes: Item[] = [];
           // What was asked and what came of it are written together: a killed process loses neither without the other.
           const store = (items: readonly Item[]) => {
+            asked.inputs += items.length;
+            asked.rows += items.reduce((sum, { rows }) => sum + rows.length, 0);
             stage.append(items, { usage: mapValues(meters, (meter) => meter.spent()) });
             for (const meter of Object.values(meters)) meter.written();
           };
@@ -112,6 +115,7 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
             for (let start = 0; start < left.length; start += size) await group(left.slice(start, start + size));
           }
         } finally {
+          noteAsked(context, name, asked);
           for (const [line, count] of noticed)
             context.emit({ type: "message", stage: name, level: "warning", message: `${line} (${count} ×)` });
         }
@@ -121,6 +125,20 @@ export function itemStage<In extends Row, Out extends Row>(options: ItemStageOpt
       return storedRows<Out>(context, await onStage(context, options, identity, work));
     },
   };
+}
+
+/** Writes down what was asked anew: what the store had already cost this run nothing. */
+function noteAsked(
+  { run }: StageContext,
+  stage: string,
+  data: { readonly inputs: number; readonly rows: number },
+): void {
+  try {
+    run.event({ kind: "asked", stage, data });
+  } catch (error) {
+    // A full disk takes no note of it either; what stopped the stage is what is told.
+    if (!(error instanceof StoreFullError)) throw error;
+  }
 }
 
 interface Place<In> {
