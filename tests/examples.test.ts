@@ -26,6 +26,7 @@ const needsMore: Record<string, string> = {
   "packages/lm/src/gguf/export.ts": "needs a checkpoint on the disk",
   "packages/lm/src/local/model.ts": "downloads a model",
   "packages/lm/src/serve/server.ts": "needs a model; tested beside it",
+  "packages/lm/src/onnx/export.ts": "needs a checkpoint on the disk",
   "packages/lm/src/language-model/sampling.ts": "stands for any sampling options; tested beside it",
 };
 

@@ -34,7 +34,7 @@ async function recipeOf(name: string, url: string, policy = ""): Promise<string>
   const recipe = join(path, "..", `${name}.yaml`);
   await writeFile(
     recipe,
-    `${text}roles: { critic: { endpoint: "${url}", model: critic, concurrency: ${concurrency}, retries: { baseSeconds: 0.001 } } }
+    `${text}roles: { critic: { endpoint: "${url}", model: critic, concurrency: ${concurrency}, retries: { perRequest: 60, baseSeconds: 0.001, maxSeconds: 0.05 } } }
 policy:
   algorithm: grpo
   reward: { preference: 0, constitution: { weight: 1, by: critic, principles: 2 }, missingEndPenalty: 0${policy} }
