@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { constitutionHash } from "@tenet/align";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { executable, launch, noBrowser } from "../test/chromium.ts";
@@ -8,7 +9,7 @@ import { type ServedStore, serveStore } from "../test/serve.ts";
 if (!executable) console.log(`the dashboard is not tested in a browser: ${noBrowser}`);
 
 /** The page's policy lets nobody evaluate texts in it, so that conditions are asked from here. */
-const within = { timeout: 20_000 };
+const within = { timeout: 30_000 };
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -20,7 +21,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
 
   beforeAll(async () => {
     [served, browser] = await Promise.all([serveStore({ prompts: 30 }), launch()]);
-  }, 180_000);
+  }, 600_000);
   afterAll(async () => {
     await browser?.close();
     await served?.close();
@@ -32,6 +33,8 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
   ): Promise<Page> {
     const context =
       given ?? (await browser.newContext({ viewport: { width, height: 844 }, colorScheme: dark ? "dark" : "light" }));
+    // A machine that does much else is slow, and not wrong.
+    context.setDefaultTimeout(within.timeout);
     const page = await context.newPage();
     page.on(
       "console",
@@ -68,12 +71,20 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
       `/runs/${first}`,
       `/runs/${running.id}`,
       `/runs/${failed}`,
-      ...["samples", "chains", "pairs", "labels", "training", "log"].map((tab) => `/runs/${first}/${tab}`),
+      ...["samples", "chains", "pairs", "labels", "training", "monitors", "exports", "log"].map(
+        (tab) => `/runs/${first}/${tab}`,
+      ),
       `/runs/${first}/stages/responses`,
       `/compare?runs=${first},${second}`,
+      ...["principles", "settings", "samples", "stages"].map((tab) => `/compare?runs=${first},${second}&tab=${tab}`),
       "/constitutions",
+      `/constitutions/${constitutionHash(served.written.constitution)}`,
+      "/constitutions/votes",
       "/review",
       "/chat",
+      `/chat?run=${first}`,
+      "/launch",
+      `/reports/${first}`,
       "/nowhere",
     ];
   };
@@ -98,7 +109,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
       }
       await page.context().close();
     }
-  }, 240_000);
+  }, 1_200_000);
 
   test("twenty pairs are judged by keys alone, and each is a label", async () => {
     const page = await open("/review");
@@ -130,7 +141,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await page.getByRole("link", { name: "results" }).first().click();
     await page.getByRole("rowheader", { name: "ann" }).waitFor();
     await page.context().close();
-  }, 120_000);
+  }, 600_000);
 
   test("filters are in the address, survive a reload, and count what they leave", async () => {
     const [first] = served.written.done;
@@ -151,7 +162,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await page.keyboard.press("Escape");
     await page.waitForURL((url) => !url.search.includes("row="));
     await page.context().close();
-  }, 60_000);
+  }, 600_000);
 
   test("hostile texts are texts; a check's find is marked", async () => {
     const [first] = served.written.done;
@@ -163,7 +174,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     const text = (await page.locator("main").textContent())!;
     for (const mark of ["\u202e", "\u001b"]) expect(text).not.toContain(mark);
     await page.context().close();
-  }, 60_000);
+  }, 600_000);
 
   test("progress moves on by itself; nine tabs live, with one stream", async () => {
     const { running } = served.written;
@@ -176,7 +187,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
       await page.getByText("23 of 30 rows").first().waitFor({ timeout: 10_000 });
     }
     await context.close();
-  }, 120_000);
+  }, 600_000);
 
   test("every key that is listed does something, and the list opens and closes by keys", async () => {
     const page = await open("/runs");
@@ -194,7 +205,52 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     expect(await page.evaluate("document.activeElement.type")).toBe("search");
     await page.keyboard.press("Escape");
     await page.context().close();
-  }, 60_000);
+  }, 600_000);
+
+  test("a theme is chosen, kept over a reload, and has every colour of the system's", async () => {
+    const page = await open("/runs");
+    const colours = () => page.evaluate("getComputedStyle(document.body).backgroundColor");
+    const light = await colours();
+    await page.getByLabel("Theme").selectOption("dark");
+    const dark = await colours();
+    expect(dark).not.toBe(light);
+    await page.reload();
+    await settled(page);
+    expect(await colours()).toBe(dark);
+    await page.getByLabel("Theme").selectOption("system");
+    expect(await colours()).toBe(light);
+    await page.context().close();
+    const system = await open("/runs", { dark: true });
+    expect(await system.evaluate("getComputedStyle(document.body).backgroundColor")).toBe(dark);
+    await system.context().close();
+  }, 600_000);
+
+  test("anywhere is reached by typing", async () => {
+    const [first] = served.written.done;
+    const page = await open("/review");
+    await page.keyboard.press("Control+k");
+    await page.getByRole("combobox", { name: "Where to" }).waitFor();
+    await page.getByRole("listbox").getByRole("option").nth(7).waitFor();
+    await page.keyboard.type(`${first} monitors`);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(new RegExp(`/runs/${first}/monitors$`));
+    await page.getByRole("heading", { name: "Replies by iteration" }).waitFor();
+    await page.context().close();
+  }, 600_000);
+
+  test("three runs are chosen and compared; which prompts are shown is in the address", async () => {
+    const page = await open("/runs");
+    for (const name of await page.getByRole("checkbox", { name: /^choose small-desk|^choose under-way/ }).all())
+      await name.check();
+    await page.getByRole("link", { name: "Compare the 3 chosen" }).click();
+    await page.getByRole("heading", { name: "Measures" }).waitFor();
+    const [first, second] = served.written.done;
+    await go(page, `/compare?runs=${first},${second}&tab=samples`);
+    await page.getByRole("link", { name: "Verdicts differ" }).click();
+    await page.waitForURL(/show=different/);
+    await page.locator("article.sample").first().waitFor();
+    await page.context().close();
+  }, 600_000);
 
   test("the first load is small", async () => {
     const page = await open("/runs");

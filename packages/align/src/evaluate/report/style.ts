@@ -4,7 +4,7 @@ export const tokens = `
   color-scheme: light dark;
   --paper: #fbfaf7; --raised: #ffffff; --ink: #1f1e1b; --muted: #67645c; --line: #e5e1d8; --faint: #f2efe8;
   --good: #1d6f4f; --good-bg: #e4f2ea; --bad: #a5322a; --bad-bg: #fae8e5; --warn: #8a5a00; --warn-bg: #f8eed9;
-  --s0: #86827a; --s1: #b9741a; --s2: #12657d; --s3: #7a4a9c; --s4: #3d7a35; --s5: #b0416f;
+  --s0: #736f68; --s1: #9c5f10; --s2: #12657d; --s3: #7a4a9c; --s4: #3d7a35; --s5: #b0416f;
   --t0: #43559f; --t1: #a8562f; --t2: #57803a; --t3: #8a8680;
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "Source Serif 4", Charter, "Noto Serif", Georgia, serif;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif;
