@@ -1,5 +1,5 @@
 import { setImmediate as breathe } from "node:timers/promises";
-import { isLearntFrom, readingSchema } from "@tenet/align";
+import { isLearntFrom, orderKeys, readingSchema } from "@tenet/align";
 import { groupBy, type PreferenceRow, wilson } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
 import type { Pair, PairSort, PrincipleLabels } from "./api.ts";
@@ -56,7 +56,7 @@ function keyOf({ id, p, label, explanation, origin }: PreferenceRow, ordinal: nu
     pair: origin.parents[0] ?? id,
     label,
     p,
-    spread: Math.max(0, ...spreads(readings)),
+    spread: orderKeys.position({ readings }),
     readings: [...groupBy(readings, ({ principle }) => principle)].map(([principle, own]) => ({
       principle,
       p: own.reduce((sum, reading) => sum + reading.p, 0) / own.length,
@@ -99,7 +99,7 @@ async function ordinalsWith({ store }: ViewContext, { identity }: StageInfo, tex
   return found;
 }
 
-/** What comes first: how sure nobody is, and how far two disagree. */
+/** What comes first, the highest. */
 async function ranked(
   context: ViewContext,
   run: RunInfo,
@@ -107,7 +107,7 @@ async function ranked(
   keys: readonly PairKey[],
   sort: Exclude<PairSort, "order">,
 ): Promise<Map<PairKey, number>> {
-  if (sort === "uncertain") return new Map(keys.map((key) => [key, -Math.abs(key.p - 0.5)]));
+  if (sort === "uncertain") return new Map(keys.map(({ p }, i) => [keys[i]!, orderKeys.uncertain({ p })]));
   if (sort === "position") return new Map(keys.map((key) => [key, key.spread]));
   const ranks = new Map<PairKey, number>();
   if (sort === "people") {
@@ -119,10 +119,7 @@ async function ranked(
   const opened = context.judge.opened(run);
   for (const [i, key] of keys.entries()) {
     const broken = brokenOf(context, opened, rowAt(context, stage, key));
-    ranks.set(
-      key,
-      !broken || broken.a.length === broken.b.length ? -1 : broken.a.length < broken.b.length ? 1 - key.p : key.p,
-    );
+    ranks.set(key, orderKeys.checks({ p: key.p, broken }));
     if (i % pageSize === 0) await breathe();
   }
   return ranks;
@@ -242,15 +239,6 @@ function followsPosition(readings: readonly { principle: string; first: "a" | "b
     readings.some(
       (other) =>
         other.principle === principle && first === "a" && other.first === "b" && (p - 0.5) * (other.p - 0.5) < 0,
-    ),
-  );
-}
-
-/** How far the readings of a principle lie apart in the two orders. */
-function spreads(readings: readonly { principle: string; first: "a" | "b"; p: number }[]): number[] {
-  return readings.flatMap((one) =>
-    readings.flatMap((other) =>
-      one.principle === other.principle && one.first === "a" && other.first === "b" ? [Math.abs(one.p - other.p)] : [],
     ),
   );
 }

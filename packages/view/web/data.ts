@@ -1,4 +1,4 @@
-import { useEffect, useSyncExternalStore } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import type { ApiError } from "../src/api.ts";
 
 /*
@@ -117,6 +117,36 @@ export async function post<T>(url: string, body: unknown, { quiet = false } = {}
   });
   if (!quiet) refresh({ all: true });
   return answer as T;
+}
+
+/**
+ * What an address answers to a body that somebody is still writing: asked when that rests for so many milliseconds, and only the last
+ * answer is heard. `of` is the body, as JSON, that `data` answers, while that is the one that stands there; without a body nothing is asked.
+ */
+export function useAnswer<T>(
+  url: string,
+  body: object | undefined,
+  milliseconds: number,
+): { data?: T; error?: Error; of?: string } {
+  const [heard, setHeard] = useState<{ data?: T; error?: Error; of?: string }>({});
+  const asked = body && JSON.stringify(body);
+  useEffect(() => {
+    if (asked === undefined) return;
+    let current = true;
+    // What was heard stays in sight, and is the answer to nothing any more.
+    setHeard(({ of: _, ...before }) => before);
+    const timer = setTimeout(() => {
+      post<T>(url, JSON.parse(asked), { quiet: true }).then(
+        (data) => current && setHeard({ data, of: asked }),
+        (error: Error) => current && setHeard((before) => ({ ...before, error })),
+      );
+    }, milliseconds);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [url, asked, milliseconds]);
+  return heard;
 }
 
 /* Who sits here: a name typed once and kept in this browser. It is written beside what they say, and proves nothing. */

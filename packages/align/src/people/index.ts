@@ -18,4 +18,4 @@ export {
 export { Desk, type DeskItem, type DeskTurn } from "./desk.ts";
 export { type ImportedAnswers, importSheet, type SheetRow, sheetOf, sheetText } from "./exchange.ts";
 export { isLearntFrom, labelStages, makeQueue, orderable, reasonsOf } from "./make-queue.ts";
-export { type LabelOrder, labelOrders, type Orderable, ordered, orderTexts } from "./order.ts";
+export { type LabelOrder, labelOrders, type Orderable, ordered, orderKeys, orderTexts } from "./order.ts";

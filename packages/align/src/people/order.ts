@@ -40,8 +40,10 @@ const drawn = (name: string) => (pair: Orderable) =>
 
 const last = Number.NEGATIVE_INFINITY;
 
-/** What comes first: how sure nobody is, and how far two disagree. */
-const orderKeys: Readonly<Record<Exclude<LabelOrder, "random" | "made">, (pair: Orderable) => number>> = {
+/** What comes first, the highest: how sure nobody is, and how far two disagree. */
+export const orderKeys: Readonly<
+  Record<Exclude<LabelOrder, "random" | "made">, (pair: Omit<Orderable, "row">) => number>
+> = {
   uncertain: ({ p }) => (p === undefined ? last : -Math.abs(p - 0.5)),
   position: ({ readings = [] }) => Math.max(0, ...spreads(readings)),
   checks: ({ p, broken }) => {

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { type Compare, type CompareSamples, compareShows, type Figure, type Metric, type Runs } from "../../src/api.ts";
 import { useGet } from "../data.ts";
 import * as format from "../format.ts";
@@ -99,12 +99,43 @@ export function CompareScreen() {
 
 const violations: Pick<Metric, "unit" | "change" | "better"> = { unit: "share", change: "difference", better: "lower" };
 
-function Heads({ runs }: { runs: readonly string[] }) {
-  return runs.map((run) => (
-    <th key={run} scope="col">
-      <Link to={`/runs/${run}`}>{run}</Link>
-    </th>
-  ));
+/** A table with a column for each run behind those that say what a row is of. */
+function RunTable({
+  of,
+  columns,
+  runs,
+  look,
+  children,
+}: {
+  /** What it shows, for who cannot see it. */
+  of: string;
+  columns: readonly string[];
+  runs: readonly string[];
+  look?: string;
+  /** Its rows. */
+  children: ReactNode;
+}) {
+  return (
+    <Scroll label={`${of}, as a table`}>
+      <table className={look}>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column} scope="col">
+                {column}
+              </th>
+            ))}
+            {runs.map((run) => (
+              <th key={run} scope="col">
+                <Link to={`/runs/${run}`}>{run}</Link>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
+    </Scroll>
+  );
 }
 
 function Measures({ data }: { data: Compare }) {
@@ -132,30 +163,19 @@ function Measures({ data }: { data: Compare }) {
       </section>
       <section aria-labelledby="measures">
         <h2 id="measures">Measures</h2>
-        <Scroll label="Measures, as a table">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Measure</th>
-                <th scope="col">Checkpoint</th>
-                <Heads runs={data.runs} />
-              </tr>
-            </thead>
-            <tbody>
-              {data.scores.map(({ checkpoint, metric, label, unit, values }) => (
-                <tr key={`${checkpoint} ${metric}`}>
-                  <th scope="row">{label}</th>
-                  <td>{checkpoint}</td>
-                  {values.map((value, i) => (
-                    <td key={data.runs[i]}>
-                      {value ? <Estimate figure={value} unit={unit} /> : <span className="muted">not measured</span>}
-                    </td>
-                  ))}
-                </tr>
+        <RunTable of="Measures" columns={["Measure", "Checkpoint"]} runs={data.runs}>
+          {data.scores.map(({ checkpoint, metric, label, unit, values }) => (
+            <tr key={`${checkpoint} ${metric}`}>
+              <th scope="row">{label}</th>
+              <td>{checkpoint}</td>
+              {values.map((value, i) => (
+                <td key={data.runs[i]}>
+                  {value ? <Estimate figure={value} unit={unit} /> : <span className="muted">not measured</span>}
+                </td>
               ))}
-            </tbody>
-          </table>
-        </Scroll>
+            </tr>
+          ))}
+        </RunTable>
       </section>
     </>
   );
@@ -167,32 +187,21 @@ function Principles({ data }: { data: Compare }) {
     <section aria-labelledby="principles">
       <h2 id="principles">How often each principle is broken</h2>
       <p className="muted">The stronger the colour, the more of the replies to which a check applies break it.</p>
-      <Scroll label="Principles, as a table">
-        <table className="heat">
-          <thead>
-            <tr>
-              <th scope="col">Principle</th>
-              <th scope="col">Checkpoint</th>
-              <Heads runs={data.runs} />
-            </tr>
-          </thead>
-          <tbody>
-            {data.principles.map(({ principle, checkpoint, values }) => (
-              <tr key={`${principle} ${checkpoint}`}>
-                <th scope="row">{principle}</th>
-                <td>{checkpoint}</td>
-                {values.map((value, i) => (
-                  <HeatCell
-                    key={data.runs[i]}
-                    figure={value}
-                    to={`/runs/${data.runs[i]}/samples?principle=${encodeURIComponent(principle)}`}
-                  />
-                ))}
-              </tr>
+      <RunTable of="Principles" columns={["Principle", "Checkpoint"]} runs={data.runs} look="heat">
+        {data.principles.map(({ principle, checkpoint, values }) => (
+          <tr key={`${principle} ${checkpoint}`}>
+            <th scope="row">{principle}</th>
+            <td>{checkpoint}</td>
+            {values.map((value, i) => (
+              <HeatCell
+                key={data.runs[i]}
+                figure={value}
+                to={`/runs/${data.runs[i]}/samples?principle=${encodeURIComponent(principle)}`}
+              />
             ))}
-          </tbody>
-        </table>
-      </Scroll>
+          </tr>
+        ))}
+      </RunTable>
     </section>
   );
 }
@@ -225,30 +234,20 @@ function Settings({ data }: { data: Compare }) {
       </label>
       {settings.length === 0 && <p className="muted">none</p>}
       {settings.length > 0 && (
-        <Scroll label="Settings, as a table">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Setting</th>
-                <Heads runs={data.runs} />
-              </tr>
-            </thead>
-            <tbody>
-              {settings.map(({ setting, values }) => (
-                <tr key={setting}>
-                  <th scope="row">
-                    <code>{setting}</code>
-                  </th>
-                  {values.map((value, i) => (
-                    <td key={data.runs[i]}>
-                      {value === null ? <span className="muted">not set</span> : <code>{harmless(value)}</code>}
-                    </td>
-                  ))}
-                </tr>
+        <RunTable of="Settings" columns={["Setting"]} runs={data.runs}>
+          {settings.map(({ setting, values }) => (
+            <tr key={setting}>
+              <th scope="row">
+                <code>{setting}</code>
+              </th>
+              {values.map((value, i) => (
+                <td key={data.runs[i]}>
+                  {value === null ? <span className="muted">not set</span> : <code>{harmless(value)}</code>}
+                </td>
               ))}
-            </tbody>
-          </table>
-        </Scroll>
+            </tr>
+          ))}
+        </RunTable>
       )}
       {data.runs.slice(1).map((run, i) => (
         <p key={run}>
@@ -384,28 +383,18 @@ function Stages({ data }: { data: Compare }) {
         <input type="checkbox" checked={all} onChange={(event) => setAll(event.target.checked)} /> those that are shared
         too ({format.count(data.stages.length)} in all)
       </label>
-      <Scroll label="Stages, as a table">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Stage</th>
-              <Heads runs={data.runs} />
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map(({ stage, states }) => (
-              <tr key={stage}>
-                <th scope="row">{stage}</th>
-                {states.map((state, i) => (
-                  <td key={data.runs[i]} className={state === "base" || state === "shared" ? "muted" : ""}>
-                    {state === "base" ? "as it is" : state}
-                  </td>
-                ))}
-              </tr>
+      <RunTable of="Stages" columns={["Stage"]} runs={data.runs}>
+        {shown.map(({ stage, states }) => (
+          <tr key={stage}>
+            <th scope="row">{stage}</th>
+            {states.map((state, i) => (
+              <td key={data.runs[i]} className={state === "base" || state === "shared" ? "muted" : ""}>
+                {state === "base" ? "as it is" : state}
+              </td>
             ))}
-          </tbody>
-        </table>
-      </Scroll>
+          </tr>
+        ))}
+      </RunTable>
     </section>
   );
 }

@@ -1,6 +1,6 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import type { ConstitutionPage, Constitutions, Tried, WhatIf } from "../../src/api.ts";
-import { post, ServerError, useGet } from "../data.ts";
+import { post, ServerError, useAnswer, useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { Empty, Estimate, Filters, Loading } from "../parts.tsx";
 import { Link, RowLink, useParameter } from "../route.tsx";
@@ -129,26 +129,8 @@ function Principles({ page: { principles, broken, confirmed } }: { page: Constit
 function Try({ hash }: { hash: string }) {
   const [prompt, setPrompt] = useState("");
   const [response, setResponse] = useState("");
-  const [tried, setTried] = useState<Tried>();
-  const [error, setError] = useState<Error>();
-  useEffect(() => {
-    if (response === "" && prompt === "") return;
-    let current = true;
-    const timer = setTimeout(() => {
-      post<Tried>("/api/checks", { hash, prompt, response }, { quiet: true }).then(
-        (found) => {
-          if (!current) return;
-          setTried(found);
-          setError(undefined);
-        },
-        (reason: Error) => current && setError(reason),
-      );
-    }, 150);
-    return () => {
-      current = false;
-      clearTimeout(timer);
-    };
-  }, [hash, prompt, response]);
+  const asked = response === "" && prompt === "" ? undefined : { hash, prompt, response };
+  const { data: tried, error } = useAnswer<Tried>("/api/checks", asked, 150);
   return (
     <div className="try">
       <label>

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 import type { LaunchState, RecipeCheck, RecipeFile, RecipeFiles, RecipeText, StoreInfo } from "../../src/api.ts";
-import { post, useGet } from "../data.ts";
+import { post, useAnswer, useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { Command, Empty, Loading, Scroll } from "../parts.tsx";
 import { Link, useParameter } from "../route.tsx";
@@ -74,8 +74,7 @@ function Recipe({ recipe, choose }: { recipe: RecipeFile; choose: (file: string)
   const [limit, setLimit] = useState("");
   const [seed, setSeed] = useState("");
   const [name, setName] = useState(recipe.name.replace(/\.ya?ml$/, ".changed.yaml"));
-  const [check, setCheck] = useState<RecipeCheck>();
-  const [error, setError] = useState<Error>();
+  const [failure, setError] = useState<Error>();
   const [started, setStarted] = useState<string>();
   useEffect(() => {
     post<RecipeText>("/api/recipes/text", { file }, { quiet: true }).then((found) => {
@@ -85,26 +84,14 @@ function Recipe({ recipe, choose }: { recipe: RecipeFile; choose: (file: string)
   }, [file]);
   const changed = stored !== undefined && text !== stored;
   const numbers = { ...(limit !== "" && { limit: Number(limit) }), ...(seed !== "" && { seed: Number(seed) }) };
-  const asked = JSON.stringify({ file, ...(changed && { text }), ...numbers });
+  const asked = { file, ...(changed && { text }), ...numbers };
+  const answer = useAnswer<RecipeCheck>("/api/recipes/check", stored === undefined ? undefined : asked, 400);
+  const check = answer.of === JSON.stringify(asked) ? answer.data : undefined;
+  const error = failure ?? answer.error;
+  // What was said of a recipe before it was checked again is of the past.
   useEffect(() => {
-    if (stored === undefined) return;
-    let current = true;
-    setCheck(undefined);
-    const timer = setTimeout(() => {
-      post<RecipeCheck>("/api/recipes/check", JSON.parse(asked), { quiet: true }).then(
-        (found) => {
-          if (!current) return;
-          setCheck(found);
-          setError(undefined);
-        },
-        (reason: Error) => current && setError(reason),
-      );
-    }, 400);
-    return () => {
-      current = false;
-      clearTimeout(timer);
-    };
-  }, [asked, stored]);
+    if (answer.of !== undefined) setError(undefined);
+  }, [answer.of]);
   const save = () =>
     post<RecipeFile>("/api/recipes/save", { file, name, text }).then((made) => choose(made.file), setError);
   const start = () =>
