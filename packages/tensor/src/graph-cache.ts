@@ -9,7 +9,7 @@ import { ort } from "./runtime.ts";
 /*
  * Optimising a graph takes longer than loading it: a training graph of 30 layers 5 s against 2. What the runtime made of a graph is kept
  * in a folder, under a name made of the graph, the runtime's version and the processor, and is loaded from then on as it is. A file that
- * was damaged is as good as none.
+ * was damaged is as good as none, and a disk that takes no file costs the time that one would have saved.
  */
 
 /** Bytes below which a graph is optimised about as fast as it is found. */
@@ -19,17 +19,19 @@ const largestGraph = 2 ** 26;
 /** Bytes of all that is kept. */
 const mostBytes = 2 ** 29;
 const digestBytes = 32;
+/** What is said of a place that is full or not ours to write in. */
+const unwritable = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"]);
 
 export interface StoredGraph {
   /** What was kept of it; undefined where nothing was, or what was there is damaged. */
   read(): Promise<Uint8Array | undefined>;
-  /** Where the runtime is to write what it makes of the graph, and what keeps that. */
+  /** Where the runtime is to write what it makes of the graph, and what keeps that, where the disk takes it. */
   readonly written: string;
   keep(): Promise<void>;
 }
 
 /**
- * The place of a graph in a folder; undefined where it is too small to be worth one. Weights in files must have the name of their
+ * The place of a graph in a folder; undefined where it is too small to be worth one, or the folder cannot be made. Weights in files must have the name of their
  * contents: it is all that the graph says of them.
  * @param settings of the session, as far as they decide what the runtime makes of the graph
  */
@@ -41,7 +43,7 @@ export async function storedGraph(
   if (model.length < smallestGraph) return undefined;
   const name = createHash("sha256").update(`${processor()}\n${settings}\n`).update(model).digest("hex").slice(0, 32);
   const path = join(folder, `${name}.onnx`);
-  await mkdir(folder, { recursive: true });
+  if (!(await taken(mkdir(folder, { recursive: true })))) return undefined;
   const written = temporaryPath(path);
   return {
     written,
@@ -60,16 +62,28 @@ export async function storedGraph(
       try {
         const graph = await readFile(written);
         if (graph.length > largestGraph) return;
-        await writeWhole(path, async (file) => {
+        const whole = writeWhole(path, async (file) => {
           await file.writeFile(digest(graph));
           await file.writeFile(graph);
         });
+        if (!(await taken(whole))) return;
       } finally {
         await rm(written, { force: true });
       }
       await pruneCache(folder, { most: mostBytes });
     },
   };
+}
+
+/** Whether a disk took what was to be written. Errors: all that say something else. */
+function taken(writing: Promise<unknown>): Promise<boolean> {
+  return writing.then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (unwritable.has(error.code ?? "")) return false;
+      throw error;
+    },
+  );
 }
 
 function digest(bytes: Uint8Array): Buffer {

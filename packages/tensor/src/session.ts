@@ -88,11 +88,15 @@ async function fromGraph(
   device: DeviceName,
   options: CompileOptions,
 ): Promise<Ort.InferenceSession> {
+  const plain = settings(graph, device, options);
+  if (!stored) return ort.InferenceSession.create(graph.model, plain);
   const session = await ort.InferenceSession.create(graph.model, {
-    ...settings(graph, device, options),
-    ...(stored && { optimizedModelFilePath: stored.written }),
-  });
-  await stored?.keep();
+    ...plain,
+    optimizedModelFilePath: stored.written,
+  }).catch(() => undefined);
+  // The runtime does not say whether it was the graph or the disk; without the file it does.
+  if (!session) return ort.InferenceSession.create(graph.model, plain);
+  await stored.keep();
   return session;
 }
 
