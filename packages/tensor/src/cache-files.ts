@@ -11,6 +11,8 @@ const temporaryEnd = ".tmp";
 const abandonedMs = 3_600_000;
 /** What no process opened for so long is made again when it is needed again. */
 const unusedMs = 30 * 24 * 3_600_000;
+/** What is said of a place that is full or not ours to write in. */
+const unwritable = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"]);
 
 /** A name beside a file's place under which it is written first. */
 export function temporaryPath(path: string): string {
@@ -36,6 +38,20 @@ export async function writeWhole(path: string, fill: (file: FileHandle) => Promi
 /** Says that a file is wanted: `pruneCache` goes by its time. A folder shared by others may not let itself be told. */
 export async function touch(path: string): Promise<void> {
   await utimes(path, new Date(), new Date()).catch(() => undefined);
+}
+
+/**
+ * Whether a disk took a change of a cache: false where it is full or the place is not ours to write in, which costs time and nothing else.
+ * Errors: all that say something else.
+ */
+export function taken(writing: Promise<unknown>): Promise<boolean> {
+  return writing.then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (unwritable.has(error.code ?? "")) return false;
+      throw error;
+    },
+  );
 }
 
 export interface CacheFile {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { arch, cpus, platform } from "node:os";
 import { join } from "node:path";
-import { pruneCache, temporaryPath, touch, writeWhole } from "./cache-files.ts";
+import { pruneCache, taken, temporaryPath, touch, writeWhole } from "./cache-files.ts";
 import { ort } from "./runtime.ts";
 
 /*
@@ -19,8 +19,6 @@ const largestGraph = 2 ** 26;
 /** Bytes of all that is kept. */
 const mostBytes = 2 ** 29;
 const digestBytes = 32;
-/** What is said of a place that is full or not ours to write in. */
-const unwritable = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"]);
 
 export interface StoredGraph {
   /** What was kept of it; undefined where nothing was, or what was there is damaged. */
@@ -31,8 +29,8 @@ export interface StoredGraph {
 }
 
 /**
- * The place of a graph in a folder; undefined where it is too small to be worth one, or the folder cannot be made. Weights in files must have the name of their
- * contents: it is all that the graph says of them.
+ * The place of a graph in a folder; undefined where it is too small to be worth one, or the folder cannot be made. Weights in
+ * files must have the name of their contents: it is all that the graph says of them.
  * @param settings of the session, as far as they decide what the runtime makes of the graph
  */
 export async function storedGraph(
@@ -70,20 +68,9 @@ export async function storedGraph(
       } finally {
         await rm(written, { force: true });
       }
-      await pruneCache(folder, { most: mostBytes });
+      await taken(pruneCache(folder, { most: mostBytes }));
     },
   };
-}
-
-/** Whether a disk took what was to be written. Errors: all that say something else. */
-function taken(writing: Promise<unknown>): Promise<boolean> {
-  return writing.then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (unwritable.has(error.code ?? "")) return false;
-      throw error;
-    },
-  );
 }
 
 function digest(bytes: Uint8Array): Buffer {

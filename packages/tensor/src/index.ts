@@ -1,5 +1,5 @@
 export { cacheFolder } from "./cache.ts";
-export { type CacheFile, pruneCache, touch, writeWhole } from "./cache-files.ts";
+export { type CacheFile, pruneCache, taken, touch, writeWhole } from "./cache-files.ts";
 export { checkpoint } from "./checkpoint.ts";
 export {
   type CompileOptions,

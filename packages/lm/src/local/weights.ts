@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type DType, pruneCache, type Tensor, type TypedData, touch, weight, writeWhole } from "@tenet/tensor";
+import { type DType, pruneCache, type Tensor, type TypedData, taken, touch, weight, writeWhole } from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
 import { changedMeanwhile, contentsHash } from "./contents.ts";
@@ -66,7 +66,7 @@ export async function mappedFile(
       if ((await identity(checkpoint, folder)) !== name) throw changedMeanwhile(checkpoint.path);
     });
   else await touch(path);
-  await pruneCache(folder);
+  await taken(pruneCache(folder));
   return new Map(
     pieces.map(({ name, dtype, shape }) => [name, weight(name, shape, { path, offset: offsets.get(name)! }, dtype)]),
   );
