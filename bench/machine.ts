@@ -1,10 +1,31 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from "node:os";
+import { dirname, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+
+const requireRuntime = createRequire(new URL("../packages/tensor/package.json", import.meta.url));
+
+/** Where the runtime's libraries for this system lie. */
+export function runtimeFolder(): string {
+  const manifest = requireRuntime.resolve("onnxruntime-node/package.json");
+  return join(dirname(manifest), "bin", "napi-v6", platform(), arch());
+}
+
+/** Names the instruction set that scripts/hold-to-avx2.ts holds the runtime to, where it does. */
+export function heldFile(): string {
+  return join(runtimeFolder(), "held-to.txt");
+}
+
+/** The instruction set that the runtime is held to, of a processor that has more. */
+export function heldTo(): string | undefined {
+  return existsSync(heldFile()) ? readFileSync(heldFile(), "utf8").trim() : undefined;
+}
 
 /** What of the processor's instruction set decides how products round and how fast they are. Empty where the system does not tell. */
 export function instructions(): string[] {
+  const held = heldTo();
+  if (held !== undefined) return [`${held} (the processor has more, which the runtime is kept from)`];
   if (!existsSync("/proc/cpuinfo")) return [];
   const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(" "));
   const known = { avx2: "AVX2", avx512f: "AVX-512", avx512_vnni: "AVX-512 VNNI", avx_vnni: "AVX-VNNI" };
@@ -13,7 +34,6 @@ export function instructions(): string[] {
 
 /** Enough to judge a figure by, nothing that tells whose machine it is. `device` is named where it is not the processor. */
 export function describeMachine(device = "cpu"): string {
-  const requireRuntime = createRequire(new URL("../packages/tensor/package.json", import.meta.url));
   const manifest = readFileSync(requireRuntime.resolve("onnxruntime-node/package.json"), "utf8");
   const { version } = JSON.parse(manifest) as { version: string };
   return [

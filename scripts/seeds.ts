@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
 import { openingOf, type ResponseRow, rowId } from "@tenet/data";
 import { openStore, runId, type StageInfo } from "@tenet/runs";
-import { instructions } from "../bench/machine.ts";
+import { heldTo, instructions } from "../bench/machine.ts";
 
 /*
  * A recipe run once for each of several seeds, and what each seed gave, kept as JSON.
@@ -88,7 +88,8 @@ export class Seeds {
     const open = await openRecipe(file, changes(options));
     const { device = "cpu" } = options;
     const accelerator = device === "cpu" ? "" : `, ${acceleratorName(device)}`;
-    const processor = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores${accelerator}, ${platform()} ${arch()}`;
+    const held = heldTo() === undefined ? "" : ` held to ${heldTo()}`;
+    const processor = `${cpus()[0]?.model.trim() ?? "unknown"}${held}, ${cpus().length} cores${accelerator}, ${platform()} ${arch()}`;
     const name = `${basename(file, extname(file))}${limit === undefined ? "" : `.limit-${limit}`}`;
     const place = join(out, `${name}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
     const kept = existsSync(place) ? (JSON.parse(readFileSync(place, "utf8")) as Evidence) : undefined;
