@@ -79,7 +79,7 @@ async function examineCache(io: Io): Promise<Pick<DoctorReport, "cache" | "pytho
   const model = await resolveModel(catalogue.default, { offline: true, environment: io.env }).catch(() => null);
   const writable = await isWritable(path);
   return {
-    cache: { path, writable, bytes: await folderSize(path), free: await freeSpace(path) },
+    cache: { path, writable, bytes: folderSize(path), free: await freeSpace(path) },
     python,
     model: { name: catalogue.default, path: model },
   };

@@ -38,4 +38,4 @@ it("doctor says what a device needs", async () => {
   expect(stdout).toMatch(/memory +\d/);
   for (const device of ["webgpu", "cuda"])
     expect(stdout).toMatch(new RegExp(`${device} +(usable|no: .*(It needs|no ${device} provider))`));
-});
+}, 120_000);

@@ -13,7 +13,8 @@ function shown(prompts: number, before: number, change: number): number {
       before: uniform(2 * i) < before,
       after: uniform(2 * i + 1) < before - change,
     }));
-    if (rateDifference(pairs, { seed: card, resamples: 400 }).interval[1] < 0) falls++;
+    // Five seeds in turns: what they draw is then remembered, and drawing is most of the work.
+    if (rateDifference(pairs, { seed: card % 5, resamples: 400 }).interval[1] < 0) falls++;
   }
   return falls / cards;
 }
@@ -24,7 +25,7 @@ it.each([
   [220, 0.8],
 ])("what %i prompts show from a rate of %f is shown four times in five, over 1,000 scorecards", (prompts, before) => {
   expect(Math.abs(shown(prompts, before, leastChange(prompts, before)!) - 0.8)).toBeLessThan(0.03);
-});
+}, 180_000);
 
 it("is less with more prompts, and none where no fall can be shown", () => {
   const changes = [50, 100, 200, 400].map((prompts) => leastChange(prompts, 0.3)!);
