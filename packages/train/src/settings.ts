@@ -60,7 +60,9 @@ export const trainingFields = {
     .min(64)
     .max(2 ** 20)
     .default(defaultMicroBatchTokens)
-    .describe("Tokens computed at once; bounds memory. An update is a sum over what is computed at once, so that another number gives the same up to rounding, not to the last bit."),
+    .describe(
+      "Tokens computed at once; bounds memory. An update is a sum over what is computed at once, so that another number gives the same up to rounding, not to the last bit.",
+    ),
   activationCheckpointing: z
     .boolean()
     .default(false)

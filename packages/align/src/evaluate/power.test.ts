@@ -23,9 +23,13 @@ it.each([
   [94, 0.5],
   [220, 0.2],
   [220, 0.8],
-])("what %i prompts show from a rate of %f is shown four times in five, over 1,000 scorecards", (prompts, before) => {
-  expect(Math.abs(shown(prompts, before, leastChange(prompts, before)!) - 0.8)).toBeLessThan(0.03);
-}, 180_000);
+])(
+  "what %i prompts show from a rate of %f is shown four times in five, over 1,000 scorecards",
+  (prompts, before) => {
+    expect(Math.abs(shown(prompts, before, leastChange(prompts, before)!) - 0.8)).toBeLessThan(0.03);
+  },
+  180_000,
+);
 
 it("is less with more prompts, and none where no fall can be shown", () => {
   const changes = [50, 100, 200, 400].map((prompts) => leastChange(prompts, 0.3)!);
