@@ -19,6 +19,8 @@ export interface Experience {
   readonly logprobs: readonly Float32Array[];
   /** The same under the reference. */
   readonly referenceLogprobs: readonly Float32Array[];
+  /** V behind each of these tokens, where the policy's trunk has a value head. */
+  readonly values?: readonly Float32Array[];
   readonly rewarded: readonly Scored[];
   /** What each response costs, where there is a constraint. */
   readonly costs?: readonly number[];
@@ -50,7 +52,7 @@ export class Actor {
   constructor(
     options: OnlineOptions,
     settings: OnlineSettings,
-    { trainer, reference }: { readonly trainer: Trainer; readonly reference: Frozen },
+    { trainer, reference, valued }: { readonly trainer: Trainer; readonly reference: Frozen; readonly valued: boolean },
     prompts: PromptSelection,
   ) {
     this.#options = options;
@@ -64,7 +66,7 @@ export class Actor {
     this.#heldToStart = options.reference === undefined;
     this.#scoring = trainer.forward((graph) => {
       const { logprobs, entropy } = graph.tokens({ entropy: true });
-      return { logprobs, entropy: entropy! };
+      return { logprobs, entropy: entropy!, ...(valued && { values: graph.scores() }) };
     });
   }
 
@@ -111,6 +113,7 @@ export class Actor {
       ...{ samples: kept(samples), sampling, rewarded: rewarded!, kl },
       ...{ logprobs: logprobs!, referenceLogprobs: referenceLogprobs! },
       ...(costed && { costs: costed.map(({ reward: cost }) => cost) }),
+      ...(policy.values && { values: kept(policy.values).map(([only]) => only!) }),
     };
     const entropies = kept(policy.entropy!).map(([only]) => only!);
     const metrics = describeExperience(experience, entropies);
@@ -128,13 +131,20 @@ export class Actor {
   }
 }
 
-/** Opens the policy of a training. @param updates optimizer steps of all of it */
-export async function openActor(options: OnlineOptions, settings: OnlineSettings, updates: number): Promise<Actor> {
+/** Opens the policy of a training. @param updates optimizer steps of all of it @param valued whether its trunk has a value head, a new one */
+export async function openActor(
+  options: OnlineOptions,
+  settings: OnlineSettings,
+  updates: number,
+  { valued } = { valued: false },
+): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
   const expected = [...prompts.expected, ...active(options.terms).flatMap((term) => term.expected)];
-  const trainer = await openTrainer(await trainerOptions(options, settings, { updates, expected }));
+  const opening = await trainerOptions(options, settings, { updates, expected });
+  const trainer = await openTrainer(valued ? { ...opening, tuning: { ...opening.tuning, head: true } } : opening);
   try {
-    return new Actor(options, settings, { trainer, reference: await trainer.frozen(options.reference) }, prompts);
+    const reference = await trainer.frozen(options.reference);
+    return new Actor(options, settings, { trainer, reference, valued }, prompts);
   } catch (error) {
     await trainer.close();
     throw error;

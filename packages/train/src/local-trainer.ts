@@ -228,9 +228,9 @@ export class LocalTrainer implements Trainer {
     return { id, ...adapterFactors({ lora: this.#lora("adapter"), parameters: this.parameters }) };
   }
 
-  /** Saves factors and scalar head in PEFT's format. */
-  async save(folder: string): Promise<void> {
-    const { model, parameters } = this;
+  async save(folder: string, { head } = { head: true }): Promise<void> {
+    const { model } = this;
+    const parameters = head ? this.parameters : withoutHead(this.parameters);
     await saveAdapter(folder, { lora: this.#lora("save"), parameters, baseModel: model.id, config: model.config });
   }
 
@@ -346,9 +346,17 @@ export async function fillFrom(
 }
 
 /** Values of parameters now, in a set that nothing trains. */
-export function copyOf(parameters: ParameterSet): ParameterSet {
-  const copy = new ParameterSet(Object.fromEntries(parameters.ranges.map(({ name, shape }) => [name, shape])));
-  copy.data.set(parameters.data);
+export function copyOf({ ranges, data }: ParameterSet): ParameterSet {
+  const copy = new ParameterSet(Object.fromEntries(ranges.map(({ name, shape }) => [name, shape])));
+  copy.data.set(data);
+  return copy;
+}
+
+/** The same of an adapter's factors alone. */
+export function withoutHead(parameters: ParameterSet): ParameterSet {
+  const factors = parameters.ranges.filter(({ name }) => name !== SCORE_WEIGHT);
+  const copy = new ParameterSet(Object.fromEntries(factors.map(({ name, shape }) => [name, shape])));
+  for (const { name } of factors) copy.view(name).set(parameters.view(name));
   return copy;
 }
 

@@ -95,7 +95,7 @@ export async function* trainOnline(
   }
   await selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");
-  await actor.trainer.save(path);
+  await actor.trainer.save(path, { head: false });
   return {
     kind: "adapter",
     path,

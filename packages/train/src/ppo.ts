@@ -10,7 +10,7 @@ import { trainOnline } from "./online.ts";
 import { average, optimise, policyMetrics, policyUpdate, tokenMinibatch } from "./optimise.ts";
 import { batchFields, type OnlineOptions, onlineFields, type PolicyResult, referenceField } from "./policy-options.ts";
 import { takeStep } from "./terms.ts";
-import { explainedVariance, openValueNetwork, type ValueNetwork } from "./value-network.ts";
+import { explainedVariance, openValueNetwork, type ValueNetwork, valueTerm } from "./value-network.ts";
 
 /** Proximal policy optimisation (PPO, 1707.06347) of a language model against a reward. METHODS §5. */
 export const ppoSettingsSchema = z.strictObject({
@@ -39,13 +39,19 @@ export const ppoSettingsSchema = z.strictObject({
     .describe("What keeps the policy near its reference."),
   value: z
     .strictObject({
+      trunk: z
+        .enum(["own", "shared"])
+        .optional()
+        .describe(
+          "What the value network stands on: an adapter of its own (the default), begun from the preference model; or the policy's, `shared`, with a new head: one pass for both, about half the time and memory of learning, and a policy that the value loss moves too.",
+        ),
       learningRate: z.number().positive().default(5e-5).describe("AdamW's learning rate of the value network."),
       coefficient: z
         .number()
         .positive()
         .default(0.1)
         .describe(
-          "Factor of the value loss. The value network has an optimiser of its own, so that it only decides when that one's gradient is clipped.",
+          "Factor of the value loss. A value network of its own has an optimiser of its own, so that it only decides when that one's gradient is clipped; on a shared trunk it weighs values against replies.",
         ),
       clip: z.number().positive().default(0.2).describe("How far a value may move from the rollout's."),
       warmup: z
@@ -76,7 +82,8 @@ export interface PpoOptions extends OnlineOptions {
 /**
  * PPO: four adapters on one base (policy, reference, the preference model inside the reward, value network), sampled from by
  * the generation engine, trained by the training graph: an async generator of metric events that returns where the adapter is. Under a
- * constraint it is PPO-Lagrangian: a second value network, of the cost, and advantages (A − λ·A_C)/(1 + λ).
+ * constraint it is PPO-Lagrangian: a second value network, of the cost, and advantages (A − λ·A_C)/(1 + λ). With `value.trunk: shared` the reward's values
+ * come of a new head on the policy's adapter, learnt in the same pass by policy loss + coefficient · value loss.
  *
  * Yields metrics after each iteration, when its checkpoint is on the disk; docs/ppo.md explains each metric and numbers the
  * details that matter. Errors: those of model, reward and disk; CheckpointMismatchError when the folder holds another training.
@@ -86,14 +93,24 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   const settings = ppoSettingsSchema.parse({ algorithm: "ppo", ...options.settings });
   const { iterations, epochs, minibatches, clip, targetKl, kl, gamma } = settings;
   const updates = iterations * epochs * minibatches;
-  const actor = await openActor(options, settings, updates);
+  const shared = settings.value.trunk === "shared";
+  if (shared && settings.value.warmup !== undefined)
+    throw new RangeError(
+      'value.warmup goes with value.trunk "own": on a shared trunk it would move the policy that it is to wait for',
+    );
+  const actor = await openActor(options, settings, updates, { valued: shared });
   const signals = await openSignals(options, settings, { updates, expected: actor.expected });
   const policyObjective = actor.trainer.objective((graph) => {
     const { logprobs } = graph.tokens();
     const [oldLogprobs, advantages] = [graph.value("logprob"), graph.value("advantage")];
     const terms = { logprobs, oldLogprobs, advantages, weights: graph.value("weight") };
     const { loss, ...metrics } = policyLoss(terms, clip);
-    return { loss, metrics };
+    if (!shared) return { loss, metrics };
+    const value = valueTerm(graph, graph.scores(), settings.value.clip);
+    return {
+      loss: loss.add(value.loss.mul(settings.value.coefficient)),
+      metrics: { ...metrics, policy: loss, value: value.loss, valueClip: value.clipFraction },
+    };
   });
   const state: { beta: number; constraint?: ConstraintState } = { beta: kl.coefficient };
   const constraint = settings.constraint && new Constraint(settings.constraint, state);
@@ -111,9 +128,9 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
     if (iteration === 0 && warmup !== undefined) {
       // λ = 1: what was received, whatever the network says by now.
       const received = shaped.map((row) => gae(row, new Float64Array(row.length), { gamma, lambda: 1 }).returns);
-      await network.warmUp(samples, received, { seed, epochs: warmup, minibatches, signal });
+      await network!.warmUp(samples, received, { seed, epochs: warmup, minibatches, signal });
     }
-    const values = await network.estimate(samples);
+    const values = network ? await network.estimate(samples) : experience.values!;
     const estimates = shaped.map((row, i) => gae(row, values[i]!, settings));
     return {
       values,
@@ -145,18 +162,20 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
         constraint!.move(iteration);
         advantages = advantagesNow();
       }
-      const items = tokenMinibatch(batch, samples, { logprob: logprobs, advantage: advantages });
+      const ofValue = shared && { value: reward!.values, return: reward!.returns };
+      const items = tokenMinibatch(batch, samples, { logprob: logprobs, advantage: advantages, ...ofValue });
       const { sums, ...step } = await takeStep(actor.trainer, policyObjective, items, actor.terms);
       const update: Record<string, number> = {};
       for (const [i, { name, network }] of signals.entries()) {
         const { values, returns } = streams[i]!;
-        const { loss, clipFraction, gradNorm } = await network.learn(batch, samples, {
-          value: values,
-          return: returns,
-        });
-        Object.assign(update, { [`${name} loss`]: loss, [`${name} clip`]: clipFraction, [`${name} norm`]: gradNorm });
+        const { loss, clipFraction, gradNorm } = network
+          ? await network.learn(batch, samples, { value: values, return: returns })
+          : { loss: sums.value!, clipFraction: sums.valueClip!, gradNorm: undefined };
+        Object.assign(update, { [`${name} loss`]: loss, [`${name} clip`]: clipFraction });
+        // On a shared trunk the norm is of both together: the policy's.
+        if (gradNorm !== undefined) update[`${name} norm`] = gradNorm;
       }
-      return { ...policyUpdate(sums, step), ...update };
+      return { ...policyUpdate({ ...sums, loss: sums.policy ?? sums.loss }, step), ...update };
     });
 
     const klMean = metrics["objective/kl"]!;
@@ -164,10 +183,10 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
       const { target, horizon } = kl;
       state.beta = adaptKl(beta, { kl: klMean, responses: samples.length }, { target, horizon });
     }
-    const ofSignals = signals.map(({ name, prefix }, i) => ({
+    const ofSignals = signals.map(({ name, prefix, network }, i) => ({
       [`loss/${prefix}value_avg`]: average(learned, `${name} loss`),
       [`val/${prefix}clipfrac_avg`]: average(learned, `${name} clip`),
-      [`val/${prefix}grad_norm_avg`]: average(learned, `${name} norm`),
+      ...(network && { [`val/${prefix}grad_norm_avg`]: average(learned, `${name} norm`) }),
       [`val/${prefix}explained_variance`]: explainedVariance(streams[i]!.values, streams[i]!.returns),
     }));
     return {
@@ -183,33 +202,44 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
   try {
     const trainers = {
       policy: actor.trainer,
-      ...Object.fromEntries(signals.map(({ prefix, network }) => [`${prefix}value`, network.trainer])),
+      ...Object.fromEntries(networksOf(signals).map(([prefix, network]) => [`${prefix}value`, network.trainer])),
     };
     const { valueFrom, costValueFrom } = options;
     const dependsOn = {
-      valueFrom: valueFrom && (await adapterDigest(valueFrom)),
+      ...(!shared && { valueFrom: valueFrom && (await adapterDigest(valueFrom)) }),
       ...(costValueFrom !== undefined && { costValueFrom: await adapterDigest(costValueFrom) }),
     };
     return yield* trainOnline({ name: "ppo", trainers, state, dependsOn, learn }, actor, options, settings);
   } finally {
     await actor.close();
-    for (const { network } of signals) await network.close();
+    for (const [, network] of networksOf(signals)) await network.close();
   }
 }
 
-/** What is maximised or bounded, with the network that estimates it. */
+/** What is maximised or bounded, with what estimates it. */
 interface Signal {
   readonly name: "value" | "cost";
   /** Of its metrics and checkpoints. */
   readonly prefix: "" | "cost_";
   /** −1 for what is to be small. */
   readonly sign: 1 | -1;
-  readonly network: ValueNetwork;
+  /** Absent where the policy's trunk bears the value head. */
+  readonly network: ValueNetwork | undefined;
   /** Its number of each response. */
   of(experience: Experience): readonly number[];
 }
 
-/** The reward and, under a constraint, the cost, each with a value network: from who gives the signal, or from where the policy starts. */
+/** The value networks there are, by the prefix of their signal. */
+function networksOf(signals: readonly Signal[]): [Signal["prefix"], ValueNetwork][] {
+  return signals.flatMap(({ prefix, network }): [Signal["prefix"], ValueNetwork][] =>
+    network ? [[prefix, network]] : [],
+  );
+}
+
+/**
+ * The reward and, under a constraint, the cost, each with a value network: from who gives the signal, or from where the policy starts. The
+ * reward has none where it stands on the policy's trunk.
+ */
 async function openSignals(
   options: PpoOptions,
   settings: PpoSettings,
@@ -220,14 +250,13 @@ async function openSignals(
     ...{ coefficient: value.coefficient, clip: value.clip, expected },
     updates: updates + (value.warmup ?? 0) * minibatches,
   };
-  const network = await openValueNetwork(options, settings, {
-    ...{
-      ...shared,
-      from: options.valueFrom,
-      learningRate: value.learningRate,
-      learningRateSetting: "value.learningRate",
-    },
-  });
+  const network =
+    value.trunk === "shared"
+      ? undefined
+      : await openValueNetwork(options, settings, {
+          ...{ ...shared, from: options.valueFrom, learningRate: value.learningRate },
+          learningRateSetting: "value.learningRate",
+        });
   const of = ({ rewarded }: Experience) => rewarded.map(({ reward }) => reward);
   const reward: Signal = { name: "value", prefix: "", sign: 1, network, of };
   if (!constraint) return [reward];

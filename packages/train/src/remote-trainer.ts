@@ -10,7 +10,7 @@ import {
 import { decodeAdamW, grad, type ParameterSet, schedule } from "@tenet/tensor";
 import { requireFinite } from "./divergence.ts";
 import type { BuildForward, Forward, Frozen } from "./forward.ts";
-import { fillFrom, startingParameters } from "./local-trainer.ts";
+import { fillFrom, startingParameters, withoutHead } from "./local-trainer.ts";
 import { type EngineShare, RemoteAdapter } from "./remote-adapter.ts";
 import { Compiled, openRemoteForward, remoteValues } from "./remote-forward.ts";
 import { remoteFeeds, wantedBy } from "./remote-graph.ts";
@@ -212,14 +212,17 @@ class RemoteTrainer implements Trainer {
   }
 
   async speaker(id: string): Promise<LanguageModel> {
-    const parameters = await this.#adapter.parameters();
+    // Servers take factors only.
+    const parameters = withoutHead(await this.#adapter.parameters());
     return this.#model.speak({ id, lora: this.#lora, parameters, baseModel: this.#model.id });
   }
 
-  async save(folder: string): Promise<void> {
+  async save(folder: string, { head } = { head: true }): Promise<void> {
     const { id, config } = this.#model;
-    const parameters = await this.#adapter.parameters();
-    await saveAdapter(folder, { lora: this.#lora, parameters, baseModel: id, config });
+    const all = await this.#adapter.parameters();
+    await saveAdapter(folder, {
+      ...{ lora: this.#lora, parameters: head ? all : withoutHead(all), baseModel: id, config },
+    });
   }
 
   async saveWeights(): Promise<void> {

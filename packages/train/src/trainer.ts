@@ -102,8 +102,11 @@ export interface Trainer {
   gradient(): Readonly<Float32Array> | undefined;
   /** The model as it speaks under the parameters of now, until the next update. @param id names them */
   speaker(id: string): Promise<LanguageModel>;
-  /** Saves factors and scalar head in PEFT's format. */
-  save(folder: string): Promise<void>;
+  /**
+   * Saves factors and scalar head in PEFT's format.
+   * @param parts `head: false` leaves the head out: of a policy it is of use while it is trained only
+   */
+  save(folder: string, parts?: { readonly head: boolean }): Promise<void>;
   /** Saves all weights, where all were trained. Errors: TrainerError where they were not. */
   saveWeights(folder: string): Promise<void>;
   /**

@@ -1,3 +1,4 @@
+import type { Tensor } from "@tenet/tensor";
 import { type Actor, sampleItem, trainerOptions } from "./actor.ts";
 import { moments } from "./advantages.ts";
 import type { BatchGraph } from "./graph.ts";
@@ -42,9 +43,7 @@ export class ValueNetwork {
     // Values are on the scale of the signal's scores: a constant between them would fall on every last token.
     const valuesIn = (graph: BatchGraph) => graph.scores().sub(mean).div(deviation);
     this.#objective = trainer.objective((graph) => {
-      const [oldValues, returns] = [graph.value("value"), graph.value("return")];
-      const terms = { values: valuesIn(graph), oldValues, returns, weights: graph.value("weight") };
-      const { loss, clipFraction } = valueLoss(terms, clip);
+      const { loss, clipFraction } = valueTerm(graph, valuesIn(graph), clip);
       return { loss: loss.mul(coefficient), metrics: { clipFraction } };
     });
     this.#warming = trainer.objective((graph) => {
@@ -94,6 +93,12 @@ export class ValueNetwork {
   close(): Promise<void> {
     return this.trainer.close();
   }
+}
+
+/** The value loss of a minibatch beside whose tokens stand `value`, `return` and `weight`. */
+export function valueTerm(graph: BatchGraph, values: Tensor, clip: number): ReturnType<typeof valueLoss> {
+  const [oldValues, returns] = [graph.value("value"), graph.value("return")];
+  return valueLoss({ values, oldValues, returns, weights: graph.value("weight") }, clip);
 }
 
 /** Opens the value network of a signal. Errors: those of loading the adapter that it starts from. */

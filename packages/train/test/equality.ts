@@ -68,6 +68,17 @@ export const trainings: Readonly<Record<string, (model: TrainableModel, folder: 
       ...{ model, folder, prompts, reward, seed: 3, valueFrom: start },
       settings: { algorithm: "ppo", ...online, epochs: 2, minibatches: 2, kl: { coefficient: 0.1, target: 2 } },
     }),
+  "ppo on a shared trunk": (model, folder) =>
+    trainPolicy({
+      ...{ model, folder, prompts, reward, seed: 3 },
+      settings: {
+        algorithm: "ppo",
+        ...online,
+        epochs: 2,
+        minibatches: 2,
+        value: { trunk: "shared", coefficient: 0.5 },
+      },
+    }),
   grpo: (model, folder) =>
     trainPolicy({ ...{ model, folder, prompts, reward, seed: 3 }, settings: { algorithm: "grpo", ...groups } }),
   rloo: (model, folder) =>
@@ -111,7 +122,8 @@ export interface Distance {
 }
 
 const lossOf = (metrics: Readonly<Record<string, number>>) => metrics.loss ?? metrics["loss/policy_avg"]!;
-const normOf = (metrics: Readonly<Record<string, number>>) => metrics.grad_norm ?? metrics["val/grad_norm_avg"] ?? 0;
+const normOf = (metrics: Readonly<Record<string, number>>) =>
+  metrics.grad_norm ?? metrics["val/grad_norm_avg"] ?? metrics["policy/grad_norm_avg"] ?? 0;
 
 /** @param start the same training's adapter before its first step: of a folder of 0 steps, or zeros where B begins at 0 */
 export async function distance(model: Pick<LocalModel, "config">, one: Trained, other: Trained): Promise<Distance> {

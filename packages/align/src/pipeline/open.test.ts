@@ -288,6 +288,11 @@ const contradicting: readonly Case[] = [
     ["roles.labeller.train.audit.path: expected another file than the pairs it learns from", "./pairs.jsonl again"],
   ],
   [
+    "a value network on the policy's trunk that is to warm up, at a rate of its own",
+    `${start}policy: { algorithm: ppo, value: { trunk: shared, warmup: 2, learningRate: 0.001 } }\n`,
+    ["policy.value.warmup: expected value.trunk: own", "policy.value.learningRate: expected value.trunk: own"],
+  ],
+  [
     "a cost by people of whom there are none",
     `${start}costModel: { by: people }\npolicy: { algorithm: ppo, constraint: { cost: model, bound: 0 } }\n`,
     ["recipe.yaml:4:18 costModel.by: expected costModel.human beside it"],

@@ -4,10 +4,23 @@ import { isTrained } from "../recipe.ts";
 import type { Rules } from "./rule.ts";
 
 /** The algorithm, its reward, and what it learns from besides. */
-export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel } }) => {
+export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel }, given }) => {
   const constraint = constraintOf(policy);
   const reward = policy !== undefined && "reward" in policy ? policy.reward : undefined;
+  const sharesTrunk = policy?.algorithm === "ppo" && policy.value.trunk === "shared";
+  const ofValue = (given as { policy?: { value?: Readonly<Record<string, unknown>> } }).policy?.value ?? {};
   return [
+    {
+      at: ["policy", "value", "warmup"],
+      when: sharesTrunk && "warmup" in ofValue,
+      expected: "value.trunk: own, or no warmup: on a shared trunk it would move the policy that it is to wait for",
+    },
+    {
+      at: ["policy", "value", "learningRate"],
+      when: sharesTrunk && "learningRate" in ofValue,
+      expected:
+        "value.trunk: own, or policy.learningRate alone: a shared trunk has one optimiser, and value.coefficient weighs the value loss",
+    },
     {
       at: ["policy", "reward"],
       when: reward !== undefined && weightedTerms(reward).length === 0,
