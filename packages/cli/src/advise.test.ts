@@ -50,7 +50,9 @@ describe("advise", () => {
 
   it("prints it as an object", async () => {
     const { stdout } = await tenet(recipe, ...strict, ...store, "--json");
-    expect(Object.keys(JSON.parse(stdout).criteria)).toEqual(["goal", "complexity", "compute", "constitution"]);
+    expect(Object.keys(JSON.parse(stdout).criteria)).toEqual([
+      ...["goal", "complexity", "compute", "constitution", "labeller", "people"],
+    ]);
     expect(JSON.parse(stdout)).toMatchObject({
       criteria: { goal: "strict", constitution: "verifiable" },
       best: "joint",

@@ -1,6 +1,15 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import type { Advice, AdvisedChange, AdvisedRecipe, Criteria, Criterion, Judged, RecipeAdvice } from "@tenet/align";
+import type {
+  Advice,
+  AdvisedChange,
+  AdvisedRecipe,
+  Criteria,
+  Criterion,
+  Judged,
+  RecipeAdvice,
+  RecipeCriteria,
+} from "@tenet/align";
 import { withStoreIfAny } from "./dry-run.ts";
 import { CommandUsageError } from "./errors.ts";
 import { formatCount, formatSeconds, table } from "./format.ts";
@@ -14,13 +23,13 @@ export interface AdviseOptions extends StoreOptions, Partial<Record<Criterion, s
 
 /** `tenet advise`: which arrangement and switches fit, and why; of a recipe also what each would take, and the recipe so arranged. */
 export async function adviseCommand(io: Io, file: string | undefined, options: AdviseOptions): Promise<void> {
-  const { advise, adviseRecipe, switchSettings } = await import("@tenet/align");
+  const { advise, adviseRecipe, switchSettings, unanswered } = await import("@tenet/align");
   const { json, write, allowModules } = options;
   const { constitution, ...asked } = await answers(options, file);
   if (file === undefined) {
     if (write !== undefined)
       throw new CommandUsageError("--write: expected a recipe to begin with, as the first argument; got none");
-    const advice = advise({ ...asked, constitution });
+    const advice = advise({ ...unanswered, ...asked, constitution });
     const changes = advice.switches.map(({ name }) => switchSettings(advice.criteria)[name]);
     if (json) return printJson(io, { ...advice, changes });
     return say(io, `${adviceText(advice)}\n\nIn a recipe:\n${changesText(advice.arrangements[0]!.name, changes)}\n`);
@@ -40,8 +49,11 @@ export async function adviseCommand(io: Io, file: string | undefined, options: A
 }
 
 /** The answers to the criteria. Without a recipe, what its constitution is like is asked too. Errors: CommandUsageError. */
-async function answers(options: AdviseOptions, file: string | undefined): Promise<Criteria> {
-  const { criteria } = await import("@tenet/align");
+async function answers(
+  options: AdviseOptions,
+  file: string | undefined,
+): Promise<RecipeCriteria & Pick<Criteria, "constitution">> {
+  const { criteria, unanswered } = await import("@tenet/align");
   const names = Object.keys(criteria) as Criterion[];
   for (const name of names) {
     const [read, given] = [name === "constitution" && file !== undefined, options[name]];
@@ -50,11 +62,13 @@ async function answers(options: AdviseOptions, file: string | undefined): Promis
       throw new CommandUsageError(
         `--constitution: expected none beside a recipe, whose constitution is read; got ${given}`,
       );
+    if (given === undefined && name in unanswered) continue;
     if (!read && (given === undefined || !known.includes(given)))
       throw new CommandUsageError(`--${name}: expected one of ${known.join(", ")}; got ${given ?? "none"}`);
   }
   // Looked at one by one above.
-  return Object.fromEntries(names.map((name) => [name, options[name]])) as Criteria;
+  const answered = names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]);
+  return Object.fromEntries(answered) as RecipeCriteria & Pick<Criteria, "constitution">;
 }
 
 async function writeNew(path: string, text: string): Promise<void> {
@@ -75,22 +89,32 @@ function jsonOf({ advice, recipes, best }: RecipeAdvice, write: string | undefin
   };
 }
 
-function adviceText({ criteria, arrangements, switches, without, decisive }: Advice): string {
+function adviceText({ criteria, arrangements, switches, without, labels, audit, decisive }: Advice): string {
   const [first, ...others] = arrangements;
+  const [labeller, ...otherLabels] = labels;
   const asked = Object.entries(criteria).map(([name, answer]) => `${name} ${answer}`);
   const lines = (title: string, some: readonly Judged<string>[]) =>
     some.length === 0 ? [] : ["", title, ...some.flatMap(judgedLines)];
-  const flips = decisive.map(({ criterion, answer, arrangement }) => `  ${criterion} ${answer}: ${arrangement}`);
+  const flips = decisive.map((one) => {
+    const changed = [
+      ...(one.arrangement === first!.name ? [] : [one.arrangement]),
+      ...(one.labels === labeller!.name ? [] : [`labels by ${one.labels}`]),
+    ];
+    return `  ${one.criterion} ${one.answer}: ${changed.join(", ")}`;
+  });
   return [
     `${first!.name}, for ${asked.join(", ")}`,
     ...lines("Arrangement:", [first!]),
     ...lines("Runners-up:", others),
     ...lines("With these switches:", switches),
     ...lines("Without:", without),
+    ...lines("Labels by:", [labeller!]),
+    ...(audit ? ["    audited first, on pairs whose better reply is known [METHODS §3]"] : []),
+    ...lines("Rather than by:", otherLabels),
     "",
     ...(flips.length > 0
-      ? ["Another arrangement would be first with", ...flips]
-      : ["No other answer to one of the criteria would put another arrangement first."]),
+      ? ["Another arrangement, or another's labels, would be first with", ...flips]
+      : ["No other answer to one of the criteria would put another arrangement or another's labels first."]),
   ].join("\n");
 }
 
@@ -103,14 +127,17 @@ function judgedLines({ name, score, rules }: Judged<string>): string[] {
 }
 
 function changesText(arrangement: string, changes: readonly AdvisedChange[]): string {
-  const settings = changes.map(({ path, value }) => `  ${path.join(".")}: ${JSON.stringify(value)}`);
-  return [`  arrangement: ${arrangement}`, ...settings].join("\n");
+  return [`  arrangement: ${arrangement}`, ...changes.map(changeText)].join("\n");
+}
+
+function changeText(change: AdvisedChange): string {
+  return `  ${change.path.join(".")}: ${"value" in change ? JSON.stringify(change.value) : "taken away"}`;
 }
 
 function recipesText({ recipes, best, advice }: RecipeAdvice): string {
   const valid = recipes.filter(({ price }) => price !== undefined);
   const first = advice.arrangements[0]!.name;
-  const changes = best.changes.map(({ path, value }) => `  ${path.join(".")}: ${JSON.stringify(value)}`);
+  const changes = best.changes.map(changeText);
   return [
     ...(best.arrangement === first
       ? []

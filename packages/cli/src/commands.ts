@@ -64,6 +64,11 @@ export function addRunCommands(
       "--constitution <answer>",
       "without a recipe: verifiable, mixed or interpreted (all, some, no principles have checks)",
     )
+    .option(
+      "--labeller <answer>",
+      "what an audit said of the model that would label: unknown (default; of a recipe that was run, what its audit says), chance or above",
+    )
+    .option("--people <answer>", "who can judge pairs: none (default), some (for an audit) or many (for all labels)")
     .option("--write <file>", "a new file beside the recipe, for the recipe that is advised")
     .option("--allow-modules", "import the modules that the constitution's checks name: they are programs")
     .action(async (file: string | undefined, options: AdviseOptions) => {

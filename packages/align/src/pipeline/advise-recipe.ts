@@ -1,22 +1,26 @@
 import { isDeepStrictEqual } from "node:util";
 import { DocumentError, readText } from "@tenet/data";
-import type { Store } from "@tenet/runs";
+import { runId, type Store } from "@tenet/runs";
 import { constitutionTerm } from "@tenet/train";
 import { parseDocument } from "yaml";
 import type { Constitution } from "../constitution/index.ts";
 import { lookers } from "../feedback/constitution-first.ts";
-import { type Advice, advise, type Criteria, type SwitchName } from "./advise.ts";
+import { knownExamples } from "../feedback/index.ts";
+import { type Advice, advise, type Criteria, type LabelName, type SwitchName, unanswered } from "./advise.ts";
 import { estimateRun, type RunEstimate } from "./estimate.ts";
 import { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
+import type { AuditReport } from "./parts/audit.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
-import type { Recipe } from "./recipe.ts";
+import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
+import { runSpec } from "./run.ts";
 import type { ArrangementName } from "./schema/arrangement.ts";
 
 /** A setting that is put into a recipe. */
 export interface AdvisedChange {
   readonly path: readonly string[];
-  readonly value: unknown;
+  /** Absent: the setting is taken away. */
+  readonly value?: unknown;
 }
 
 /** A recipe under an arrangement, with the switches that are advised. */
@@ -48,19 +52,24 @@ export function natureOf({ principles }: Pick<Constitution, "principles">): Crit
   return checked === principles.length ? "verifiable" : "mixed";
 }
 
+/** Answers for a recipe, whose constitution is read; where nothing is said of the labeller, what its run's audit found. */
+export type RecipeCriteria = Omit<Criteria, "constitution" | keyof typeof unanswered> &
+  Partial<Pick<Criteria, keyof typeof unanswered>>;
+
 /**
  * Advice for a recipe: each arrangement with the switches that are advised, checked and priced as `tenet run --dry-run` does. Switches
- * that it has stay as they are; none is taken away.
+ * that it has stay as they are; none is taken away. Who labels is changed only where a model would.
  *
  * Errors: DocumentError as `openRecipe` for the recipe, and where no arrangement of it is valid.
  */
 export async function adviseRecipe(
   file: string,
-  given: Omit<Criteria, "constitution">,
+  given: RecipeCriteria,
   { store, ...changes }: Omit<RecipeChanges, "text"> & { readonly store?: Store | undefined } = {},
 ): Promise<RecipeAdvice> {
   const open = await openRecipe(file, changes);
-  const advice = advise({ ...given, constitution: natureOf(open.constitution) });
+  const known = { ...unanswered, ...(store && auditedLabeller(store, open)), ...given };
+  const advice = advise({ ...known, constitution: natureOf(open.constitution) });
   const written = await readText(file);
   const recipes: AdvisedRecipe[] = [];
   let refused: DocumentError | undefined;
@@ -83,13 +92,23 @@ export async function adviseRecipe(
   return { advice, recipes, best };
 }
 
+/** What the audit of the recipe's own run said of the labeller, where there is one. */
+function auditedLabeller(store: Store, open: OpenRecipe): { labeller?: Criteria["labeller"] } {
+  const report = store.stage(runId(runSpec(open)), "audit")?.output as AuditReport | undefined;
+  return report ? { labeller: report.gate.passed ? "above" : "chance" } : {};
+}
+
 function advisedRecipe(
   written: string,
-  { recipe }: OpenRecipe,
+  { recipe, constitution }: OpenRecipe,
   arrangement: ArrangementName,
-  { criteria, switches }: Advice,
+  advice: Advice,
 ): Omit<AdvisedRecipe, "price" | "problems"> {
-  const wanted = switches.map(({ name }) => name).filter((name) => !isOn[name](recipe));
+  const { criteria, switches } = advice;
+  const labelled = labelsFor(recipe, constitution, advice);
+  const wanted = [...new Set(switches.map(({ name }) => labelled.instead[name] ?? name))].filter(
+    (name) => !isOn[name](recipe),
+  );
   const acting = wanted.some((name) => switchSettings(criteria)[name].path[0] === "policy");
   const { changes, cautions } = policyFor(recipe, acting);
   const { policy } = recipe;
@@ -100,9 +119,12 @@ function advisedRecipe(
     changes.push({ path: ["arrangement"], value: arrangement });
     if (typeof recipe.arrangement === "object") cautions.push("the mapping under arrangement is replaced");
   }
-  changes.push(...wanted.map((name) => switchSettings(criteria)[name]));
+  changes.push(...labelled.changes, ...wanted.map((name) => switchSettings(criteria)[name]));
+  cautions.push(...labelled.cautions);
   const document = parseDocument(written);
-  for (const { path, value } of changes) document.setIn(path, document.createNode(value));
+  for (const change of changes)
+    if ("value" in change) document.setIn(change.path, document.createNode(change.value));
+    else document.deleteIn(change.path);
   return { arrangement, changes, cautions, text: document.toString({ lineWidth: 140 }) };
 }
 
@@ -115,6 +137,68 @@ function policyFor({ policy }: Recipe, acting: boolean): { changes: AdvisedChang
     return { changes: [], cautions: [] };
   const caution = `policy (${policy.algorithm}) is replaced by RLOO with its defaults: the switches act on replies that are sampled while the policy learns`;
   return { changes: [added], cautions: [caution] };
+}
+
+/** Known answers below which an audit can hardly clear chance. */
+const fewestExamples = 10;
+
+interface Labelled {
+  readonly changes: AdvisedChange[];
+  readonly cautions: string[];
+  /** Switches that do not go with who labels, each with what does the same there. */
+  readonly instead: { readonly [Name in SwitchName]?: SwitchName };
+}
+
+/** Who labels, where a model would and another is advised; the audit that a model's labels want. */
+function labelsFor(recipe: Recipe, constitution: Constitution, { labels, audit, criteria }: Advice): Labelled {
+  const { policy, feedback } = recipe;
+  const unused = policy !== undefined && !rewardsPreference(policy) && !showsProxy(recipe);
+  const { name } = labels[0]!;
+  const by = (method: string, changes: AdvisedChange[], ...cautions: string[]): Labelled => ({
+    ...{ changes, cautions },
+    // People's labels stand over what checks find as they are made; they are held against the constitution afterwards.
+    instead: method === "people" ? { constitutionFirst: "weigh" } : {},
+  });
+  const { method } = feedback.label;
+  if (unused || !["choice", "cot", "judge"].includes(method)) return by(method, []);
+  if (name === "people")
+    return by(name, labelSettings(recipe)[name], "the run waits until people have judged the pairs: tenet label");
+  if (name !== "model") return by(name, labelSettings(recipe)[name]);
+  if (!audit || feedback.audit) return by(method, []);
+  if (criteria.people === "some") {
+    const asked = feedback.people ? [] : [{ path: ["feedback", "people"], value: { pairs: 100 } }];
+    return by(
+      method,
+      [...asked, { path: ["feedback", "audit"], value: { people: true } }],
+      "the run waits until people have judged pairs, on which the labeller is audited: tenet label",
+    );
+  }
+  if (knownExamples(constitution).length >= fewestExamples)
+    return by(method, [{ path: ["feedback", "audit"], value: { examples: true } }]);
+  return by(
+    method,
+    [],
+    "nobody knows what the labeller's labels are worth: feedback.audit wants a file of pairs whose better reply is known, or people",
+  );
+}
+
+/** How a recipe is labelled by others than a model; what does not go with that is taken away. */
+function labelSettings({ feedback }: Recipe): Readonly<Record<Exclude<LabelName, "model">, AdvisedChange[]>> {
+  const by = (method: string): AdvisedChange => ({ path: ["feedback", "label"], value: { method } });
+  const without = (there: unknown, ...path: string[]): AdvisedChange[] => (there === undefined ? [] : [{ path }]);
+  const { system } = feedback.pairs;
+  return {
+    checks: [by("checks"), ...without(feedback.audit, "feedback", "audit")],
+    people: [by("people"), ...without(feedback.audit, "feedback", "audit")],
+    contrast: [
+      by("contrast"),
+      { path: ["feedback", "pairs", "contrast"], value: "principle" },
+      ...(feedback.pairs.samples === 2 ? [] : [{ path: ["feedback", "pairs", "samples"], value: 2 }]),
+      ...(feedback.pairs.pairs === "one" ? [] : [{ path: ["feedback", "pairs", "pairs"], value: "one" }]),
+      ...without(system, "feedback", "pairs", "system"),
+      ...without(feedback.audit, "feedback", "audit"),
+    ],
+  };
 }
 
 /** Whether a recipe has a switch already. */

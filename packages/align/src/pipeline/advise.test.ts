@@ -2,25 +2,43 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeTinyModel } from "@tenet/fixtures";
+import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Advice, adviceRules, advise, type Criteria, type Criterion, criteria } from "./advise.ts";
+import {
+  type Advice,
+  adviceRules,
+  advise,
+  type Criteria,
+  type Criterion,
+  criteria,
+  labelNames,
+  unanswered,
+} from "./advise.ts";
 import { adviseRecipe, switchSettings } from "./advise-recipe.ts";
 import { openRecipe } from "./open.ts";
 import { isConstitutional } from "./rules/arrangement.ts";
+import { runSpec } from "./run.ts";
 import { arrangementNames } from "./schema/arrangement.ts";
 
 const all: Criteria[] = criteria.goal.flatMap((goal) =>
   criteria.complexity.flatMap((complexity) =>
     criteria.compute.flatMap((compute) =>
-      criteria.constitution.map((constitution) => ({ goal, complexity, compute, constitution })),
+      criteria.constitution.flatMap((constitution) =>
+        criteria.labeller.flatMap((labeller) =>
+          criteria.people.map((people) => ({ goal, complexity, compute, constitution, labeller, people })),
+        ),
+      ),
     ),
   ),
 );
-const first = (given: Criteria) => advise(given).arrangements[0]!.name;
+type Guides = Omit<Criteria, keyof typeof unanswered>;
+const first = (given: Guides & Partial<Criteria>) => advise({ ...unanswered, ...given }).arrangements[0]!.name;
+const labels = (given: Criteria) => advise(given).labels[0]!.name;
 
 describe("the rules", () => {
-  it("put each arrangement first for some answers, and let every answer and every rule matter", () => {
+  it("put each arrangement and each of those who label first for some answers, and let every answer and every rule matter", () => {
     expect(new Set(all.map(first))).toEqual(new Set(arrangementNames));
+    expect(new Set(all.map(labels))).toEqual(new Set(labelNames));
     for (const name of Object.keys(criteria) as Criterion[])
       expect(
         all.some((given) => advise(given).decisive.some(({ criterion }) => criterion === name)),
@@ -28,8 +46,8 @@ describe("the rules", () => {
       ).toBe(true);
     const fired = new Set(
       all.flatMap((given) => {
-        const { arrangements, switches, without } = advise(given);
-        return [...arrangements, ...switches, ...without].flatMap(({ rules }) => rules);
+        const { arrangements, switches, without, labels: judged } = advise(given);
+        return [...arrangements, ...switches, ...without, ...judged].flatMap(({ rules }) => rules);
       }),
     );
     for (const rule of adviceRules) {
@@ -47,7 +65,7 @@ describe("the rules", () => {
       expect(most).toEqual(expect.arrayContaining(more!));
     }
     const simple = { complexity: "high", compute: "high", constitution: "verifiable" } as const;
-    const count = (goal: Criteria["goal"]) => advise({ goal, ...simple }).switches.length;
+    const count = (goal: Criteria["goal"]) => advise({ goal, ...simple, ...unanswered }).switches.length;
     expect([count("preferences"), count("balanced"), count("strict")]).toEqual([1, 2, 5]);
   });
 
@@ -65,16 +83,34 @@ describe("the rules", () => {
       expect(advise(given).switches.filter(({ name }) => inRollouts.includes(name))).toEqual([]);
   });
 
+  it("never let labels be made by whom nobody has, by checks that are not there or by a labeller at chance", () => {
+    for (const given of all) {
+      const { labels: judged, audit } = advise(given);
+      const name = judged[0]!.name;
+      if (given.people === "none") expect(name).not.toBe("people");
+      if (given.constitution === "interpreted") expect(name).not.toBe("checks");
+      if (given.labeller === "chance") expect(name).not.toBe("model");
+      expect(audit).toBe(name === "model" && given.labeller === "unknown");
+    }
+  });
+
   it("name what would have changed the answer, truly and wholly", () => {
-    const flip = ({ criterion, answer }: Advice["decisive"][number], given: Criteria) =>
-      first({ ...given, [criterion]: answer });
+    const flip = ({ criterion, answer }: Advice["decisive"][number], given: Criteria) => ({
+      ...given,
+      [criterion]: answer,
+    });
+    const names = Object.keys(criteria) as Criterion[];
+    const key = (given: Criteria) => names.map((name) => given[name]).join(" ");
+    const answers = new Map(all.map((given) => [key(given), { arrangement: first(given), labels: labels(given) }]));
     for (const given of all) {
       const { decisive } = advise(given);
-      for (const one of decisive) expect(flip(one, given)).toBe(one.arrangement);
-      const neighbours = all.filter(
-        (other) => (Object.keys(criteria) as Criterion[]).filter((name) => other[name] !== given[name]).length === 1,
+      for (const one of decisive)
+        expect(answers.get(key(flip(one, given)))).toEqual({ arrangement: one.arrangement, labels: one.labels });
+      const neighbours = names.flatMap((name) =>
+        criteria[name].filter((answer) => answer !== given[name]).map((answer) => ({ ...given, [name]: answer })),
       );
-      expect(decisive.length).toBe(neighbours.filter((other) => first(other) !== first(given)).length);
+      const own = JSON.stringify(answers.get(key(given)));
+      expect(decisive.length).toBe(neighbours.filter((one) => JSON.stringify(answers.get(key(one))) !== own).length);
     }
   });
 
@@ -121,9 +157,11 @@ describe("a recipe", () => {
           all
             .filter((one) => one.constitution === constitution)
             .map((given) => {
-              const { arrangements, switches } = advise(given);
+              const { arrangements, switches, labels: judged, audit } = advise(given);
               const settings = switchSettings(given);
-              return [JSON.stringify([arrangements[0]!.name, switches.map(({ name }) => settings[name])]), given];
+              const asked = audit ? given.people : "";
+              const key = [arrangements[0]!.name, switches.map(({ name }) => settings[name]), judged[0]!.name, asked];
+              return [JSON.stringify(key), given];
             }),
         );
         for (const given of different.values()) {
@@ -138,8 +176,67 @@ describe("a recipe", () => {
         }
       }
     },
-    120_000,
+    300_000,
   );
+
+  it("is labelled by whom that fits, unless it says already that no model labels", async () => {
+    const low = { goal: "balanced", complexity: "low", compute: "low" } as const;
+    const labelled = async (constitution: string, rest: string, given: Partial<Criteria>) => {
+      const file = await recipe(constitution, `policy: { algorithm: ppo }\n${rest}`);
+      const { best } = await adviseRecipe(file, { ...low, ...given });
+      const { feedback } = (await openRecipe(file, { text: best.text })).recipe;
+      return { ...best, feedback };
+    };
+    const audited =
+      "feedback: { audit: { path: known.jsonl }, pairs: { samples: 4, pairs: all, system: Be brief. } }\n";
+    await writeFile(join(folder, "known.jsonl"), '{"prompt":"Q","a":"1","b":"2","p":1}\n');
+    const contrast = await labelled("interpreted", audited, { labeller: "chance" });
+    expect(contrast.feedback).toMatchObject({
+      ...{ label: { method: "contrast" }, pairs: { contrast: "principle", samples: 2, pairs: "one" } },
+    });
+    expect(contrast.feedback.audit).toBeUndefined();
+    expect(contrast.changes).toContainEqual({ path: ["feedback", "audit"] });
+    const people = await labelled("interpreted", "", { people: "many" });
+    expect(people.feedback.label.method).toBe("people");
+    expect(people.cautions).toEqual([expect.stringMatching(/waits until people have judged/)]);
+    expect((await labelled("verifiable", "", {})).feedback.label.method).toBe("checks");
+    const some = await labelled("interpreted", "", { people: "some" });
+    expect(some.feedback).toMatchObject({
+      label: { method: "choice" },
+      audit: { people: true },
+      people: { pairs: 100 },
+    });
+    const nobody = await labelled("interpreted", "", {});
+    expect(nobody.feedback).toMatchObject({ label: { method: "choice" } });
+    expect(nobody.cautions).toEqual([expect.stringMatching(/nobody knows what the labeller's labels are worth/)]);
+    const own = await labelled("verifiable", "feedback: { label: { method: people } }\n", { labeller: "above" });
+    expect(own.feedback.label.method).toBe("people");
+  });
+
+  it("takes what its run's audit said of the labeller, where nothing else is said", async () => {
+    const file = await recipe("mixed", "policy: { algorithm: ppo }\nfeedback: { audit: { path: known.jsonl } }\n");
+    const open = await openRecipe(file);
+    const place = join(folder, "store");
+    const store = openStore(place);
+    const low = { goal: "balanced", complexity: "low", compute: "low" } as const;
+    const asked = async (passed: boolean) => {
+      const run = store.begin(runSpec(open));
+      run.stage({ name: "audit", kind: "audit", identity: hashOf(`audit ${passed}`) }).finish({
+        output: { gate: { passed } },
+      });
+      run.end("done");
+      return (await adviseRecipe(file, low, { store })).advice.criteria.labeller;
+    };
+    try {
+      expect((await adviseRecipe(file, low, { store })).advice.criteria.labeller).toBe("unknown");
+      expect(await asked(false)).toBe("chance");
+      expect(await asked(true)).toBe("above");
+      const said = { ...low, labeller: "chance" } as const;
+      expect((await adviseRecipe(file, said, { store })).advice.criteria.labeller).toBe("chance");
+    } finally {
+      store.close();
+    }
+  });
 
   it("keeps the switches and comments that it has, and says what it replaces", async () => {
     const strict = { goal: "strict", complexity: "high", compute: "high" } as const;

@@ -11,28 +11,39 @@ export const criteria = {
   complexity: ["low", "medium", "high"],
   compute: ["low", "medium", "high"],
   constitution: ["verifiable", "mixed", "interpreted"],
+  labeller: ["unknown", "chance", "above"],
+  people: ["none", "some", "many"],
 } as const;
 export type Criterion = keyof typeof criteria;
 /**
  * `goal`: a safeguard on preferences, both alike, or strict adherence; `complexity` that is tolerated; `compute` there is; `constitution`: whether all,
- * some or none of its principles have checks.
+ * some or none of its principles have checks; `labeller`: what an audit said of the model that would label, whether its accuracy's interval
+ * clears chance; `people` who can judge pairs: for an audit (some, a hundred pairs or so), or for all labels (many).
  */
 export type Criteria = { readonly [Name in Criterion]: (typeof criteria)[Name][number] };
+
+/** Answers that are taken where none is given: nobody said anything. */
+export const unanswered = { labeller: "unknown", people: "none" } as const satisfies Partial<Criteria>;
 
 /** Where the constitution acts on preferences and on reinforcement learning. */
 export const switchNames = ["weigh", "constitutionFirst", "reward", "imitate", "constraint", "avoid"] as const;
 export type SwitchName = (typeof switchNames)[number];
 
+/** Who says which reply of a pair is better. */
+export const labelNames = ["checks", "model", "contrast", "people"] as const;
+export type LabelName = (typeof labelNames)[number];
+
 export interface AdviceRule {
   /** The answers that it needs, one of each list; none: it always holds. */
   readonly when: { readonly [Name in Criterion]?: readonly Criteria[Name][] };
-  readonly about: ArrangementName | SwitchName;
+  readonly about: ArrangementName | SwitchName | LabelName;
   /** Above 0 it speaks for it, below against it. */
   readonly weight: number;
   readonly because: string;
   readonly source: string;
 }
 
+const feedback = "METHODS §3";
 const [A, B, both] = ["METHODS §8 (A)", "METHODS §8 (B)", "METHODS §8 (A, B)"] as const;
 
 /** Of the goal only rules that do not fall as it gets stricter may speak of switches: advise.test.ts says so. */
@@ -162,6 +173,46 @@ export const adviceRules: readonly AdviceRule[] = [
     ...{ when: { complexity: ["low", "medium"] }, about: "avoid", weight: -1, source: B },
     because: "one more loss whose gradient has to be balanced",
   },
+  {
+    ...{ when: { constitution: ["verifiable"] }, about: "checks", weight: 2, source: feedback },
+    because: "checks see every principle, and what they tell apart is told rightly and at no price",
+  },
+  {
+    ...{ when: { constitution: ["mixed"] }, about: "checks", weight: 1, source: feedback },
+    because: "checks label what they can tell apart; the other principles get no say",
+  },
+  {
+    ...{ when: { constitution: ["interpreted"] }, about: "checks", weight: -9, source: feedback },
+    because: "no principle has checks that could label",
+  },
+  {
+    ...{ when: { labeller: ["above"] }, about: "model", weight: 3, source: `${feedback}; arXiv 2309.00267` },
+    because: "the audit found it right more often than chance, and it reads every principle",
+  },
+  {
+    ...{ when: { labeller: ["unknown"] }, about: "model", weight: 1, source: feedback },
+    because: "it reads every principle; an audit has to show first that it is right more often than chance",
+  },
+  {
+    ...{ when: { labeller: ["chance"] }, about: "model", weight: -9, source: feedback },
+    because: "the audit could not tell it from chance: its labels would teach noise",
+  },
+  {
+    ...{ when: { labeller: ["chance"] }, about: "contrast", weight: 1, source: `${feedback}; arXiv 2307.12950` },
+    because: "a reply under a principle beside one under its opposite needs nobody who judges",
+  },
+  {
+    ...{ when: { people: ["many"] }, about: "people", weight: 4, source: feedback },
+    because: "a person's label stands over any machine's",
+  },
+  {
+    ...{ when: { people: ["some"], labeller: ["chance"] }, about: "people", weight: 2, source: feedback },
+    because: "few labels that are right teach more than many that are not",
+  },
+  {
+    ...{ when: { people: ["none"] }, about: "people", weight: -9, source: feedback },
+    because: "nobody is there to judge",
+  },
 ];
 
 /** An arrangement or a switch, with every rule that spoke of it. */
@@ -180,36 +231,49 @@ export interface Advice {
   readonly switches: readonly Judged<SwitchName>[];
   /** Those that are not, where a rule spoke of them. */
   readonly without: readonly Judged<SwitchName>[];
-  /** Every other answer to one of the criteria by which another arrangement would be first. */
+  /** Who labels, the best first; of equal ones in the order of the names. */
+  readonly labels: readonly Judged<LabelName>[];
+  /** Whether labels have to be audited before they are used: a model's of which nobody knows what they are worth. METHODS §3. */
+  readonly audit: boolean;
+  /** Every other answer to one of the criteria by which another arrangement, or another's labels, would be first. */
   readonly decisive: readonly {
     readonly criterion: Criterion;
     readonly answer: string;
     readonly arrangement: ArrangementName;
+    readonly labels: LabelName;
   }[];
 }
 
-/** Which arrangement and switches fit, by the rules alone: the same answers give the same advice. METHODS §8. */
+/** Which arrangement, switches and labels fit, by the rules alone: the same answers give the same advice. METHODS §8, §3. */
 export function advise(given: Criteria): Advice {
-  const arrangements = ranked(given);
+  const arrangements = ranked(arrangementNames, given);
+  const labels = ranked(labelNames, given);
   const judged = switchNames.map((name) => judge(name, given));
-  const others = (Object.keys(criteria) as Criterion[]).flatMap((criterion) =>
+  const names = Object.keys(criteria) as Criterion[];
+  const others = names.flatMap((criterion) =>
     criteria[criterion].map((answer) => {
-      const { name: arrangement } = ranked({ ...given, [criterion]: answer })[0]!;
-      return { criterion, answer, arrangement };
+      const other = { ...given, [criterion]: answer };
+      return {
+        ...{ criterion, answer },
+        ...{ arrangement: ranked(arrangementNames, other)[0]!.name, labels: ranked(labelNames, other)[0]!.name },
+      };
     }),
   );
   return {
-    criteria: given,
+    // In the order in which they are asked.
+    criteria: Object.fromEntries(names.map((name) => [name, given[name]])) as Criteria,
     arrangements,
     switches: judged.filter(({ score }) => score > 0),
     without: judged.filter(({ score, rules }) => score <= 0 && rules.length > 0),
-    decisive: others.filter(({ arrangement }) => arrangement !== arrangements[0]!.name),
+    labels,
+    audit: labels[0]!.name === "model" && given.labeller === "unknown",
+    decisive: others.filter((one) => one.arrangement !== arrangements[0]!.name || one.labels !== labels[0]!.name),
   };
 }
 
-function ranked(given: Criteria): Judged<ArrangementName>[] {
+function ranked<Name extends AdviceRule["about"]>(names: readonly Name[], given: Criteria): Judged<Name>[] {
   // Stable: equal ones stay in the order of the names.
-  return arrangementNames.map((name) => judge(name, given)).sort((a, b) => b.score - a.score);
+  return names.map((name) => judge(name, given)).sort((a, b) => b.score - a.score);
 }
 
 function judge<Name extends AdviceRule["about"]>(name: Name, given: Criteria): Judged<Name> {

@@ -14,13 +14,16 @@ export {
   type Criterion,
   criteria,
   type Judged,
+  type LabelName,
   type SwitchName,
+  unanswered,
 } from "./advise.ts";
 export {
   type AdvisedChange,
   type AdvisedRecipe,
   adviseRecipe,
   type RecipeAdvice,
+  type RecipeCriteria,
   switchSettings,
 } from "./advise-recipe.ts";
 export {
