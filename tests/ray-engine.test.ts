@@ -8,20 +8,14 @@ if (missing) console.log(`skipped: the engine is not tested under Ray: ${missing
 const child = new URL("../packages/train/test/ray-child.ts", import.meta.url);
 
 describe.skipIf(missing)("the engine as a job of a Ray cluster of two nodes", () => {
-  it.each([
-    ["shard", ["sft", "preference", "ppo"]],
-    ["whole", ["sft", "judge", "grpo", "rloo", "dpo"]],
-  ] as const)(
+  it.each(["shard", "whole"])(
     "%s: learns as the local trainer, and survives the death of a worker",
-    async (how, names) => {
-      const lines = await toldApart(child, (found as { python: string }).python, [how, ...names]);
+    async (how) => {
+      const lines = await toldApart(child, (found as { python: string }).python, [how]);
       const of = (what: string) => lines.filter((line) => line.what === what);
       expect(of("ready")).toEqual([expect.objectContaining({ workers: 2, nodes: 2 })]);
-      expect(of("equal").map(({ training }) => training)).toEqual(names);
-      for (const { loss, adapter } of of("equal")) {
-        expect(loss).toBeLessThan(1e-4);
-        expect(adapter).toBeLessThan(1e-3);
-      }
+      expect(of("compared").length).toBeGreaterThanOrEqual(11);
+      for (const compared of of("compared")) expect(compared).toMatchObject({ equal: true });
       // Bit for bit: the state is the same, and so is what is computed on it.
       expect(of("killed")).toEqual([expect.objectContaining({ adapter: 0, epochs: 1 })]);
       expect(of("killed")[0]!.restarts).toBeGreaterThan(0);

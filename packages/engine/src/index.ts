@@ -1,3 +1,4 @@
+export { startEngine } from "./alone.ts";
 export { BodyError, readBody, type TensorOf, type Tensors, writeBody } from "./body.ts";
 export { EngineClient, type EngineClientOptions, type EngineReply, type EngineTraffic } from "./client.ts";
 export { type ClusterOptions, type LocalCluster, startCluster } from "./cluster.ts";

@@ -4,9 +4,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type FakeJob, healthServer, rayServer } from "../test/ray-server.ts";
 import { RayJobs } from "./jobs.ts";
-import { jobId, type LaunchOptions, launchEngine, programFolder } from "./launch.ts";
+import { jobId, type LaunchOptions, launchEngine, packed } from "./launch.ts";
 import { PROTOCOL } from "./protocol.ts";
-import { zipFolder } from "./zip.ts";
 
 const clusterToken = "the cluster's token";
 const spec: LaunchOptions["spec"] = {
@@ -137,7 +136,7 @@ describe("a cluster", () => {
 });
 
 it("a program is the same bytes for the same files", async () => {
-  const program = () => zipFolder(programFolder, (path) => path.startsWith("tenet_engine/"));
+  const program = () => packed({ spec });
   expect((await program()).equals(await program())).toBe(true);
   expect((await program()).length).toBeLessThan(200_000);
 });

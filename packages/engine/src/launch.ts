@@ -9,7 +9,7 @@ import { EngineError, EngineGoneError, RayJobsError } from "./errors.ts";
 import { RayJobs } from "./jobs.ts";
 import { type EngineHealth, type EngineSpec, PROTOCOL } from "./protocol.ts";
 import { keepToken, tokenOf } from "./tokens.ts";
-import { zipFolder } from "./zip.ts";
+import { filesOf, zipFiles } from "./zip.ts";
 
 /** The program of the job, as it is shipped. */
 export const programFolder = fileURLToPath(new URL("../python", import.meta.url));
@@ -23,6 +23,8 @@ export interface LaunchOptions {
   /** Where the job's port is reached from here. Default: the host of `ray`. */
   readonly reach?: string | undefined;
   readonly port: number;
+  /** Folder of a small model here that is sent along with the program, which `spec.model` names then. */
+  readonly sent?: string | undefined;
   /** Python of the workers. Default `python`. */
   readonly python?: string | undefined;
   /** More of Ray's runtime environment: `image_uri`, `uv`. */
@@ -86,7 +88,7 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
   const token = running ? await tokenOf(id) : randomBytes(32).toString("hex");
   if (!running) {
     onStatus("sending the program");
-    const { uri } = await jobs.upload(await zipFolder(programFolder, (path) => path.startsWith("tenet_engine/")));
+    const { uri } = await jobs.upload(await packed(options));
     await keepToken(id, token);
     const whole: EngineSpec = { ...spec, protocol: PROTOCOL, name: id, port };
     await jobs.submit({
@@ -119,6 +121,12 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
   // What a process left that was killed.
   if (running) await client.call("drop", {});
   return { id, client, jobs, health, attached: running };
+}
+
+/** The program as it is uploaded, with what goes along. */
+export async function packed({ sent, spec }: Pick<LaunchOptions, "sent" | "spec">): Promise<Buffer> {
+  const program = await filesOf(join(programFolder, "tenet_engine"), "tenet_engine");
+  return zipFiles(new Map([...program, ...(sent === undefined ? [] : await filesOf(sent, spec.model))]));
 }
 
 async function ready({

@@ -1,28 +1,33 @@
 import { readdir, readFile } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { join, relative, sep } from "node:path";
 import { crc32 } from "node:zlib";
 
 /** 1980-01-01, the first day that a zip knows: the same contents give the same bytes. */
 const date = 0x00210000;
 const utf8Names = 0x0800;
 
-/** The files of a folder as a zip that only stores them, in the order of their names; caches of Python are left out. */
-export async function zipFolder(folder: string, keep: (path: string) => boolean = () => true): Promise<Buffer> {
-  const names = (await readdir(folder, { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && !entry.parentPath.includes("__pycache__"))
-    .map((entry) =>
-      join(entry.parentPath, entry.name)
-        .slice(folder.length + 1)
-        .split(sep)
-        .join("/"),
-    )
-    .filter(keep)
-    .sort();
+/** Files of a folder by what a zip calls them: its own path, behind `at` where that is given; caches of Python are left out. */
+export async function filesOf(folder: string, at?: string): Promise<Map<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return new Map(
+    entries
+      .filter((entry) => entry.isFile() && !entry.parentPath.includes("__pycache__"))
+      .map((entry) => {
+        const file = join(entry.parentPath, entry.name);
+        const name = relative(folder, file).split(sep).join("/");
+        return [at === undefined ? name : `${at}/${name}`, file];
+      }),
+  );
+}
+
+/** Files as a zip that only stores them, in the order of their names. @param contents files by what they are called there */
+export async function zipFiles(contents: ReadonlyMap<string, string>): Promise<Buffer> {
+  const names = [...contents.keys()].sort();
   const files: Buffer[] = [];
   const directory: Buffer[] = [];
   let at = 0;
   for (const name of names) {
-    const data = await readFile(join(folder, name));
+    const data = await readFile(contents.get(name)!);
     const path = Buffer.from(name);
     const common = Buffer.alloc(26); // version, flags, method 0, date, checksum, sizes, length of the name
     common.writeUInt16LE(20, 0);

@@ -8,6 +8,7 @@ export {
   openCheckpoint,
   openShell,
 } from "./checkpoint/index.ts";
+export { byteCharacters, type TinyText, unitNoise, writeTinyModel } from "./checkpoint/tiny-model.ts";
 export * from "./decoder/index.ts";
 export * from "./endpoint/index.ts";
 export * from "./gguf/index.ts";

@@ -102,6 +102,7 @@ export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
 export type { SelectionOptions, SelectionReport } from "./selection.ts";
+export { equalityBounds, openSelfTest, type SelfTest, type TrainingCompared } from "./self-test/index.ts";
 export { type LoraSettings, loraSettingsSchema, type TrainingSettings, trainingFields } from "./settings.ts";
 export {
   type SftOptions,

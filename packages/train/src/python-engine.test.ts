@@ -2,66 +2,54 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngineClient, EngineMemoryError, EngineRefusedError, EngineRestartedError, enginePython } from "@tenet/engine";
+import {
+  EngineClient,
+  EngineMemoryError,
+  EngineRefusedError,
+  EngineRestartedError,
+  enginePython,
+  startEngine,
+} from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
-import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { distance, headedAdapter, trained, trainings } from "../test/equality.ts";
-import { startEngine } from "../test/python-engine.ts";
 import { weightsFingerprint } from "./fingerprint.ts";
-import { speakerOf } from "./open-trainer.ts";
-import { engineModel } from "./remote-trainer.ts";
+import { openSelfTest, type SelfTest } from "./self-test/index.ts";
+import { trainings } from "./self-test/trainings.ts";
 
 const found = enginePython();
 const missing = "missing" in found ? found.missing : undefined;
 if (missing) console.log(`skipped: the Python engine is not tested: ${missing}`);
 
-/** Bounds of a statement about equality: per update a loss, and the adapter at the end. */
-const bounds = { loss: 1e-4, adapter: 1e-3 };
-
 describe.skipIf(missing)("the engine in Python, as one process", () => {
   let folder: string;
-  let model: LocalModel;
-  let start: string;
+  let test: SelfTest;
   let engine: Awaited<ReturnType<typeof startEngine>>;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "tenet-python-engine-"));
     const path = await writeTinyModel(join(folder, "model"));
-    model = await openLocalModel(path, { device: "cpu", threads: 1, cacheDir: folder });
-    start = await headedAdapter(model, folder);
     engine = await startEngine((found as { python: string }).python, { model: path });
+    test = await openSelfTest({ model: path, folder, engine: engine.client });
   }, 300_000);
   afterAll(async () => {
     await engine?.close();
-    await model?.close();
+    await test?.close();
     await rm(folder, { recursive: true, force: true });
   });
 
   it("says what it is", async () => {
-    const { hidden_size, num_hidden_layers, vocab_size } = model.config;
+    const { hidden_size, num_hidden_layers, vocab_size } = test.here.config;
     const health = await engine.client.health();
     expect(health).toMatchObject({ wanted: 1, model: { hidden_size, num_hidden_layers, vocab_size } });
-    const weights = await weightsFingerprint(model.id);
+    const weights = await weightsFingerprint(test.here.id);
     expect(health.workers).toEqual([expect.objectContaining({ rank: 0, pid: engine.pid, device: "cpu", weights })]);
   });
 
   it.each(Object.keys(trainings))(
     "learns as the local trainer: %s",
     async (name) => {
-      const { id, config, text } = model;
-      const remote = engineModel({
-        ...{ id, config, text, engine: engine.client },
-        speak: (adapter) => speakerOf(model, adapter),
-      });
-      const here = await trained(name, model, join(folder, `${name}-here`), start);
-      const there = await trained(name, remote, join(folder, `${name}-there`), start);
-      const apart = await distance(model, here, there);
-      console.log(
-        `${name}: ${JSON.stringify(apart)}, ${here.seconds.toFixed(1)} s here, ${there.seconds.toFixed(1)} s there`,
-      );
-      expect(there.events).toHaveLength(here.events.length);
-      expect(apart.loss).toBeLessThan(bounds.loss);
-      expect(apart.adapter).toBeLessThan(bounds.adapter);
+      const found = await test.compare(name);
+      console.log(JSON.stringify(found));
+      expect(found.equal).toBe(true);
       expect((await engine.client.health()).adapters).toEqual({});
     },
     300_000,
@@ -71,13 +59,13 @@ describe.skipIf(missing)("the engine in Python, as one process", () => {
     "says where a micro-batch does not fit",
     async () => {
       const { python } = found as { python: string };
-      const small = await startEngine(python, { model: model.id });
+      const small = await startEngine(python, { model: test.here.id });
       try {
         const lora = { r: 1, lora_alpha: 1, target_modules: ["q_proj"], use_rslora: false };
         const factors = Object.fromEntries(
           [0, 1].flatMap((layer) => {
             const path = `model.layers.${layer}.self_attn.q_proj`;
-            const { hidden_size: hidden } = model.config;
+            const { hidden_size: hidden } = test.here.config;
             return [
               [`${path}.lora_A.weight`, { shape: [1, hidden], data: new Float32Array(hidden) }],
               [`${path}.lora_B.weight`, { shape: [hidden, 1], data: new Float32Array(hidden) }],

@@ -6,26 +6,30 @@ import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { engineServer } from "../test/engine-server.ts";
-import { distance, finish, headedAdapter, trained, trainings } from "../test/equality.ts";
 import { openTrainer, speakerOf } from "./open-trainer.ts";
 import { engineModel } from "./remote-trainer.ts";
 import { resuming } from "./resuming.ts";
+import { finish } from "./self-test/distance.ts";
+import { openSelfTest, type SelfTest } from "./self-test/index.ts";
+import { trainings } from "./self-test/trainings.ts";
 import type { RemoteModel } from "./trainer.ts";
 
 const token = "a token of this test";
 let folder: string;
 let model: LocalModel;
 let server: Awaited<ReturnType<typeof engineServer>>;
-let start: string;
+let test: SelfTest;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tenet-remote-"));
   const path = await writeTinyModel(join(folder, "model"));
   model = await openLocalModel(path, { device: "cpu", threads: 1, cacheDir: folder });
   server = await engineServer(model, token);
-  start = await headedAdapter(model, folder);
+  const engine = new EngineClient({ address: server.address, token });
+  test = await openSelfTest({ model: path, folder, engine });
 });
 afterAll(async () => {
   server.close();
+  await test.close();
   await model.close();
   await rm(folder, { recursive: true });
 });
@@ -43,13 +47,9 @@ describe("a trainer that computes elsewhere", () => {
   it.each(Object.keys(trainings))(
     "learns as the local one: %s",
     async (name) => {
-      const here = await trained(name, model, join(folder, `${name}-here`), start);
-      const there = await trained(name, remote(), join(folder, `${name}-there`), start);
-      const apart = await distance(model, here, there);
-      expect(apart.steps).toBe(there.events.length);
-      expect(apart.loss).toBeLessThan(1e-4);
+      const apart = await test.compare(name);
+      expect(apart.equal, JSON.stringify(apart)).toBe(true);
       expect(apart.gradNorm).toBeLessThan(1e-3);
-      expect(apart.adapter).toBeLessThan(1e-3);
       // The local trainer's own bits depend on how a batch is cut; apart from that the two are one.
       expect(server.adapters.size).toBe(0);
     },
@@ -58,7 +58,7 @@ describe("a trainer that computes elsewhere", () => {
 
   it("goes on from its checkpoint, to the same bytes, where the engine was started again, and on this machine from the engine's", async () => {
     const name = "sft";
-    const whole = await trained(name, remote(), join(folder, "whole"), start);
+    const whole = await test.train(name, remote(), "whole");
     const into = join(folder, "killed");
     await rm(into, { recursive: true, force: true });
     server.failures.clear();
@@ -72,7 +72,7 @@ describe("a trainer that computes elsewhere", () => {
       server.failures.set(calls + behind, status);
     const own = remote();
     const killed = await finish(
-      resuming(() => trainings[name]!(own, into, start), { onRestart: ({ message }) => restarts.push(message) }),
+      resuming(() => trainings[name]!(own, into, test.start), { onRestart: ({ message }) => restarts.push(message) }),
     );
     server.failures.clear();
     expect(restarts).toHaveLength(3);

@@ -2,17 +2,16 @@
  * Run by tests/ray-engine.test.ts in a network and with processes of its own: a Ray cluster of two nodes on the loopback interface, the engine as a job of
  * it, trainings there and here. Prints one JSON object a line. Ray's processes are children of ours and end with it.
  *
- *   ray-child.ts <python> <folder> <shard|whole> <training …>
+ *   ray-child.ts <python> <folder> <shard|whole> [training …]
  */
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import { launchEngine, startCluster } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
-import { openLocalModel } from "@tenet/lm";
-import { speakerOf } from "../src/open-trainer.ts";
-import { engineModel } from "../src/remote-trainer.ts";
 import { resuming } from "../src/resuming.ts";
-import { distance, finish, headedAdapter, trained, trainings } from "./equality.ts";
+import { distance, finish } from "../src/self-test/distance.ts";
+import { openSelfTest } from "../src/self-test/index.ts";
+import { trainings } from "../src/self-test/trainings.ts";
 
 const [python = "", folder = "", how = "", ...names] = process.argv.slice(2);
 const tell = (what: string, value: object = {}) => console.log(JSON.stringify({ what, ...value }));
@@ -27,8 +26,6 @@ const cluster = await startCluster({
 const { address, token, jobs } = cluster;
 try {
   const path = await writeTinyModel(join(folder, "model"));
-  const model = await openLocalModel(path, { device: "cpu", threads: 1, cacheDir: folder });
-  const start = await headedAdapter(model, folder);
   const launching = performance.now();
   const statuses = new Set<string>();
   const { client, health, id } = await launchEngine({
@@ -48,25 +45,17 @@ try {
     statuses: [...statuses],
   });
 
-  const { id: name, config, text } = model;
-  const remote = engineModel({
-    ...{ id: name, config, text, engine: client },
-    speak: (adapter) => speakerOf(model, adapter),
-  });
-  for (const training of names) {
-    const here = await trained(training, model, join(folder, `${training}-here`), start);
-    const there = await trained(training, remote, join(folder, `${training}-there`), start);
-    tell("equal", { training, ...(await distance(model, here, there)), here: here.seconds, there: there.seconds });
-  }
+  const test = await openSelfTest({ model: path, folder, engine: client });
+  for (const name of names.length > 0 ? names : test.trainings) tell("compared", await test.compare(name));
 
   // A worker is killed in the middle of a training, which goes on from its last checkpoint.
-  const whole = await trained("sft", remote, join(folder, "undisturbed"), start);
+  const whole = await test.train("sft", test.there, "undisturbed");
   const killing = performance.now();
   const { workers, epoch } = await client.health();
   let killed = false;
   const restarts: string[] = [];
   const disturbed = async function* () {
-    const run = trainings.sft!(remote, join(folder, "disturbed"), start);
+    const run = trainings.sft!(test.there, join(folder, "disturbed"), test.start);
     for (let next = await run.next(); ; next = await run.next()) {
       if (next.done) return next.value;
       yield next.value;
@@ -75,7 +64,7 @@ try {
     }
   };
   const after = await finish(resuming(disturbed, { onRestart: ({ message }) => void restarts.push(message) }));
-  const apart = await distance(model, whole, { ...after, events: whole.events });
+  const apart = await distance(test.here, whole, { ...after, events: whole.events });
   tell("killed", {
     seconds: seconds(killing),
     restarts: restarts.length,
@@ -96,7 +85,7 @@ try {
     await later(300);
   }
   tell("stopped", { seconds: seconds(stopping) });
-  await model.close();
+  await test.close();
 } finally {
   await cluster.close();
   tell("down", { seconds: seconds() });

@@ -9,6 +9,7 @@ import torch
 
 from . import PROTOCOL, body
 from .fingerprint import weights
+from .folder import model_folder
 from .model import Engine
 from .server import OutOfMemory, is_memory
 from .verbs import perform, together
@@ -18,8 +19,8 @@ from .versions import versions
 def start(spec: dict, say):
     torch.set_num_threads(spec["threads"])
     device = "cuda" if spec["gpus"] > 0 else "cpu"
-    engine = Engine(spec["model"], dtype=spec["dtype"], device=device)
-    digest = weights(spec["model"])
+    engine = Engine(model_folder(spec["model"]), dtype=spec["dtype"], device=device)
+    digest = weights(model_folder(spec["model"]))
     lock = threading.Lock()
     born = time.time()
 

@@ -9,6 +9,7 @@ import ray.train
 
 from . import Refused, Restarted, body
 from .fingerprint import weights
+from .folder import model_folder
 
 
 def loop(spec: dict):
@@ -23,9 +24,9 @@ def loop(spec: dict):
     rank = context.get_world_rank()
     mailbox = ray.get_actor("mailbox", namespace=spec["name"])
     device = "cuda" if spec["gpus"] > 0 else "cpu"
-    engine = Engine(spec["model"], shard=spec["shard"], dtype=spec["dtype"], device=device)
+    engine = Engine(model_folder(spec["model"]), shard=spec["shard"], dtype=spec["dtype"], device=device)
     hello = {"rank": rank, "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid(), "device": device}
-    hello |= {"model": engine.describe(), "weights": weights(spec["model"]), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    hello |= {"model": engine.describe(), "weights": weights(model_folder(spec["model"])), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     epoch = ray.get(mailbox.join.remote(hello))
     index = 0
     while (command := ray.get(mailbox.next.remote(epoch, index))) is not None:

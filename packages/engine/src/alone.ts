@@ -2,13 +2,19 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { EngineClient, type EngineSpec, PROTOCOL, programFolder } from "@tenet/engine";
+import { EngineClient } from "./client.ts";
+import { EngineError } from "./errors.ts";
+import { programFolder } from "./launch.ts";
+import { type EngineSpec, PROTOCOL } from "./protocol.ts";
 
-/** The engine as one plain process on the loopback interface, ended by `close`. */
+/**
+ * The engine as one plain process on the loopback interface, without Ray, ended by `close`.
+ * Errors: EngineError with the end of its error output where it does not come up.
+ */
 export async function startEngine(python: string, spec: Partial<EngineSpec> & Pick<EngineSpec, "model">) {
   const token = randomBytes(32).toString("hex");
   const whole: EngineSpec = {
-    ...{ protocol: PROTOCOL, name: "test", dtype: "float32", workers: 1, gpus: 0, shard: false, threads: 1 },
+    ...{ protocol: PROTOCOL, name: "alone", dtype: "float32", workers: 1, gpus: 0, shard: false, threads: 1 },
     ...{ maxFailures: 0, idleMinutes: 5, host: "127.0.0.1", port: 0, ray: false },
     ...spec,
   };
@@ -42,5 +48,5 @@ async function servingPort(child: ChildProcess): Promise<number> {
     const event = JSON.parse(line) as { event: string; port?: number };
     if (event.event === "serving") return event.port!;
   }
-  throw new Error(`the engine ended before it served:\n${said}`);
+  throw new EngineError(`the engine ended before it served:\n${said}`);
 }
