@@ -173,6 +173,36 @@ describe("a recipe that names an engine", () => {
     expect(String(other.error)).toMatch(/does not take this token: set RAY_AUTH_TOKEN/);
   });
 
+  it("holds no cluster while it waits, was refused or failed, and keeps it where it was interrupted", async () => {
+    const stopping = join(dirname(recipe), "stopping.yaml");
+    const text = await readFile(recipe, "utf8");
+    const asked = / {2}label: .*\n {2}audit: .*\n/;
+    for (const [name, from, to, error] of [
+      ["refused", /gate: .*/, "gate: { chance: 1 }", /GateError/],
+      ["waiting", asked, "  label: { method: people }\n  people: { pairs: 6 }\n", /WaitError/],
+    ] as const) {
+      expect(text).toMatch(from);
+      await writeFile(stopping, text.replace(from, to));
+      ray.jobs.clear();
+      const ran = await run(stopping, store(name), { environment });
+      expect(String((ran.error as Error).name), String(ran.error)).toMatch(error);
+      expect(
+        [...ray.jobs.values()].map(({ status }) => status),
+        name,
+      ).toEqual(["STOPPED"]);
+    }
+    ray.jobs.clear();
+    const control = new AbortController();
+    const { error } = await run(recipe, store("interrupted"), {
+      ...{ environment, signal: control.signal },
+      onEvent: (event) => {
+        if (event.type === "metrics" && event.stage === "supervised") control.abort(new Error("enough"));
+      },
+    });
+    expect(String(error)).toMatch(/enough/);
+    expect([...ray.jobs.values()].map(({ status }) => status)).toEqual(["RUNNING"]);
+  });
+
   it("is refused where no engine can do what it asks", async () => {
     const { openRecipe } = await import("@tenet/align");
     const text = await readFile(recipe, "utf8");

@@ -14,7 +14,7 @@ export interface EngineOptions {
 /** Where a local cluster listens, and the near end of a tunnel to another. */
 const usual = "http://localhost:8265";
 
-async function jobsOf(io: Io, { ray = usual }: EngineOptions) {
+export async function jobsOf(io: Io, { ray = usual }: EngineOptions) {
   if (!URL.canParse(ray) || !/^https?:$/.test(new URL(ray).protocol))
     throw new CommandUsageError(`--ray: expected the address of a Ray dashboard such as ${usual}, got ${ray}`);
   const { RayJobs, rayToken } = await import("@tenet/engine");
@@ -26,17 +26,6 @@ async function ours(io: Io, options: EngineOptions) {
   const jobs = await jobsOf(io, options);
   const all = Object.entries(await jobs.jobs()).filter(([, { metadata }]) => metadata?.tenet !== undefined);
   return { jobs, all };
-}
-
-/** `tenet engine check`: whether a cluster answers, takes our token, and runs what the engine was tested with. */
-export async function checkEngine(io: Io, options: EngineOptions): Promise<void> {
-  const { testedWith } = await import("@tenet/engine");
-  const jobs = await jobsOf(io, options);
-  const { ray_version: ray } = await jobs.version();
-  const tested = (await testedWith()).ray;
-  if (options.json) return printJson(io, { address: jobs.address, ray, testedWith: tested });
-  const note = ray === tested ? "as tested" : `the engine was tested with ${tested}`;
-  say(io, `${jobs.address}: Ray ${ray} (${note})\n`);
 }
 
 export interface EngineUpOptions {

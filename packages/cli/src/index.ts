@@ -137,7 +137,7 @@ function build(
 
   addConstitutionCommands(io, program, command, { setCode, openModel });
 
-  addEngineCommands(io, program, command);
+  addEngineCommands(io, program, command, { setCode });
 
   program
     .command("completion")

@@ -11,7 +11,11 @@ import { type EngineSpec, PROTOCOL } from "./protocol.ts";
  * The engine as one plain process on the loopback interface, without Ray, ended by `close`.
  * Errors: EngineError with the end of its error output where it does not come up.
  */
-export async function startEngine(python: string, spec: Partial<EngineSpec> & Pick<EngineSpec, "model">) {
+export async function startEngine(
+  python: string,
+  spec: Partial<EngineSpec> & Pick<EngineSpec, "model">,
+  { signal }: { readonly signal?: AbortSignal } = {},
+) {
   const token = randomBytes(32).toString("hex");
   const whole: EngineSpec = {
     ...{ protocol: PROTOCOL, name: "alone", dtype: "float32", workers: 1, gpus: 0, shard: false, threads: 1 },
@@ -24,7 +28,7 @@ export async function startEngine(python: string, spec: Partial<EngineSpec> & Pi
     stdio: ["ignore", "pipe", "pipe"],
   });
   const port = await servingPort(child);
-  const client = new EngineClient({ address: `http://127.0.0.1:${port}`, token });
+  const client = new EngineClient({ address: `http://127.0.0.1:${port}`, token, signal });
   return {
     client,
     token,

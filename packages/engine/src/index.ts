@@ -20,6 +20,7 @@ export {
   launchEngine,
   programFolder,
   rayToken,
+  stopJob,
 } from "./launch.ts";
 export {
   type EngineHealth,

@@ -96,7 +96,7 @@ describe("the job of a run", () => {
   });
 
   it("that gets too few workers says what the cluster has", async () => {
-    const { launch } = await cluster(
+    const { ray, launch } = await cluster(
       (job) => {
         job.status = "RUNNING";
       },
@@ -105,6 +105,8 @@ describe("the job of a run", () => {
     await expect(launch({ startMinutes: 0.01 })).rejects.toThrow(
       /1 of 2 workers are there after 0\.01 minutes; the cluster has 4 CPU free of 6/,
     );
+    // Nor does it go on waiting for what nobody wants any more.
+    expect([...ray.jobs.values()].map(({ status }) => status)).toEqual(["STOPPED"]);
   });
 
   it("of another machine is not taken over", async () => {

@@ -117,7 +117,11 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
     return job === undefined || hasEnded(job.status) ? endedError(jobs, id, job?.message ?? job?.status) : undefined;
   };
   const client = new EngineClient({ address, token, signal, ended });
-  const health = await ready({ jobs, id, address, token, signal, startMinutes, onStatus });
+  const health = await ready({ jobs, id, address, token, signal, startMinutes, onStatus }).catch(async (error) => {
+    // What does not come up would take what it waits for as soon as that is free; somebody who interrupts it comes back.
+    if (!signal?.aborted && !(error instanceof EngineGoneError)) await stopJob(jobs, id, error);
+    throw error;
+  });
   // What a process left that was killed.
   if (running) await client.call("drop", {});
   return { id, client, jobs, health, attached: running };
@@ -168,6 +172,16 @@ async function ready({
       );
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+/** Ends a job that is of no use, and says where that failed too. @param why it is of no use: what is thrown in the end anyway */
+export async function stopJob(jobs: RayJobs, id: string, why: Error): Promise<void> {
+  try {
+    await jobs.stop(id);
+  } catch (error) {
+    const words = `${why.message}. The job ${id} was not stopped either (${(error as Error).message})`;
+    throw new EngineError(words, { cause: why });
   }
 }
 

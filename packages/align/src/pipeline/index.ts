@@ -53,6 +53,8 @@ export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export type { AuditReport } from "./parts/audit.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
+export { launchOptions, versionsApart } from "./run-engine.ts";
+export { type EngineSettings, engineSchema } from "./schema/engine.ts";
 export { GateError, NothingLeftError } from "./stages/index.ts";
 export { WaitError } from "./wait.ts";
 export { warningsOf } from "./warnings.ts";

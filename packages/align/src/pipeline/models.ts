@@ -98,7 +98,7 @@ export class ModelPool {
     this.#earlier.set(key, [...(this.#earlier.get(key) ?? []), { promptTokens, completionTokens, dollars }]);
   }
 
-  /** Says what an engine took, and ends it where everything that is to be computed there is done. */
+  /** Says what an engine took, and ends it where nothing is to be computed there for now. */
   async release({ over }: { readonly over: boolean }): Promise<void> {
     await this.#engine?.close({ over });
   }

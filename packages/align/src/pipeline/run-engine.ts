@@ -5,6 +5,7 @@ import {
   type LaunchedEngine,
   type LaunchOptions,
   launchEngine,
+  stopJob,
   testedWith,
 } from "@tenet/engine";
 import {
@@ -91,7 +92,7 @@ export class RunEngine {
     return scoredBy(model, speaker, { run: async (items) => (await this.#forward(hash, adapter)).run(items) });
   }
 
-  /** Says what it took, and ends the job where the run is over: otherwise the next start finds it, or it ends by itself. */
+  /** Says what it took, and ends the job where the run goes on later or never: otherwise the next start finds it, or it ends by itself. */
   async close({ over }: { readonly over: boolean }): Promise<void> {
     // One that never started has nothing to end.
     const started = await this.#started?.catch(() => undefined);
@@ -131,7 +132,10 @@ export class RunEngine {
       },
     });
     const { health } = launched;
-    await requireSameModel(health, { config, path, address: launched.client.address });
+    await requireSameModel(health, { config, path, address: launched.client.address }).catch(async (error) => {
+      await stopJob(launched.jobs, launched.id, error);
+      throw error;
+    });
     for (const difference of await versionsApart(health)) say("warning", `engine: ${difference}`);
     say("info", startedText(launched));
     const speak = settings.generation

@@ -186,7 +186,6 @@ async function work(
     const left = targets.filter(
       ({ name, inputs }) => inputs.length > 0 && store.stage(run.id, name)?.status !== "done",
     );
-    await models.release({ over: left.length === 0 });
     if (left.length > 0)
       end = { status: "interrupted", message: `only ${last.map(({ name }) => name).join(", ")} was asked for` };
   } catch (error) {
@@ -194,6 +193,8 @@ async function work(
     end = { status, error, ...(error instanceof Error && { message: error.message }) };
   }
   try {
+    // Who waits, was refused or failed holds no cluster meanwhile; who was interrupted comes back.
+    await models.release({ over: end.status !== "interrupted" });
     const { status, message } = end;
     emit({ type: "run", run: run.id, status, ...(message === undefined ? {} : { message }) });
   } catch (error) {

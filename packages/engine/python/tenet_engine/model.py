@@ -47,6 +47,8 @@ class Engine:
         ).to(self.device)
         self.base.requires_grad_(False)
         self.base.eval()
+        # Whether factors, held in float32, are multiplied in bfloat16 too; without it what they make is float32, whatever the base is.
+        self.mixed = False
         self.shard = shard
         self.sharded = False
         self.peft: PeftModel | None = None
@@ -166,7 +168,8 @@ class Engine:
         for row, i in enumerate(members):
             ids[row, : len(batch.tokens[i])] = batch.tokens[i].to(self.device)
             mask[row, : len(batch.tokens[i])] = 1
-        hidden = self.base.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+            hidden = self.base.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         rows = torch.cat([torch.full((len(batch.chosen[i]),), row) for row, i in enumerate(members)]).to(self.device)
         places = torch.cat([batch.chosen[i].long() for i in members]).to(self.device)
         states = hidden[rows, places]
