@@ -1,1 +1,3 @@
-export { isLoopback, type RunningServer, type ServeOptions, serve } from "./server.ts";
+export { answerCalls, type Call, type CallersOptions, isLoopback, type RunningServer } from "./http.ts";
+export { ApiError } from "./refusals.ts";
+export { type ServeOptions, serve } from "./server.ts";

@@ -1,37 +1,14 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import { type LanguageModel, type Prompt, UsageError } from "../language-model/index.ts";
 import { echoOf } from "./echo.ts";
-import { ApiError, refusal } from "./refusals.ts";
+import { answerCalls, type Call, type CallersOptions, type RunningServer } from "./http.ts";
+import { ApiError } from "./refusals.ts";
 import { answer, type Choice, chunk, type Envelope, envelope, usageChunk, type Verb } from "./replies.ts";
 import { type Asked, chatRequest, textRequest } from "./requests.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends CallersOptions {
   /** What is served, by the names that callers use; the first is meant where a caller names none and there is no other. */
   readonly models: ReadonlyMap<string, LanguageModel>;
-  /** Default 127.0.0.1: this machine only. Any other address needs a token. */
-  readonly host?: string;
-  /** Default 0: any free one. */
-  readonly port?: number;
-  /** What callers have to send as `Authorization: Bearer …`. */
-  readonly token?: string;
-  /** Default 4 MiB. */
-  readonly bodyBytes?: number;
-  /** Calls that are answered at once, at most; more are refused with 429. Default 256. */
-  readonly calls?: number;
-  /** Told of what went wrong in here, which callers are not. */
-  readonly onError?: (error: unknown) => void;
-}
-
-export interface RunningServer {
-  /** Ends in /v1. */
-  readonly url: string;
-  /** Calls under way. */
-  readonly calls: () => number;
-  /** Ends what is under way, and the server; the models stay open. */
-  close(): Promise<void>;
 }
 
 /** Bytes that may wait for a slow reader of a stream before it is given up. */
@@ -48,114 +25,27 @@ const mostUnread = 1 << 20;
  * const server = await serve({ models: new Map([["smol", model.live()]]), port: 8080 });
  * await server.close();
  */
-export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { models, host = "127.0.0.1", port = 0, token, bodyBytes = 4 << 20, calls = 256, onError = () => {} } = options;
+export async function serve({ models, ...callers }: ServeOptions): Promise<RunningServer> {
   if (models.size === 0) throw new UsageError("there is no model to serve");
-  if (!isLoopback(host) && !token)
-    throw new UsageError(`${host} is reached from other machines: give a token that callers have to send`);
-  const closing = new AbortController();
-  const underWay = new Set<Promise<void>>();
-
-  const handle = async (request: IncomingMessage, response: ServerResponse) => {
-    requireCaller(request, token);
-    const { pathname: path } = new URL(request.url ?? "/", "http://localhost");
-    if (path === "/health" || path === "/v1/health") return send(response, 200, { status: "ok" });
+  const handle = async ({ path, response, signal, requireMethod, json, send }: Call) => {
+    if (path === "/health" || path === "/v1/health") return send(200, { status: "ok" });
     if (path === "/v1/models" || path.startsWith("/v1/models/")) {
-      requireMethod(request, response, "GET");
-      return send(response, 200, listed(models, decodeURIComponent(path.slice("/v1/models/".length))));
+      requireMethod("GET");
+      return send(200, listed(models, decodeURIComponent(path.slice("/v1/models/".length))));
     }
     const verb: Verb | undefined =
       path === "/v1/chat/completions" ? "chat" : path === "/v1/completions" ? "text" : undefined;
     if (verb === undefined) throw new ApiError(404, `there is no ${path} here`, { code: "not_found" });
-    requireMethod(request, response, "POST");
-    if (underWay.size > calls)
-      throw new ApiError(429, `${calls} calls are under way: try again`, {
-        type: "rate_limit_error",
-        code: "rate_limit",
-      });
-    const body = await readBody(request, bodyBytes);
+    const body = await json();
     const asked = verb === "chat" ? chatRequest(body) : textRequest(body);
     const [name, model] = chosen(models, asked.model);
-    const gone = new AbortController();
-    response.on("close", () => gone.abort(new Error("the caller has gone")));
     if (response.destroyed) return;
-    const signal = AbortSignal.any([gone.signal, closing.signal]);
     const marks = envelope(verb, name);
     if (asked.stream) await stream(response, model, asked, marks, signal);
-    else send(response, 200, await whole(model, asked, marks, signal));
+    else send(200, await whole(model, asked, marks, signal));
   };
-
-  const server = createServer((request, response) => {
-    request.on("error", () => {});
-    response.on("error", () => {});
-    const work = handle(request, response)
-      .catch((error: unknown) => {
-        if (response.destroyed) return;
-        const refused = closing.signal.aborted ? new ApiError(503, "the server is being stopped") : refusal(error);
-        if (refused.status >= 500 && !closing.signal.aborted) onError(error);
-        if (response.headersSent) {
-          response.write(`data: ${JSON.stringify(refused.body)}\n\n`);
-          response.end();
-        } else send(response, refused.status, refused.body);
-      })
-      .finally(() => underWay.delete(work));
-    underWay.add(work);
-  });
-  // A caller that sends its request by drops holds a connection no longer than this.
-  server.headersTimeout = 15_000;
-  server.requestTimeout = 60_000;
-  server.maxConnections = 4 * calls;
-  server.listen(port, host);
-  await once(server, "listening");
-  const address = server.address() as AddressInfo;
-  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
-  return {
-    url: `http://${shown}:${address.port}/v1`,
-    calls: () => underWay.size,
-    async close() {
-      closing.abort(new Error("the server is being stopped"));
-      const closed = once(server, "close");
-      server.close();
-      await Promise.all(underWay);
-      server.closeAllConnections();
-      await closed;
-    },
-  };
-}
-
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-/**
- * Refuses callers that are not meant: without the token where there is one; and, where there is none, pages of other sites that
- * a browser on this machine shows, which reach loopback addresses too, by their Origin or under a name of their own (Host).
- */
-function requireCaller({ headers }: IncomingMessage, token: string | undefined): void {
-  const nameOf = (url: string) => (URL.canParse(url) ? new URL(url).hostname : "");
-  const { origin } = headers;
-  if (origin !== undefined && !isLoopback(nameOf(origin)))
-    throw new ApiError(403, `pages of ${origin} are not answered`, { code: "forbidden_origin" });
-  if (token === undefined) {
-    if (!isLoopback(nameOf(`http://${headers.host ?? ""}`)))
-      throw new ApiError(403, `calls to ${headers.host ?? "no host"} are not answered: call localhost`, {
-        code: "forbidden_host",
-      });
-    return;
-  }
-  const given = /^Bearer (.*)$/i.exec(headers.authorization ?? "")?.[1] ?? "";
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  if (timingSafeEqual(digest(given), digest(token))) return;
-  throw new ApiError(401, "the token is missing or wrong: send Authorization: Bearer …", {
-    type: "authentication_error",
-    code: "invalid_api_key",
-  });
-}
-
-function requireMethod({ method }: IncomingMessage, response: ServerResponse, wanted: string): void {
-  if (method === wanted) return;
-  response.setHeader("allow", wanted);
-  throw new ApiError(405, `expected ${wanted}, got ${method}`, { code: "method_not_allowed" });
+  const server = await answerCalls(handle, callers);
+  return { ...server, url: `${server.url}/v1` };
 }
 
 function listed(models: ReadonlyMap<string, LanguageModel>, name: string): object {
@@ -175,28 +65,6 @@ function chosen(models: ReadonlyMap<string, LanguageModel>, name: string | undef
     code: "model_not_found",
     param: "model",
   });
-}
-
-async function readBody(request: IncomingMessage, most: number): Promise<unknown> {
-  const declared = Number(request.headers["content-length"] ?? 0);
-  const tooLong = () => {
-    // What is not read any more cannot be told from the next request.
-    request.unpipe();
-    return new ApiError(413, `the body is longer than ${most} bytes`, { code: "request_too_large" });
-  };
-  if (declared > most) throw tooLong();
-  const pieces: Buffer[] = [];
-  let length = 0;
-  for await (const piece of request) {
-    length += (piece as Buffer).length;
-    if (length > most) throw tooLong();
-    pieces.push(piece as Buffer);
-  }
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(pieces)));
-  } catch (error) {
-    throw new ApiError(400, `the body is not JSON: ${(error as Error).message}`);
-  }
 }
 
 const requestsOf = ({ prompts, sampling }: Asked) => prompts.map((prompt: Prompt) => ({ prompt, sampling }));
@@ -269,15 +137,4 @@ function count() {
     },
     usage: () => ({ promptTokens: [...prompts.values()].reduce((a, b) => a + b, 0), completionTokens }),
   };
-}
-
-function send(response: ServerResponse, status: number, json: object): void {
-  const body = JSON.stringify(json);
-  response.writeHead(status, {
-    "content-type": "application/json; charset=utf-8",
-    "content-length": Buffer.byteLength(body),
-    // A body that was not read to its end would be taken for the next request.
-    ...(status >= 400 && { connection: "close" }),
-  });
-  response.end(body);
 }
