@@ -5,12 +5,12 @@ import { randomStream } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { finish } from "../test/equality.ts";
 import { openLocalTrainer } from "./local-trainer.ts";
 import { policyLoss } from "./losses.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type PpoOptions, trainPpo } from "./ppo.ts";
 import { rewardOf } from "./reward/index.ts";
+import { finish } from "./self-test/distance.ts";
 import type { BuildLoss } from "./trainer.ts";
 import { valueTerm } from "./value-network.ts";
 
