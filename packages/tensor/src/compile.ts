@@ -6,6 +6,7 @@ import { dimValue, formatShape, numel } from "./dims.ts";
 import { FeedError } from "./errors.ts";
 import { nodesBehind } from "./grad.ts";
 import { arrayTypes, GraphBuilder, type Value, valueInfo } from "./onnx/builder.ts";
+import { lowerNodes } from "./onnx/lower.ts";
 import { encodeModel, type GraphProto } from "./onnx/proto.ts";
 import { concat, reshape } from "./ops/shape.ts";
 import type { InputAttrs, TypedData } from "./ops/source.ts";
@@ -110,11 +111,22 @@ export class Program<O extends Outputs> {
    * @throws FeedError when a feed is missing, unknown, or of another type or shape than declared
    */
   async run(feeds: Feeds = {}): Promise<Results<O>> {
+    return (await this.#run(this.#groups, feeds)) as Results<O>;
+  }
+
+  /** `run` for those outputs alone: what is not handed out is not copied off the device. */
+  async runFor<K extends keyof O & string>(keys: readonly K[], feeds: Feeds = {}): Promise<Pick<Results<O>, K>> {
+    const wanted = this.#groups.filter(({ key }) => (keys as readonly string[]).includes(key));
+    return (await this.#run(wanted, feeds)) as Pick<Results<O>, K>;
+  }
+
+  async #run(groups: readonly Group[], feeds: Feeds): Promise<Record<string, unknown>> {
     const bound = bindFeeds(this.inputs, feeds);
-    const fetched = await this.#session.run({ ...this.#weights, ...bound });
+    const names = groups.flatMap(({ tensors }) => tensors.map((t) => this.#graph.names.get(t)!));
+    const fetched = await this.#session.run({ ...this.#weights, ...bound }, [...new Set(names)]);
     return Object.fromEntries(
-      this.#groups.map((group) => [group.key, group.unpack(group.tensors.map((t) => dataOf(fetched, this.#graph, t)))]),
-    ) as Results<O>;
+      groups.map((group) => [group.key, group.unpack(group.tensors.map((t) => dataOf(fetched, this.#graph, t)))]),
+    );
   }
 
   /** The graph as text: a line a node, with types, shapes and attributes. */
@@ -200,16 +212,7 @@ export function lowerGraph(outputs: readonly Tensor[], device: DeviceName): Lowe
   const g = new GraphBuilder(device, (weight) => device !== "cpu" || "path" in weight.source!, folder);
   const values = new Map<Tensor, Value>();
   // Symbols are read off inputs, so those come first.
-  for (const node of [...inputs, ...nodes.filter((node) => node.op.name !== "input")]) {
-    const lowered = node.op.lower(
-      g,
-      node.inputs.map((x) => values.get(x)!),
-      node.attrs,
-      node,
-    );
-    const made = typeof lowered === "string" ? [lowered] : lowered;
-    node.outputs.forEach((y, i) => void values.set(y, made[i]!));
-  }
+  lowerNodes(g, [...inputs, ...nodes.filter((node) => node.op.name !== "input")], values);
 
   const produced = new Set(g.nodes.flatMap((node) => node.output));
   const names = new Map<Tensor, Value>();

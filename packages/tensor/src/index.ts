@@ -69,6 +69,7 @@ export {
   where,
 } from "./ops/elementwise.ts";
 export { gather, gatherAlong, oneHot, scatterAdd, scatterAddAlong } from "./ops/gather.ts";
+export { type LoopStep, loop } from "./ops/loop.ts";
 export { addMatmul, flattenRows, type MatmulOptions, matmul, transposeMatrix } from "./ops/matmul.ts";
 export { layerNorm, logSoftmax, rmsNorm, softmax } from "./ops/normalize.ts";
 export { int4Block, int4Matmul, int8Matmul } from "./ops/quantized.ts";

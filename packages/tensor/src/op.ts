@@ -101,11 +101,11 @@ export function normalizeAxis(axis: number, rank: number): number {
 }
 
 export function isFloat(type: TensorType): boolean {
-  return type.dtype === "float32" || type.dtype === "float16";
+  return type.dtype === "float32" || type.dtype === "float16" || type.dtype === "float64";
 }
 
 export function requireFloat(...inputs: readonly Tensor[]): void {
-  for (const x of inputs) if (!isFloat(x)) reject(`expected float32 or float16 operands, got ${x.dtype}`);
+  for (const x of inputs) if (!isFloat(x)) reject(`expected floats, got ${x.dtype}`);
 }
 
 export function requireNumbers(x: Tensor): void {

@@ -8,7 +8,7 @@ import { ort } from "./runtime.ts";
 
 /** A graph in the runtime, ready to run. */
 export interface Session {
-  run(feeds: Ort.InferenceSession.FeedsType): Promise<Ort.InferenceSession.ReturnType>;
+  run(feeds: Ort.InferenceSession.FeedsType, outputs: readonly string[]): Promise<Ort.InferenceSession.ReturnType>;
   release(): Promise<void>;
 }
 
@@ -53,7 +53,7 @@ export async function createSession(
     counts.made++;
     let released = false;
     return {
-      run: (feeds) => session.run(feeds),
+      run: (feeds, outputs) => session.run(feeds, outputs),
       async release() {
         if (released) return;
         released = true;

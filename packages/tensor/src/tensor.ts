@@ -7,8 +7,11 @@ import * as linear from "./ops/matmul.ts";
 import * as reduce from "./ops/reduce.ts";
 import * as layout from "./ops/shape.ts";
 
-/** int8 and uint8 are what quantised weights are stored in; only products of such weights take them. */
-export type DType = "float32" | "float16" | "int32" | "bool" | "int8" | "uint8";
+/**
+ * int8 and uint8 are what quantised weights are stored in; only products of such weights take them. float64 is for what must not be
+ * rounded, elementwise and in reductions; WebGPU has none.
+ */
+export type DType = "float32" | "float16" | "float64" | "int32" | "bool" | "int8" | "uint8";
 
 /** What is known of a tensor before it has values. */
 export interface TensorType {

@@ -7,6 +7,7 @@ import * as custom from "../src/ops/custom.ts";
 import * as elementwise from "../src/ops/elementwise.ts";
 import * as gather from "../src/ops/gather.ts";
 import { ops } from "../src/ops/index.ts";
+import * as loop from "../src/ops/loop.ts";
 import * as linear from "../src/ops/matmul.ts";
 import * as normalize from "../src/ops/normalize.ts";
 import * as quantized from "../src/ops/quantized.ts";
@@ -22,7 +23,20 @@ testCases("op", opCases);
 testCases("made of ops", compositeCases);
 
 describe("the table of ops", () => {
-  const modules = { custom, elementwise, gather, linear, normalize, quantized, reduce, rotary, layout, sort, source };
+  const modules = {
+    custom,
+    elementwise,
+    gather,
+    linear,
+    loop,
+    normalize,
+    quantized,
+    reduce,
+    rotary,
+    layout,
+    sort,
+    source,
+  };
   const isOp = (value: unknown): value is { name: string } =>
     typeof value === "object" && value !== null && ["name", "infer", "lower", "grad", "apply"].every((key) => key in value); // biome-ignore format: one condition
 

@@ -3,6 +3,7 @@ import { nodesBehind } from "../src/grad.ts";
 import { fromHalf } from "../src/onnx/float16.ts";
 import type { Node } from "../src/op.ts";
 import type { AttrsOf, OpName } from "../src/ops/index.ts";
+import { bodyOf } from "../src/ops/loop.ts";
 import type { DType, Tensor } from "../src/tensor.ts";
 
 /** Values in float64 whatever the tensor's type; bool as 0 and 1. */
@@ -39,6 +40,16 @@ export function evaluate(outputs: readonly Tensor[], feeds: Readonly<Record<stri
     }
   const sizes = (shape: Shape) => shape.map((dim) => dimValue(dim, symbols));
   const values = new Map<Tensor, Values>();
+  evaluateNodes(nodes, values, feeds, sizes);
+  return outputs.map((y) => values.get(y)!);
+}
+
+function evaluateNodes(
+  nodes: readonly Node[],
+  values: Map<Tensor, Values>,
+  feeds: Call["feeds"],
+  sizes: Call["sizes"],
+): void {
   for (const node of nodes) {
     const inputs = node.inputs.map((x) => values.get(x)!);
     const kernel = kernels[node.op.name as OpName] as Kernel<unknown>;
@@ -52,7 +63,6 @@ export function evaluate(outputs: readonly Tensor[], feeds: Readonly<Record<stri
       values.set(y, value);
     });
   }
-  return outputs.map((y) => values.get(y)!);
 }
 
 /** A tensor whose element at an index (one number an axis) is `at(index)`. The index is reused: copy it to keep it. */
@@ -379,6 +389,23 @@ const kernels: { [Name in OpName]: Kernel<AttrsOf<Name>> } = {
       return 0;
     });
     return sum;
+  },
+  loop(inputs, { steps, parameters: [step, ...before], results }, { sizes }) {
+    const { body, captured } = bodyOf([step!, ...before], results);
+    const outer = new Map(captured.map((x, i) => [x, inputs[before.length + i]!]));
+    let states = inputs.slice(0, before.length);
+    for (let i = 0, on = true; on && i < sizes([steps])[0]!; i++) {
+      const values = new Map([...outer, ...before.map((x, s) => [x, states[s]!] as const)]);
+      values.set(step!, { shape: [], data: Float64Array.of(i) });
+      evaluateNodes(body, values, {}, sizes);
+      const [proceed, ...after] = results.map((y) => values.get(y)!);
+      on = proceed!.data[0] === 1;
+      states = after;
+    }
+    return states;
+  },
+  loopParameter: () => {
+    throw new Error("a loop's states have values within its body alone");
   },
   topK: ([x], { axis, k, largest }, { sizes }) => {
     const shape = replaced(x!.shape, axis, sizes([k])[0]!);

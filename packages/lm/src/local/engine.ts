@@ -1,5 +1,8 @@
 import type { Feeds, TensorData } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
+import type { BlockAnswers, BlockRow } from "./block.ts";
+import { blockAnswers, blockFeeds } from "./block.ts";
+import type { BlockGraph } from "./block-graph.ts";
 import { cacheShape, type Fresh, type KeyValueCache, Prefix } from "./cache.ts";
 import type { GenerationGraph } from "./graph.ts";
 import { type Answer, answers, type Question, readoutFeeds } from "./readout.ts";
@@ -55,6 +58,13 @@ type Ran = ReturnType<GenerationGraph["run"]>;
 export interface Graphs {
   prompt(prefixed: boolean, feeds: Feeds): Ran;
   decode(prefixed: boolean, feeds: Feeds): Ran;
+  block<Result>(kind: BlockKind, work: (graph: BlockGraph) => Promise<Result>): Promise<Result>;
+}
+
+/** Which graph of blocks. */
+export interface BlockKind {
+  readonly prefixed: boolean;
+  readonly filtered: boolean;
 }
 
 interface Asked {
@@ -168,8 +178,38 @@ export class Engine {
     return { fresh, answers: rows.map((given) => given.tokens.map(() => answered.shift()!)) };
   }
 
+  /**
+   * Several decoding steps in one call, one token each a row: row i of the cache is followed by the last token of `rows[i]`, and each
+   * step's token by the next. Nothing is appended to the cache; keys and values are not fetched where every row ends with the block.
+   */
+  async block(
+    rows: readonly BlockRow[],
+    steps: number,
+    cache: KeyValueCache,
+    prefix: Prefix,
+  ): Promise<{ fresh?: Fresh; answers: BlockAnswers }> {
+    const prefixed = prefix.tokens.length > 0;
+    const { feeds, filtered } = blockFeeds(rows, steps);
+    const positions = Int32Array.from(rows, (_, row) => prefix.tokens.length + cache.lengths[row]!);
+    const all = {
+      ...this.#adapter,
+      ...(prefixed ? prefix.feeds() : {}),
+      ...cache.feeds(rows.length),
+      ...feeds,
+      positions: { data: positions, shape: [rows.length] },
+    };
+    // Where there is a filter a draw may be left to a step behind the block.
+    const over = !filtered && rows.every(({ left }) => left <= steps);
+    return this.#graphs.block({ prefixed, filtered }, async (graph) => {
+      if (over) return { answers: blockAnswers(rows.length, await graph.runFor(["tokens", "logprobs"], all)) };
+      const out = await graph.run(all);
+      const fresh = { data: out.fresh.data as Float32Array, rows: rows.length, time: steps };
+      return { answers: blockAnswers(rows.length, out), fresh };
+    });
+  }
+
   async #call(
-    kind: keyof Graphs,
+    kind: "prompt" | "decode",
     prefixed: boolean,
     asked: readonly Asked[],
     { rows, time }: Pick<Fresh, "rows" | "time">,

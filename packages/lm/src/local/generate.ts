@@ -13,8 +13,10 @@ import {
   type StopDetector,
   sampleToken,
   stopDetector,
+  UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
+import { type BlockLimits, type BlockRow, blockSteps, fitsBlock } from "./block.ts";
 import type { KeyValueCache, Prefix } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
 import { type DecodeRow, type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
@@ -36,8 +38,10 @@ export interface GenerateSettings {
   readonly text: TextCodec;
   /** Empty, with a row for each of the samples decoded together. */
   readonly cache: KeyValueCache;
-  /** Guess repeated text. */
+  /** Guess repeated text, where tokens are decoded step by step. */
   readonly drafts: boolean;
+  /** Where several steps are decoded in one call: how many at most. */
+  readonly blocks?: BlockLimits;
   readonly options: CallOptions;
   /** Counted up as work is done. */
   readonly statistics: DecodeStatistics;
@@ -72,16 +76,20 @@ export async function* generateJobs(
   engine: Engine,
   jobs: readonly Job[],
   shared: Prefix,
-  { text, cache, drafts, options, statistics, arrivals }: GenerateSettings,
+  { text, cache, drafts, blocks, options, statistics, arrivals }: GenerateSettings,
 ): AsyncGenerator<GenerateResult> {
   const slots = cache.rows;
   // Alike lengths together waste no padding, and long ones first none at the end.
   const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
-  const most = Math.max(0, ...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, roomAtOnce)));
+  // A block holds its own positions, and what the cache has room for travels to the device with each.
+  const ahead = blocks ? 0 : roomAtOnce;
+  const most = Math.max(0, ...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, ahead)));
   cache.reserve(most - shared.tokens.length);
   const ready: Placed[] = [];
   // Slots in use are always the first ones.
   const active: Sample[] = [];
+  /** Whether the next step is one that a block could not tell. */
+  let careful = false;
   /** The last sample moves into the slot that becomes free. */
   const leave = (sample: Sample) => {
     const slot = active.indexOf(sample);
@@ -122,26 +130,52 @@ export async function* generateJobs(
     }
     if (active.length === 0) return;
 
-    const guesses = drafts ? Math.floor(cheapTokens / active.length) - 1 : 0;
-    const rows = active.map((sample) => sample.next(guesses));
-    const { fresh, answers } = await engine.decode(rows, cache, shared);
-    statistics.steps++;
+    const block = blocks && !careful ? active.flatMap((sample) => sample.ofBlock() ?? []) : [];
     const counts: number[] = [];
     const ended: { sample: Sample; reason: FinishReason }[] = [];
-    active.forEach((sample, slot) => {
-      const { tokens } = rows[slot]!;
-      let taken = 0;
-      let reason: FinishReason | undefined;
-      do reason = sample.take(answers[slot]![taken++]!);
-      while (!reason && taken < tokens.length && sample.last === tokens[taken]);
-      counts.push(taken);
-      sample.judge(tokens.length - 1, taken - 1);
-      statistics.tokens += taken;
-      statistics.drafted += tokens.length - 1;
-      statistics.accepted += taken - 1;
-      if (reason) ended.push({ sample, reason });
-    });
-    cache.appendAll(fresh, counts);
+    statistics.steps++;
+    careful = false;
+    if (blocks && block.length === active.length) {
+      const waits = { waiting: ready.length + waiting.length > 0, watched: options.stream === true || !!arrivals };
+      const steps = blockSteps(block, blocks, waits);
+      const { fresh, answers } = await engine.block(block, steps, cache, shared);
+      active.forEach((sample, slot) => {
+        let taken = 0;
+        let reason: FinishReason | undefined;
+        while (!reason && taken < steps) {
+          const answer = answers.at(slot, taken);
+          if (!answer) break;
+          reason = sample.take({ kind: "draw", ...answer });
+          taken++;
+        }
+        if (!reason && taken < steps) {
+          if (!fresh) throw new UsageError("the model's logits are not numbers");
+          careful = true;
+        }
+        counts.push(taken);
+        statistics.tokens += taken;
+        if (reason) ended.push({ sample, reason });
+      });
+      if (fresh) cache.appendAll(fresh, counts);
+    } else {
+      const guesses = drafts ? Math.floor(cheapTokens / active.length) - 1 : 0;
+      const rows = active.map((sample) => sample.next(guesses));
+      const { fresh, answers } = await engine.decode(rows, cache, shared);
+      active.forEach((sample, slot) => {
+        const { tokens } = rows[slot]!;
+        let taken = 0;
+        let reason: FinishReason | undefined;
+        do reason = sample.take(answers[slot]![taken++]!);
+        while (!reason && taken < tokens.length && sample.last === tokens[taken]);
+        counts.push(taken);
+        sample.judge(tokens.length - 1, taken - 1);
+        statistics.tokens += taken;
+        statistics.drafted += tokens.length - 1;
+        statistics.accepted += taken - 1;
+        if (reason) ended.push({ sample, reason });
+      });
+      cache.appendAll(fresh, counts);
+    }
     for (const { sample, reason } of ended) {
       leave(sample);
       yield sample.finish(reason);
@@ -259,6 +293,20 @@ class Sample {
     const left = this.#job.room - this.#count - 1;
     const tokens = [this.last, ...this.#lookup.guess(Math.min(most, left))];
     return { tokens, questions: tokens.map((_, ahead) => this.question(ahead)) };
+  }
+
+  /** Its row of a block of steps, where its draws can be made in one. */
+  ofBlock(): BlockRow | undefined {
+    const { sampling, room } = this.#job;
+    if (!fitsBlock(sampling)) return undefined;
+    const place = this.#count;
+    return {
+      last: this.last,
+      left: room - place,
+      barring: sampling.minTokens - place,
+      sampling,
+      uniform: (step) => this.#random.uniform(place + step),
+    };
   }
 
   /** Learns how many of its guesses were right. */

@@ -159,7 +159,7 @@ function compileDecoder(
  * x·Wᵀ + bias, and for adapted modules + scale·(x·Aᵀ)·Bᵀ with factors fed on each run: an adapter costs its own size.
  * Scales are fed as one vector, in the order of the adapted modules.
  */
-function adaptedProjection(
+export function adaptedProjection(
   config: ModelConfig,
   weight: (name: string) => Tensor,
   product: MatrixProduct,
@@ -186,7 +186,7 @@ function adaptedProjection(
 }
 
 /** Biases are made once for each window that layers have. */
-function biasPerWindow<Bias>(config: ModelConfig, make: (window: number | null) => Bias) {
+export function biasPerWindow<Bias>(config: ModelConfig, make: (window: number | null) => Bias) {
   const made = new Map<number | null, Bias>();
   return (attend: (qkv: QueryKeyValue, layer: number, scale: number, bias: Bias) => Tensor): Attend =>
     (qkv, layer, scale) => {
@@ -204,17 +204,17 @@ function before(): Tensor {
 }
 
 /** A prefix key's place is its position. */
-function prefixBias(positions: Tensor, window: number): Tensor {
+export function prefixBias(positions: Tensor, window: number): Tensor {
   return attentionBias(sees(positions, reshape(iota("shared"), [1, 1, 1, 1, "shared"]), window));
 }
 
-interface KeysAndValues {
+export interface KeysAndValues {
   readonly keys: Tensor;
   readonly values: Tensor;
 }
 
 /** Keys and values of the prefix: [kvHeads, shared, size]. */
-function prefixOf(config: ModelConfig, layer: number): KeysAndValues {
+export function prefixOf(config: ModelConfig, layer: number): KeysAndValues {
   const part = (name: string) =>
     input(`prefix.${name}.${layer}`, "float32", [config.num_key_value_heads, "shared", config.head_dim]);
   return { keys: part("keys"), values: part("values") };
@@ -252,34 +252,34 @@ function promptAttention(
 }
 
 interface DecodeBias {
-  /** [rows, 1, 1, time, capacity + time] */
+  /** [rows, 1, 1, time, capacity + fresh] */
   readonly own: Tensor;
   /** [rows, 1, 1, time, shared] */
   readonly prefix: Tensor | null;
 }
 
-/** Attention of a few new tokens a row over a prefix, the row's cache and one another. */
-function decodeAttention(
+/** Attention of a few new tokens a row over a prefix, the row's cache and fresh positions: one another, or those of a block of steps. */
+export function decodeAttention(
   { q, k, v }: QueryKeyValue,
   prefix: KeysAndValues | null,
   cache: KeysAndValues,
   bias: DecodeBias,
   scale: number,
 ): Tensor {
-  const [, heads, , size] = q.shape as [never, number, never, number];
+  const [, heads, time, size] = q.shape as [never, number, Dim, number];
   const kvHeads = k.dim(1) as number;
   const group = heads / kvHeads;
   const stacked = reshape(q, ["rows", kvHeads, -1, size]); // [rows, kvHeads, group · time, size]
   const tall = stacked.dim(2);
   const swap = (x: Tensor) => transpose(x, [1, 0, 2, 3]);
-  const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, "time", width]);
+  const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, time, width]);
   const flat = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, tall, width]);
   const scores = (keys: Tensor) => matmul(stacked, keys, { transB: true, alpha: scale });
 
   const raw = concat([scores(cache.keys), scores(k)], 3);
   const own = perHead(raw, raw.dim(3)).add(bias.own);
   const apply = (p: Tensor) => {
-    const [old, fresh] = split(flat(p, raw.dim(3)), 3, ["capacity", "time"]) as [Tensor, Tensor];
+    const [old, fresh] = split(flat(p, raw.dim(3)), 3, [cache.keys.dim(2), k.dim(2)]) as [Tensor, Tensor];
     return matmul(old, cache.values).add(matmul(fresh, v));
   };
   if (!prefix) return reshape(apply(softmax(own)), q.shape);

@@ -18,6 +18,7 @@ import {
   type UsageTotals,
 } from "../language-model/index.ts";
 import { openText, type TextCodec } from "../text/index.ts";
+import { type BlockGraph, compileBlock } from "./block-graph.ts";
 import { bytesPerPosition, cacheShape, KeyValueCache, type Prefix } from "./cache.ts";
 import { graphsFolder, weightsFolder } from "./cache-folders.ts";
 import { Engine, type Graphs } from "./engine.ts";
@@ -45,6 +46,11 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly adapter?: string;
   /** Samples decoded together at most. Default 64. */
   readonly slots?: number;
+  /**
+   * Decoding steps in one call of the runtime at most. Default 128 on CUDA, where keys and values travel to the device with each call, and 1
+   * elsewhere. Replies are the same; see `drawTokens` for how far draws are. Needs a device with float64.
+   */
+  readonly stepsPerCall?: number;
   /**
    * Bytes that one piece of work may take beside the weights: keys and values of replies (a quarter of the free memory when not given), and
    * what a training computes at once (what its settings say when not given).
@@ -108,6 +114,9 @@ export interface LocalModel extends LanguageModel {
  */
 export async function openLocalModel(reference: string, options: LocalOptions = {}): Promise<LocalModel> {
   checkThreads(options.threads);
+  const { stepsPerCall = 1 } = options;
+  if (!Number.isInteger(stepsPerCall) || stepsPerCall < 1)
+    throw new UsageError(`stepsPerCall: expected a whole number of at least 1, got ${stepsPerCall}`);
   const path = await resolveModel(reference, options);
   const checkpoint = await openCheckpoint(path);
   try {
@@ -128,6 +137,8 @@ export async function openLocalModel(reference: string, options: LocalOptions = 
 const keptGraphs = { most: 3, patience: 16 };
 /** Where callers come and go: prompts and decoding of several sets, each of which is wanted again at any time. */
 const liveGraphs = 8;
+/** Decoding steps in one call where a call costs more than they do. */
+const stepsOnCuda = 128;
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 const mostSpare = 2 ** 29;
 
@@ -141,6 +152,7 @@ class Base {
   readonly #weights: ReadonlyMap<string, Tensor>;
   readonly #product: MatrixProduct;
   readonly #graphs = new ProgramPool<GenerationGraph>(keptGraphs);
+  readonly #blockGraphs = new ProgramPool<BlockGraph>(keptGraphs);
   #spare: KeyValueCache | undefined;
 
   private constructor(
@@ -200,10 +212,23 @@ class Base {
     };
     const run = (kind: string, compileIt: () => Promise<GenerationGraph>, feeds: Feeds) =>
       this.#graphs.use(`${kind} ${adapted.join()}`, compileIt, (graph) => graph.run(feeds));
+    const plain = (this.options.weights ?? "float32") === "float32";
     return {
       prompt: (prefixed, feeds) => run(`prompt ${prefixed}`, () => compilePrompt({ ...options, prefixed }), feeds),
       decode: (prefixed, feeds) => run(`decode ${prefixed}`, () => compileDecode({ ...options, prefixed }), feeds),
+      block: ({ prefixed, filtered }, work) =>
+        this.#blockGraphs.use(
+          `${prefixed} ${filtered} ${adapted.join()}`,
+          () => compileBlock({ ...options, prefixed, filtered, plain }),
+          work,
+        ),
     };
+  }
+
+  /** How replies are decoded; undefined where it is step by step. */
+  get blocks(): { steps: number } | undefined {
+    const steps = this.options.stepsPerCall ?? (this.device === "cuda" ? stepsOnCuda : 1);
+    return steps > 1 ? { steps } : undefined;
   }
 
   /** An empty cache, in memory that was used before if there is any: touching new memory costs as much as filling it. */
@@ -228,7 +253,7 @@ class Base {
   }
 
   close(): Promise<void> {
-    return this.#graphs.close();
+    return Promise.all([this.#graphs.close(), this.#blockGraphs.close()]).then(() => {});
   }
 }
 
@@ -324,6 +349,7 @@ class View implements LocalModel {
       text: this.text,
       cache,
       drafts: this.#base.options.drafts ?? true,
+      ...(this.#base.blocks && { blocks: this.#base.blocks }),
       options,
       statistics: this.#statistics,
     };
@@ -358,6 +384,7 @@ class View implements LocalModel {
         const settings = {
           ...{ text: view.text, cache, options: {}, statistics: view.#statistics, arrivals },
           drafts: view.#base.options.drafts ?? true,
+          ...(view.#base.blocks && { blocks: view.#base.blocks }),
         };
         try {
           for await (const result of generateJobs(view.#engine, [], view.#engine.emptyPrefix(), settings)) {

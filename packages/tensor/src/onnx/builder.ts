@@ -19,7 +19,12 @@ export function float(value: number): FloatAttribute {
   return { float: value };
 }
 
-type Attributes = Readonly<Record<string, number | string | readonly number[] | FloatAttribute>>;
+/** A graph that a node runs, as Loop does. */
+export interface GraphAttribute {
+  readonly graph: GraphProto;
+}
+
+type Attributes = Readonly<Record<string, number | string | readonly number[] | FloatAttribute | GraphAttribute>>;
 
 const elementTypes: Record<DType | "int64", number> = {
   float32: 1,
@@ -29,12 +34,15 @@ const elementTypes: Record<DType | "int64", number> = {
   int64: 7,
   bool: 9,
   float16: 10,
+  float64: 11,
 };
 
 /** Collects the nodes, constants and inputs of one ONNX graph. */
 export class GraphBuilder {
   readonly device: DeviceName;
   readonly nodes: NodeProto[] = [];
+  /** Where nodes are added: `nodes`, or those of the graph within it that is being written. */
+  #into = this.nodes;
   readonly initializers: TensorProto[] = [];
   readonly inputs: ValueInfoProto[] = [];
   /** Declared inputs by name. */
@@ -67,7 +75,7 @@ export class GraphBuilder {
   calls(opType: string, inputs: readonly Value[], outputs: number, attributes: Attributes = {}): Value[] {
     const at = opType.lastIndexOf(".");
     const names = Array.from({ length: outputs }, () => this.#name());
-    this.nodes.push({
+    this.#into.push({
       name: names[0]!,
       op_type: opType.slice(at + 1),
       domain: at < 0 ? "" : opType.slice(0, at),
@@ -76,6 +84,32 @@ export class GraphBuilder {
       attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
     });
     return names;
+  }
+
+  /**
+   * A graph within the graph, which sees the outer one's values. What is the same each time it runs, constants and sizes, is made
+   * outside of it.
+   * @param write adds its nodes and gives its outputs
+   */
+  subgraph(name: string, inputs: readonly ValueInfoProto[], write: () => readonly ValueInfoProto[]): GraphProto {
+    const node: NodeProto[] = [];
+    const output = this.#within(node, write);
+    return { name, node, initializer: [], input: [...inputs], output: [...output], value_info: [] };
+  }
+
+  #within<T>(nodes: NodeProto[], write: () => T): T {
+    const outer = this.#into;
+    this.#into = nodes;
+    try {
+      return write();
+    } finally {
+      this.#into = outer;
+    }
+  }
+
+  /** A name that no value has. */
+  name(): Value {
+    return this.#name();
   }
 
   constant(dtype: DType, shape: readonly number[], data: TypedData): Value {
@@ -208,20 +242,29 @@ export class GraphBuilder {
   #once(key: string, make: () => Value): Value {
     const known = this.#constants.get(key);
     if (known !== undefined) return known;
-    const made = make();
+    const made = this.#within(this.nodes, make);
     this.#constants.set(key, made);
     return made;
   }
 }
 
-export const arrayTypes = { float32: Float32Array, int32: Int32Array, float16: Uint16Array, bool: Uint8Array, int8: Int8Array, uint8: Uint8Array } as const; // biome-ignore format: a table
+export const arrayTypes = { float32: Float32Array, float64: Float64Array, int32: Int32Array, float16: Uint16Array, bool: Uint8Array, int8: Int8Array, uint8: Uint8Array } as const; // biome-ignore format: a table
 
-export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, float16: 2, bool: 1, int8: 1, uint8: 1 };
+export const bytesPerElement: Record<DType, number> = {
+  float32: 4,
+  float64: 8,
+  int32: 4,
+  float16: 2,
+  bool: 1,
+  int8: 1,
+  uint8: 1,
+};
 
 function attribute(name: string, value: Attributes[string]): AttributeProto {
   if (typeof value === "number") return { name, type: 2, i: value };
   if (typeof value === "string") return { name, type: 3, s: Buffer.from(value) };
   if ("float" in value) return { name, type: 1, f: value.float };
+  if ("graph" in value) return { name, type: 5, g: value.graph };
   return { name, type: 7, ints: value };
 }
 

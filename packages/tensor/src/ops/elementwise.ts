@@ -30,7 +30,7 @@ interface Kinds {
   readonly gives?: DType;
 }
 
-const floats: readonly DType[] = ["float32", "float16"];
+const floats: readonly DType[] = ["float32", "float16", "float64"];
 const numbers: readonly DType[] = [...floats, "int32"];
 
 function requireType(inputs: readonly Tensor[], takes: readonly DType[]): void {
@@ -179,8 +179,8 @@ export const relu = unary("relu", {
 /** x·σ(x). */
 export const silu = unary("silu", {
   lower(g, [x], node) {
-    // QuickGelu(α) = x·σ(αx) is one pass on the CPU; other providers and types take the product.
-    if (g.device === "cpu" && node.inputs[0]!.dtype === "float32")
+    // QuickGelu(α) = x·σ(αx) is one pass on the CPU and CUDA; other providers and types take the product.
+    if ((g.device === "cpu" || g.device === "cuda") && node.inputs[0]!.dtype === "float32")
       return g.call("com.microsoft.QuickGelu", [x!], { alpha: float(1) });
     return g.call("Mul", [x!, g.call("Sigmoid", [x!])]);
   },

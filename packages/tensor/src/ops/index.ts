@@ -1,6 +1,7 @@
 import * as custom from "./custom.ts";
 import * as elementwise from "./elementwise.ts";
 import * as gather from "./gather.ts";
+import * as repetition from "./loop.ts";
 import * as matmul from "./matmul.ts";
 import * as normalize from "./normalize.ts";
 import * as quantized from "./quantized.ts";
@@ -87,6 +88,9 @@ export const ops = {
   scatterAdd: gather.scatterAddOp,
   scatterAddAlong: gather.scatterAddAlongOp,
   topK: sort.topKOp,
+  // Steps in one call
+  loop: repetition.loopOp,
+  loopParameter: repetition.loopParameterOp,
   // Gradients of one's own
   customGradient: custom.customGradientOp,
 };

@@ -58,8 +58,8 @@ const rmsNormEntry = op<NormAttrs, "rmsNorm">("rmsNorm", {
   },
   lower(g, [x, gain], { epsilon }, node) {
     const { dtype } = node.inputs[0]!;
-    // The CPU kernel hands out 1/rms beside the result.
-    if (g.device === "cpu" && dtype === "float32")
+    // These kernels hand out 1/rms beside the result.
+    if ((g.device === "cpu" || g.device === "cuda") && dtype === "float32")
       return g.calls("SimplifiedLayerNormalization", [x!, gain!], 2, { axis: -1, epsilon: float(epsilon) });
     const square = g.call("ReduceMean", [g.call("Mul", [x!, x!]), g.int64([-1])], { keepdims: 1 });
     const inverse = g.call("Reciprocal", [g.call("Sqrt", [g.call("Add", [square, g.scalar(dtype, epsilon)])])]);

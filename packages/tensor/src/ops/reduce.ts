@@ -178,7 +178,7 @@ export interface CumulativeOptions {
 const cumulative = op<{ axis: number; reverse: boolean; exclusive: boolean }, "cumulativeSum">("cumulativeSum", {
   infer([x], { axis }) {
     normalizeAxis(axis, x!.rank);
-    if (x!.dtype !== "float32") requireInteger(x!, "or float32 operand");
+    if (x!.dtype !== "float32" && x!.dtype !== "float64") requireInteger(x!, "or float32 operand");
     return x!;
   },
   lower: (g, [x], { axis, reverse, exclusive }) =>

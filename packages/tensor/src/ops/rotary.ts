@@ -20,7 +20,7 @@ const rotation: Op<{ inverse: boolean }, "rotary"> = op<{ inverse: boolean }, "r
   lower(g, [x, cos, sin], { inverse }, node) {
     const { dtype, shape } = node.inputs[0]!;
     const sines = inverse ? g.call("Neg", [sin!]) : sin!;
-    if (g.device === "cpu" && dtype === "float32")
+    if ((g.device === "cpu" || g.device === "cuda") && dtype === "float32")
       return g.call("RotaryEmbedding", [x!, cos!, sines], { interleaved: 0 });
     const half = (shape[3] as number) / 2;
     const part = (from: number, to: number) => g.call("Slice", [x!, g.int64([from]), g.int64([to]), g.int64([3])]);

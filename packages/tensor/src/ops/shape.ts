@@ -56,7 +56,14 @@ const permutation = op<{ permutation: readonly number[] }, "transpose">("transpo
       reject(`expected a permutation of 0 … ${x!.rank - 1}, got [${attrs.permutation}]`);
     return { dtype: x!.dtype, shape: attrs.permutation.map((axis) => x!.shape[axis]!) };
   },
-  lower: (g, x, attrs) => g.call("Transpose", x, { perm: attrs.permutation }),
+  lower(g, x, { permutation }, node) {
+    // Where axes of size 1 alone change their places nothing moves in memory: on a graphics processor that saves a kernel.
+    const { shape } = node.inputs[0]!;
+    const moved = permutation.filter((axis) => shape[axis] !== 1);
+    if (g.device !== "cpu" && moved.every((axis, i) => i === 0 || axis > moved[i - 1]!))
+      return g.call("Reshape", [x[0]!, g.dims(node.outputs[0]!.shape, { oneUnknown: true })], { allowzero: 1 });
+    return g.call("Transpose", x, { perm: permutation });
+  },
   grad: ({ dy, attrs }) => [
     transpose(
       dy,

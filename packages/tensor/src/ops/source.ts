@@ -3,7 +3,7 @@ import { callerLine, TensorError } from "../errors.ts";
 import { op, zeroGradient } from "../op.ts";
 import type { DType, Tensor } from "../tensor.ts";
 
-export type TypedData = Float32Array | Int32Array | Uint8Array | Int8Array | Uint16Array;
+export type TypedData = Float32Array | Float64Array | Int32Array | Uint8Array | Int8Array | Uint16Array;
 
 /** Where a frozen weight's values are: in memory, or in a range of a file that is then memory-mapped. */
 export type WeightSource = { readonly data: TypedData } | { readonly path: string; readonly offset: number };
@@ -80,6 +80,7 @@ export function constant(data: TypedData, shape: readonly number[], dtype: DType
 
 export function dtypeOf(data: TypedData): DType {
   if (data instanceof Float32Array) return "float32";
+  if (data instanceof Float64Array) return "float64";
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Int8Array) return "int8";
   return data instanceof Uint16Array ? "float16" : "bool";

@@ -10,11 +10,14 @@ import {
   flip,
   gather,
   gatherAlong,
+  less,
+  loop,
   numel,
   oneHot,
   pad,
   reshape,
   type Shape,
+  scalar,
   scatterAdd,
   scatterAddAlong,
   slice,
@@ -202,6 +205,36 @@ export const layoutCases = {
           const { values, indices } = topK(x!, k, { axis, largest });
           return [values, indices];
         },
+      };
+    },
+  },
+  loop: {
+    make(g) {
+      const shape = drawShape(g);
+      const steps = g(fc.nat, { max: 4 });
+      const stop = g(fc.nat, { max: 5 });
+      return {
+        inputs: [
+          { ...anyFloats(g, shape), constant: true },
+          { ...anyFloats(g, shape), constant: true },
+        ],
+        // A sum that grows by what is outside, a state that stands still, and one that counts.
+        build: (x, by) =>
+          loop(steps, [x!, by!, scalar(0, "int32")], (step, [sum, same, count]) => ({
+            proceed: less(step, stop),
+            states: [sum!.mul(0.5).add(by!.mul(2)), same!, count!.add(step).add(1)],
+          })),
+      };
+    },
+  },
+  loopParameter: {
+    // Never by itself: two of a body, one of which the other step takes over.
+    make(g) {
+      const x = { ...anyFloats(g, drawShape(g)), constant: true };
+      const y = { ...x, data: [...x.data].reverse() };
+      return {
+        inputs: [x, y],
+        build: (x, y) => loop(3, [x!, y!], (step, [a, b]) => ({ proceed: less(step, 9), states: [b!, a!] })),
       };
     },
   },
