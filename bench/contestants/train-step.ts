@@ -13,9 +13,15 @@ await serveContestant({
       threads,
       ...(process.env.PROFILE ? { profile: process.env.PROFILE } : {}),
     });
-    const optimizer = new AdamW(parameters, { learningRate: 1e-4 });
+    const begin = () => new AdamW(parameters, { learningRate: 1e-4 });
+    const untaught = parameters.data.slice();
+    let optimizer = begin();
     return {
       flops: step.flops(),
+      reset() {
+        parameters.data.set(untaught);
+        optimizer = begin();
+      },
       round: async () => {
         const { loss, gradient } = await step.run({ ...parameters.feeds(), ...trainStepBatch() });
         optimizer.step(gradient.data as Float32Array);
