@@ -58,4 +58,5 @@ export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pai
 export { principleJudge } from "./principle-judge.ts";
 export { type RespondOptions, respond, respondDependsOn } from "./respond.ts";
 export { type CleanRevision, cleanRevision, type Edit, revisionFault } from "./revision.ts";
+export { labelByVerdicts, toldApart, verdictRows, verdictsDependOn } from "./verdict-rows.ts";
 export { type WeighCounts, type Weighed, type WeighSettings, weigh, weighSettingsSchema } from "./weigh.ts";

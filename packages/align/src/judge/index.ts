@@ -39,4 +39,4 @@ export {
   reasoningStop,
 } from "./question.ts";
 export { generalRubric, type Rubric, rubricOf } from "./rubric.ts";
-export { type VerdictAnswer, type VerdictAsked, verdicts } from "./verdict.ts";
+export { type VerdictAnswer, type VerdictAsked, verdictQuestion, verdicts } from "./verdict.ts";

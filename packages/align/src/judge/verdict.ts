@@ -1,7 +1,7 @@
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { StageCall } from "../ask.ts";
 import { chooseEach, type SampledLetters } from "./choose.ts";
-import { askingWay, choicePrompt } from "./question.ts";
+import { askingWay, choicePrompt, type Question } from "./question.ts";
 
 /** Whether a reply breaks a principle. */
 export interface VerdictAsked {
@@ -35,10 +35,10 @@ export async function* verdicts(
 ): AsyncGenerator<VerdictAnswer> {
   if (asked.length === 0) return;
   const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}));
-  const places = new Map<string, { yes: 0 | 1; question: ReturnType<typeof questionOf>; of: number[] }>();
+  const places = new Map<string, { yes: 0 | 1; question: ReturnType<typeof verdictQuestion>; of: number[] }>();
   for (const [i, one] of asked.entries())
     for (const yes of [0, 1] as const) {
-      const question = questionOf(one, yes);
+      const question = verdictQuestion(one, yes);
       const key = JSON.stringify({ question, yes });
       const place = places.get(key);
       if (place) place.of.push(i);
@@ -75,7 +75,8 @@ export async function* verdicts(
   }
 }
 
-function questionOf({ prompt, response, principle }: VerdictAsked, yes: 0 | 1) {
+/** The question whether a reply breaks a principle; `yes`: which of the two options says so. */
+export function verdictQuestion({ prompt, response, principle }: VerdictAsked, yes: 0 | 1): Question {
   return {
     prompt: [...prompt, { role: "assistant" as const, content: response }],
     question: `The principle is: ${principle}\nDoes the assistant's last response break this principle?`,

@@ -1,11 +1,12 @@
 import type { CheckpointNote } from "./checkpoints.ts";
 import type { PartContext } from "./context.ts";
 import { heldOutStage, type Learnt } from "./parts/apart.ts";
-import { type AuditReport, auditStage, examplePairsStage } from "./parts/audit.ts";
+import { type AuditReport, auditLabelsStage, auditStage, examplePairsStage } from "./parts/audit.ts";
 import { dialoguesStage } from "./parts/dialogues.ts";
 import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
 import { fileReader, fileStage, type ReadFile } from "./parts/files.ts";
 import { helpfulFile } from "./parts/helpful.ts";
+import type { TaughtRole } from "./parts/lessons.ts";
 import { peoplesLabelsStage } from "./parts/people.ts";
 import { humanSafety } from "./parts/people-costs.ts";
 import { roleStage } from "./parts/roles.ts";
@@ -185,7 +186,9 @@ function playersOf(
     const found = known.get(name);
     if (found) return found;
     if (isTrained(reference)) {
-      const { model, audit } = trainedJudge(context, { name, base, prompts, train: reference.train });
+      // The schema lets only these be trained.
+      const taught = name as TaughtRole;
+      const { model, audit } = trainedJudge(context, { name: taught, base, prompts, train: reference.train });
       known.set(name, model);
       audits.push(audit);
       return model;
@@ -222,9 +225,11 @@ function auditOn(
       ...{ reference: { path: path!, format, limit }, as: "preferences" },
     });
   };
+  const pairsKnown = known();
+  const asked = { labeller: role("labeller"), critic: role("critic") };
   return auditStage(context, {
-    ...{ labeller: role("labeller"), critic: role("critic"), name: "audit", settings },
-    known: known(),
+    ...{ name: "audit", known: pairsKnown, settings, who: "labeller" },
+    labels: auditLabelsStage(context, { name: "audit", known: pairsKnown, ...asked }),
     refused:
       "Give a better one (roles.labeller), another method (feedback.label), or set feedback.audit.override: true, which the report will say",
   });

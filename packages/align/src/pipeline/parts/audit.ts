@@ -38,23 +38,17 @@ export interface AuditReport {
   readonly gate: Audit["gate"];
 }
 
-/**
- * Labels pairs whose answer is known in the way the recipe labels, and refuses to go on when that is no better than chance.
- * METHODS §3.
- */
-export function auditStage(
+/** Labels for pairs whose answer is known, in the way the recipe labels; drawn are the sides on which the replies stand. */
+export function auditLabelsStage(
   context: PartContext,
   part: {
     readonly name: string;
     readonly known: Stage<StoredRows<PreferenceRow>>;
     readonly labeller: Stage<ModelValue>;
     readonly critic: Stage<ModelValue>;
-    readonly settings: AuditSettings;
-    /** What to do where the gate refuses. */
-    readonly refused: string;
   },
-): Stage<Report<AuditReport>> {
-  const { name, known, labeller, critic, settings, refused } = part;
+): Stage<StoredRows<PreferenceRow>> {
+  const { name, known, labeller, critic } = part;
   const { seed } = context.recipe;
   const pairs = rowsStage<PairRow>({
     name: `${name} pairs`,
@@ -68,13 +62,24 @@ export function auditStage(
       for (const row of auditPairs([...stage.value(known).rows()], { seed })) yield { row };
     },
   });
-  const labels = labelsStage(context, {
-    name: `${name} labels`,
-    title: "labels for the audit",
-    pairs,
-    labeller,
-    critic,
-  });
+  return labelsStage(context, { name: `${name} labels`, title: "labels for the audit", pairs, labeller, critic });
+}
+
+/** Holds labels of pairs against their known answers, and refuses to go on when they are no better than chance. METHODS §3. */
+export function auditStage(
+  { recipe: { seed } }: PartContext,
+  part: {
+    readonly name: string;
+    readonly known: Stage<StoredRows<PreferenceRow>>;
+    readonly labels: Stage<StoredRows<PreferenceRow>>;
+    readonly settings: AuditSettings;
+    /** Whom the audit is of. */
+    readonly who: "labeller" | "critic";
+    /** What to do where the gate refuses. */
+    readonly refused: string;
+  },
+): Stage<Report<AuditReport>> {
+  const { name, known, labels, settings, who, refused } = part;
   return reportStage({
     name,
     title: "what the labels are worth",
@@ -93,12 +98,12 @@ export function auditStage(
     gate({ gate }, { emit }) {
       if (gate.passed) return;
       const message = gate.reasons.join("; ");
-      if (!gate.open) throw new GateError(`the audit refuses the labeller: ${message}. ${refused}`);
+      if (!gate.open) throw new GateError(`the audit refuses the ${who}: ${message}. ${refused}`);
       emit({
         type: "message",
         stage: name,
         level: "warning",
-        message: `the audit refuses the labeller, and the recipe overrides it: ${message}`,
+        message: `the audit refuses the ${who}, and the recipe overrides it: ${message}`,
       });
     },
   });

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type PreferenceRow, randomStream } from "@tenet/data";
@@ -175,6 +175,83 @@ test("a trained judge compares checkpoints by the question that it was taught", 
   const { stages } = await estimateRun(open);
   const names = inOrder(arrange({ ...open, options: {} }).targets).map(({ name }) => name);
   expect(stages.map(({ stage }) => stage)).toEqual(names.filter((name) => !["model", "judge"].includes(name)));
+});
+
+/** Words of four letters, one of each pair with a q, and a reward that asks a critic; the checks write the critiques. */
+async function withCritic(name: string, { rule = true, train = training, count = 64 } = {}): Promise<string> {
+  const recipe = reinforcedRecipe
+    .replace("  audit: { path: known.jsonl }\n", "")
+    .replace("by: checks, downWeight: 0.5", "by: off")
+    .replace("critique: { critique:", "critique: { critiques: checks, critique:")
+    .replace("constitution: 0.5", "constitution: { weight: 0.5, by: critic }");
+  const file = await writeRecipe(join(folder, name), {
+    recipe: `${recipe}roles: { critic: { train: { ${train} } } }\n`,
+  });
+  const rows = Array.from({ length: count }, (_, i) => {
+    const stream = randomStream({ seed: 4, stage: "verdicts", item: String(i) });
+    const word = (start: number) =>
+      Array.from({ length: 4 }, (_, j) => "abcdefghijklmnoprstuvwxyz"[stream.integer(start + j, 25)]!);
+    const [better, worse] = [word(0), word(4)];
+    worse.fill("q");
+    return { prompt: `Word ${i}?`, chosen: better.join(""), rejected: worse.join("") };
+  });
+  const text = (some: readonly object[]) => some.map((row) => `${JSON.stringify(row)}\n`).join("");
+  await writeFile(join(folder, name, "words.jsonl"), text(rows));
+  // The checks say otherwise than these do: nothing is known of them.
+  const turned = rows.map(({ prompt, chosen, rejected }) => ({
+    ...{ prompt: `Another ${prompt}`, chosen: rejected, rejected: chosen },
+  }));
+  await writeFile(join(folder, name, "others.jsonl"), text(rule ? rows.slice(0, 8) : turned));
+  return file;
+}
+
+test("a critic learns when a reply breaks a principle, passes its audit on replies it never saw, and is the one that is asked", async () => {
+  const store = join(folder, "critic");
+  const recipe = await withCritic("critic", { train: training.replace("epochs: 5", "epochs: 12") });
+  const { id, events } = await runWhole(recipe, store, { only: ["policy"] });
+  const { gate, health } = reading(store, (reader) => reader.stage(id, "critic audit")!.output as AuditReport);
+  expect(gate).toMatchObject({ passed: true, overridden: false });
+  expect(health.accuracy.value).toBeGreaterThan(0.85);
+  const labels = rowsOf(store, id, "critic audit labels");
+  expect(labels).toHaveLength(health.accuracy.n);
+  for (const { origin, explanation } of labels) {
+    expect(origin.principles).toEqual(["no-q"]);
+    expect(explanation[0]).toMatchObject({ step: "verdicts", principle: "no-q", a: expect.any(Number) });
+  }
+  expect(stagesThat("done", events).indexOf("critic audit")).toBeLessThan(stagesThat("done", events).indexOf("policy"));
+  const critics = rowsOf(store, id, "policy").map(({ origin }) => origin.models?.critic);
+  expect(critics.length).toBeGreaterThan(0);
+  for (const critic of critics) expect(critic).toMatch(/^model\+[0-9a-f]{8}$/);
+});
+
+test("a critic of whose pairs nothing is known is refused, with what to do", async () => {
+  const train = `${training.replace("epochs: 5", "epochs: 1")}, audit: { path: others.jsonl }`;
+  const { error } = await run(await withCritic("unknown", { rule: false, train, count: 8 }), join(folder, "unknown"), {
+    only: ["policy"],
+  });
+  expect(error).toBeInstanceOf(GateError);
+  expect((error as Error).message).toMatch(/refuses the critic.*roles\.critic\.train/);
+});
+
+test.each<[string, (recipe: string) => string, RegExp]>([
+  [
+    "critiques that it should write",
+    (recipe) => recipe.replace("critiques: checks, ", ""),
+    /roles\.critic\.train: expected supervised\.critique\.critiques: checks/,
+  ],
+  [
+    "nothing that asks it",
+    (recipe) => recipe.replace("constitution: { weight: 0.5, by: critic }", "constitution: 0.5"),
+    /roles\.critic\.train: expected something that asks it/,
+  ],
+  [
+    "easy pairs to begin with",
+    (recipe) => recipe.replace("pairs: words.jsonl,", "pairs: words.jsonl, warmup: 4,"),
+    /roles\.critic\.train\.warmup: expected none/,
+  ],
+])("a critic with %s is refused", async (_, change, says) => {
+  const file = await withCritic("refused-critic");
+  await expect(openRecipe(file, { text: change(await readFile(file, "utf8")) })).rejects.toThrow(says);
 });
 
 test("an estimate counts a judge's training and its audit", async () => {

@@ -1,6 +1,6 @@
 import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
 import { judgeSettingsSchema, trainJudge } from "@tenet/train";
-import { easyPairs, judgeDependsOn, judgeRows, letters } from "../../feedback/index.ts";
+import { letters } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import { deviceOf } from "../models.ts";
 import { type JudgeTraining, pick, type Recipe } from "../recipe.ts";
@@ -8,7 +8,8 @@ import { rowsStage, type Stage, trainingStage } from "../stages/index.ts";
 import type { ModelValue, Report, StoredRows } from "../values.ts";
 import { type AuditReport, auditStage } from "./audit.ts";
 import { fileStage } from "./files.ts";
-import { labelsStage, questionTokens } from "./labels.ts";
+import { labelsStage } from "./labels.ts";
+import { type Lesson, lessons, type TaughtRole } from "./lessons.ts";
 import { contrastPairsStage, pairsStage } from "./pairs.ts";
 
 export interface TrainedJudge {
@@ -17,21 +18,22 @@ export interface TrainedJudge {
   readonly audit: Stage<Report<AuditReport>>;
 }
 
+interface Taught {
+  /** Of the role. */
+  readonly name: TaughtRole;
+  readonly base: Stage<ModelValue>;
+  readonly prompts: Stage<StoredRows<PromptRow>>;
+  readonly train: JudgeTraining;
+}
+
 /**
- * A role played by a trained judge: the base is taught the labeller's own question on pairs with a known answer, is audited on
+ * A role played by a trained judge: the base is taught the role's own question on pairs with a known answer, is audited on
  * others, and stands behind the audit's gate. METHODS §3.
  */
-export function trainedJudge(
-  given: PartContext,
-  part: {
-    readonly name: string;
-    readonly base: Stage<ModelValue>;
-    readonly prompts: Stage<StoredRows<PromptRow>>;
-    readonly train: JudgeTraining;
-  },
-): TrainedJudge {
+export function trainedJudge(given: PartContext, part: Taught): TrainedJudge {
   const { name, base, train } = part;
   const context = asked(given);
+  const lesson = lessons[name](context);
   const learnt = knownPairs(context, { ...part, name: `${name} pairs` });
   const { path, format, limit, share, ...gate } = train.audit;
   const others =
@@ -44,13 +46,13 @@ export function trainedJudge(
           as: "preferences",
         });
   const { known, kept } = others ? apart(context, name, learnt, others) : split(context, name, learnt, share);
-  const trained = judgeStage(context, { name: `${name} training`, base, pairs: kept, train });
+  const trained = judgeStage(context, { name: `${name} training`, base, pairs: kept, train, lesson });
   const audit = auditStage(context, {
     name: `${name} audit`,
     known,
-    labeller: trained,
-    critic: trained,
+    labels: lesson.labels(`${name} audit`, known, trained),
     settings: gate,
+    who: name === "critic" ? "critic" : "labeller",
     refused: `Give it more pairs or more epochs (roles.${name}.train), another role, or set roles.${name}.train.audit.override: true, which the report will say`,
   });
   const model: Stage<ModelValue> = {
@@ -64,15 +66,7 @@ export function trainedJudge(
 }
 
 /** Pairs with a known answer: those of a file, or made of the prompts by the base. */
-function knownPairs(
-  context: PartContext,
-  part: {
-    readonly name: string;
-    readonly base: Stage<ModelValue>;
-    readonly prompts: Stage<StoredRows<PromptRow>>;
-    readonly train: JudgeTraining;
-  },
-): Pairs {
+function knownPairs(context: PartContext, part: Omit<Taught, "name"> & { readonly name: string }): Pairs {
   const { name, base, prompts, train } = part;
   if (typeof train.pairs === "string" || "path" in train.pairs)
     return fileStage(context, {
@@ -107,45 +101,41 @@ function checkedPairs(
 
 /** Fine-tuning on the questions of pairs with a known answer. */
 function judgeStage(
-  context: PartContext,
+  { recipe: { seed }, options }: PartContext,
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
-    readonly pairs: Stage<StoredRows<PreferenceRow>>;
+    readonly pairs: Pairs;
     readonly train: JudgeTraining;
+    readonly lesson: Lesson;
   },
 ): Stage<ModelValue> {
-  const { recipe, constitution, labelDemonstrations: demonstrations, options } = context;
-  const { seed, feedback } = recipe;
-  const { name, base, pairs, train } = part;
+  const { name, base, pairs, train, lesson } = part;
   const settings = judgeSettingsSchema.parse(pick(train, judgeSettingsSchema.shape));
-  const asking = { ...feedback.label, constitution, demonstrations, seed };
   return trainingStage({
     name,
-    title: "a judge's fine-tuning",
+    title: lesson.title,
     kind: "judge",
     version: 1,
     seed,
     expect(sized) {
       const { rows } = sized(pairs);
-      // Both orders of every pair, under each principle.
-      const questions = (settings.epochs * rows + Math.min(train.warmup, rows)) * feedback.label.principles * 2;
-      const trainingTokens = questions * Math.min(questionTokens(context, sized(pairs)), settings.maxLength);
-      return { ...sized(pairs), trainingTokens };
+      const { each, tokens } = lesson.questions(sized(pairs));
+      const questions = (settings.epochs * rows + Math.min(train.warmup, rows)) * each;
+      return { ...sized(pairs), trainingTokens: questions * Math.min(tokens, settings.maxLength) };
     },
     inputs: { pairs },
     base,
-    settings: [settings, judgeDependsOn(asking), ...(train.warmup > 0 ? [train.warmup] : [])],
+    settings: [settings, lesson.dependsOn, ...(train.warmup > 0 ? [train.warmup] : [])],
     train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.trainable(source.reference);
       const speaker = await models.speaker({ hash: "", source: { type: "local", reference: source.reference } });
       const capabilities = await speaker.capabilities(signal ? { signal } : {});
       const known = [...inputs.pairs.rows()];
-      const easy = easyPairs(known, { count: train.warmup, seed });
       const { path, report } = yield* trainJudge({
         model,
-        rows: judgeRows(known, { ...asking, capabilities }),
-        warmup: judgeRows(easy, { ...asking, capabilities }),
+        rows: lesson.rows(known, capabilities),
+        warmup: lesson.warmup(known, train.warmup, capabilities),
         letters,
         settings,
         seed,

@@ -59,7 +59,7 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
     needsChecks(["supervised", "critique", "accept"], unchecked && critique.accept === "no-worse-by-checks"),
     needsChecks(["supervised", "critique", "endWhen"], unchecked && critique.endWhen === "checks-pass"),
     needsChecks(["supervised", "examples", "keep"], unchecked && examples.keep !== "all"),
-    ...(["labeller", "judge"] as const).map((name) => {
+    ...(["labeller", "judge", "critic"] as const).map((name) => {
       const role = roles[name];
       const pairs = isTrained(role) ? role.train.pairs : undefined;
       const byChecks = typeof pairs === "object" && "from" in pairs && pairs.from === "checks";

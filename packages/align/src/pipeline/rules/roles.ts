@@ -1,6 +1,9 @@
 import { normalize } from "node:path";
 import { isUncounted } from "@tenet/lm";
+import { lookers } from "../../feedback/constitution-first.ts";
+import { avoidsOf, constraintOf, judgesAsked } from "../parts/policy-judges.ts";
 import { isTrained, type Recipe, rewardsPreference, showsProxy } from "../recipe.ts";
+import { planOf } from "../rounds.ts";
 import { type Rule, type Rules, withoutPolicy } from "./rule.ts";
 
 /** Who plays what, and what a judge that is trained learns from. */
@@ -39,7 +42,8 @@ export const roleRules: Rules = ({ recipe }) => {
       expected: "prompts.dialogue beside it: the persona speaks in dialogues that prompts are gone on with",
       got: "a persona alone",
     },
-    ...(["labeller", "judge"] as const).flatMap((name) => trainingRules(name, roles[name])),
+    ...(["labeller", "judge", "critic"] as const).flatMap((name) => trainingRules(name, roles[name])),
+    ...criticRules(recipe),
     ...Object.entries(roles).map(([name, role]): Rule => {
       const served = typeof role === "object" && "endpoint" in role ? role : undefined;
       return {
@@ -68,7 +72,7 @@ export const roleRules: Rules = ({ recipe }) => {
 };
 
 /** What a judge that is trained for a role learns from, and what it is audited on. */
-function trainingRules(name: "labeller" | "judge", role: Recipe["roles"]["judge"]): Rule[] {
+function trainingRules(name: "labeller" | "judge" | "critic", role: Recipe["roles"]["judge"]): Rule[] {
   if (!isTrained(role)) return [];
   const { pairs, audit } = role.train;
   const { path, ...file } = audit;
@@ -87,5 +91,48 @@ function trainingRules(name: "labeller" | "judge", role: Recipe["roles"]["judge"
       expected: "path beside it, the file that it is of",
       got: `${key} alone`,
     })),
+  ];
+}
+
+/** A critic that is trained answers yes or no: where is it asked, and is nothing else wanted of it? */
+function criticRules(recipe: Recipe): Rule[] {
+  const { roles, supervised, policy, feedback, costModel } = recipe;
+  if (!isTrained(roles.critic)) return [];
+  const { steps } = planOf(recipe);
+  const chains = steps.includes("supervised");
+  const at = ["roles", "critic", "train"];
+  const looks =
+    lookers(feedback.label.constitutionFirst).critic ||
+    (feedback.weigh !== undefined && feedback.weigh.by !== "checks") ||
+    (policy !== undefined &&
+      (judgesAsked(policy).includes("critic") || (avoidsOf(policy)?.by ?? "checks") !== "checks")) ||
+    (constraintOf(policy)?.cost === "model" && ["critic", "both"].includes(costModel?.by ?? "checks"));
+  return [
+    {
+      at,
+      when: chains && supervised.deliberate === undefined && supervised.critique.critiques === "model",
+      expected:
+        "supervised.critique.critiques: checks beside it, or arrangement: { steps: [policy] }: one that is trained answers yes or no, and writes no critiques",
+      got: "critiques by the model",
+    },
+    {
+      at,
+      when: chains && supervised.deliberate !== undefined && supervised.deliberate.keep !== undefined,
+      expected:
+        "no supervised.deliberate.keep beside it: one that is trained answers yes or no, and rates no reasoning",
+    },
+    {
+      at,
+      when: !looks,
+      expected:
+        "something that asks it: policy.reward.constitution: { weight: 1, by: critic }, policy.constraint: { cost: critic }, feedback.weigh: { by: critic } or feedback.label.constitutionFirst: { by: critic }",
+      got: "a critic that is never asked",
+    },
+    {
+      at: [...at, "warmup"],
+      when: roles.critic.train.warmup > 0,
+      expected: "none: easy pairs teach to compare two replies, and a critic looks at one",
+      got: `${roles.critic.train.warmup}`,
+    },
   ];
 }

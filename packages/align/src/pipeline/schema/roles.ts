@@ -98,7 +98,11 @@ const roleOf = (what: string) => roleSchema.optional().describe(`${what}; by def
 /** Who does what. */
 export const rolesSchema = z.strictObject({
   generator: roleOf("Writes the first responses"),
-  critic: roleOf("Writes critiques, and looks for violations where labels want the constitution first"),
+  critic: trainableRoleSchema
+    .optional()
+    .describe(
+      "Writes critiques, and looks for violations where labels, weights, rewards or a constraint want it; by default the recipe's model. One that is trained answers whether a reply breaks a principle, and writes nothing.",
+    ),
   reviser: roleOf("Writes revisions"),
   persona: roleOf("Speaks for the person in dialogues"),
   labeller: trainableRoleSchema.optional().describe("Says which response is better; by default the recipe's model."),
