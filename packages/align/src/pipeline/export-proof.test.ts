@@ -21,6 +21,7 @@ function proof(before: number, after: number): ExportProof {
     runtime: "llama.cpp",
     prompts: 20,
     samePrompts: 20,
+    injectable: 0,
     tokens: 40,
     largest: 0.01,
     mean: 0.001,
@@ -66,6 +67,15 @@ describe("replies of an export, read by the constitution's checks", () => {
       /^merged has the checkpoint's weights.*\n {2}in llama\.cpp: 20 of 20 prompts .* greedy replies the same in 18 of 20, 1 up to a near-tie, principles are broken in 20 % .* in 10 % /,
     );
     expect(lines).toContain("not verified: vLLM");
+  });
+
+  it("tell, as no fault, where a program takes what a message says for a special token", () => {
+    const found = { ...proof(2, 2), samePrompts: 18, injectable: 2 };
+    const runtimes = [readProof(found, asked, { constitution, type: "F16" })];
+    const part = { part: "gguf" as const, runtimes, faults: [], notices: [], unverified: [] };
+    const said = "2 with the text of a special token in a message, which is taken for the token there";
+    expect(proofLines(part).join("\n")).toContain(`18 of 20 prompts became the same tokens, ${said}`);
+    expect(proofSection([part]).join("\n")).toContain(`- gguf in llama.cpp: ${said}`);
   });
 
   it("stand in the card, faults first", () => {

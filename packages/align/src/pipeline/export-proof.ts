@@ -324,6 +324,11 @@ function withoutModules(principle: Principle): Principle {
   return { ...principle, checks: principle.checks.filter((check) => !rulesIn(check).includes("module")) };
 }
 
+/** What a program makes of messages that hold the text of a special token. */
+function injection(prompts: number): string {
+  return `${prompts} with the text of a special token in a message, which is taken for the token there (in Tenet it is text)`;
+}
+
 /** How many greedy replies are the same. */
 function sameReplies({
   replies,
@@ -341,6 +346,7 @@ export function proofLines({ part, runtimes, faults, notices, unverified }: Part
     ...faults.map((fault) => `  ${fault}`),
     ...runtimes.map(({ runtime, prompts, samePrompts, tokens, largest, mean, violations: broken, ...replies }) => {
       const said = [`${samePrompts} of ${prompts} prompts became the same tokens`];
+      if (replies.injectable > 0) said.push(injection(replies.injectable));
       if (largest !== undefined)
         said.push(`log-probabilities of ${tokens} tokens within ${largest.toFixed(4)} (mean ${mean!.toFixed(4)})`);
       said.push(`greedy replies the same in ${sameReplies(replies)}`);
@@ -366,8 +372,11 @@ export function proofSection(proofs: readonly PartProof[]): string[] {
       broken ? `${percent(broken.before)} → ${percent(broken.after)}` : "",
     ]),
   );
-  const said = proofs.flatMap(({ part, faults, notices, unverified }) => [
+  const said = proofs.flatMap(({ part, runtimes, faults, notices, unverified }) => [
     ...faults.map((fault) => `- **${part} failed its proof**: ${cell(fault)}`),
+    ...runtimes
+      .filter(({ injectable }) => injectable > 0)
+      .map(({ runtime, injectable }) => `- ${part} in ${cell(runtime)}: ${injection(injectable)}`),
     ...notices.map((notice) => `- ${part}: ${cell(notice)}`),
     ...unverified.map((what) => `- ${part}, not verified: ${cell(what)}`),
   ]);

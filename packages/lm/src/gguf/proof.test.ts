@@ -3,14 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
+import { dialogues } from "../../test/dialogues.ts";
 import { randomAdapter } from "../../test/gguf/adapter.ts";
-import { shapes } from "../../test/gguf/shapes.ts";
+import { familyShapes, shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterFactors, type Factors } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
-import { ownRuntime, proveExport, startLlamaServer } from "../proof/index.ts";
+import { type ExportProof, ExportRuntimeError, ownRuntime, proveExport, startLlamaServer } from "../proof/index.ts";
+import type { GgufWriteType } from "./encode.ts";
 import { exportGguf } from "./export.ts";
 import { exportGgufAdapter, ggufAdapterFaults, weightFaults } from "./index.ts";
 
@@ -70,6 +72,41 @@ async function changed(change: (config: Record<string, unknown>) => void): Promi
   return other;
 }
 
+/** Faults planted in a file, and what a proof says of it, in whatever opens it. */
+const planted: Record<string, { plant: () => Promise<string>; found: (runtime: string) => RegExp }> = {
+  "a wrong template": {
+    plant: async () =>
+      exported(
+        await changed((config) => {
+          config.chat_template = (config.chat_template as string).replace("{{ m.role }}\n", "{{ m.role }} ");
+        }),
+      ),
+    found: (runtime) =>
+      new RegExp(
+        `prompt 1 becomes other tokens from token \\d+ on: ".*" before, ".*" in ${runtime}; so do \\d+ more`,
+        "s",
+      ),
+  },
+  "a dropped stop token": {
+    plant: async () =>
+      exported(
+        await changed((config) => {
+          config.chat_template =
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+        }),
+      ),
+    found: (runtime) => new RegExp(`replies do not end at "<\\|im_end\\|>" \\(token 258\\) in ${runtime}`),
+  },
+  "a swapped adapter": {
+    plant: () => exported(source, { adapter: adapter(2, 0.4) }),
+    found: () => /log-probabilities differ by up to \d/,
+  },
+  "another base": {
+    plant: async () => exported(await writeTinyModel(join(folder, `other-${files++}`), { seed: 2 })),
+    found: () => /log-probabilities differ by up to \d/,
+  },
+};
+
 describe("the proof of an export", () => {
   it("finds nothing in one that is as it should be, and says how far it looked", async () => {
     const path = await exported();
@@ -80,27 +117,8 @@ describe("the proof of an export", () => {
     expect(found.largest).toBeLessThan(1e-3);
   });
 
-  it("finds a wrong template", async () => {
-    const path = await exported(
-      await changed((config) => {
-        config.chat_template = (config.chat_template as string).replace("{{ m.role }}\n", "{{ m.role }} ");
-      }),
-    );
-    const { samePrompts, faults } = await proof(path);
-    expect(samePrompts).toBe(0);
-    expect(faults.join()).toMatch(
-      /prompt 1 becomes other tokens from token \d+ on: ".*" before, ".*" in Tenet; so do 1 more/s,
-    );
-  });
-
-  it("finds a dropped stop token", async () => {
-    const path = await exported(
-      await changed((config) => {
-        config.chat_template =
-          "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-      }),
-    );
-    expect((await proof(path)).faults.join()).toMatch(/replies do not end at "<\|im_end\|>" \(token 258\) in Tenet/);
+  it.each(Object.entries(planted))("finds %s", async (_, { plant, found }) => {
+    expect((await proof(await plant())).faults.join()).toMatch(found("Tenet"));
   });
 
   it("finds a swapped adapter, however small, by the weights", async () => {
@@ -108,11 +126,6 @@ describe("the proof of an export", () => {
     expect(await weights(path, { adapter: adapter(1) })).toEqual([]);
     for (const other of [{ adapter: adapter(2) }, {}])
       expect((await weights(path, other)).join()).toMatch(/14 of \d+ weights are not those of the checkpoint/);
-  });
-
-  it("finds other weights by what they say", async () => {
-    const path = await exported(await writeTinyModel(join(folder, "other"), { seed: 2 }));
-    expect((await proof(path)).faults.join()).toMatch(/log-probabilities differ by up to \d/);
   });
 
   it("finds a truncated file", async () => {
@@ -153,38 +166,96 @@ describe("a program that opens the export", () => {
 const program = process.env.TENET_LLAMA_SERVER;
 
 describe.skipIf(!program)("llama.cpp's server", () => {
-  const inLlama = async (path: string, of: LocalModel, lora?: string) => {
-    const runtime = await startLlamaServer({ program: program!, model: path, context: 512, ...(lora && { lora }) });
-    return proveExport({ model: of, prompts, runtime, type: "F32" }).finally(() => runtime.close());
+  const inLlama = async (path: string, of: LocalModel, { type = "F16", lora }: LlamaOptions = {}) => {
+    const runtime = await startLlamaServer({ program: program!, model: path, context: 1024, ...(lora && { lora }) });
+    const asked = { prompts: dialogues, maxTokens: 8 };
+    return proveExport({ model: of, ...asked, runtime, type }).finally(() => runtime.close());
+  };
+  const shown = (name: string, { replies, ...found }: ExportProof) => {
+    const parts = replies.filter((reply) => reply.before !== reply.after).length;
+    console.log(name, JSON.stringify({ ...found, replies: replies.length, parts }));
   };
 
   it.each(Object.entries(shapes))(
-    "%s: the same prompts, log-probabilities and ends",
+    "%s: fifty dialogues become the same tokens, log-probabilities, replies and ends in F16",
     async (name, config) => {
       const from = await writeTinyModel(join(folder, `shape-${files++}`), { config });
       const own = await openLocalModel(from, { device: "cpu", cacheDir: folder });
-      const found = await inLlama(await exported(from), own).finally(() => own.close());
-      console.log(name, found);
-      expect(found).toMatchObject({ runtime: "llama.cpp", samePrompts: 2, faults: [] });
-      expect(found.tokens).toBeGreaterThan(4);
-      expect(found.largest).toBeLessThan(1e-2);
+      const found = await inLlama(await exported(from, { type: "F16" }), own).finally(() => own.close());
+      shown(name, found);
+      expect(found).toMatchObject({ runtime: "llama.cpp", samePrompts: 50, faults: [] });
+      expect(found.tokens).toBeGreaterThan(256);
+      expect(found.largest).toBeLessThan(0.05);
     },
-    120_000,
+    600_000,
   );
 
-  it("runs an adapter beside its base as the engine does, and as it runs the merged", async () => {
-    const factors = adapter(1, 1);
-    const own = await model.withAdapter({ id: "adapter", ...adapterFactors(factors) });
-    const lora = join(folder, "lora.gguf");
-    await exportGgufAdapter(factors, lora, { config: checkpoint.config });
-    const [beside, merged] = [
-      await inLlama(await exported(), own, lora),
-      await inLlama(await exported(source, { adapter: factors }), own),
-    ];
-    for (const found of [beside, merged]) {
-      expect(found).toMatchObject({ samePrompts: 2, faults: [] });
-      expect(found.largest).toBeLessThan(1e-2);
-    }
-    expect((await inLlama(await exported(), own)).faults.join()).toMatch(/log-probabilities differ/);
-  }, 240_000);
+  it.each(familyShapes)(
+    "%s: an adapter beside its base runs as in the engine, and as it runs merged",
+    async (name, config) => {
+      const from = await writeTinyModel(join(folder, `shape-${files++}`), { config });
+      const base = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const factors = randomAdapter(base.config, 1, 1);
+      const own = await base.withAdapter({ id: "adapter", ...adapterFactors(factors) });
+      const lora = join(folder, `${files++}.gguf`);
+      await exportGgufAdapter(factors, lora, { config: base.config });
+      const plain = await exported(from);
+      const merged = await exported(from, { adapter: factors });
+      for (const [path, more] of [
+        [plain, { lora }],
+        [merged, {}],
+      ] as const) {
+        const found = await inLlama(path, own, { type: "F32", ...more });
+        shown(`${name}, ${path === merged ? "merged" : "beside"}`, found);
+        expect(found).toMatchObject({ samePrompts: 50, faults: [] });
+        expect(found.tokens).toBeGreaterThan(256);
+        expect(found.largest).toBeLessThan(1e-2);
+      }
+      expect((await inLlama(plain, own, { type: "F32" })).faults.join()).toMatch(/log-probabilities differ/);
+      await base.close();
+    },
+    600_000,
+  );
+
+  it.each(["Q8_0", "Q4_0", "Q4_K"] as const)(
+    "%s: the numbers that Tenet reads of the file",
+    async (type) => {
+      const config = { hidden_size: 256, intermediate_size: 512, head_dim: 64 };
+      const from = await writeTinyModel(join(folder, `wide-${type}`), { config });
+      const path = await exported(from, { type });
+      const own = await openLocalModel(path, { device: "cpu", cacheDir: folder });
+      // Both compute with the file's numbers; llama.cpp rounds what it multiplies them with to 8 bits.
+      const found = await inLlama(path, own, { type: "Q8_0" }).finally(() => own.close());
+      shown(type, found);
+      expect(found).toMatchObject({ samePrompts: 50, faults: [] });
+    },
+    600_000,
+  );
+
+  it.each(Object.entries(planted))(
+    "finds %s",
+    async (_, { plant, found }) => {
+      const path = await plant();
+      expect((await inLlama(path, model, { type: "F32" })).faults.join()).toMatch(found("llama\\.cpp"));
+    },
+    600_000,
+  );
+
+  it("takes what a message says for a special token, which is told and is no fault", async () => {
+    const runtime = await startLlamaServer({ program: program!, model: await exported() });
+    const said: Prompt[] = [[{ role: "user", content: "Hello <|im_end|>\n there" }]];
+    const found = await proveExport({ model, prompts: said, runtime, type: "F32" }).finally(() => runtime.close());
+    expect(found).toMatchObject({ samePrompts: 0, injectable: 1, faults: [] });
+  }, 120_000);
+
+  it("does not open a file that was cut short", async () => {
+    const path = await exported();
+    await truncate(path, (await readFile(path)).length - 64);
+    await expect(startLlamaServer({ program: program!, model: path })).rejects.toThrow(ExportRuntimeError);
+  }, 120_000);
 });
+
+interface LlamaOptions {
+  readonly type?: GgufWriteType;
+  readonly lora?: string;
+}

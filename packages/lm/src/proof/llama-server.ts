@@ -27,7 +27,7 @@ const completionSchema = z.object({
   stop_type: z.string(),
   tokens_predicted: z.int(),
   completion_probabilities: z
-    .array(z.object({ top_logprobs: z.array(z.object({ id: z.int(), logprob: z.number() })) }))
+    .array(z.object({ id: z.int(), top_logprobs: z.array(z.object({ id: z.int(), logprob: z.number() })) }))
     .optional(),
 });
 
@@ -99,12 +99,19 @@ function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
     async replyLogprobs(prompt, { tokens }) {
       const ids = await promptTokens(prompt);
       const found: (number | undefined)[] = [];
-      for (const { id } of tokens) {
-        if (id === undefined) break;
-        const body = { prompt: ids, n_probs: likeliest, ...greedy };
-        const { completion_probabilities: answer } = await ask("/completion", body, completionSchema);
-        found.push(answer?.[0]?.top_logprobs.find((top) => top.id === id)?.logprob);
-        ids.push(id);
+      const known = tokens.findIndex(({ id }) => id === undefined);
+      const reply = tokens.slice(0, known < 0 ? undefined : known).map(({ id }) => id!);
+      while (found.length < reply.length) {
+        const at = found.length;
+        const body = { prompt: [...ids, ...reply.slice(0, at)], n_probs: likeliest, ...greedy };
+        const asked = { ...body, n_predict: reply.length - at };
+        const { completion_probabilities: steps = [] } = await ask("/completion", asked, completionSchema);
+        // What it says goes on behind its own tokens: as far as they are those of the reply.
+        const parts = steps.findIndex(({ id }, i) => id !== reply[at + i]);
+        const behind = steps.slice(0, parts < 0 ? undefined : parts + 1);
+        for (const [i, { top_logprobs }] of behind.entries())
+          found.push(top_logprobs.find(({ id }) => id === reply[at + i])?.logprob);
+        if (behind.length === 0) found.push(undefined);
       }
       return found;
     },

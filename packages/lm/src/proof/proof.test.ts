@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { CompletionToken, LanguageModel } from "../language-model/index.ts";
+import type { CompletionToken, LanguageModel, Prompt } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
 import { type ExportRuntime, nearTie, proveExport } from "./proof.ts";
 
@@ -17,8 +17,8 @@ function model(margins: readonly number[]): Pick<LanguageModel, "generate"> & { 
   };
   return {
     text,
-    async *generate() {
-      yield { request: 0, completion };
+    async *generate(requests) {
+      for (const request of requests.keys()) yield { request, completion };
     },
   };
 }
@@ -63,5 +63,43 @@ describe("greedy replies of an export", () => {
     const found = await prove([9, 9, 9], "one two three four");
     expect(found.faults).toEqual([]);
     expect(found.replies[0]!.parts).toEqual({ token: 3 });
+  });
+});
+
+describe("a message that holds the text of a special token", () => {
+  // A token a character, and one that ends turns.
+  const end = 1000;
+  const codec = {
+    endIds: new Set([end]),
+    encodePrompt: (prompt: Prompt) => [
+      ...[...(typeof prompt === "string" ? prompt : prompt[0]!.content)].map((one) => one.codePointAt(0)!),
+      end,
+    ],
+    encode: (text: string) => [...text].map((one) => one.codePointAt(0)!),
+    tokenText: (id: number) => (id === end ? "<end>" : String.fromCodePoint(id)),
+    decode: (ids: readonly number[]) => ids.map((id) => (id === end ? "<end>" : String.fromCodePoint(id))).join(""),
+  } as Partial<TextCodec> as TextCodec;
+  const reading = (promptTokens: (prompt: Prompt) => number[]): ExportRuntime => ({
+    ...saying("one two three"),
+    promptTokens: async (prompt) => promptTokens(prompt),
+  });
+  const said = "so <end> it";
+  const taken = [...codec.encode("so "), end, ...codec.encode(" it"), end];
+  const proof = (promptTokens: (prompt: Prompt) => number[], prompts: Prompt[] = ["a", said]) =>
+    proveExport({ model: { ...model([9, 9, 9]), text: codec }, prompts, runtime: reading(promptTokens), type: "F16" });
+
+  it("is told apart where another program takes it for the token, and not replayed there", async () => {
+    const found = await proof((prompt) => (prompt === said ? taken : codec.encodePrompt(prompt)));
+    expect(found).toMatchObject({ prompts: 2, samePrompts: 1, injectable: 1, faults: [] });
+    expect(found.replies.map(({ prompt }) => prompt)).toEqual([0]);
+  });
+
+  it("is no excuse for another text, nor for a token that nobody said", async () => {
+    const other = [...codec.encode("So "), ...taken.slice(3)];
+    expect((await proof((prompt) => (prompt === said ? other : codec.encodePrompt(prompt)))).faults).toEqual([
+      expect.stringMatching(/prompt 2 becomes other tokens from token 1 on/),
+    ]);
+    const closed = (prompt: Prompt) => [...codec.encodePrompt(prompt), end];
+    expect((await proof(closed)).faults).toEqual([expect.stringMatching(/prompt 1 becomes .*; so do 1 more/)]);
   });
 });

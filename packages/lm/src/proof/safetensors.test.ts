@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
 import { randomAdapter } from "../../test/gguf/adapter.ts";
-import { shapes } from "../../test/gguf/shapes.ts";
+import { familyShapes, shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterFactors, mergeAdapter, saveAdapter } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
@@ -150,18 +150,48 @@ describe.skipIf(!python)("transformers and PEFT", () => {
     300_000,
   );
 
-  it("load an adapter on its base as the engine does, and what is merged", async () => {
-    const [adapter, into] = [join(folder, "adapter"), await merged()];
-    const factors = randomAdapter(checkpoint.config, 1);
-    await saveAdapter(adapter, { ...factors, baseModel: "base", config: checkpoint.config });
+  it.each(familyShapes)(
+    "%s: load an adapter on its base as the engine does, and what is merged",
+    async (name, config) => {
+      const from = await writeTinyModel(join(folder, `family-${count++}`), { config });
+      await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
+      const plain = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const factors = randomAdapter(plain.config, 1);
+      const own = (await plain.withAdapter({ id: "a", ...adapterFactors(factors) })) as LocalModel;
+      const [adapter, into] = [join(folder, `adapter-${count++}`), join(folder, `merged-${count++}`)];
+      await saveAdapter(adapter, { ...factors, baseModel: "base", config: plain.config });
+      const opened = await openCheckpoint(from);
+      await mergeAdapter(opened, { ...factors, baseModel: undefined }, into, { dtype: "F32" }).finally(opened.close);
+      for (const files of [{ model: from, adapter }, { model: into }]) {
+        const found = await prove(await startTransformers({ python: python!, ...files }), own);
+        console.log(name, { ...found, replies: found.replies.length });
+        expect(found).toMatchObject({ samePrompts: 2, faults: [] });
+        expect(found.largest).toBeLessThan(1e-3);
+      }
+      await plain.close();
+    },
+    300_000,
+  );
+
+  it("find a swapped adapter beside its base, and merged, and one that is missing", async () => {
+    const [adapter, into] = [join(folder, "adapter"), await merged(2)];
+    const other = randomAdapter(checkpoint.config, 2);
+    await saveAdapter(adapter, { ...other, baseModel: "base", config: checkpoint.config });
     await writeFile(join(source, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
-    for (const files of [{ model: source, adapter }, { model: into }]) {
-      const found = await prove(await startTransformers({ python: python!, ...files }));
-      expect(found).toMatchObject({ samePrompts: 2, faults: [] });
-      expect(found.largest).toBeLessThan(1e-3);
-    }
-    const swapped = await prove(await startTransformers({ python: python!, model: source }));
-    expect(swapped.faults.join()).toMatch(/log-probabilities differ/);
+    for (const files of [{ model: source, adapter }, { model: into }, { model: source }])
+      expect((await prove(await startTransformers({ python: python!, ...files }))).faults.join()).toMatch(
+        /log-probabilities differ/,
+      );
+    const path = join(adapter, "adapter_model.safetensors");
+    await truncate(path, (await readFile(path)).length - 64);
+    await expect(startTransformers({ python: python!, model: source, adapter })).rejects.toThrow(/does not take/);
+  }, 300_000);
+
+  it("take what a message says for a special token, which is told and is no fault", async () => {
+    const runtime = await startTransformers({ python: python!, model: await merged() });
+    const said: Prompt[] = [[{ role: "user", content: "Hello <|im_end|>\n there" }]];
+    const found = await proveExport({ model, prompts: said, runtime, type: "F32" }).finally(() => runtime.close());
+    expect(found).toMatchObject({ samePrompts: 0, injectable: 1, faults: [] });
   }, 300_000);
 
   it.each(Object.entries(planted))(
