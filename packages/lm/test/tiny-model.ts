@@ -59,7 +59,12 @@ export async function writeTinyModel(
       // Those of queries and keys are not all the same: whoever leaves them out says something else.
       if (/[qk]_norm\.weight$/.test(name)) return 1 + 0.5 * Math.sin(at + 1);
       if (name.endsWith("norm.weight")) return 1;
-      if (name.endsWith("embed_tokens.weight")) return column === 0 ? 4 : normal();
+      if (name.endsWith("embed_tokens.weight")) {
+        if (column > 0) return normal();
+        // Where the head is the embeddings, its bias is there.
+        const said = row === 10 || (row >= 32 && row < 127) || row >= 256;
+        return config.tie_word_embeddings ? 8 * Number(said) : 4;
+      }
       if (name.endsWith("o_proj.weight") || name.endsWith("down_proj.weight")) return row === 0 ? 0 : normal() * 0.3;
       if (name === "lm_head.weight" && column === 0) return row >= 32 && row < 127 ? 0 : row >= 256 ? -1.5 : -40;
       return normal() * 0.5;

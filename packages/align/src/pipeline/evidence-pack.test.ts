@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { appendFile, cp, mkdtemp, readFile, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, cp, mkdtemp, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { randomStream } from "@tenet/data";
 import { openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
@@ -140,6 +141,58 @@ describe("an evidence pack", () => {
     ).toBe(true);
     // Nothing else is wrong with it, but for the manifest's own hash where that was touched.
     expect(problems.filter((one) => !problem.test(one) && !one.startsWith(MANIFEST))).toEqual([]);
+  });
+
+  it("finds any altered byte, and any file that was renamed, added or taken away, also where the manifest's hash was not kept", async () => {
+    const copy = await mkdtemp(join(folder, "copy-"));
+    await cp(pack, copy, { recursive: true });
+    const lines = (await readFile(join(copy, MANIFEST), "utf8")).trimEnd().split("\n");
+    const files = lines.map((line) => line.slice(66));
+    const stream = randomStream({ seed: 1, stage: "altered", item: "pack" });
+    let drawn = 0;
+    const below = (count: number) => stream.integer(drawn++, count);
+    const edits: Record<string, (bytes: Buffer) => Buffer> = {
+      flip(bytes) {
+        const other = Buffer.from(bytes);
+        other[below(bytes.length)]! ^= 1 << below(8);
+        return other;
+      },
+      insert(bytes) {
+        const at = below(bytes.length + 1);
+        return Buffer.concat([bytes.subarray(0, at), Buffer.of(below(256)), bytes.subarray(at)]);
+      },
+      delete(bytes) {
+        const at = below(bytes.length);
+        return Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1)]);
+      },
+      cut: (bytes) => bytes.subarray(0, below(bytes.length)),
+    };
+    const kinds = Object.values(edits);
+    const edited = (bytes: Buffer) => kinds[below(kinds.length)]!(bytes);
+    // Files are told one by one, so that one look tells of a change to each.
+    const told = async (names: readonly string[]) => {
+      const { problems } = await verifyEvidence(copy);
+      for (const name of names) expect(problems.filter((one) => one.startsWith(`${name} `)).length, name).toBe(1);
+    };
+    for (let changes = 0; changes < 1000; changes += files.length) {
+      const before = await Promise.all(files.map((name) => readFile(join(copy, name))));
+      await Promise.all(files.map((name, i) => writeFile(join(copy, name), edited(before[i]!))));
+      await told(files);
+      await Promise.all(files.map((name, i) => writeFile(join(copy, name), before[i]!)));
+    }
+    const list = await readFile(join(copy, MANIFEST));
+    for (let change = 0; change < 50; change++) {
+      await writeFile(join(copy, MANIFEST), edited(list));
+      expect((await verifyEvidence(copy)).problems).not.toEqual([]);
+    }
+    await writeFile(join(copy, MANIFEST), list);
+    const each = (work: (path: string) => Promise<void>) => Promise.all(files.map((name) => work(join(copy, name))));
+    await each((path) => rename(path, `${path}x`));
+    await told(files.flatMap((name) => [name, `${name}x`]));
+    await each((path) => copyFile(`${path}x`, path));
+    await told(files.map((name) => `${name}x`));
+    await each((path) => unlink(`${path}x`));
+    expect((await verifyEvidence(copy, manifest)).problems).toEqual([]);
   });
 
   it("is not any folder", async () => {

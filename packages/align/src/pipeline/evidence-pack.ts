@@ -89,7 +89,7 @@ function withoutPaths(output: unknown): unknown {
 }
 
 const fileName = (stage: string) => stage.replaceAll(/[^\w.-]+/g, "-");
-const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+const sha256 = (content: string | Buffer) => createHash("sha256").update(content).digest("hex");
 
 /** Rows as the store hashes them: lines of canonical JSON. */
 async function writeRows(store: Store, { identity, name, dataset }: StageInfo, path: string): Promise<void> {
@@ -187,10 +187,11 @@ export interface VerifiedEvidence {
  */
 export async function verifyEvidence(folder: string, expected?: string): Promise<VerifiedEvidence> {
   const place = join(folder, MANIFEST);
-  const text = await readFile(place, "utf8").catch(() => {
+  const bytes = await readFile(place).catch(() => {
     throw new ExportError(`${folder} holds no ${MANIFEST}: it is no evidence pack.`);
   });
-  const manifest = sha256(text);
+  const text = bytes.toString("utf8");
+  const manifest = sha256(bytes);
   const problems: string[] = [];
   if (expected !== undefined && expected !== manifest)
     problems.push(`${MANIFEST} was changed: its SHA-256 is ${manifest}, expected ${expected}`);
@@ -202,6 +203,9 @@ export async function verifyEvidence(folder: string, expected?: string): Promise
       problems.push(`${MANIFEST}, line ${i + 1}: cannot be read`);
     else listed.set(path, hash);
   }
+  // Bytes that change no line, such as an empty one.
+  if (problems.length === 0 && [...listed].map(([path, hash]) => `${hash}  ${path}\n`).join("") !== text)
+    problems.push(`${MANIFEST} was changed: it holds more than a line for each file`);
   const found = new Set(await filesBelow(folder));
   found.delete(MANIFEST);
   for (const [path, hash] of listed) {

@@ -121,7 +121,8 @@ export async function exportRun(
       written.push("evidence");
     }
     if (what.includes("card")) {
-      const card = await modelCard(store, run, { checkpoint: chosen, base: hubName(all[0]!), written, proofs });
+      const made = { checkpoint: chosen, base: hubName(all[0]!), written, weights, proofs };
+      const card = await modelCard(store, run, made);
       await writeFile(join(partial, "README.md"), card);
       written.push("README.md");
     }

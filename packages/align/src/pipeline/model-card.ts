@@ -5,8 +5,9 @@ import { constitutionTerm } from "@tenet/train";
 import { stringify } from "yaml";
 import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
+import { cardFront } from "./card-front.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
-import { type PartProof, proofSection } from "./export-proof.ts";
+import { type PartProof, proofSection, type WrittenWeights } from "./export-proof.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
 
@@ -14,8 +15,9 @@ interface Card {
   readonly checkpoint: StoredCheckpoint;
   /** The base's name on the hub. */
   readonly base: string | undefined;
-  /** What stands beside the card. */
+  /** What stands beside the card, and the weights among it. */
   readonly written: readonly string[];
+  readonly weights?: readonly Pick<WrittenWeights, "part" | "type">[];
   /** What was found when the weights were opened again. */
   readonly proofs?: readonly PartProof[];
 }
@@ -24,7 +26,7 @@ interface Card {
 export async function modelCard(
   store: Store,
   run: string,
-  { checkpoint, base, written, proofs = [] }: Card,
+  { checkpoint, base, written, weights = [], proofs = [] }: Card,
 ): Promise<string> {
   const info = store.run(run);
   const { constitutionHash, ...settings } = info.recipe as Record<string, unknown>;
@@ -42,15 +44,10 @@ export async function modelCard(
   const wasUsed = ({ name, kind }: { name: string; kind: string }) =>
     from === undefined ? reinforced || !isReinforced(name, kind) : from.includes(name);
   const trained = stages.filter((stage) => !isMeasured(stage.name, stage.kind) && wasUsed(stage));
-  const front = {
-    ...(licence && { license: licence.toLowerCase() }),
-    ...(base && { base_model: base }),
-    ...(base && { base_model_relation: relationOf(written) }),
-    library_name: libraryOf(written),
-    pipeline_tag: "text-generation",
-    ...(card && { "model-index": [{ name: info.name, results: [figuresFor(card, checkpoint.id)] }] }),
-    tags: ["constitutional-ai", ...(reinforced ? ["rlaif"] : []), "tenet"],
-  };
+  const front = cardFront({
+    ...{ name: info.name, licence, base, weights, scorecard: card },
+    ...{ checkpoint: checkpoint.id, reinforced },
+  });
   const parts = [
     `---\n${stringify(front)}---`,
     `# ${cell(info.name)}: ${checkpoint.label}`,
@@ -169,36 +166,6 @@ function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): stri
   const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));
   const times = steps.length > 2 ? `; ${steps.length} steps in all` : "";
   return second === undefined ? `${first}${times}` : `${first}; then ${second}${times}`;
-}
-
-/** What the weights are to their base, in the hub's word. */
-function relationOf(written: readonly string[]): string {
-  if (written.includes("merged")) return "finetune";
-  return written.some((path) => /model-Q/.test(path))
-    ? "quantized"
-    : written.includes("adapter")
-      ? "adapter"
-      : "finetune";
-}
-
-/** A checkpoint's figures as the hub reads them of a card. */
-function figuresFor({ rows, metrics, heldOut }: Scorecard, checkpoint: string): object {
-  const own = rows.filter((row) => row.checkpoint === checkpoint && Number.isFinite(row.value));
-  return {
-    task: { type: "text-generation" },
-    dataset: { name: `held-out prompts of the run (${heldOut.prompts})`, type: "held-out" },
-    metrics: own.map(({ metric, value }) => {
-      return { type: metric, name: metrics.find(({ name }) => name === metric)?.label ?? metric, value };
-    }),
-  };
-}
-
-/** What loads the weights, in the hub's word. */
-function libraryOf(written: readonly string[]): string {
-  if (written.includes("merged")) return "transformers";
-  if (written.includes("adapter")) return "peft";
-  if (written.some((path) => path.endsWith(".gguf"))) return "gguf";
-  return written.includes("onnx") ? "transformers.js" : "peft";
 }
 
 function usage(written: readonly string[], base: string | undefined): string[] {

@@ -168,7 +168,7 @@ const program = process.env.TENET_LLAMA_SERVER;
 describe.skipIf(!program)("llama.cpp's server", () => {
   const inLlama = async (path: string, of: LocalModel, { type = "F16", lora }: LlamaOptions = {}) => {
     const runtime = await startLlamaServer({ program: program!, model: path, context: 1024, ...(lora && { lora }) });
-    const asked = { prompts: dialogues, maxTokens: 8 };
+    const asked = { prompts: dialogues, maxTokens: 6 };
     return proveExport({ model: of, ...asked, runtime, type }).finally(() => runtime.close());
   };
   const shown = (name: string, { replies, ...found }: ExportProof) => {
@@ -208,7 +208,7 @@ describe.skipIf(!program)("llama.cpp's server", () => {
         const found = await inLlama(path, own, { type: "F32", ...more });
         shown(`${name}, ${path === merged ? "merged" : "beside"}`, found);
         expect(found).toMatchObject({ samePrompts: 50, faults: [] });
-        expect(found.tokens).toBeGreaterThan(256);
+        expect(found.tokens).toBeGreaterThan(200);
         expect(found.largest).toBeLessThan(1e-2);
       }
       expect((await inLlama(plain, own, { type: "F32" })).faults.join()).toMatch(/log-probabilities differ/);
@@ -217,17 +217,21 @@ describe.skipIf(!program)("llama.cpp's server", () => {
     600_000,
   );
 
-  it.each(["Q8_0", "Q4_0", "Q4_K"] as const)(
-    "%s: the numbers that Tenet reads of the file",
-    async (type) => {
+  // Both compute with the file's numbers; llama.cpp rounds what it multiplies them with to 8 bits, in Q4_K by 256 numbers together.
+  it.each([
+    ["Q8_0", 0.1],
+    ["Q4_0", 0.2],
+    ["Q4_K", 0.5],
+  ] as const)(
+    "%s: says what Tenet reads of the file, within %d nats in the mean",
+    async (type, most) => {
       const config = { hidden_size: 256, intermediate_size: 512, head_dim: 64 };
-      const from = await writeTinyModel(join(folder, `wide-${type}`), { config });
-      const path = await exported(from, { type });
+      const path = await exported(await writeTinyModel(join(folder, `wide-${type}`), { config }), { type });
       const own = await openLocalModel(path, { device: "cpu", cacheDir: folder });
-      // Both compute with the file's numbers; llama.cpp rounds what it multiplies them with to 8 bits.
-      const found = await inLlama(path, own, { type: "Q8_0" }).finally(() => own.close());
+      const found = await inLlama(path, own, { type }).finally(() => own.close());
       shown(type, found);
       expect(found).toMatchObject({ samePrompts: 50, faults: [] });
+      expect(found.mean).toBeLessThan(most);
     },
     600_000,
   );

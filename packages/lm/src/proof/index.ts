@@ -1,4 +1,5 @@
-export { ExportRuntimeError, startLlamaServer } from "./llama-server.ts";
+export { startLlamaServer } from "./llama-server.ts";
+export { ExportRuntimeError } from "./program.ts";
 export {
   type ExportProof,
   type ExportRuntime,

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { z } from "zod";
 import { EndpointError, type Prompt } from "../language-model/index.ts";
+import { ExportRuntimeError, type Program, startProgram } from "./program.ts";
 import type { ExportRuntime } from "./proof.ts";
 
 export interface LlamaServerOptions {
@@ -15,20 +15,18 @@ export interface LlamaServerOptions {
   readonly startSeconds?: number;
 }
 
-/** A program did not come up with an exported file. */
-export class ExportRuntimeError extends Error {
-  override name = "ExportRuntimeError";
-}
-
 const promptSchema = z.object({ prompt: z.string() });
 const tokensSchema = z.object({ tokens: z.array(z.int()) });
+const stepSchema = z.object({
+  id: z.int(),
+  top_logprobs: z.array(z.object({ id: z.int(), logprob: z.number() })),
+});
+type Step = z.output<typeof stepSchema>;
 const completionSchema = z.object({
   content: z.string(),
   stop_type: z.string(),
   tokens_predicted: z.int(),
-  completion_probabilities: z
-    .array(z.object({ id: z.int(), top_logprobs: z.array(z.object({ id: z.int(), logprob: z.number() })) }))
-    .optional(),
+  completion_probabilities: z.array(stepSchema).optional(),
 });
 
 /** Likeliest tokens that are asked for: a reply is greedy, so its tokens are among the first. */
@@ -42,39 +40,30 @@ export async function startLlamaServer(options: LlamaServerOptions): Promise<Exp
   const { program, model, lora, context = 4096, startSeconds = 120 } = options;
   const port = await freePort();
   const args = ["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`];
-  const child = spawn(program, [...args, "--parallel", "1", ...(lora ? ["--lora", lora] : [])], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-2000);
-  });
-  let failure: Error | undefined;
-  child.on("error", (error) => {
-    failure = error;
-  });
+  const server = startProgram(
+    program,
+    [...args, "--parallel", "1", ...(lora ? ["--lora", lora] : [])],
+    ["ignore", "ignore"],
+  );
   const url = `http://127.0.0.1:${port}`;
   const deadline = Date.now() + startSeconds * 1000;
   for (;;) {
-    if (failure) throw new ExportRuntimeError(`${program} cannot be started: ${failure.message}`);
-    if (child.exitCode !== null)
-      throw new ExportRuntimeError(
-        `${program} ended with code ${child.exitCode} on ${model}: ${said.trim().slice(-500)}`,
-      );
+    const why = server.ended();
+    if (why !== undefined) throw new ExportRuntimeError(`${program} does not come up with ${model}: ${why}`);
     const up = await fetch(`${url}/health`).then(
       (response) => response.ok,
       () => false,
     );
-    if (up) return runtimeOf(url, child);
+    if (up) return runtimeOf(url, server);
     if (Date.now() > deadline) {
-      await stop(child);
+      await stop(server);
       throw new ExportRuntimeError(`${program} did not come up within ${startSeconds} s`);
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
 }
 
-function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
+function runtimeOf(url: string, server: Program): ExportRuntime {
   const ask = async <T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> => {
     const response = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
     const text = await response.text();
@@ -101,17 +90,21 @@ function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
       const found: (number | undefined)[] = [];
       const known = tokens.findIndex(({ id }) => id === undefined);
       const reply = tokens.slice(0, known < 0 ? undefined : known).map(({ id }) => id!);
+      const next = async (count: number) => {
+        const body = { prompt: [...ids, ...reply.slice(0, found.length)], n_probs: likeliest, ...greedy };
+        return ask("/completion", { ...body, n_predict: count }, completionSchema);
+      };
+      const told = (step: Step | undefined) => step?.top_logprobs.find(({ id }) => id === reply[found.length])?.logprob;
       while (found.length < reply.length) {
-        const at = found.length;
-        const body = { prompt: [...ids, ...reply.slice(0, at)], n_probs: likeliest, ...greedy };
-        const asked = { ...body, n_predict: reply.length - at };
-        const { completion_probabilities: steps = [] } = await ask("/completion", asked, completionSchema);
-        // What it says goes on behind its own tokens: as far as they are those of the reply.
-        const parts = steps.findIndex(({ id }, i) => id !== reply[at + i]);
-        const behind = steps.slice(0, parts < 0 ? undefined : parts + 1);
-        for (const [i, { top_logprobs }] of behind.entries())
-          found.push(top_logprobs.find(({ id }) => id === reply[at + i])?.logprob);
-        if (behind.length === 0) found.push(undefined);
+        const { completion_probabilities: steps = [], tokens_predicted } = await next(reply.length - found.length);
+        const before = found.length;
+        // It goes on behind its own tokens, as far as they are those of the reply; and of one that is part of a character it tells nothing.
+        if (steps.length === tokens_predicted)
+          for (const step of steps) {
+            if (step.id !== reply[found.length]) break;
+            found.push(told(step));
+          }
+        if (found.length === before) found.push(told((await next(1)).completion_probabilities?.[0]));
       }
       return found;
     },
@@ -125,18 +118,11 @@ function runtimeOf(url: string, child: ChildProcess): ExportRuntime {
       const body = { prompt: ids, ...greedy, n_predict: 2, logit_bias: [[token, 1000]] };
       return (await ask("/completion", body, completionSchema)).stop_type === "eos";
     },
-    close: () => stop(child),
+    close: () => stop(server),
   };
 }
 
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, "exit");
-  child.kill();
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
-  await ended;
-  clearTimeout(timer);
-}
+const stop = (server: Program) => server.stop(() => server.child.kill());
 
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");

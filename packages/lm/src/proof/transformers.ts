@@ -1,10 +1,9 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import type { Prompt } from "../language-model/index.ts";
-import { ExportRuntimeError } from "./llama-server.ts";
+import { ExportRuntimeError, startProgram } from "./program.ts";
 import type { ExportRuntime } from "./proof.ts";
 
 export interface TransformersOptions {
@@ -30,25 +29,18 @@ const openedSchema = z.object({ versions: z.string(), ends: z.array(z.int()) });
  * Errors: ExportRuntimeError where the program cannot be started or does not open the files.
  */
 export async function startTransformers({ python, model, adapter }: TransformersOptions): Promise<ExportRuntime> {
-  const child = spawn(python, [script, model, ...(adapter === undefined ? [] : [adapter])], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-2000);
-  });
-  let failure: Error | undefined;
-  child.on("error", (error) => {
-    failure = error;
-  });
+  const args = [script, model, ...(adapter === undefined ? [] : [adapter])];
+  const program = startProgram(python, args, ["pipe", "pipe"]);
+  const [stdin, stdout] = [program.child.stdin!, program.child.stdout!];
   // A program that ended takes no more questions; why is told when its answer is missed.
-  child.stdin.on("error", () => {});
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  stdin.on("error", () => {});
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
   const answer = async <T>(schema: z.ZodType<T>): Promise<T> => {
     const { value, done } = await lines.next();
     if (done) {
-      const why = failure?.message ?? (said.trim().slice(-500) || "it ended without a word");
-      throw new ExportRuntimeError(`${python} cannot run transformers on ${model}: ${why}`);
+      // Its last words come with its end, which is told a little later than that of its output.
+      if (program.ended() === undefined) await once(program.child, "close");
+      throw new ExportRuntimeError(`${python} cannot run transformers on ${model}: ${program.ended()}`);
     }
     const found = JSON.parse(value) as { error?: string };
     if (found.error !== undefined)
@@ -56,7 +48,7 @@ export async function startTransformers({ python, model, adapter }: Transformers
     return schema.parse(found);
   };
   const ask = async <T>(question: object, schema: z.ZodType<T>): Promise<T> => {
-    child.stdin.write(`${JSON.stringify(question)}\n`);
+    stdin.write(`${JSON.stringify(question)}\n`);
     return (await answer(z.object({ answer: schema }))).answer;
   };
   const { versions, ends } = await answer(openedSchema);
@@ -67,13 +59,6 @@ export async function startTransformers({ python, model, adapter }: Transformers
       ask({ ask: "logprobs", prompt, tokens: tokens.map(({ id }) => id) }, z.array(z.number())),
     reply: (prompt, maxTokens) => ask({ ask: "reply", prompt, maxTokens }, z.string()),
     endsAt: async (token) => ends.includes(token),
-    async close() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, "exit");
-      child.stdin.end();
-      const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
-      await ended;
-      clearTimeout(timer);
-    },
+    close: () => program.stop(() => stdin.end()),
   };
 }

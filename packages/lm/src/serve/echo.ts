@@ -5,7 +5,7 @@ import type { Echo } from "./replies.ts";
 
 /**
  * A raw text's tokens with the log-probability of each behind those before it, and of the likeliest in its place; the first has none, and
- * none has where they are not asked for. Throws ApiError for a model whose tokenizer is not at hand, and for a text whose tokens are not those of its parts.
+ * none has where they are not asked for. Throws ApiError where more than the one likeliest is asked for, for a model whose tokenizer is not at hand, and for a text whose tokens are not those of its parts.
  */
 export async function echoOf(
   model: LanguageModel & { readonly text?: TextCodec },
@@ -17,6 +17,11 @@ export async function echoOf(
   const refuse = (why: string) => new ApiError(400, why, { code: "unsupported_parameter", param: "echo" });
   const { text: codec } = model;
   if (!codec) throw refuse("this model cannot echo");
+  if (logprobs > 1)
+    throw new ApiError(400, `an echo tells the one likeliest token: logprobs is 0 or 1 with it, not ${logprobs}`, {
+      code: "unsupported_parameter",
+      param: "logprobs",
+    });
   const [first, ...rest] = codec.encode(text);
   if (first === undefined) throw refuse("an empty prompt cannot be echoed");
   const head = codec.tokenText(first);

@@ -280,6 +280,13 @@ describe("what is refused, in OpenAI's form", () => {
     ["another path", "/v1/embeddings", "{}", 404, /no \/v1\/embeddings/],
     ["a path of dots", "/v1/models/%2e%2e%2f", "", 405, /expected GET/],
     [
+      "an echo with more than the likeliest",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "xy", echo: true, logprobs: 5 }),
+      400,
+      /logprobs is 0 or 1 with it, not 5/,
+    ],
+    [
       "an echo that is streamed",
       "/v1/completions",
       json({ model: "tiny", prompt: "x", echo: true, stream: true }),
