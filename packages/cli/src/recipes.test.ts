@@ -339,7 +339,7 @@ describe("export", () => {
         content: "qq",
         stop_type: "limit",
         tokens_predicted: 1,
-        completion_probabilities: [{ top_logprobs: [] }],
+        completion_probabilities: [{ id: 34, top_logprobs: [] }],
       },
     };
     const source = `const answers = ${JSON.stringify(answers)};

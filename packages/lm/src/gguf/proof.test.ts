@@ -22,7 +22,7 @@ let checkpoint: Checkpoint;
 let model: LocalModel;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tenet-proof-"));
-  source = await writeTinyModel(join(folder, "model"));
+  source = await tinyModel("model");
   checkpoint = await openCheckpoint(source);
   model = await openLocalModel(source, { device: "cpu", cacheDir: folder });
 });
@@ -31,6 +31,16 @@ afterAll(async () => {
   await checkpoint?.close();
   await rm(folder, { recursive: true });
 });
+
+/** A tiny model whose turns end at a token that llama.cpp does not take for an end by its text alone. */
+async function tinyModel(name: string, seed = 1): Promise<string> {
+  const into = await writeTinyModel(join(folder, name), { seed });
+  for (const file of ["tokenizer.json", "tokenizer_config.json"]) {
+    const text = await readFile(join(into, file), "utf8");
+    await writeFile(join(into, file), text.replaceAll("<|im_end|>", "<|turn_over|>"));
+  }
+  return into;
+}
 
 const prompts: Prompt[] = [
   [{ role: "user", content: "Hello there" }],
@@ -52,8 +62,10 @@ async function exported(from = source, options: Parameters<typeof exportGguf>[2]
 }
 
 async function proof(path: string, of: LocalModel = model) {
+  const { config, close } = await openCheckpoint(path);
+  await close();
   const again = await openLocalModel(path, { device: "cpu", cacheDir: folder });
-  const runtime = ownRuntime(again);
+  const runtime = ownRuntime(again, { ends: new Set(config.eos_token_ids) });
   return proveExport({ model: of, prompts, runtime, type: "F32", maxTokens: 8 }).finally(() => runtime.close());
 }
 
@@ -64,7 +76,7 @@ async function weights(path: string, options: { adapter?: Factors } = {}) {
 
 /** The same model with another `tokenizer_config.json` or config. */
 async function changed(change: (config: Record<string, unknown>) => void): Promise<string> {
-  const other = await writeTinyModel(join(folder, `changed-${files++}`));
+  const other = await tinyModel(`changed-${files++}`);
   const path = join(other, "tokenizer_config.json");
   const config = JSON.parse(await readFile(path, "utf8"));
   change(config);
@@ -88,21 +100,22 @@ const planted: Record<string, { plant: () => Promise<string>; found: (runtime: s
       ),
   },
   "a dropped stop token": {
-    plant: async () =>
-      exported(
-        await changed((config) => {
-          config.chat_template =
-            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-        }),
-      ),
-    found: (runtime) => new RegExp(`replies do not end at "<\\|im_end\\|>" \\(token 258\\) in ${runtime}`),
+    async plant() {
+      const path = await exported();
+      const bytes = await readFile(path);
+      // The end of a turn, under a key that nobody reads.
+      bytes.write("tokenizer.ggml.eox_token_id", bytes.indexOf("tokenizer.ggml.eos_token_id"));
+      await writeFile(path, bytes);
+      return path;
+    },
+    found: (runtime) => new RegExp(`replies do not end at "<\\|turn_over\\|>" \\(token 258\\) in ${runtime}`),
   },
   "a swapped adapter": {
     plant: () => exported(source, { adapter: adapter(2, 0.4) }),
     found: () => /log-probabilities differ by up to \d/,
   },
   "another base": {
-    plant: async () => exported(await writeTinyModel(join(folder, `other-${files++}`), { seed: 2 })),
+    plant: async () => exported(await tinyModel(`other-${files++}`, 2)),
     found: () => /log-probabilities differ by up to \d/,
   },
 };
@@ -247,7 +260,7 @@ describe.skipIf(!program)("llama.cpp's server", () => {
 
   it("takes what a message says for a special token, which is told and is no fault", async () => {
     const runtime = await startLlamaServer({ program: program!, model: await exported() });
-    const said: Prompt[] = [[{ role: "user", content: "Hello <|im_end|>\n there" }]];
+    const said: Prompt[] = [[{ role: "user", content: "Hello <|turn_over|>\n there" }]];
     const found = await proveExport({ model, prompts: said, runtime, type: "F32" }).finally(() => runtime.close());
     expect(found).toMatchObject({ samePrompts: 0, injectable: 1, faults: [] });
   }, 120_000);
