@@ -1,16 +1,17 @@
 // npx tsx --conditions=source scripts/serve-clients.ts [--model NAME] [--prompts FILE] [--rows N] [--python PATH] [--rounds N]
 //
 // Programs of others against `tenet serve`, unchanged, and what they get held against the engine: the `openai` package always,
-// EleutherAI's lm-evaluation-harness where --python names a Python that has it (pip install lm_eval transformers). With --rounds also
+// EleutherAI's lm-evaluation-harness where --python names a Python that has it (pip install "lm_eval[api]" transformers), with a task
+// of its own from a file and the tokenizer as exports write it: nothing is fetched. With --rounds also
 // how fast 16 callers are served beside what the engine does by itself, one after the other in turns: a ratio, for machines that are
 // not quiet too.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type LocalModel, type Message, openLocalModel, resolveModel, serve } from "@tenet/lm";
+import { type LocalModel, type Message, openCheckpoint, openLocalModel, resolveModel, serve } from "@tenet/lm";
 import OpenAI from "openai";
 
 const { values } = parseArgs({
@@ -52,8 +53,9 @@ async function openai(client: OpenAI, model: LocalModel): Promise<void> {
 }
 
 /** lm-evaluation-harness: scores of choices are the engine's, and it reads whole replies. */
-async function harness(python: string, url: string, model: LocalModel, tokenizer: string): Promise<void> {
+async function harness(python: string, url: string, model: LocalModel): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tenet-harness-"));
+  const tokenizer = await writeTokenizer(join(folder, "tokenizer"));
   const data = join(folder, "rows.jsonl");
   writeFileSync(data, prompts.map((question) => `${JSON.stringify({ question })}\n`).join(""));
   const common = { dataset_path: "json", dataset_kwargs: { data_files: { test: data } }, test_split: "test" };
@@ -126,6 +128,17 @@ async function harness(python: string, url: string, model: LocalModel, tokenizer
   }
 }
 
+/** The model's tokenizer as a folder that transformers opens, also of a model that is a GGUF file. */
+async function writeTokenizer(folder: string): Promise<string> {
+  const checkpoint = await openCheckpoint(await resolveModel(values.model));
+  const { tokenizer, config } = await checkpoint.tokenizer().finally(checkpoint.close);
+  const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
+  mkdirSync(folder);
+  json("tokenizer.json", tokenizer);
+  json("tokenizer_config.json", { ...config, chat_template: checkpoint.chatTemplate });
+  return folder;
+}
+
 /** Tokens a second of the engine alone and behind the server, in turns. */
 async function throughput(client: OpenAI, model: LocalModel, rounds: number): Promise<void> {
   const asked = Array.from({ length: callers }, (_, i) => prompts[i % prompts.length]!);
@@ -170,7 +183,7 @@ const server = await serve({ models: new Map([["served", model]]) });
 try {
   const client = new OpenAI({ baseURL: server.url, apiKey: "none" });
   await openai(client, model);
-  if (values.python) await harness(values.python, server.url, model, await resolveModel(values.model));
+  if (values.python) await harness(values.python, server.url, model);
   if (Number(values.rounds) > 0) await throughput(client, model, Number(values.rounds));
 } finally {
   await server.close();
