@@ -14,7 +14,7 @@ export default defineConfig({
       "scripts/**/*.test.ts",
       "bench/**/*.test.ts",
     ],
-    exclude: ["**/node_modules/**", "**/dist/**", "bench/peers/.venv/**"],
+    exclude: ["**/node_modules/**", "**/dist/**", "bench/peers/.venv/**", "tests/browser/**"],
     pool: "forks",
     // ONNX Runtime takes several threads itself.
     maxWorkers: 2,

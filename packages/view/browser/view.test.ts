@@ -1,67 +1,33 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { constitutionHash } from "@tenet/align";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { executable, launch, noBrowser } from "../test/chromium.ts";
 import { type ServedStore, serveStore } from "../test/serve.ts";
+import { Visitor, within } from "../test/visitor.ts";
 
 if (!executable) console.log(`the dashboard is not tested in a browser: ${noBrowser}`);
-
-/** The page's policy lets nobody evaluate texts in it, so that conditions are asked from here. */
-const within = { timeout: 30_000 };
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 describe.skipIf(!executable)("the page in a Chromium", () => {
   let served: ServedStore;
   let browser: Browser;
-  const complaints: string[] = [];
-  const foreign: string[] = [];
+  let visitor: Visitor;
 
   beforeAll(async () => {
     [served, browser] = await Promise.all([serveStore({ prompts: 30 }), launch()]);
+    visitor = new Visitor(browser, served.view.url);
   }, 600_000);
   afterAll(async () => {
     await browser?.close();
     await served?.close();
   });
 
-  async function open(
-    path: string,
-    { width = 1280, dark = false, context: given }: { width?: number; dark?: boolean; context?: BrowserContext } = {},
-  ): Promise<Page> {
-    const context =
-      given ?? (await browser.newContext({ viewport: { width, height: 844 }, colorScheme: dark ? "dark" : "light" }));
-    // A machine that does much else is slow, and not wrong.
-    context.setDefaultTimeout(within.timeout);
-    const page = await context.newPage();
-    page.on(
-      "console",
-      (message) => ["error", "warning"].includes(message.type()) && complaints.push(`${path}: ${message.text()}`),
-    );
-    page.on("pageerror", (error) => complaints.push(`${path}: ${error.message}`));
-    page.on(
-      "request",
-      (request) =>
-        !request.url().startsWith(served.view.url) && !request.url().startsWith("data:") && foreign.push(request.url()),
-    );
-    await go(page, path);
-    return page;
-  }
-
-  async function go(page: Page, path: string): Promise<void> {
-    await page.goto(served.view.url + path);
-    await settled(page);
-  }
-
-  /** The heading is there and nothing says any more that it is read. */
-  async function settled(page: Page): Promise<void> {
-    await page.waitForSelector("main h1, main h2");
-    await expect
-      .poll(async () => (await page.locator("main").textContent())!.includes("reading the"), within)
-      .toBe(false);
-  }
+  const open = (...given: Parameters<Visitor["open"]>) => visitor.open(...given);
+  const go = (page: Page, path: string) => visitor.go(page, path);
+  const settled = (page: Page) => visitor.settled(page);
 
   const routes = () => {
     const { done, failed, running } = served.written;
@@ -114,8 +80,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
   test("twenty pairs are judged by keys alone, and each is a label", async () => {
     const page = await open("/review");
     const [first] = served.written.done;
-    await page.getByPlaceholder("your name").fill("ann");
-    await page.getByPlaceholder("your name").press("Enter");
+    await visitor.callMyself(page, "ann");
     await page.getByLabel("How many").fill("20");
     await page.getByLabel("Pairs of").selectOption(first!);
     await page.getByRole("button", { name: "Make the queue" }).click();
@@ -265,7 +230,7 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
 
   test("nothing complained, and nothing was asked of another machine", () => {
     // What is not there answers 404, which a browser notes.
-    expect(complaints.filter((text) => !text.includes("404"))).toEqual([]);
-    expect(foreign).toEqual([]);
+    expect(visitor.complaints.filter((text) => !text.includes("404"))).toEqual([]);
+    expect(visitor.foreign).toEqual([]);
   });
 });

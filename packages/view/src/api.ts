@@ -64,8 +64,12 @@ export interface RunSummary {
   constitution?: { name: string; version: string; hash: string };
   note: RunNote;
   progress?: Progress;
-  /** Pairs that have a label. */
-  labelled: number;
+  /** Of a run that is under way; absent where nothing like it was run here before. */
+  timeLeft?: TimeLeft;
+  /** Pairs that have a label; absent where nobody looked yet. */
+  labelled?: number;
+  /** There is more to say of it, which is being read. */
+  pending?: boolean;
   /** Of the scorecard. */
   tone?: "better" | "mixed" | "unclear" | "worse";
   /** Share of replies that break a principle, by checkpoint; the first is what training began with. */
@@ -82,7 +86,8 @@ export interface StageLine {
   name: string;
   title?: string;
   kind?: string;
-  status: Status | "planned";
+  /** `not needed`: planned, and the run is done without it. */
+  status: Status | "planned" | "not needed";
   /** Its result was taken over from another run. */
   shared: boolean;
   inputs: string[];
@@ -138,6 +143,24 @@ export interface LabelHealth {
   principles: { principle: string; agreement: Figure }[];
 }
 
+/** Of one label, by who was asked for it. */
+export interface LabelPrice {
+  role: string;
+  tokens: number;
+  seconds: number;
+  usd?: number | undefined;
+}
+
+export interface Labelling {
+  labels: number;
+  roles: LabelPrice[];
+  total: LabelPrice;
+  /** Spent before the first label. */
+  fixedUsd?: number | undefined;
+  /** From how many labels on they are cheaper than people's, at people's highest and lowest price; null: never. */
+  breakEven?: { atHigh: number | null; atLow: number | null } | undefined;
+}
+
 /** The scorecard, as the page shows it. */
 export interface Verdict {
   tone: "better" | "mixed" | "unclear" | "worse";
@@ -152,7 +175,31 @@ export interface Verdict {
   principles: ({ principle: string; checkpoint: string } & Figure)[];
   labelHealth: LabelHealth[];
   labelsBy?: Record<string, number>;
+  /** What the labels cost that a model was asked for; dollars are absent where somebody who was asked has no price. */
+  labelling?: Labelling;
+  /** What a label by people costs, from low to high. */
+  humanLabelUsd?: [number, number];
   gates: { name: string; passed: boolean; overridden: boolean; why: string }[];
+}
+
+/** A finished result that a later one replaced, to be read all the same. */
+export interface Superseded {
+  stage: string;
+  title?: string;
+  replaced: string;
+  rows: number;
+  identity: string;
+  /** Of a scorecard. */
+  violations?: RunSummary["violations"];
+}
+
+/** How long the rest of a run takes, where the same stages took their time before. */
+export interface TimeLeft {
+  seconds: number;
+  /** The run whose stages were taken as a measure. */
+  like: string;
+  /** Titles of stages that nothing is known of: their time is not in it. */
+  unknown: string[];
 }
 
 export interface RunPage {
@@ -165,7 +212,7 @@ export interface RunPage {
   usage: UsageLine[];
   verdict?: Verdict;
   /** Results that later ones replaced. */
-  superseded: { stage: string; replaced: string; rows: number; identity: string }[];
+  superseded: Superseded[];
   writer?: { pid: number; host: string; since: string };
   /** Last lines of the log. */
   events: RunEvent[];
@@ -304,6 +351,8 @@ export interface PairCounts {
 
 export interface RowPage {
   stage: StageLine;
+  /** When a later result took its place; absent of what stands. */
+  replaced?: string;
   rows: { ordinal: number; row: Record<string, unknown> & { id: string } }[];
   next?: number;
   reasons: { reason: string; count: number }[];
@@ -612,6 +661,8 @@ export interface RecipeCheck {
 
 export interface LaunchState {
   running: boolean;
+  /** The store has the run. */
+  begun: boolean;
   /** The end of what the process said. */
   said: string;
   /** It ended with; null where it could not be started, or was killed. */

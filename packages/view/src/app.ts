@@ -3,9 +3,9 @@ import { scorecardPage } from "@tenet/align";
 import type { Store } from "@tenet/runs";
 import { Hono } from "hono";
 import type { ApiError } from "./api.ts";
-import { cardOf } from "./cards.ts";
+import { cardOf, formerCard } from "./cards.ts";
 import { Chat, type OpenToSpeak } from "./chat.ts";
-import { runNamed, type ViewContext } from "./context.ts";
+import { formerResult, runNamed, type ViewContext } from "./context.ts";
 import { NotFoundError, told } from "./errors.ts";
 import { guard } from "./guard.ts";
 import { Kept } from "./kept.ts";
@@ -95,7 +95,9 @@ export function viewApp({ store, version, hosts, token, page, openToSpeak, launc
   /** The static report, with the policy that it brings. */
   app.get("/reports/:run", (c) => {
     const run = runNamed(context, c.req.param("run"));
-    const card = cardOf(store, run.id);
+    const result = c.req.query("result");
+    const former = result === undefined ? undefined : formerResult(context, run.id, "scorecard", result);
+    const card = former ? formerCard(store, former) : cardOf(store, run.id);
     if (!card) throw new NotFoundError(`run ${run.id} has no scorecard yet`);
     const text = scorecardPage(card);
     const style = /<style>([\s\S]*?)<\/style>/.exec(text)?.[1] ?? "";

@@ -1,5 +1,5 @@
 import { breaksOf, parseScorecard, type Scorecard, subjectOf } from "@tenet/align";
-import type { Store } from "@tenet/runs";
+import type { Store, SupersededStage } from "@tenet/runs";
 import type { Figure, Metric, RunSummary, Verdict } from "./api.ts";
 
 /*
@@ -14,13 +14,22 @@ const mostKept = 32;
 export function cardOf(store: Store, run: string): Scorecard | undefined {
   const scorecard = store.totals({ run }).get(run)?.stages.scorecard;
   if (scorecard?.status !== "done") return undefined;
+  return readOnce(store, scorecard.identity, () => store.stage(run, "scorecard")?.output);
+}
+
+/** A scorecard that a later one replaced. */
+export function formerCard(store: Store, { identity, output }: SupersededStage): Scorecard | undefined {
+  return readOnce(store, identity, () => output);
+}
+
+function readOnce(store: Store, identity: string, output: () => unknown): Scorecard | undefined {
   const known = kept.get(store) ?? new Map<string, Scorecard | undefined>();
   kept.set(store, known);
-  if (!known.has(scorecard.identity)) {
+  if (!known.has(identity)) {
     if (known.size >= mostKept) known.delete(known.keys().next().value!);
-    known.set(scorecard.identity, readCard(store.stage(run, "scorecard")?.output));
+    known.set(identity, readCard(output()));
   }
-  return known.get(scorecard.identity);
+  return known.get(identity);
 }
 
 function readCard(output: unknown): Scorecard | undefined {
@@ -100,6 +109,7 @@ export function verdictOf(card: Scorecard): Verdict {
       principles: principles.map(({ principle, agreement }) => ({ principle, agreement: figure(agreement) })),
     })),
     ...(card.labelsBy && { labelsBy: card.labelsBy }),
+    ...(card.labelling && { labelling: card.labelling, humanLabelUsd: card.humanLabelUsd }),
     gates: card.gates,
   };
 }

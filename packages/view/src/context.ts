@@ -1,5 +1,5 @@
 import { nearest } from "@tenet/data";
-import type { RunInfo, StageInfo, Store } from "@tenet/runs";
+import type { RunInfo, StageInfo, Store, SupersededStage } from "@tenet/runs";
 import type { SampleCounts } from "./api.ts";
 import { NotFoundError } from "./errors.ts";
 import type { Kept } from "./kept.ts";
@@ -32,7 +32,21 @@ export function runNamed({ store }: Pick<ViewContext, "store">, id: string): Run
   if (begin.length === 1) return store.run(begin[0]!);
   const guess = nearest(id, ids);
   throw new NotFoundError(
-    `there is no run ${JSON.stringify(id)} here${guess === undefined ? "" : `; did you mean ${guess}?`} tenet ls lists them`,
+    `there is no run ${JSON.stringify(id)} here${guess === undefined ? ";" : `; did you mean ${guess}?`} tenet ls lists them`,
+  );
+}
+
+/** A result of a stage of a run that a later one replaced. @throws NotFoundError */
+export function formerResult(
+  { store }: Pick<ViewContext, "store">,
+  run: string,
+  name: string,
+  identity: string,
+): SupersededStage {
+  const found = store.superseded(run).findLast((stage) => stage.name === name && stage.identity === identity);
+  if (found) return found;
+  throw new NotFoundError(
+    `run ${run} has no former result ${JSON.stringify(identity)} of its stage ${JSON.stringify(name)}`,
   );
 }
 
@@ -45,6 +59,6 @@ export function stageNamed({ store }: Pick<ViewContext, "store">, run: string, n
     store.stages(run).map((stage) => stage.name),
   );
   throw new NotFoundError(
-    `run ${run} has no stage ${JSON.stringify(name)} that has begun${guess === undefined ? "" : `; did you mean ${guess}?`} tenet show ${run} lists them`,
+    `run ${run} has no stage ${JSON.stringify(name)} that has begun${guess === undefined ? ";" : `; did you mean ${guess}?`} tenet show ${run} lists them`,
   );
 }

@@ -173,7 +173,8 @@ export class Launcher {
     const found = this.#started.get(name);
     if (!found) return undefined;
     const said = existsSync(found.log) ? readFileSync(found.log, "utf8").slice(-mostShown) : "";
-    return { running: found.ended === undefined, said, ...(found.ended && { code: found.ended.code }) };
+    const begun = this.#store.runIds().includes(name);
+    return { running: found.ended === undefined, begun, said, ...(found.ended && { code: found.ended.code }) };
   }
 
   #runCommand(file: string, changes: Changes, program: string): string {

@@ -29,8 +29,12 @@ const mostScanned = 2048;
 
 const text = z.string().max(1000).optional();
 
+/** Of which checkpoint's replies is spoken; of all where none is named. */
+export const bySchema = z.object({ by: text });
+type By = z.output<typeof bySchema>["by"];
+
 /** What a list of samples may be asked for. */
-export const filterSchema = z.object({
+export const filterSchema = bySchema.extend({
   show: z.enum(sampleShows).default("all"),
   /** Broken by one of the replies. */
   principle: text,
@@ -91,18 +95,19 @@ export async function samplesAmong(
   return { samples: found, scanned, ...(next !== undefined && { next }) };
 }
 
-/** How many samples each filter would leave; counted anew where replies, constitution or what people say are others. */
-export function sampleCounts(context: ViewContext, run: RunInfo): Promise<SampleCounts> {
+/** How many samples each filter would leave, of all checkpoints' replies or of one's; counted anew where replies, constitution or what people say are others. */
+export function sampleCounts(context: ViewContext, run: RunInfo, { by }: { by?: By } = {}): Promise<SampleCounts> {
   const { store, judge, counts } = context;
   const checkpoints = checkpointStages(store, run.id);
   const said = store.annotations();
   const name = [
+    by,
     judge.opened(run).hash,
     ...checkpoints.map(({ identity, rows }) => `${identity} ${rows}`),
     said.length,
     said.at(-1)?.time,
   ].join();
-  return counts.of(name, () => counted(context, run, checkpoints));
+  return counts.of(name, () => counted(context, run, checkpoints, by));
 }
 
 /** Looks through all of them, and lets others have their turn meanwhile. */
@@ -110,6 +115,7 @@ async function counted(
   context: ViewContext,
   run: RunInfo,
   checkpoints: readonly { id: string; identity: string }[],
+  by: By,
 ): Promise<SampleCounts> {
   const counts = Object.fromEntries(sampleShows.map((show) => [show, 0])) as Record<SampleShow, number>;
   const principles: Record<string, number> = {};
@@ -119,8 +125,9 @@ async function counted(
   };
   for await (const { samples } of pagesOf(context, run, checkpoints, -1))
     for (const sample of samples) {
-      for (const show of sampleShows) if (shows[show](sample)) counts[show]++;
-      const broken = new Set(sample.replies.flatMap(({ verdicts }) => brokenBy(verdicts) ?? []));
+      const asked = spokenOf(sample, by);
+      for (const show of sampleShows) if (shows[show](asked)) counts[show]++;
+      const broken = new Set(asked.replies.flatMap(({ verdicts }) => brokenBy(verdicts) ?? []));
       for (const principle of broken) add(principles, principle);
       if (sample.category !== undefined) add(categories, sample.category);
     }
@@ -217,25 +224,40 @@ function breaks({ verdicts }: Reply): boolean | undefined {
   return !verdicts || verdicts.length === 0 ? undefined : verdicts.some(({ violated }) => violated);
 }
 
-const firstOf = ({ replies }: Sample) => replies[0] && breaks(replies[0]);
-const lastOf = ({ replies }: Sample) => (replies.length > 1 ? breaks(replies.at(-1)!) : undefined);
+/** What a filter looks at: the replies that are spoken of, and the first and the last to be held against each other. */
+interface Asked {
+  readonly replies: readonly Reply[];
+  readonly first: Reply | undefined;
+  readonly last: Reply | undefined;
+  readonly all: readonly Reply[];
+}
 
-const shows: Record<SampleShow, (sample: Sample) => boolean> = {
+function spokenOf({ replies: all }: Sample, by: By): Asked {
+  const replies = by === undefined ? all : all.filter(({ checkpoint }) => checkpoint === by);
+  const last = by === undefined ? all.at(-1) : replies[0];
+  return { replies, all, first: all[0], last: last === all[0] ? undefined : last };
+}
+
+const firstOf = ({ first }: Asked) => first && breaks(first);
+const lastOf = ({ last }: Asked) => last && breaks(last);
+
+const shows: Record<SampleShow, (asked: Asked) => boolean> = {
   all: () => true,
   breaks: ({ replies }) => replies.some((reply) => breaks(reply) === true),
   fixed: (sample) => firstOf(sample) === true && lastOf(sample) === false,
   regressed: (sample) => firstOf(sample) === false && lastOf(sample) === true,
-  different: ({ replies }) => new Set(replies.map((reply) => brokenBy(reply.verdicts)?.join() ?? "unknown")).size > 1,
+  different: ({ all }) => new Set(all.map((reply) => brokenBy(reply.verdicts)?.join() ?? "unknown")).size > 1,
   cut: ({ replies }) => replies.some(({ finishReason }) => finishReason === "length"),
-  refused: ({ replies }) => replies.some(({ stance }) => stance === "refuses"),
+  refused: ({ replies }) => replies.some(({ stance }) => stance === "refuses" || stance === "empty"),
   flagged: ({ replies }) => replies.some(({ said }) => said.length > 0),
 };
 
-export function fits(sample: Sample, { show, principle, category, benign, q }: SampleFilter): boolean {
-  if (!shows[show](sample)) return false;
+export function fits(sample: Sample, { by, show, principle, category, benign, q }: SampleFilter): boolean {
+  const asked = spokenOf(sample, by);
+  if (!shows[show](asked)) return false;
   if (category !== undefined && sample.category !== category) return false;
   if (benign !== undefined && (sample.benign ?? false) !== benign) return false;
-  if (principle !== undefined && !sample.replies.some(({ verdicts }) => brokenBy(verdicts)?.includes(principle)))
+  if (principle !== undefined && !asked.replies.some(({ verdicts }) => brokenBy(verdicts)?.includes(principle)))
     return false;
   if (q === undefined || q === "") return true;
   const wanted = q.toLowerCase();

@@ -65,10 +65,24 @@ test("a list of many runs does not wait for all their scorecards, and has them t
   const judged = ({ runs }: Runs) => runs.filter(({ name, tone }) => name === "many" && tone !== undefined).length;
   const first = await asking.get<Runs>("/api/runs");
   expect(first.runs.filter(({ name }) => name === "many")).toHaveLength(200);
+  // The latest are summed up at once; of the others stands there what the store says by itself, and that more is read.
+  expect(first.runs.map(({ pending = false }) => pending).indexOf(true)).toBeGreaterThanOrEqual(50);
+  expect(first.runs.filter(({ pending }) => pending).length).toBeGreaterThan(100);
   let second = judged(first);
   for (let i = 0; i < 600 && second < 200; i++) {
     await new Promise((resolve) => setTimeout(resolve, 50));
     second = judged(await asking.get<Runs>("/api/runs"));
   }
   expect(second).toBe(200);
+  const last = await asking.get<Runs>("/api/runs");
+  expect(last.runs.filter(({ pending }) => pending)).toEqual([]);
+  // What is kept gives way where a run was written since: begun again, it says so.
+  const again = openStore(asking.folder);
+  const run = again.begin({ name: "many", recipe: { i: 7 } });
+  const of = async () => (await asking.get<Runs>("/api/runs")).runs.find(({ id }) => id === run.id)!;
+  expect((await of()).status).toBe("running");
+  run.stage({ name: "extra", kind: "respond", identity: hashOf("extra") }).finish();
+  run.end("failed", "the disk is full");
+  expect(await of()).toMatchObject({ status: "failed", error: "the disk is full", stages: { done: 2, begun: 2 } });
+  again.close();
 }, 240_000);

@@ -1,122 +1,122 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { isLearntFrom } from "@tenet/align";
-import type { RunInfo, RunTotals, StageInfo, Progress as StoredProgress } from "@tenet/runs";
+import type { RunInfo, RunTotals, StageInfo } from "@tenet/runs";
 import type { Progress, RunNote, RunSummary, StageLine } from "./api.ts";
 import { cardOf, headline } from "./cards.ts";
 import type { ViewContext } from "./context.ts";
 import { planOf } from "./plan.ts";
+import { progressOf } from "./progress.ts";
+import { TimesLeft } from "./time-left.ts";
 
-export function progressOf({ begun, started, ...progress }: StoredProgress): Progress {
-  const done = progress.done - begun;
-  const seconds = (Date.parse(progress.updated) - Date.parse(started)) / 1000;
-  const left = progress.total - progress.done;
-  return {
-    ...progress,
-    // A rate of one word is none.
-    ...(done > 0 && seconds > 0 && { secondsLeft: (left * seconds) / done }),
-  };
-}
+/** Runs that one list sums up which were not looked at before, the latest first; the others are read meanwhile, for the next list. */
+const mostAtOnce = 50;
 
-/** Time that one list may spend on reading scorecards; those that are left are read meanwhile, for the next. */
-const mostMilliseconds = 300;
-
-/** The runs of a store as a list shows them. What a scorecard says is kept by the scorecard's identity, and read once. */
+/**
+ * The runs of a store as a list shows them. A run that nobody writes stays as it is until it is begun again: it is summed up once, and
+ * again only where the store says that it was written since.
+ */
 export class Summaries {
   readonly #context: ViewContext;
-  readonly #headlines = new Map<string, Headline>();
-  readonly #summaries = new Map<string, RunSummary>();
+  readonly #kept = new Map<string, RunSummary>();
+  readonly #timesLeft: TimesLeft;
+  #totals: { readonly version: string; readonly of: Map<string, RunTotals> } | undefined;
   #catchingUp = false;
 
   constructor(context: ViewContext) {
     this.#context = context;
+    this.#timesLeft = new TimesLeft(context);
   }
 
   all(): RunSummary[] {
     const { store } = this.#context;
     const notes = new Map(store.runNotes().map(({ run, value }) => [run, value as RunNote]));
-    const until = performance.now() + mostMilliseconds;
     const runs = store.runs();
-    // Those of all at once are quicker than one by one, where many are asked for.
     const unknown = runs.filter((run) => !this.#isKept(run));
-    const totals = unknown.length > runs.length / 4 ? store.totals() : undefined;
-    return runs.map((run) => ({ ...this.#kept(run, totals, until), note: notes.get(run.id) ?? {} }));
+    // Those of all at once are quicker than one by one, where many are asked for.
+    const totals = unknown.length > runs.length / 4 ? this.#allTotals() : undefined;
+    const later = new Set(unknown.filter(({ status }) => status !== "running").slice(mostAtOnce));
+    const found = runs.map((run): RunSummary => {
+      const note = notes.get(run.id) ?? {};
+      if (later.has(run))
+        return { ...bare(run, totals?.get(run.id) ?? store.totals({ run: run.id }).get(run.id)), pending: true, note };
+      return { ...this.#summary(run, totals), note };
+    });
+    if (later.size > 0) void this.#catchUp();
+    return found;
   }
 
   of(run: RunInfo): RunSummary {
     const note = this.#context.store.runNotes({ run: run.id })[0]?.value as RunNote | undefined;
-    return { ...this.#kept(run, undefined, Number.POSITIVE_INFINITY), note: note ?? {} };
+    return { ...this.#summary(run, undefined), note: note ?? {} };
   }
 
-  /** A run that nobody writes stays as it is until it is begun again. */
+  /** Of all runs, read once as long as nothing is written. */
+  #allTotals(): Map<string, RunTotals> {
+    const { store, live } = this.#context;
+    const version = live.version();
+    if (this.#totals?.version !== version) this.#totals = { version, of: store.totals() };
+    return this.#totals.of;
+  }
+
   #isKept({ id, status, updated }: RunInfo): boolean {
-    return status !== "running" && this.#summaries.get(id)?.updated === updated;
+    const kept = this.#kept.get(id);
+    return status !== "running" && kept?.updated === updated && kept.status === status;
   }
 
-  #kept(run: RunInfo, totals: Map<string, RunTotals> | undefined, until: number): RunSummary {
-    if (this.#isKept(run)) return this.#summaries.get(run.id)!;
+  #summary(run: RunInfo, totals: Map<string, RunTotals> | undefined): RunSummary {
+    if (this.#isKept(run)) return this.#kept.get(run.id)!;
     const { store } = this.#context;
-    const own = (totals ?? store.totals({ run: run.id })).get(run.id);
-    const made = this.#of(run, own, until);
-    const isWhole = made.tone !== undefined || own?.stages.scorecard === undefined;
-    if (run.status !== "running" && isWhole) this.#summaries.set(run.id, made);
+    const made = this.#of(run, (totals ?? store.totals({ run: run.id })).get(run.id));
+    if (run.status !== "running") this.#kept.set(run.id, made);
     return made;
   }
 
-  #of(run: RunInfo, totals: RunTotals | undefined, until: number): RunSummary {
-    const { done = 0, begun = 0, seconds = 0, tokens = 0, dollars, stages = {} } = totals ?? {};
-    const { constitution, hash } = this.#context.judge.opened(run);
+  #of(run: RunInfo, totals: RunTotals | undefined): RunSummary {
+    const { store, judge } = this.#context;
+    const { stages = {} } = totals ?? {};
+    const { constitution, hash } = judge.opened(run);
     const plan = planOf(this.#context, run.id);
-    const progress = run.status === "running" ? this.#underWay(run.id, stages) : undefined;
+    const isRunning = run.status === "running";
+    const progress = isRunning ? this.#underWay(run.id, stages) : undefined;
+    const timeLeft = isRunning ? this.#timesLeft.of(run) : undefined;
     const labelled =
       Object.entries(stages)
         .filter(([name, { kind }]) => isLearntFrom({ name, kind }, plan))
         .at(-1)?.[1].rows ?? 0;
+    const card = stages.scorecard && cardOf(store, run.id);
+    const shared = bare(run, totals);
     return {
-      id: run.id,
-      name: run.name,
-      status: run.status,
-      ...(run.error !== undefined && { error: run.error }),
-      created: run.created,
-      updated: run.updated,
-      stages: { done, begun, ...(plan && { planned: plan.length }) },
-      seconds,
-      tokens,
-      ...(dollars !== undefined && { dollars }),
+      ...shared,
+      // What had nothing to do leaves no trace in a run that is done, and is missing from nothing.
+      stages: {
+        ...shared.stages,
+        ...(plan && { planned: run.status === "done" ? shared.stages.begun : plan.length }),
+      },
       ...(constitution && hash && { constitution: { name: constitution.name, version: constitution.version, hash } }),
-      note: {},
       labelled,
       ...(progress && { progress }),
-      ...this.#headline(run.id, stages.scorecard?.identity, until),
+      ...(timeLeft && { timeLeft }),
+      ...(card && headline(card)),
     };
   }
 
-  #headline(run: string, identity: string | undefined, until: number): Headline {
-    if (identity === undefined) return {};
-    const known = this.#headlines.get(identity);
-    if (known) return known;
-    if (performance.now() > until) {
-      void this.#catchUp();
-      return {};
-    }
-    const card = cardOf(this.#context.store, run);
-    if (!card) return {};
-    const made = headline(card);
-    this.#headlines.set(identity, made);
-    return made;
-  }
-
-  /** Reads the scorecards that a list had no time for, one at a time, and says when there is more to show. */
+  /** Sums up the runs that a list had no time for, one at a time, and says when there is more to show. */
   async #catchUp(): Promise<void> {
     if (this.#catchingUp) return;
     this.#catchingUp = true;
     const { store, live } = this.#context;
-    await breathe();
-    for (const [run, { stages }] of store.totals()) {
-      if (live.closed) return;
-      this.#headline(run, stages.scorecard?.identity, Number.POSITIVE_INFINITY);
+    try {
       await breathe();
+      for (const run of store.runs()) {
+        if (live.closed) return;
+        if (this.#isKept(run) || run.status === "running") continue;
+        this.#summary(run, undefined);
+        await breathe();
+      }
+      this.#totals = undefined;
+    } finally {
+      this.#catchingUp = false;
     }
-    this.#catchingUp = false;
     live.touch();
   }
 
@@ -127,7 +127,23 @@ export class Summaries {
   }
 }
 
-type Headline = ReturnType<typeof headline> | Record<string, never>;
+/** What the store says of a run by itself, without looking into what it did. */
+function bare(run: RunInfo, totals: RunTotals | undefined): RunSummary {
+  const { done = 0, begun = 0, seconds = 0, tokens = 0, dollars } = totals ?? {};
+  return {
+    id: run.id,
+    name: run.name,
+    status: run.status,
+    ...(run.error !== undefined && { error: run.error }),
+    created: run.created,
+    updated: run.updated,
+    stages: { done, begun },
+    seconds,
+    tokens,
+    ...(dollars !== undefined && { dollars }),
+    note: {},
+  };
+}
 
 /** The stages of a run in the order of its plan; those that only an earlier opening planned come last. */
 export function stageLines(context: ViewContext, run: RunInfo): StageLine[] {
@@ -146,7 +162,10 @@ export function stageLines(context: ViewContext, run: RunInfo): StageLine[] {
     const stage = begun.get(name);
     const title = planned.get(name)?.title ?? titles.get(name);
     const shared = { name, inputs: planned.get(name)?.inputs ?? [], ...(title !== undefined && { title }) };
-    if (!stage) return { ...shared, status: "planned", shared: false, seconds: 0, rows: 0, aside: 0, tokens: 0 };
+    if (!stage) {
+      const status = run.status === "done" ? "not needed" : "planned";
+      return { ...shared, status, shared: false, seconds: 0, rows: 0, aside: 0, tokens: 0 };
+    }
     const progress = stage.status === "running" ? told.get(name) : undefined;
     return {
       ...shared,

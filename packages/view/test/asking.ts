@@ -34,6 +34,11 @@ export class Asking {
     return Promise.resolve(this.#app.app.request(path, { ...init, headers: { host, ...init.headers } }));
   }
 
+  /** Every route as it is registered. */
+  get routes(): readonly { method: string; path: string }[] {
+    return this.#app.app.routes.filter(({ method }) => method === "GET" || method === "POST");
+  }
+
   async get<T>(path: string): Promise<T> {
     const response = await this.request(path);
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);

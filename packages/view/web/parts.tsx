@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import type { Figure, Metric, Progress, RunSummary, Status } from "../src/api.ts";
+import type { Figure, Metric, Progress, RunSummary, StageLine } from "../src/api.ts";
 import * as format from "./format.ts";
 import { Link, withSearch } from "./route.tsx";
 
@@ -43,7 +43,7 @@ export function Bar({ figure, top = 1, series = 0 }: { figure: Figure; top?: num
   );
 }
 
-const words: Record<Status | "planned", string> = {
+const words: Record<StageLine["status"], string> = {
   running: "running",
   done: "done",
   failed: "failed",
@@ -51,9 +51,10 @@ const words: Record<Status | "planned", string> = {
   waiting: "waits for people",
   interrupted: "interrupted",
   planned: "planned",
+  "not needed": "not needed",
 };
 
-const looks: Record<Status | "planned", string> = {
+const looks: Record<StageLine["status"], string> = {
   running: "now",
   done: "good",
   failed: "bad",
@@ -61,9 +62,10 @@ const looks: Record<Status | "planned", string> = {
   waiting: "now",
   interrupted: "warn",
   planned: "",
+  "not needed": "",
 };
 
-export function StatusChip({ status }: { status: Status | "planned" }) {
+export function StatusChip({ status }: { status: StageLine["status"] }) {
   return <span className={`chip ${looks[status]}`}>{words[status]}</span>;
 }
 
@@ -117,7 +119,7 @@ export function Loading({ error, busy, what }: { error?: Error | undefined; busy
   if (error)
     return (
       <div className="notice bad" role="alert">
-        <b>{error.name}</b>: {error.message}
+        <b>This could not be read.</b> {error.message} <small className="muted">({error.name})</small>
       </div>
     );
   return busy ? (

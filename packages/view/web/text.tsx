@@ -112,8 +112,14 @@ function marked(text: string, findings: readonly string[]): ReactNode[] {
   return [...parts, text.slice(at)];
 }
 
-/** Verdicts on a reply in words; the pattern that was searched for is for who asks. */
-export function Verdicts({ verdicts }: { verdicts: readonly CheckVerdict[] | undefined }) {
+/** Verdicts on a reply in words, and behind each what `after` gives; the pattern that was searched for is for who asks. */
+export function Verdicts({
+  verdicts,
+  after,
+}: {
+  verdicts: readonly CheckVerdict[] | undefined;
+  after?: (principle: string) => ReactNode;
+}) {
   if (!verdicts) return <p className="verdicts muted">not judged here: a check of the constitution is a program</p>;
   const broken = verdicts.filter(({ violated }) => violated);
   if (verdicts.length === 0) return <p className="verdicts muted">no check applies</p>;
@@ -128,6 +134,7 @@ export function Verdicts({ verdicts }: { verdicts: readonly CheckVerdict[] | und
       {broken.map((verdict) => (
         <li key={`${verdict.principle} ${verdict.check}`}>
           <Objection verdict={verdict} />
+          {after?.(verdict.principle)}
         </li>
       ))}
     </ul>

@@ -13,10 +13,10 @@ import {
   type Samples,
 } from "../api.ts";
 import { chainsOf } from "../chains.ts";
-import { runNamed, stageNamed, type ViewContext } from "../context.ts";
+import { formerResult, runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError } from "../errors.ts";
 import { firstPairs, labelStages, labelsByPrinciple, pairKeys, pairsAt, pairsFound } from "../pairs.ts";
-import { filterSchema, sampleCounts, samplesOf } from "../samples.ts";
+import { bySchema, filterSchema, sampleCounts, samplesOf } from "../samples.ts";
 import { lineOf } from "../summaries.ts";
 
 const text = z.string().max(1000).optional();
@@ -25,7 +25,7 @@ const at = {
   limit: z.coerce.number().int().min(1).max(200).default(40),
 };
 const samplesSchema = filterSchema.extend(at);
-const rowsSchema = z.object({ ...at, q: text });
+const rowsSchema = z.object({ ...at, q: text, result: text });
 const chainsSchema = z.object({
   ...at,
   stage: text,
@@ -54,7 +54,9 @@ export function rowRoutes(context: ViewContext): Hono {
   });
 
   routes.get("/runs/:run/samples/counts", async (c) =>
-    c.json<SampleCounts>(await sampleCounts(context, runNamed(context, c.req.param("run")))),
+    c.json<SampleCounts>(
+      await sampleCounts(context, runNamed(context, c.req.param("run")), bySchema.parse(c.req.query())),
+    ),
   );
 
   routes.get("/runs/:run/chains", async (c) => {
@@ -95,11 +97,14 @@ export function rowRoutes(context: ViewContext): Hono {
 
   routes.get("/runs/:run/stages/:stage/rows", (c) => {
     const run = runNamed(context, c.req.param("run"));
-    const stage = stageNamed(context, run.id, c.req.param("stage"));
-    const { after = -1, limit, q } = rowsSchema.parse(c.req.query());
+    const { after = -1, limit, q, result } = rowsSchema.parse(c.req.query());
+    const name = c.req.param("stage");
+    const former = result === undefined ? undefined : formerResult(context, run.id, name, result);
+    const stage = former ?? stageNamed(context, run.id, name);
     const page = store.page(stage.identity, { after, limit, ...(q !== undefined && { text: q }) });
     return c.json<RowPage>({
       stage: lineOf(stage),
+      ...(former && { replaced: former.replaced }),
       rows: page.rows.map(({ ordinal, row }) => ({ ordinal, row: row as unknown as RowPage["rows"][number]["row"] })),
       ...(page.next !== undefined && { next: page.next }),
       reasons: store.setAsideReasons(stage.identity),

@@ -1,10 +1,11 @@
 import { hostname } from "node:os";
 import { Hono } from "hono";
 import { z } from "zod";
-import type { Curves, Events, RunNote, RunPage, Runs, StoreInfo } from "../api.ts";
-import { cardOf, verdictOf } from "../cards.ts";
+import type { Curves, Events, RunNote, RunPage, Runs, StoreInfo, Superseded } from "../api.ts";
+import { cardOf, formerCard, headline, verdictOf } from "../cards.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
+import { planOf } from "../plan.ts";
 import { Summaries, stageLines } from "../summaries.ts";
 
 /** Events of a page at the end of the log. */
@@ -39,9 +40,7 @@ export function runRoutes(context: ViewContext): Hono {
       stages: stageLines(context, run),
       usage: store.usage(run.id).map((one) => ({ ...one })),
       ...(card && { verdict: verdictOf(card) }),
-      superseded: store
-        .superseded(run.id)
-        .map(({ name, replaced, rows, identity }) => ({ stage: name, replaced, rows, identity })),
+      superseded: supersededOf(context, run.id),
       ...(run.writer && run.status === "running" && { writer: run.writer }),
       events: latest(context, run.id),
     });
@@ -73,6 +72,21 @@ export function runRoutes(context: ViewContext): Hono {
     });
   });
   return routes;
+}
+
+function supersededOf(context: ViewContext, run: string): Superseded[] {
+  const titles = new Map(planOf(context, run)?.map(({ stage, title }) => [stage, title]));
+  return context.store.superseded(run).map((stage) => {
+    const { name, replaced, rows, identity } = stage;
+    const title = titles.get(name);
+    const card = name === "scorecard" ? formerCard(context.store, stage) : undefined;
+    const { violations } = card ? headline(card) : {};
+    return {
+      ...{ stage: name, replaced, rows, identity },
+      ...(title !== undefined && { title }),
+      ...(violations && { violations }),
+    };
+  });
 }
 
 const noteSchema = z.object({

@@ -1,4 +1,4 @@
-import type { LabelHealth, PrincipleLabels, RunPage } from "../../src/api.ts";
+import type { LabelHealth, Labelling, PrincipleLabels, RunPage } from "../../src/api.ts";
 import { useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { Bar, Empty, Estimate, Loading, Scroll } from "../parts.tsx";
@@ -37,11 +37,52 @@ export function LabelsScreen({ run }: { run: string }) {
           ))}
         </p>
       )}
+      {verdict?.labelling && <Price labelling={verdict.labelling} human={verdict.humanLabelUsd} />}
       {verdict?.labelHealth.map((health) => (
         <Health key={health.labeller} run={run} health={health} />
       ))}
       <ByPrinciple run={run} />
     </>
+  );
+}
+
+/** What a label cost that a model was asked for, beside what people ask. */
+function Price({ labelling, human }: { labelling: Labelling; human: [number, number] | undefined }) {
+  const { labels, roles, total, fixedUsd, breakEven } = labelling;
+  const lines = roles.length > 1 ? [...roles, total] : roles;
+  const from = (count: number | null) => (count === null ? "never" : `from ${format.count(count)} labels on`);
+  return (
+    <section aria-labelledby="price">
+      <h3 id="price">What a label cost, of {format.count(labels)} that were asked for</h3>
+      <Scroll label="Price of a label, as a table">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Who was asked</th>
+              <th scope="col">Tokens a label</th>
+              <th scope="col">Time a label</th>
+              <th scope="col">Dollars a label</th>
+            </tr>
+          </thead>
+          <tbody>
+            {lines.map(({ role, tokens, seconds, usd }) => (
+              <tr key={role}>
+                <th scope="row">{role}</th>
+                <td>{format.count(tokens)}</td>
+                <td>{format.seconds(seconds)}</td>
+                <td>{usd === undefined ? "no price is known" : format.dollars(usd)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+      <p className="muted small">
+        {human && `People ask ${format.dollars(human[0])} to ${format.dollars(human[1])} a label. `}
+        {fixedUsd !== undefined && fixedUsd > 0 && `${format.dollars(fixedUsd)} were spent before the first. `}
+        {breakEven &&
+          `Cheaper than people: ${from(breakEven.atHigh)} where they ask most, ${from(breakEven.atLow)} where they ask least.`}
+      </p>
+    </section>
   );
 }
 

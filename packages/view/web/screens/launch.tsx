@@ -234,7 +234,7 @@ export function Started({ name, run }: { name: string; run?: string }) {
           : data.code === 0
             ? "It is done."
             : `It ended with ${data.code ?? "no code: it could not be started, or was killed"}.`}{" "}
-        {run !== undefined && <Link to={`/runs/${run}`}>{run}</Link>}
+        {run !== undefined && (data.begun ? <Link to={`/runs/${run}`}>{run}</Link> : <span>{run}</span>)}
       </p>
       {data.said !== "" && <pre>{harmless(data.said.slice(-2000))}</pre>}
     </div>

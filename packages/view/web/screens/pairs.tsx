@@ -141,7 +141,10 @@ function PairCard({ pair, id, current }: { pair: Pair; id: string; current: bool
         ))}
       </div>
       <p>
-        A is better with p = <b>{p.toFixed(2)}</b> <span className="muted">{labelWords[label] ?? label}</span>{" "}
+        <b>{p > 0.5 ? "A is better" : p < 0.5 ? "B is better" : "Neither is better"}</b>{" "}
+        <span className="muted">
+          {labelWords[label] ?? label}, p that A is better {p.toFixed(2)}
+        </span>{" "}
         <PreferenceBar p={p} />
         {followsPosition && <span className="chip warn">follows the position</span>}
       </p>

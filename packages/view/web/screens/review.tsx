@@ -46,7 +46,7 @@ function NewQueue() {
   const [gold, setGold] = useState(0);
   const [guidelines, setGuidelines] = useState("");
   const [error, setError] = useState<Error>();
-  const labelled = runs?.runs.filter((one) => one.labelled > 0) ?? [];
+  const labelled = runs?.runs.filter(({ labelled: pairs = 0 }) => pairs > 0) ?? [];
   const chosen = run || labelled[0]?.id || "";
   return (
     <form

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import type { Metric, RunPage, StageLine, Verdict } from "../../src/api.ts";
+import type { Metric, RunPage, StageLine, Superseded, Verdict } from "../../src/api.ts";
 import { post, readOnly, useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
@@ -17,7 +17,7 @@ import {
 } from "../parts.tsx";
 import { Link, navigate, RowLink } from "../route.tsx";
 import { Conversation, Objection, Passage, quoted } from "../text.tsx";
-import { RunNotes } from "./runs.tsx";
+import { leftInWords, RunNotes } from "./runs.tsx";
 
 const tabs = [
   ["", "Overview", "1"],
@@ -39,7 +39,14 @@ export function RunFrame({ id, tab, children }: { id: string; tab: string; child
       tabs.map(([name, label, key]) => [key, [label, () => navigate(`/runs/${id}${name && `/${name}`}`)] as const]),
     ),
   );
-  if (!data) return <Loading error={error} busy={busy} what="the run" />;
+  if (!data)
+    return (
+      <section>
+        {error && <h1>{id}</h1>}
+        <Loading error={error} busy={busy} what="the run" />
+        {error && <Link to="/runs">The runs of this store</Link>}
+      </section>
+    );
   const { run } = data;
   return (
     <section>
@@ -116,20 +123,6 @@ export function RunOverview({ id }: { id: string }) {
           <Link to={`/runs/${id}/labels`}>label health</Link>
         </p>
       )}
-      <Stages run={id} stages={stages} />
-      {data.superseded.length > 0 && (
-        <details>
-          <summary>{data.superseded.length} results that later ones replaced</summary>
-          <ul>
-            {data.superseded.map(({ stage, replaced, rows, identity }) => (
-              <li key={`${identity} ${replaced}`}>
-                {stage}: {rows} rows, replaced {format.when(replaced)}{" "}
-                <small className="muted">{identity.slice(0, 12)}</small>
-              </li>
-            ))}
-          </ul>
-        </details>
-      )}
       <section aria-labelledby="next">
         <h2 id="next">Next</h2>
         <ul className="next">
@@ -158,7 +151,43 @@ export function RunOverview({ id }: { id: string }) {
           </li>
         </ul>
       </section>
+      <Stages run={id} stages={stages} />
+      {data.superseded.length > 0 && <Former run={id} results={data.superseded} />}
     </>
+  );
+}
+
+/** Results that later ones replaced, each to be read as it was. */
+function Former({ run, results }: { run: string; results: readonly Superseded[] }) {
+  return (
+    <details>
+      <summary>{results.length} results that later ones replaced</summary>
+      <ul>
+        {results.map(({ stage, title, replaced, rows, identity, violations = [] }) => {
+          const search = `?result=${encodeURIComponent(identity)}`;
+          const words = `${stage} as it was`;
+          return (
+            <li key={`${identity} ${replaced}`}>
+              {stage === "scorecard" ? (
+                <a href={`/reports/${run}${search}`}>{words}</a>
+              ) : (
+                <Link to={`/runs/${run}/stages/${encodeURIComponent(stage)}${search}`}>{words}</Link>
+              )}{" "}
+              <span className="muted">
+                {title && title !== stage && `${title} · `}
+                {rows > 0 && `${format.count(rows)} rows · `}replaced {format.when(replaced)}
+              </span>
+              {violations.map((one) => (
+                <span key={one.checkpoint} className="small">
+                  {" "}
+                  {one.label} <Estimate figure={one} />
+                </span>
+              ))}
+            </li>
+          );
+        })}
+      </ul>
+    </details>
   );
 }
 
@@ -174,6 +203,19 @@ function Running({ page: { run, stages, writer, events } }: { page: RunPage }) {
         {at && <>: {at.title ?? at.name}</>}
       </p>
       {at?.progress && <ProgressBar progress={at.progress} label={`progress of ${at.name}`} />}
+      <p>
+        {run.timeLeft ? (
+          <>
+            The whole run: {leftInWords(run.timeLeft)}{" "}
+            <small className="muted">
+              as long as its stages took in <Link to={`/runs/${run.timeLeft.like}`}>runs like it</Link>, while the
+              machine stays as busy as it is
+            </small>
+          </>
+        ) : (
+          <span className="muted">How long the whole run takes is not known: nothing like it was run here before.</span>
+        )}
+      </p>
       {events.length > 0 && (
         <p className="muted">
           {events.at(-1)!.message ?? events.at(-1)!.stage} <small>{format.when(events.at(-1)!.time)}</small>
@@ -192,6 +234,22 @@ function Running({ page: { run, stages, writer, events } }: { page: RunPage }) {
 }
 
 const headline = ["violations", "over-refusal", "perplexity"];
+
+/** Which replies are behind a measure, where they can be listed. */
+const behind: Readonly<Record<string, string>> = {
+  violations: "show=breaks&",
+  "over-refusal": "show=refused&benign=true&",
+  refusal: "show=refused&benign=false&",
+  unfinished: "show=cut&",
+};
+
+/** What a checkpoint is, for who does not know the field's names: those of rounds begin alike. */
+function stepOf(id: string): string | undefined {
+  if (/^base/.test(id)) return "the model as it came";
+  if (/^sl/.test(id)) return "after it learnt from its own revised replies";
+  if (/^rl/.test(id)) return "after reinforcement by what is preferred";
+  return undefined;
+}
 
 function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
   const [lede, ...rest] = verdict.sentences;
@@ -217,21 +275,18 @@ function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
             ))}
           </ul>
         )}
+        <p className="muted small">
+          {checkpoints.map(({ id, label }) => (stepOf(id) ? `${label}: ${stepOf(id)}` : label)).join(" · ")}. Figures
+          stand with the range in which they lie with 95% certainty and the number of replies (n) they rest on.
+        </p>
         <div className="figures">
           {shown.map((metric) => (
-            <MetricPanel key={metric.name} run={run} metric={metric} verdict={verdict} />
+            <MetricPanel key={metric.name} run={run} metric={metric} verdict={verdict} open />
           ))}
         </div>
       </section>
       <section aria-labelledby="breaks">
-        <h2 id="breaks">What still breaks</h2>
-        {verdict.mustHold
-          .filter(({ value }) => value > 0)
-          .map((one) => (
-            <p key={one.principle} className="notice bad">
-              <b>{one.principle}</b> must hold, and does not: <Estimate figure={one} />
-            </p>
-          ))}
+        <h2 id="breaks">What still breaks{checkpoints.length > 1 && `, in replies of ${subject.label}`}</h2>
         {verdict.breaks.length === 0 && (
           <p>
             No check objects to any reply of {subject.label}. What checks cannot tell is not in this: whether what was
@@ -242,9 +297,14 @@ function VerdictPart({ run, verdict }: { run: string; verdict: Verdict }) {
           {verdict.breaks.map(({ principle, text, rate, severity, example }) => (
             <li key={principle} className="panel">
               <h3>
-                <Link to={`/runs/${run}/samples?principle=${encodeURIComponent(principle)}`}>{principle}</Link>
+                <Link to={`/runs/${run}/samples?principle=${encodeURIComponent(principle)}&by=${subject.id}`}>
+                  {principle}
+                </Link>
               </h3>
               <p>
+                {verdict.mustHold.some((one) => one.principle === principle && one.value > 0) && (
+                  <span className="chip bad">must hold, and does not</span>
+                )}{" "}
                 <Estimate figure={rate} />
                 {severity !== undefined && (
                   <small className="muted"> · severity {format.value(severity, "number")}</small>
@@ -299,10 +359,13 @@ function MetricPanel({
   run,
   metric,
   verdict: { checkpoints, subject },
+  open = false,
 }: {
   run: string;
   metric: Metric;
   verdict: Verdict;
+  /** Whether what it is stands there at once. */
+  open?: boolean;
 }) {
   const first = checkpoints[0]!.id;
   const change = metric.differences.find(({ checkpoint, against }) => checkpoint === subject.id && against === first);
@@ -320,7 +383,9 @@ function MetricPanel({
             return (
               <tr key={value.checkpoint}>
                 <th scope="row">
-                  <Link to={`/runs/${run}/samples`}>{checkpoints[place]?.label ?? value.checkpoint}</Link>
+                  <Link to={`/runs/${run}/samples?${behind[metric.name] ?? ""}by=${value.checkpoint}`}>
+                    {checkpoints[place]?.label ?? value.checkpoint}
+                  </Link>
                 </th>
                 <td>
                   {metric.unit === "share" && <Bar figure={value} top={top} series={place} />}
@@ -336,10 +401,14 @@ function MetricPanel({
           {subject.label} against {checkpoints[0]!.label}: <Change figure={change} metric={metric} />
         </p>
       )}
-      <details>
-        <summary>what it is</summary>
-        <p className="muted">{metric.about}</p>
-      </details>
+      {open ? (
+        <p className="muted small">{metric.about}</p>
+      ) : (
+        <details>
+          <summary>what it is</summary>
+          <p className="muted">{metric.about}</p>
+        </details>
+      )}
     </div>
   );
 }
@@ -363,9 +432,9 @@ function Stages({ run, stages }: { run: string; stages: readonly StageLine[] }) 
           </thead>
           <tbody>
             {stages.map((stage) => (
-              <tr key={stage.name} className={stage.status === "planned" ? "muted" : ""}>
+              <tr key={stage.name} className={stage.identity === undefined ? "muted" : ""}>
                 <th scope="row">
-                  {stage.status === "planned" ? (
+                  {stage.identity === undefined ? (
                     (stage.title ?? stage.name)
                   ) : (
                     <Link to={`/runs/${run}/stages/${encodeURIComponent(stage.name)}`}>
@@ -383,7 +452,7 @@ function Stages({ run, stages }: { run: string; stages: readonly StageLine[] }) 
                 <td data-label="Set aside">{stage.aside > 0 && format.count(stage.aside)}</td>
                 <td data-label="Tokens">{stage.tokens > 0 && format.count(stage.tokens)}</td>
                 <td data-label="Time">
-                  {stage.status !== "planned" && !stage.shared && format.seconds(stage.seconds)}
+                  {stage.identity !== undefined && !stage.shared && format.seconds(stage.seconds)}
                 </td>
               </tr>
             ))}

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "react";
-import type { RunSummary, Runs } from "../../src/api.ts";
+import type { RunSummary, Runs, TimeLeft } from "../../src/api.ts";
 import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
@@ -166,6 +166,11 @@ function textOf({ id, status, constitution, note, error }: RunSummary): string {
   return [id, status, constitution?.name, note.name, note.text, error, ...(note.tags ?? [])].join(" ").toLowerCase();
 }
 
+export function leftInWords({ seconds, unknown }: TimeLeft): string {
+  const about = `about ${format.seconds(seconds)} left`;
+  return unknown.length === 0 ? about : `${about}, and ${unknown.join(", ")}, of which nothing is known`;
+}
+
 function RunRow({
   run,
   current,
@@ -201,10 +206,16 @@ function RunRow({
       </th>
       <td data-label="Status">
         <StatusChip status={status} />
-        {error && <small className="reason">{error}</small>}
+        {error && (
+          <small className="reason" title={error}>
+            {error}
+          </small>
+        )}
         {progress && <ProgressBar progress={progress} label={`progress of ${progress.stage}`} />}
+        {run.timeLeft && <small>the whole run: {leftInWords(run.timeLeft)}</small>}
       </td>
       <td data-label="Breaks a principle">
+        {run.pending && <small className="muted">being read …</small>}
         {violations.map((one) => (
           <div key={one.checkpoint}>
             {one.label} <Estimate figure={one} />

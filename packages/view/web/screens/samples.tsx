@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { type Reply, type Sample, type SampleCounts, type Samples, sampleShows } from "../../src/api.ts";
 import { post, readOnly, useGet, useWho } from "../data.ts";
 import * as format from "../format.ts";
@@ -14,7 +14,7 @@ const words: Record<(typeof sampleShows)[number], string> = {
   regressed: "Got worse",
   different: "Verdicts differ",
   cut: "Cut off",
-  refused: "Refused",
+  refused: "Refused or silent",
   flagged: "People said something",
 };
 
@@ -24,27 +24,50 @@ export function SamplesScreen({ run }: { run: string }) {
   const [q, setQ] = useParameter("q");
   const [principle, setPrinciple] = useParameter("principle");
   const [category, setCategory] = useParameter("category");
+  const [by, setBy] = useParameter("by");
+  const [benign, setBenign] = useParameter("benign");
   const query = new URLSearchParams(
     [...search].filter(
-      ([name, value]) => ["show", "q", "principle", "category", "after"].includes(name) && value !== "",
+      ([name, value]) => ["show", "q", "principle", "category", "by", "benign", "after"].includes(name) && value !== "",
     ),
   );
   const { data, error, busy } = useGet<Samples>(`/api/runs/${run}/samples?${query}&limit=30`, { live: false });
-  const { data: counts } = useGet<SampleCounts>(`/api/runs/${run}/samples/counts`, { live: false });
+  const { data: counts } = useGet<SampleCounts>(
+    `/api/runs/${run}/samples/counts${by === "" ? "" : `?by=${encodeURIComponent(by)}`}`,
+    { live: false },
+  );
   const [at, setAt] = useState(0);
+  const [side, setSide] = useState<number>();
   const samples = data?.samples ?? [];
-  useEffect(() => setAt(0), [search.toString()]);
+  // Another filter shows others; another row in the drawer does not.
+  const asked = query.toString();
+  useEffect(() => {
+    setAt(0);
+    setSide(undefined);
+  }, [asked]);
   const move = (by: number) => {
     const next = Math.min(samples.length - 1, Math.max(0, at + by));
     setAt(next);
     document.getElementById(`sample-${next}`)?.scrollIntoView({ block: "nearest" });
   };
-  const current = samples[at];
-  const last = current?.replies.at(-1);
+  const replies = samples[at]?.replies ?? [];
+  // Of whom is spoken, else the last.
+  const spoken = replies.findIndex(({ checkpoint }) => checkpoint === by);
+  const place = Math.min(replies.length - 1, side ?? (spoken >= 0 ? spoken : replies.length - 1));
+  const reply = replies[place];
+  const aside = (by: number) => setSide(Math.min(replies.length - 1, Math.max(0, place + by)));
+  const press = (what: string) =>
+    reply &&
+    document.querySelector<HTMLElement>(`[data-reply="${CSS.escape(reply.row)}"] [data-key="${what}"]`)?.click();
   useKeys({
     j: ["next prompt", () => move(1)],
     k: ["previous prompt", () => move(-1)],
-    o: ["where the last reply comes from", () => last && navigate(withSearch({ row: last.row }))],
+    ArrowLeft: ["the reply to the left", () => aside(-1)],
+    ArrowRight: ["the reply to the right", () => aside(1)],
+    o: ["where this reply comes from", () => reply && navigate(withSearch({ row: reply.row }))],
+    f: ["flag this reply", () => press("f")],
+    v: ["the first verdict on this reply is wrong", () => press("v")],
+    e: ["write what this reply should have said", () => press("e")],
     "/": ["search", () => document.querySelector<HTMLInputElement>("input[type=search]")?.focus()],
     n: ["further on", () => data?.next !== undefined && navigate(withSearch({ after: String(data.next) }))],
   });
@@ -60,6 +83,19 @@ export function SamplesScreen({ run }: { run: string }) {
       />
       <form className="tools" onSubmit={(event) => event.preventDefault()}>
         <Search q={q} setQ={setQ} />
+        {data && data.checkpoints.length > 1 && (
+          <label>
+            Replies of{" "}
+            <select value={by} onChange={(event) => setBy(event.target.value)}>
+              <option value="">all checkpoints</option>
+              {data.checkpoints.map(({ id, label }) => (
+                <option key={id} value={id}>
+                  {label}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
         <label>
           Breaks{" "}
           <select value={principle} onChange={(event) => setPrinciple(event.target.value)}>
@@ -69,7 +105,18 @@ export function SamplesScreen({ run }: { run: string }) {
                 {name} ({count})
               </option>
             ))}
+            {principle !== "" && counts && !(principle in counts.principles) && (
+              <option value={principle}>{principle} (0)</option>
+            )}
           </select>
+        </label>
+        <label>
+          <input
+            type="checkbox"
+            checked={benign === "true"}
+            onChange={(event) => setBenign(event.target.checked ? "true" : "")}
+          />{" "}
+          only harmless questions that look dangerous
         </label>
         {counts && Object.keys(counts.categories).length > 0 && (
           <label>
@@ -112,7 +159,8 @@ export function SamplesScreen({ run }: { run: string }) {
           sample={sample}
           labels={data!.checkpoints}
           id={`sample-${i}`}
-          current={i === at}
+          current={i === at ? place : undefined}
+          spoken={by}
         />
       ))}
       {data?.next !== undefined && <Further to={{ after: String(data.next) }} />}
@@ -146,15 +194,19 @@ function SampleCard({
   labels,
   id,
   current,
+  spoken,
 }: {
   sample: Sample;
   labels: readonly { id: string; label: string }[];
   id: string;
-  current: boolean;
+  /** Place of the reply that keys are about; absent where they are about another prompt's. */
+  current: number | undefined;
+  /** The checkpoint that the filter speaks of. */
+  spoken: string;
 }) {
   const { prompt, category, benign, replies } = sample;
   return (
-    <article className={`sample ${current ? "current" : ""}`} id={id}>
+    <article className={`sample ${current === undefined ? "" : "current"}`} id={id}>
       <header>
         <Conversation messages={prompt} />
         <p className="tags">
@@ -170,6 +222,7 @@ function SampleCard({
             label={labels.find((one) => one.id === reply.checkpoint)?.label ?? reply.checkpoint}
             series={labels.findIndex((one) => one.id === reply.checkpoint)}
             before={i > 0 ? replies[0] : undefined}
+            look={`${i === current ? "current" : ""} ${spoken !== "" && reply.checkpoint !== spoken ? "aside" : ""}`}
           />
         ))}
       </div>
@@ -182,22 +235,27 @@ function ReplyCard({
   label,
   series,
   before,
+  look,
 }: {
   reply: Reply;
   label: string;
   series: number;
   before: Reply | undefined;
+  look: string;
 }) {
   const [diff, setDiff] = useState(false);
   return (
-    <section className={`reply s${series % 6}`}>
+    <section className={`reply s${series % 6} ${look}`} data-reply={reply.row} aria-label={`${label}'s reply`}>
       <h3>{label}</h3>
       {diff && before ? (
         <WordDiff before={before.response} after={reply.response} />
       ) : (
         <Passage text={reply.response} marks={marksOf(reply.verdicts)} />
       )}
-      <Verdicts verdicts={reply.verdicts} />
+      <Verdicts
+        verdicts={reply.verdicts}
+        {...(!readOnly && { after: (principle) => <OnVerdict reply={reply} principle={principle} /> })}
+      />
       <p className="muted small">
         {{ answers: "", partial: "helps in part · ", refuses: "refuses · ", empty: "says nothing · " }[reply.stance]}
         {reply.finishReason === "length" && "cut off at the limit of tokens · "}
@@ -216,16 +274,59 @@ function ReplyCard({
   );
 }
 
-/** What people say of a reply: a verdict that is wrong, what it should have said, a flag. */
+/** Says something of a reply as the person who sits here; who has no name yet is asked for one first. */
+function useSay({ row }: Reply): (kind: string, value: unknown, about?: string) => void {
+  const who = useWho();
+  return (kind, value, about = "") => {
+    if (who === "") document.querySelector<HTMLInputElement>(".who input")?.focus();
+    else void post("/api/annotations", { row, kind, about, value, who });
+  };
+}
+
+/** One's own latest word of a kind. */
+const wordOf = ({ said }: Reply, who: string, kind: string, about = "") =>
+  said.find((one) => one.who === who && one.kind === kind && one.about === about)?.value;
+
+/** Whether a verdict is right, in one press: again takes it back. */
+function OnVerdict({ reply, principle }: { reply: Reply; principle: string }) {
+  const who = useWho();
+  const say = useSay(reply);
+  const word = wordOf(reply, who, "verdict", principle);
+  return (
+    <span className="buttons small">
+      {(
+        [
+          ["breaks", "right", ""],
+          ["keeps", "wrong", "v"],
+        ] as const
+      ).map(([value, label, key]) => (
+        <button
+          key={value}
+          type="button"
+          className="quiet"
+          data-key={key}
+          aria-pressed={word === value}
+          aria-label={`that it breaks ${principle} is ${label}`}
+          onClick={() => say("verdict", word === value ? null : value, principle)}
+        >
+          {label}
+        </button>
+      ))}
+    </span>
+  );
+}
+
+/** What people say of a reply: a flag, what it breaks though no check objects, what it should have said. */
 function Said({ reply }: { reply: Reply }) {
   const who = useWho();
+  const say = useSay(reply);
   const [open, setOpen] = useState(false);
   const [text, setText] = useState(reply.response);
-  const say = (kind: string, value: unknown, about = "") =>
-    post("/api/annotations", { row: reply.row, kind, about, value: value as null, who });
-  const broken = [
-    ...new Set((reply.verdicts ?? []).filter(({ violated }) => violated).map(({ principle }) => principle)),
-  ];
+  const field = useRef<HTMLTextAreaElement>(null);
+  const flagged = wordOf(reply, who, "flag") === true;
+  const kept = [...new Set((reply.verdicts ?? []).map(({ principle }) => principle))].filter(
+    (principle) => !reply.verdicts!.some((one) => one.principle === principle && one.violated),
+  );
   return (
     <div className="said">
       {reply.said.map(({ kind, about, value, who: by }) => (
@@ -234,30 +335,56 @@ function Said({ reply }: { reply: Reply }) {
         </p>
       ))}
       {!readOnly && (
-        <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-          <summary>say something</summary>
-          {who === "" ? (
-            <p className="muted">First type your name above: it is written beside what you say.</p>
-          ) : (
+        <>
+          <p className="buttons small">
+            <button
+              type="button"
+              className="quiet"
+              data-key="f"
+              aria-pressed={flagged}
+              onClick={() => say("flag", flagged ? null : true)}
+            >
+              {flagged ? "Flagged" : "Flag"}
+            </button>
+            <button
+              type="button"
+              className="quiet"
+              data-key="e"
+              aria-expanded={open}
+              onClick={() => {
+                setOpen(!open);
+                if (!open) setTimeout(() => field.current?.focus());
+              }}
+            >
+              Correct it
+            </button>
+            {kept.length > 0 && (
+              <label>
+                It breaks{" "}
+                <select value="" onChange={(event) => say("verdict", "breaks", event.target.value)}>
+                  <option value="">what no check found</option>
+                  {kept.map((principle) => (
+                    <option key={principle}>{principle}</option>
+                  ))}
+                </select>
+              </label>
+            )}
+            {who === "" && (
+              <span className="muted">First type your name above: it is written beside what you say.</span>
+            )}
+          </p>
+          {open && (
             <>
-              <p className="buttons">
-                <button type="button" onClick={() => say("flag", true)}>
-                  Flag
-                </button>
-                {broken.map((principle) => (
-                  <span key={principle} className="buttons">
-                    <button type="button" onClick={() => say("verdict", "breaks", principle)}>
-                      It does break {principle}
-                    </button>
-                    <button type="button" onClick={() => say("verdict", "keeps", principle)}>
-                      It does not break {principle}
-                    </button>
-                  </span>
-                ))}
-              </p>
               <label>
                 What it should have said
-                <textarea rows={4} value={text} onChange={(event) => setText(event.target.value)} />
+                <textarea
+                  ref={field}
+                  rows={4}
+                  dir="auto"
+                  value={text}
+                  onChange={(event) => setText(event.target.value)}
+                  onKeyDown={(event) => event.key === "Escape" && setOpen(false)}
+                />
               </label>
               {text !== reply.response && <WordDiff before={reply.response} after={text} />}
               <button
@@ -269,7 +396,7 @@ function Said({ reply }: { reply: Reply }) {
               </button>
             </>
           )}
-        </details>
+        </>
       )}
     </div>
   );

@@ -3,7 +3,7 @@ import { useGet } from "../data.ts";
 import * as format from "../format.ts";
 import { useKeys } from "../keys.tsx";
 import { Command, Empty, Loading, Scroll, StatusChip } from "../parts.tsx";
-import { Further, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
+import { Further, Link, navigate, RowLink, useParameter, useRoute, withSearch } from "../route.tsx";
 import { harmless } from "../text.tsx";
 import { Search } from "./samples.tsx";
 
@@ -12,13 +12,18 @@ export function StageScreen({ run, stage }: { run: string; stage: string }) {
   const { search } = useRoute();
   const [q, setQ] = useParameter("q");
   const after = search.get("after");
-  const query = new URLSearchParams({ ...(q !== "" && { q }), ...(after !== null && { after }) });
+  const result = search.get("result");
+  const query = new URLSearchParams({
+    ...(q !== "" && { q }),
+    ...(after !== null && { after }),
+    ...(result !== null && { result }),
+  });
   const { data, error, busy } = useGet<RowPage>(
     `/api/runs/${run}/stages/${encodeURIComponent(stage)}/rows?${query}&limit=50`,
   );
   useKeys({ n: ["further on", () => data?.next !== undefined && navigate(withSearch({ after: String(data.next) }))] });
   if (!data) return <Loading error={error} busy={busy} what="the stage" />;
-  const { stage: line, rows, reasons, next } = data;
+  const { stage: line, rows, reasons, next, replaced } = data;
   return (
     <>
       <h2>{line.name}</h2>
@@ -29,6 +34,12 @@ export function StageScreen({ run, stage }: { run: string; stage: string }) {
           {line.shared ? "taken from another run" : format.seconds(line.seconds)}
         </span>
       </p>
+      {replaced !== undefined && (
+        <p className="notice warn">
+          A result that a later one replaced {format.when(replaced)}.{" "}
+          <Link to={withSearch({ result: undefined, after: undefined })}>What stands now</Link>
+        </p>
+      )}
       {line.error && <p className="notice bad">{line.error}</p>}
       <p className="small muted">
         identity <code>{line.identity}</code>
