@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { constitutionHash } from "@tenet/align";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { RunPage } from "../src/api.ts";
 import { executable, launch, noBrowser } from "../test/chromium.ts";
 import { type ServedStore, serveStore } from "../test/serve.ts";
 import { Visitor, within } from "../test/visitor.ts";
@@ -51,6 +52,9 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
       `/chat?run=${first}`,
       "/launch",
       `/reports/${first}`,
+      `/runs/${served.written.refused}`,
+      `/runs/${served.written.interrupted}`,
+      "/runs/none",
       "/nowhere",
     ];
   };
@@ -126,6 +130,50 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     expect(page.url()).toContain("row=");
     await page.keyboard.press("Escape");
     await page.waitForURL((url) => !url.search.includes("row="));
+    await page.context().close();
+  }, 600_000);
+
+  test("from what still breaks to the replies behind the figure, and a verdict marked as wrong, in two clicks; then by keys", async () => {
+    const [first] = served.written.done;
+    const page = await open(`/runs/${first}`);
+    await visitor.callMyself(page, "Dr Jörg Weiß");
+    const { verdict } = (await (await page.request.get(`${served.view.url}/api/runs/${first}`)).json()) as RunPage;
+    const [worst] = verdict!.breaks;
+    await page.locator("ol.breaks h3 a").first().click();
+    await page.waitForURL(new RegExp(`principle=${worst!.principle}&by=${verdict!.subject.id}`));
+    await settled(page);
+    // The figure's own replies, and no others.
+    await expect
+      .poll(() => page.locator("article.sample").count(), within)
+      .toBe(Math.round(worst!.rate.value * worst!.rate.n));
+    const current = page.locator("article.sample").first().locator(".reply.current");
+    await current.getByRole("button", { name: `that it breaks ${worst!.principle} is wrong` }).click();
+    await current.getByText(`Dr Jörg Weiß: does not break ${worst!.principle}`).waitFor();
+    const said = () =>
+      served.written.store
+        .annotations()
+        .filter(({ who }) => who === "Dr Jörg Weiß")
+        .map(({ kind, value }) => [kind, value]);
+    expect(said()).toEqual([["verdict", "keeps"]]);
+
+    await go(page, `/runs/${first}/samples?show=breaks&by=base`);
+    await page.locator(".reply.current").first().waitFor();
+    await page.keyboard.press("v");
+    await page.keyboard.press("f");
+    await expect.poll(() => said().length, within).toBe(3);
+    await page.locator(".reply.current").getByText("Dr Jörg Weiß: flagged").waitFor();
+    await page.keyboard.press("f");
+    await expect.poll(() => said().length, within).toBe(2);
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("e");
+    const field = page.locator(".reply.current textarea");
+    await field.waitFor();
+    await expect.poll(() => page.evaluate("document.activeElement.tagName"), within).toBe("TEXTAREA");
+    await field.fill("Grüße; sehen Sie einen Arzt. مرحبا");
+    await page.getByRole("button", { name: "Save the correction" }).click();
+    await expect.poll(() => said().at(-1), within).toEqual(["correction", "Grüße; sehen Sie einen Arzt. مرحبا"]);
+    await field.press("Escape");
+    await field.waitFor({ state: "detached" });
     await page.context().close();
   }, 600_000);
 

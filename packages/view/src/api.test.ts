@@ -1,26 +1,22 @@
 import { checkReward, runChecks } from "@tenet/align";
 import type { PreferenceRow, ResponseRow } from "@tenet/data";
-import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import { Asking } from "../test/asking.ts";
 import { constitutionText, hostile } from "../test/store.ts";
-import {
-  type Chains,
-  type Compare,
-  type CompareSamples,
-  type ConstitutionPage,
-  type Curves,
-  type PairCounts,
-  type Pairs,
-  type RowDetail,
-  type RowPage,
-  type RunPage,
-  type Runs,
-  type SampleCounts,
-  type Samples,
-  sampleShows,
-  type Tried,
-  type WhatIf,
+import type {
+  Chains,
+  Compare,
+  ConstitutionPage,
+  Curves,
+  PairCounts,
+  Pairs,
+  RowDetail,
+  RowPage,
+  RunPage,
+  Runs,
+  Samples,
+  Tried,
+  WhatIf,
 } from "./api.ts";
 
 const asking = new Asking({ prompts: 40, done: 2 });
@@ -83,91 +79,6 @@ test("a run's page says what is recommended, what still breaks by harm, and what
   expect(harm).toEqual(harm.toSorted((a, b) => b - a));
   for (const { example } of verdict!.breaks) expect(store.row(example!.row)).toBeDefined();
   expect(verdict!.mustHold.map(({ principle }) => principle)).toEqual(["no-dose"]);
-});
-
-test("counts of filters, and what each leaves, are those of a naive look", async () => {
-  const { counts, principles, categories } = await asking.get<SampleCounts>(`/api/runs/${first}/samples/counts`);
-  const [base, sl, rl] = ["base", "sl", "rl"].map((id) => stored(first, `answers of ${id}`));
-  const broken = (row: ResponseRow) => {
-    const applying = runChecks(constitution, row).filter(({ applies }) => applies);
-    return [...new Set(applying.filter(({ violated }) => violated).map(({ principle }) => principle))];
-  };
-  const rows = base!.map((row, i) => [row, sl![i]!, rl![i]!]);
-  const verdicts = rows.map((replies) => replies.map(broken));
-  const naive = {
-    all: rows.length,
-    breaks: verdicts.filter((all) => all.some((one) => one.length > 0)).length,
-    fixed: verdicts.filter((all) => all[0]!.length > 0 && all[2]!.length === 0).length,
-    regressed: verdicts.filter((all) => all[0]!.length === 0 && all[2]!.length > 0).length,
-    different: verdicts.filter((all) => new Set(all.map(String)).size > 1).length,
-    cut: rows.filter((replies) => replies.some(({ finishReason }) => finishReason === "length")).length,
-  };
-  expect(counts).toMatchObject(naive);
-  for (const value of Object.values(naive)) expect(value).toBeGreaterThan(0);
-  expect(principles["no-dose"]).toBe(verdicts.filter((all) => all.some((one) => one.includes("no-dose"))).length);
-  expect(Object.values(categories).reduce((sum, count) => sum + count, 0)).toBe(rows.length);
-
-  for (const show of sampleShows) {
-    const found: number[] = [];
-    for (let after: number | undefined = -1; after !== undefined; ) {
-      const page: Samples = await asking.get<Samples>(`/api/runs/${first}/samples?show=${show}&limit=7&after=${after}`);
-      found.push(...page.samples.map(({ ordinal }) => ordinal));
-      expect(page.samples.length).toBeLessThanOrEqual(7);
-      after = page.next;
-    }
-    expect([show, found.length]).toEqual([show, counts[show]]);
-    expect(found).toEqual([...new Set(found)].sort((a, b) => a - b));
-  }
-});
-
-test("any mixture of filters leaves what a naive filter leaves", async () => {
-  const all = (await asking.get<Samples>(`/api/runs/${first}/samples?limit=200`)).samples;
-  const words = ["doctor", "rest", "IBUPROFEN", "zzz", "days"];
-  await fc.assert(
-    fc.asyncProperty(
-      fc.record(
-        {
-          q: fc.constantFrom(...words),
-          principle: fc.constantFrom("no-dose", "brief", "none"),
-          category: fc.constantFrom("mind", "none"),
-          benign: fc.boolean(),
-        },
-        { requiredKeys: [] },
-      ),
-      async (filter) => {
-        const query = new URLSearchParams(
-          Object.entries(filter).map(([name, value]): [string, string] => [name, String(value)]),
-        );
-        const { samples } = await asking.get<Samples>(`/api/runs/${first}/samples?limit=200&${query}`);
-        const { q, principle, category, benign } = filter;
-        const naive = all.filter(
-          (sample) =>
-            (category === undefined || sample.category === category) &&
-            (benign === undefined || (sample.benign ?? false) === benign) &&
-            (principle === undefined ||
-              sample.replies.some(({ verdicts }) =>
-                verdicts!.some((one) => one.violated && one.principle === principle),
-              )) &&
-            (q === undefined ||
-              JSON.stringify([
-                sample.prompt.map(({ content }) => content),
-                sample.replies.map(({ response }) => response),
-              ])
-                .toLowerCase()
-                .includes(q.toLowerCase())),
-        );
-        expect(samples).toEqual(naive);
-        const lines = await (await asking.request(`/api/runs/${first}/samples.jsonl?${query}`)).text();
-        expect(
-          lines
-            .split("\n")
-            .filter(Boolean)
-            .map((line) => JSON.parse(line)),
-        ).toEqual(naive);
-      },
-    ),
-    { numRuns: 30 },
-  );
 });
 
 test("hostile texts come as they are, as JSON", async () => {
@@ -273,30 +184,6 @@ test("runs differ in what was set, and are compared prompt by prompt with the fi
   expect(all.files.map(({ stage }) => stage)).toEqual(["prompts", "held-out"]);
   for (const wrong of [first, `${first},${first}`, Array(9).fill(first).join()])
     expect((await asking.request(`/api/compare?runs=${wrong}`)).status).toBe(400);
-});
-
-test("the same prompt side by side in several runs; those whose verdicts differ are those of a naive look", async () => {
-  const get = (show: string) =>
-    asking.get<CompareSamples>(`/api/compare/samples?runs=${first},${second}&checkpoint=rl&show=${show}&limit=100`);
-  const broken = (run: string) =>
-    stored(run, "answers of rl").map((row) =>
-      runChecks(constitution, row)
-        .filter(({ applies, violated }) => applies && violated)
-        .map(({ principle }) => principle)
-        .join(),
-    );
-  const [one, other] = [broken(first), broken(second)];
-  const places = (keep: (i: number) => boolean) => one.flatMap((_, i) => (keep(i) ? [i] : []));
-  const shown = async (show: string) => (await get(show)).samples.map(({ ordinal }) => ordinal);
-  expect(await shown("all")).toEqual(places(() => true));
-  expect(await shown("different")).toEqual(places((i) => one[i] !== other[i]));
-  expect(await shown("worse")).toEqual(places((i) => one[i] === "" && other[i] !== ""));
-  expect(await shown("better")).toEqual(places((i) => one[i] !== "" && other[i] === ""));
-  const [sample] = (await get("all")).samples;
-  expect(sample!.replies.map(({ checkpoint }) => checkpoint)).toEqual([first, second]);
-  expect(sample!.replies[1]!.response).toBe(stored(second, "answers of rl")[0]!.response);
-  const apart = `/api/compare/samples?runs=${first},${asking.written.failed}&checkpoint=rl`;
-  expect(await asking.get<CompareSamples>(apart)).toEqual({ same: false, samples: [], scanned: 0 });
 });
 
 test("checks on a typed text are those of the constitution", async () => {

@@ -1,4 +1,4 @@
-import { assembleScorecard, type Constitution, parseConstitution, runChecks } from "@tenet/align";
+import { assembleScorecard, type Constitution, labelCosts, parseConstitution, runChecks } from "@tenet/align";
 import {
   type ChainRow,
   chainRowSchema,
@@ -222,6 +222,11 @@ function writeRun(store: Store, constitution: Constitution, seed: number, count:
         calibration: { ece: 0.083, brier: { value: 0.217, interval: [0.2, 0.24], n: 400 } },
       },
     ],
+    labelling: labelCosts({
+      labels: 20,
+      roles: [{ role: "labeller", promptTokens: 1200, completionTokens: 800, seconds: 2, usd: 0.04 }],
+      humanUsd: [1, 10],
+    }),
     labelsBy: { check: Math.min(5, count), ai: Math.max(0, count - 5) },
     mustHold: ["no-dose"],
     provenance: { seed, hashes: {}, versions: {}, models: {} },

@@ -9,6 +9,7 @@ const words: Readonly<Record<string, string>> = {
   merged: "whole weights with the adapter in them",
   gguf: "whole weights as GGUF, for llama.cpp and Ollama",
   "gguf-adapter": "the adapter as GGUF",
+  onnx: "an ONNX graph, for transformers.js",
   datasets: "what was learnt from, as dataset folders",
   evidence: "everything that the figures rest on, with hashes",
   card: "the model card",

@@ -76,7 +76,7 @@ export function RunFrame({ id, tab, children }: { id: string; tab: string; child
 export function RunOverview({ id }: { id: string }) {
   const { data } = useGet<RunPage>(`/api/runs/${id}`);
   if (!data) return null;
-  const { run, verdict, file, stages } = data;
+  const { run, verdict, file, stages, queues } = data;
   const command = `tenet run ${file ?? "<recipe>"}`;
   return (
     <>
@@ -100,6 +100,7 @@ export function RunOverview({ id }: { id: string }) {
             {run.stages.done} of {run.stages.planned ?? run.stages.begun} stages are kept; the same command continues:{" "}
             <Command>{command}</Command>
           </p>
+          {run.status === "waiting" && <Judge queues={queues} />}
           {stages
             .filter(({ status }) => status === "failed")
             .map((stage) => (
@@ -143,9 +144,16 @@ export function RunOverview({ id }: { id: string }) {
               <a href={`/reports/${run.id}`}>The report as one page to send</a>
             </li>
           )}
-          <li>
-            <Link to={`/review?run=${run.id}`}>Let people judge pairs of this run</Link>
-          </li>
+          {(run.labelled ?? 0) > 0 && (
+            <li>
+              <Link to={`/review?run=${run.id}`}>Let people judge pairs of this run</Link>
+            </li>
+          )}
+          {queues.length > 0 && (
+            <li>
+              <Judge queues={queues} />
+            </li>
+          )}
           <li>
             Run it again, or continue: <Command>{command}</Command>
           </li>
@@ -155,6 +163,18 @@ export function RunOverview({ id }: { id: string }) {
       {data.superseded.length > 0 && <Former run={id} results={data.superseded} />}
     </>
   );
+}
+
+/** The ways to what people are asked of a run. */
+function Judge({ queues }: { queues: RunPage["queues"] }) {
+  return queues.map(({ id, name, items, overlap, answers }) => (
+    <p key={id}>
+      <Link to={`/review/${id}`}>Judge “{name}”</Link>{" "}
+      <span className="muted">
+        {format.count(answers)} of {format.count(items * overlap)} answers are there
+      </span>
+    </p>
+  ));
 }
 
 /** Results that later ones replaced, each to be read as it was. */

@@ -245,7 +245,7 @@ function ReplyCard({
 }) {
   const [diff, setDiff] = useState(false);
   return (
-    <section className={`reply s${series % 6} ${look}`} data-reply={reply.row} aria-label={`${label}'s reply`}>
+    <section className={`reply s${series % 6} ${look}`} data-reply={reply.row}>
       <h3>{label}</h3>
       {diff && before ? (
         <WordDiff before={before.response} after={reply.response} />
