@@ -76,7 +76,10 @@ describe.skipIf(!executable)("a project, from the page alone", () => {
     await writeTalkingModel(join(desk, "model"), { endBias: 0.5 });
     const before = readFileSync(join(desk, "recipe.yaml"), "utf8");
     const visitor = await visit(desk);
-    const page = await visitor.open("/launch");
+    const page = await visitor.open("/runs");
+    for (const command of ["tenet init my-desk", "tenet run my-desk/recipe.yaml"])
+      await page.getByText(command, { exact: true }).first().waitFor();
+    await visitor.go(page, "/launch");
     await choose(page, "recipe.yaml", "desk");
     const text = page.locator("textarea.code");
     await text.fill(before.replace(/^model: .*/m, "model: ./modle"));

@@ -22,7 +22,7 @@ export async function init(io: Io, folder: string | undefined, options: InitOpti
   await mkdir(join(partial, "prompts"), { recursive: true });
   let files: string[];
   try {
-    files = await writeProject(partial, preset);
+    files = await writeProject(partial, preset, basename(place));
     // Windows renames onto nothing, not even an empty folder.
     await rmdir(place).catch(() => undefined);
     await rename(partial, place);
@@ -46,7 +46,7 @@ async function requireRoom(place: string): Promise<void> {
 }
 
 /** Writes the project's files and gives their names back. */
-async function writeProject(into: string, preset: Preset): Promise<string[]> {
+async function writeProject(into: string, preset: Preset, folder: string): Promise<string[]> {
   const from = presetsFolder();
   const { constitution, prompts, about } = presetFiles[preset];
   const recipes = await readdir(join(from, "recipes"));
@@ -65,16 +65,24 @@ async function writeProject(into: string, preset: Preset): Promise<string[]> {
     ...(demonstrations && { "demonstrations.yaml": join("demonstrations", `${preset}.yaml`) }),
   };
   for (const [name, source] of Object.entries(copied)) await copyFile(join(from, source), join(into, name));
-  const text = ownRecipe(recipe, { constitution: principles, demonstrations, development });
+  const text = ownRecipe(recipe, { name: nameOf(folder), constitution: principles, demonstrations, development });
   await writeFile(join(into, "recipe.yaml"), text);
   await writeFile(join(into, "README.md"), readme(preset, about, principles, Object.keys(copied)));
   return [...Object.keys(copied), "recipe.yaml", "README.md"];
 }
 
+/** A folder's name as the name of a run may be; every recipe is called recipe.yaml, and would tell runs of projects apart by nothing. */
+function nameOf(folder: string): string {
+  return folder
+    .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
+    .replaceAll(/^[^A-Za-z0-9]+|-+$/g, "")
+    .slice(0, 80);
+}
+
 /** A recipe of ours with the paths of a project, and without what the project has not. */
 function ownRecipe(
   recipe: string,
-  project: { constitution: string; demonstrations: boolean; development: boolean },
+  project: { name: string; constitution: string; demonstrations: boolean; development: boolean },
 ): string {
   const body = recipe
     .replace(/^(#.*\n)+/, "")
@@ -89,7 +97,7 @@ function ownRecipe(
         .replace(/^( *baselines: \[)demonstrations, /m, "$1")
         // A principle of the constitution that the recipe was written for.
         .replace(/^ *mustHold:.*\n/m, "");
-  return `# tenet run recipe.yaml\n# Paths are relative to this file. \`tenet run recipe.yaml --dry-run\` shows every setting that can be added.\n${own}`;
+  return `# tenet run recipe.yaml\n# Paths are relative to this file. \`tenet run recipe.yaml --dry-run\` shows every setting that can be added.\n${project.name === "" ? "" : `name: ${JSON.stringify(project.name)}\n`}${own}`;
 }
 
 function readme(preset: Preset, about: string, constitution: string, files: readonly string[]): string {

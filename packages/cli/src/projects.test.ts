@@ -32,7 +32,20 @@ describe("init", () => {
       });
       const estimate = JSON.parse((await tenet("run", join(folder, "recipe.yaml"), "--dry-run", "--json")).stdout);
       expect(estimate.left.completionTokens).toBeGreaterThan(1000);
+      expect(estimate.run).toMatch(new RegExp(`^${preset}-[0-9a-f]{8}$`));
     });
+
+  it("names its runs after the project's folder, as far as a run may be called so", async () => {
+    for (const [folder, name] of [
+      ["Pflege im Ärztehaus (2)", "Pflege-im-rztehaus-2"],
+      ["007", "007"],
+      ["مكتب", "recipe"],
+    ]) {
+      await tenet("init", join(home, folder!));
+      const { stdout } = await tenet("run", join(home, folder!, "recipe.yaml"), "--dry-run", "--json");
+      expect(JSON.parse(stdout).run.replace(/-[0-9a-f]{8}$/, "")).toBe(name);
+    }
+  });
 
   it("overwrites nothing", async () => {
     const folder = join(home, "mine");

@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { connect } from "node:net";
+import { networkInterfaces } from "node:os";
+import { gzipSync } from "node:zlib";
 import { constitutionHash } from "@tenet/align";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RunPage } from "../src/api.ts";
+import { startView } from "../src/index.ts";
 import { executable, launch, noBrowser } from "../test/chromium.ts";
 import { type ServedStore, serveStore } from "../test/serve.ts";
 import { Visitor, within } from "../test/visitor.ts";
@@ -265,6 +269,58 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     await page.context().close();
   }, 600_000);
 
+  test("a server that is gone is said to be, and the page is current again when it is back", async () => {
+    const { store } = served.written;
+    const first = await startView({ store, port: 0 });
+    const own = new Visitor(browser, first.url);
+    const page = await own.open("/runs");
+    const state = page.locator(".dot");
+    await expect.poll(() => state.textContent(), within).toBe("live");
+    await first.close();
+    await expect.poll(() => state.textContent(), within).toBe("reconnecting");
+    const [run] = served.written.done;
+    store.addRunNote({ run: run!, who: "ann", value: { name: "named meanwhile" } });
+    const again = await startView({ store, port: Number(new URL(first.url).port) });
+    expect(again.url).toBe(first.url);
+    await expect.poll(() => state.textContent(), within).toBe("live");
+    await page.getByRole("link", { name: "named meanwhile" }).waitFor();
+    await page.context().close();
+    await again.close();
+    store.addRunNote({ run: run!, who: "ann", value: {} });
+  }, 600_000);
+
+  test("only this machine's own name is listened on", async () => {
+    const port = Number(new URL(served.view.url).port);
+    const others = Object.values(networkInterfaces()).flatMap((addresses) =>
+      (addresses ?? []).filter(({ internal, family }) => !internal && family === "IPv4").map(({ address }) => address),
+    );
+    const answers = (host: string) =>
+      new Promise<boolean>((resolve) => {
+        const socket = connect({ host, port, timeout: 5000 }, () => resolve(true)).on("error", () => resolve(false));
+        socket.on("timeout", () => resolve(false));
+      });
+    expect(await answers("127.0.0.1")).toBe(true);
+    for (const other of ["::1", ...others]) expect([other, await answers(other)]).toEqual([other, false]);
+  });
+
+  test("at twice the size nothing scrolls sideways, and nothing moves; what differs is copied as a recipe's lines", async () => {
+    const [first, second] = served.written.done;
+    const page = await open("/runs", { width: 640 });
+    await page.emulateMedia({ reducedMotion: "reduce", forcedColors: "active" });
+    for (const path of ["/runs", `/runs/${first}`, `/runs/${first}/samples`, `/runs/${first}/monitors`, "/review"]) {
+      await go(page, path);
+      const sideways = Number(await page.evaluate("document.documentElement.scrollWidth - innerWidth"));
+      expect([path, Math.max(0, sideways)]).toEqual([path, 0]);
+      expect([path, await page.evaluate("document.getAnimations().length")]).toEqual([path, 0]);
+    }
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await go(page, `/compare?runs=${first},${second}&tab=settings`);
+    await page.getByRole("button", { name: "Copy as YAML" }).click();
+    const lines = () => page.evaluate("navigator.clipboard.readText()");
+    await expect.poll(lines, within).toBe("seed: 2\nsupervised:\n  learningRate: 0.0008\n");
+    await page.context().close();
+  }, 600_000);
+
   test("the first load is small", async () => {
     const page = await open("/runs");
     const sizes = (await page.evaluate(
@@ -273,6 +329,13 @@ describe.skipIf(!executable)("the page in a Chromium", () => {
     expect(sizes.length).toBeGreaterThan(1);
     // Not compressed: 190 kB compressed is about three times as much.
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(500_000);
+    const scripts = (await page.evaluate(
+      "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.js')).map(({ name }) => name)",
+    )) as string[];
+    let compressed = 0;
+    for (const script of scripts) compressed += gzipSync(await (await page.request.get(script)).body()).length;
+    expect(compressed).toBeGreaterThan(0);
+    expect(compressed).toBeLessThan(190_000);
     await page.context().close();
   });
 
