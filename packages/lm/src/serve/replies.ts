@@ -28,6 +28,8 @@ export interface Choice {
   readonly index: number;
   readonly completion: Completion;
   readonly echo?: Echo;
+  /** The reply ended at a token of its own, which other servers tell behind an echo: who scores texts takes the last one off. */
+  readonly ended?: boolean;
 }
 
 /** What all of an answer's parts are marked with. */
@@ -61,7 +63,7 @@ export function usageOf({ promptTokens, completionTokens }: Usage): object {
   };
 }
 
-function whole(verb: Verb, { index, completion, echo }: Choice): object {
+function whole(verb: Verb, { index, completion, echo, ended = false }: Choice): object {
   const { text, tokens, finishReason } = completion;
   const finish_reason = reasons[finishReason];
   if (verb === "chat")
@@ -74,10 +76,13 @@ function whole(verb: Verb, { index, completion, echo }: Choice): object {
   return {
     index,
     text: (echo?.text ?? "") + text,
-    logprobs: tokens ? textLogprobs([...(echo?.tokens ?? []), ...tokens]) : null,
+    logprobs: tokens ? textLogprobs([...(echo?.tokens ?? []), ...tokens, ...(ended ? [end] : [])]) : null,
     finish_reason,
   };
 }
+
+/** The token at which a reply ended: it has no text, and its log-probability is not kept. */
+const end = { text: "", logprob: null };
 
 /** A piece of a stream: text, or the end of a choice with its log-probabilities. */
 export function chunk(

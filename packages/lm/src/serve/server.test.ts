@@ -159,6 +159,23 @@ describe("OpenAI's client", () => {
       told!.slice(1, 9).forEach((logprob, i) => void expect(logprob).toBeCloseTo(scores[0]!.tokenLogprobs[i]!, 4));
   });
 
+  it("is told of a token behind every echo, also where the reply ends at once", async () => {
+    const text = "Hello you";
+    const ended = new Set<boolean>();
+    for (let seed = 0; seed < 60 && ended.size < 2; seed++) {
+      const { choices } = await client.completions.create({
+        ...{ model: "tiny", prompt: text, echo: true, logprobs: 1, max_tokens: 1, temperature: 2, seed },
+      });
+      const { finish_reason, text: said, logprobs } = choices[0]!;
+      ended.add(finish_reason === "stop");
+      // Harnesses score the text by all tokens but the last.
+      expect(logprobs!.tokens).toHaveLength(10);
+      expect(logprobs!.token_logprobs!.slice(1, 9)).not.toContain(null);
+      expect(said).toBe(finish_reason === "stop" ? text : logprobs!.tokens!.join(""));
+    }
+    expect(ended.size).toBe(2);
+  });
+
   it("gets 64 streams at once, each its own reply", async () => {
     const ask = async (seed: number) => {
       const stream = await client.chat.completions.create({ ...base, seed, stream: true });

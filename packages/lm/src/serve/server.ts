@@ -83,7 +83,8 @@ async function whole(model: LanguageModel, asked: Asked, marks: Envelope, signal
   for await (const { request, completion } of model.generate(requestsOf(asked), { signal })) {
     counted.add(request, completion.usage);
     const echo = echoes[request];
-    choices.push({ index: indexOf(asked, request, completion.index), completion, ...(echo && { echo }) });
+    const ended = completion.finishReason === "stop" && asked.sampling.stop === undefined;
+    choices.push({ index: indexOf(asked, request, completion.index), completion, ...(echo && { echo, ended }) });
   }
   return answer(marks, choices, counted.usage());
 }
