@@ -179,7 +179,7 @@ async function throughput(client: OpenAI, model: LocalModel, rounds: number): Pr
 }
 
 const model = await openLocalModel(values.model, { device: "cpu" });
-const server = await serve({ models: new Map([["served", model]]) });
+const server = await serve({ models: new Map([["served", model.live()]]) });
 try {
   const client = new OpenAI({ baseURL: server.url, apiKey: "none" });
   await openai(client, model);
