@@ -75,6 +75,7 @@ describe("a card's metadata", () => {
 
   it("leaves out what is not known", () => {
     const front = card([], { base: undefined, scorecard: { ...scorecard, rows: [] }, reinforced: false });
-    expect(Object.keys(front)).toEqual(["library_name", "pipeline_tag", "tags"]);
+    expect(Object.keys(front)).toEqual(["pipeline_tag", "tags"]);
+    expect(card([])).toEqual({ base_model: "someone/base", ...front, tags: ["constitutional-ai", "rlaif", "tenet"] });
   });
 });

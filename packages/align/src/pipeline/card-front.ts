@@ -23,8 +23,8 @@ export function cardFront({ name, licence, base, weights, scorecard, checkpoint,
   const results = scorecard && figuresFor(scorecard, checkpoint);
   return {
     ...(licence && { license: licence.toLowerCase() }),
-    ...(base && { base_model: base, base_model_relation: relationOf(weights) }),
-    library_name: libraryOf(weights),
+    ...(base && { base_model: base, ...(weights.length > 0 && { base_model_relation: relationOf(weights) }) }),
+    ...(weights.length > 0 && { library_name: libraryOf(weights) }),
     pipeline_tag: "text-generation",
     ...(results && results.metrics.length > 0 && { "model-index": [{ name, results: [results] }] }),
     tags: ["constitutional-ai", ...(reinforced ? ["rlaif"] : []), "tenet"],
@@ -39,19 +39,18 @@ function relationOf(weights: CardFront["weights"]): "finetune" | "quantized" | "
   return weights.length > whole.length ? "adapter" : "finetune";
 }
 
-/** Of several, the first has its word. */
-const libraries: readonly [WrittenWeights["part"], string][] = [
-  ["merged", "transformers"],
-  ["adapter", "peft"],
-  ["gguf", "gguf"],
-  ["gguf-adapter", "gguf"],
-  ["onnx", "transformers.js"],
-];
+const libraries: Record<WrittenWeights["part"], string> = {
+  merged: "transformers",
+  adapter: "peft",
+  gguf: "gguf",
+  "gguf-adapter": "gguf",
+  onnx: "transformers.js",
+};
 
-/** What loads the weights. */
+/** What loads the weights: of several, the part that stands first above. */
 function libraryOf(weights: CardFront["weights"]): string {
-  const found = libraries.find(([part]) => weights.some((one) => one.part === part));
-  return found?.[1] ?? "peft";
+  const written = new Set(weights.map(({ part }) => part));
+  return Object.entries(libraries).find(([part]) => written.has(part as WrittenWeights["part"]))![1];
 }
 
 /** A checkpoint's figures. */
