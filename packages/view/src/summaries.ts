@@ -9,7 +9,7 @@ import { progressOf } from "./progress.ts";
 import { TimesLeft } from "./time-left.ts";
 
 /** Runs that one list sums up which were not looked at before, the latest first; the others are read meanwhile, for the next list. */
-const mostAtOnce = 50;
+const mostAtOnce = 25;
 
 /**
  * The runs of a store as a list shows them. A run that nobody writes stays as it is until it is begun again: it is summed up once, and

@@ -18,7 +18,9 @@ export interface ServedStore {
 }
 
 export async function serveStore(options: StoreOptions = {}): Promise<ServedStore> {
-  const folder = mkdtempSync(join(tmpdir(), "tenet-page-"));
+  const place = mkdtempSync(join(tmpdir(), "tenet-page-"));
+  // The page shows the last two names, and so do its pictures.
+  const folder = join(place, "clinic", "runs");
   const written = writeStore(folder, options);
   // Another connection than the runs', as where they are other processes.
   const store = openStore(folder);
@@ -36,7 +38,7 @@ export async function serveStore(options: StoreOptions = {}): Promise<ServedStor
       await view.close();
       store.close();
       written.store.close();
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(place, { recursive: true, force: true });
     },
   };
 }

@@ -7,7 +7,7 @@ import { Command, Empty, Estimate, Loading, ProgressBar, Scroll, StatusChip, Ton
 import { Link, navigate, useParameter } from "../route.tsx";
 
 /** Runs that are drawn at once; a thousand would take a second. */
-const portion = 50;
+const portion = 25;
 
 const sorts = {
   begun: (a: RunSummary, b: RunSummary) => (a.created < b.created ? 1 : -1),
