@@ -24,7 +24,10 @@ import { type EngineChoice, RunEngine } from "./run-engine.ts";
 import type { EndpointSource, LocalSource, ModelValue } from "./values.ts";
 
 export interface PoolOptions
-  extends Pick<LocalOptions, "device" | "threads" | "memoryBudget" | "cacheDir" | "offline" | "onProgress" | "signal"> {
+  extends Pick<
+    LocalOptions,
+    "device" | "threads" | "memoryBudget" | "cacheDir" | "offline" | "onProgress" | "signal" | "weights"
+  > {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** A model that an engine holds in other numbers than its files: it is another one. */
   readonly rounded?: { readonly reference: string; readonly dtype: string } | undefined;
@@ -169,8 +172,9 @@ export async function modelFingerprint(
   if (source.type === "endpoint") return endpointFingerprint(source.settings, runs);
   const path = await resolveModel(source.reference, options);
   const contents = await contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
-  const { rounded } = options;
-  return rounded?.reference === source.reference ? `${contents} ${rounded.dtype}` : contents;
+  const { rounded, weights = "float32" } = options;
+  const trained = rounded?.reference === source.reference ? [rounded.dtype] : [];
+  return [contents, ...trained, ...(weights === "float32" ? [] : [`speaks ${weights}`])].join(" ");
 }
 
 /** What programs beside the pool's models are opened with. */

@@ -288,6 +288,11 @@ const contradicting: readonly Case[] = [
     ["roles.labeller.train.audit.path: expected another file than the pairs it learns from", "./pairs.jsonl again"],
   ],
   [
+    "weights in 8 bits of a model that servers hold",
+    `${start}engine: { ray: "http://localhost:8265", generation: { endpoints: "http://localhost:8000/v1", adapters: ./adapters } }\ninference: { weights: int8 }\n`,
+    ['inference.weights: expected "float32", or no engine.generation'],
+  ],
+  [
     "a value network on the policy's trunk that is to warm up, at a rate of its own",
     `${start}policy: { algorithm: ppo, value: { trunk: shared, warmup: 2, learningRate: 0.001 } }\n`,
     ["policy.value.warmup: expected value.trunk: own", "policy.value.learningRate: expected value.trunk: own"],

@@ -45,6 +45,17 @@ export const recipeSchema = z.strictObject({
   engine: engineSchema
     .optional()
     .describe("A Ray cluster that trains it; without one this machine does. Nothing else of a recipe changes with it."),
+  inference: z
+    .strictObject({
+      weights: z
+        .enum(["float32", "int8"])
+        .default("float32")
+        .describe(
+          "How local models hold their matrices where they speak and score, the policy's own replies included. `int8` takes a quarter of the memory and less time, and changes what is said a little; trainings, preference models and the log-probabilities that a policy learns from stay float32.",
+        ),
+    })
+    .optional()
+    .describe("How local models speak; without it in float32."),
   constitution: constitutionReference.describe("What the model is aligned to."),
   prompts: z
     .strictObject({

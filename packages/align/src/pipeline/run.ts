@@ -18,7 +18,8 @@ import { WaitError } from "./wait.ts";
 import { warningsOf } from "./warnings.ts";
 import { planOf, Watched } from "./watched.ts";
 
-export interface RunOptions extends PoolOptions {
+/** How local models hold their weights is the recipe's to say. */
+export interface RunOptions extends Omit<PoolOptions, "weights"> {
   /** Folder of the run store. Default "runs". */
   readonly store?: string;
   /** Of programs, for the record. */
@@ -53,9 +54,10 @@ export interface TenetRun {
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
-  const { engine, model } = open.recipe;
+  const { engine, model, inference } = open.recipe;
   const rounded = engine?.dtype === "bfloat16" ? { rounded: { reference: model, dtype: engine.dtype } } : {};
-  const poolOptions: PoolOptions = { ...pool, ...rounded, ...(signal && { signal }) };
+  const speaking = inference ? { weights: inference.weights } : {};
+  const poolOptions: PoolOptions = { ...pool, ...rounded, ...speaking, ...(signal && { signal }) };
   const context = { ...open, options: poolOptions };
   const arrangement = evaluate === undefined ? arrange(context) : evaluationOnly(context, evaluate);
   const { targets, refused } = arrangement;

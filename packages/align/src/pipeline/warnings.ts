@@ -18,6 +18,10 @@ export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
     warnings.push(
       "the judge learns from the same pairs as the labeller, and will like what it likes: give roles.judge.train.pairs others",
     );
+  if (recipe.inference?.weights === "int8")
+    warnings.push(
+      "all that local models say and score in this run is of weights in 8 bits, the scorecard too: an adapter is exported for the float32 model, so measure it there (tenet eval, by a recipe without inference) before it is relied on",
+    );
   const { steps, rounds } = planOf(recipe);
   if (rounds > 1 && steps[0] === "policy" && policy && "kl" in policy && policy.kl.reference === "first")
     warnings.push('policy.kl.reference: first is the model itself where rounds begin with the policy: "base" says so');

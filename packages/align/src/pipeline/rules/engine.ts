@@ -1,13 +1,18 @@
 import type { Rules } from "./rule.ts";
 
 /** What a cluster can train, and how. */
-export const engineRules: Rules = ({ recipe: { engine, supervised, model } }) => {
+export const engineRules: Rules = ({ recipe: { engine, supervised, model, inference } }) => {
   if (engine === undefined) return [];
   return [
     {
       at: ["supervised", "weights"],
       when: supervised.weights === "all",
       expected: '"lora": an engine trains adapters beside frozen weights',
+    },
+    {
+      at: ["inference", "weights"],
+      when: inference?.weights === "int8" && engine.generation !== undefined,
+      expected: '"float32", or no engine.generation: its servers speak as they were started',
     },
     {
       at: ["model"],
