@@ -1,10 +1,11 @@
 import { access, constants, mkdir, statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { remedy } from "./devices.ts";
 import { formatBytes, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { folderSize } from "./models.ts";
+import { presets, presetsFolder } from "./presets.ts";
 
 /** What `tenet doctor --json` prints. */
 export interface DoctorReport {
@@ -21,6 +22,8 @@ export interface DoctorReport {
   /** The Python whose pip fetches models from a package registry; null where there is none. */
   python: string | null;
   model: { name: string; path: string | null } | null;
+  /** What the recipe that projects begin with takes at most in memory, in bytes; null where its model is not here. */
+  defaultRecipe: { name: string; memory: number | null } | null;
   works: { what: string; works: boolean; how?: string }[];
 }
 
@@ -35,6 +38,9 @@ async function examine(io: Io, version: string): Promise<DoctorReport> {
   const { cache, python, model } = runtime.onnxruntime
     ? await examineCache(io)
     : { cache: null, python: null, model: null };
+  const defaultRecipe = runtime.onnxruntime ? await examineRecipe(io) : null;
+  // A container may be given less than the machine has; 0 and sums beyond the machine's mean no limit.
+  const memory = Math.min(totalmem(), process.constrainedMemory() || totalmem());
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   const supported = major > 20 || (major === 20 && minor >= 19);
   const computes = runtime.devices.some(({ usable }) => usable);
@@ -47,14 +53,14 @@ async function examine(io: Io, version: string): Promise<DoctorReport> {
       arch: process.arch,
       cpu: cpus()[0]?.model.trim() || "unknown",
       cores: availableParallelism(),
-      // A container may be given less than the machine has; 0 and sums beyond the machine's mean no limit.
-      memory: Math.min(totalmem(), process.constrainedMemory() || totalmem()),
+      memory,
       freeMemory: freemem(),
     },
     runtime,
     cache,
     python,
     model,
+    defaultRecipe,
     works: [
       works("chat with an endpoint", supported && runtime.onnxruntime !== null, "needs Node 20.19 and ONNX Runtime"),
       works(
@@ -67,6 +73,15 @@ async function examine(io: Io, version: string): Promise<DoctorReport> {
         python !== null && writable,
         python ? "the cache folder is not writable" : "needs Python with pip",
       ),
+      ...(defaultRecipe?.memory == null
+        ? []
+        : [
+            works(
+              `run the default recipe (${formatBytes(defaultRecipe.memory)} of memory at most)`,
+              defaultRecipe.memory < memory,
+              `the machine has ${formatBytes(memory)}: lower it with --memory-budget, or preferenceModel, supervised and policy.activationCheckpointing: true`,
+            ),
+          ]),
       works("keep models in the cache", writable, "name a folder that is writable in TENET_CACHE"),
     ],
   };
@@ -83,6 +98,14 @@ async function examineCache(io: Io): Promise<Pick<DoctorReport, "cache" | "pytho
     python,
     model: { name: catalogue.default, path: model },
   };
+}
+
+/** What the default recipe would hold, from its files and its model's shape; its memory is unknown where the model is not here. */
+async function examineRecipe(io: Io): Promise<DoctorReport["defaultRecipe"]> {
+  const { estimateRun, openRecipe, shapesHere } = await import("@tenet/align");
+  const file = join(presetsFolder(), "recipes", `${presets[0]}.quick.yaml`);
+  const { left } = await estimateRun(await openRecipe(file), { shapeOf: shapesHere({ environment: io.env }) });
+  return { name: basename(file), memory: left.memory?.bytes ?? null };
 }
 
 function works(what: string, does: boolean, how: string): DoctorReport["works"][number] {

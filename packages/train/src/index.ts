@@ -50,6 +50,7 @@ export {
   type ValueTerms,
   valueLoss,
 } from "./losses.ts";
+export { type TrainingPlan, trainingBytes } from "./memory.ts";
 export {
   type Alarm,
   cutOffShare,
@@ -103,7 +104,13 @@ export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } fr
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
 export type { SelectionOptions, SelectionReport } from "./selection.ts";
 export { equalityBounds, openSelfTest, type SelfTest, type TrainingCompared } from "./self-test/index.ts";
-export { type LoraSettings, loraSettingsSchema, type TrainingSettings, trainingFields } from "./settings.ts";
+export {
+  type LoraSettings,
+  loraSettingsSchema,
+  type TrainingSettings,
+  trainingFields,
+  trainingPlan,
+} from "./settings.ts";
 export {
   type SftOptions,
   type SftReport,

@@ -1,5 +1,13 @@
-import { adapterShapes, type LocalModel, SCORE_WEIGHT, weightShapes } from "@tenet/lm";
-import { ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
+import {
+  adapterShapes,
+  headName,
+  type LocalModel,
+  type LoraConfig,
+  type ModelConfig,
+  SCORE_WEIGHT,
+  weightShapes,
+} from "@tenet/lm";
+import { input, ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
 import { batchGraph, type Tuning } from "./graph.ts";
 import { TrainerError } from "./trainer.ts";
 
@@ -33,6 +41,55 @@ export function activationBytes({ model, tuning, tokens, sequencesPerItem = 1, c
   const rows = Math.ceil(tokens / time);
   return peakBytes([loss, parameters.gradient(loss)], { rows, chunk: Math.ceil(tokens / chunks), items: rows });
 }
+
+/** What a training is, as far as its memory goes: told before its model is opened. */
+export interface TrainingPlan {
+  /** Shape of the adapter; without it all weights are trained. */
+  readonly lora?: LoraConfig | undefined;
+  /** Learns from scores alone: the output table has no part in it. */
+  readonly scores?: boolean | undefined;
+  /** Programs over log-probabilities that learn, and such that only look. */
+  readonly learning: number;
+  readonly looking: number;
+  /** Adapters that are trained, each with an optimizer. */
+  readonly networks: number;
+  /** Places at once, at most, and tokens of an update, where a smaller one needs fewer. */
+  readonly microBatchTokens: number;
+  readonly updateTokens: number;
+  readonly sequencesPerItem?: number | undefined;
+  readonly activationCheckpointing: boolean;
+}
+
+/**
+ * What a training on a processor holds beside its model's mapped weights, in bytes. `tables`: the output table as the runtime arranges it for each program over
+ * log-probabilities, twice where it learns. `activations`: results of one micro-batch. `parameters`: of each network values, gradient, that of a
+ * micro-batch, and AdamW's two moments; and a frozen copy.
+ */
+export function trainingBytes(
+  config: ModelConfig,
+  plan: TrainingPlan,
+  memoryBudget?: number,
+): { readonly tables: number; readonly activations: number; readonly parameters: number } {
+  const { lora, scores = false, learning, looking, networks, sequencesPerItem } = plan;
+  const shapes = weightShapes(config);
+  const weight = (name: string) => input(name, "float32", shapes[name]!);
+  const tuning = { lora, head: scores };
+  const shape = {
+    ...{ model: { config, weight }, tuning, sequencesPerItem, checkpointing: plan.activationCheckpointing },
+    tokens: Math.max(leastTokens, Math.min(plan.microBatchTokens, Math.ceil(plan.updateTokens))),
+  };
+  const tokens = memoryBudget === undefined ? shape.tokens : fittingTokens(shape, memoryBudget, 1);
+  const size = Object.values(tunedShapes({ config }, tuning)).reduce((sum, dims) => sum + count(dims), 0);
+  const table = 4 * count(shapes[headName(config)]!);
+  return {
+    // A table that is trained is fed, and arranged by nobody.
+    tables: scores || !lora ? 0 : table * (2 * learning + looking),
+    activations: activationBytes({ ...shape, tokens }),
+    parameters: networks * 6 * 4 * size,
+  };
+}
+
+const count = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 /** Places of the smallest micro-batch that is tried: the schema's least. */
 const leastTokens = 64;

@@ -2,6 +2,7 @@ import { type LoraConfig, loadAdapter, projections } from "@tenet/lm";
 import { z } from "zod";
 import type { TrainableModel } from "./forward.ts";
 import { defaultMicroBatchTokens } from "./forward.ts";
+import type { TrainingPlan } from "./memory.ts";
 import type { OptimizerOptions, TrainerOptions } from "./trainer.ts";
 
 /** Passes over data, at most: the order of all of them is laid out before the first step. */
@@ -76,6 +77,15 @@ export type TrainingSettings = z.output<typeof training>;
 export function optimizerOptions(settings: TrainingSettings, learningRate: number, steps: number): OptimizerOptions {
   const { schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
   return { learningRate, schedule, warmupSteps, steps, betas, epsilon, weightDecay, maxGradNorm };
+}
+
+/** A training by such settings, as far as its memory goes. */
+export function trainingPlan(
+  settings: Pick<TrainingSettings, "microBatchTokens" | "activationCheckpointing"> & { readonly lora: LoraSettings },
+  plan: Omit<TrainingPlan, "lora" | "microBatchTokens" | "activationCheckpointing">,
+): TrainingPlan {
+  const { microBatchTokens, activationCheckpointing, lora } = settings;
+  return { lora: loraConfig(lora), microBatchTokens, activationCheckpointing, ...plan };
 }
 
 /** What of such settings bounds a trainer's memory. */

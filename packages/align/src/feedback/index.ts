@@ -30,7 +30,7 @@ export {
   deliberateSettingsSchema,
   reasonedByChecks,
 } from "./deliberate.ts";
-export { type Layout, layouts } from "./demonstrations.ts";
+export { demonstrationsUnder, type Layout, layouts } from "./demonstrations.ts";
 export {
   type DialogueOptions,
   type DialogueSettings,

@@ -5,6 +5,7 @@ import { leastChange } from "../evaluate/index.ts";
 import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { Expectation, Size } from "./expectation.ts";
+import { type MemoryEstimate, memoryOf, type ShapeOf, shapesHere } from "./memory.ts";
 import type { OpenRecipe } from "./open.ts";
 import { replyTokens } from "./parts/policy.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
@@ -34,6 +35,8 @@ export interface StageEstimate {
   readonly rows: number;
   readonly roles: readonly RoleEstimate[];
   readonly trainingTokens?: number;
+  /** What the process holds at most; absent where nothing is computed here, of what is done, and where a model is not on this machine. */
+  readonly memory?: MemoryEstimate;
   /** Of all that is asked and trained; absent where a rate is missing. */
   readonly seconds?: number;
 }
@@ -53,6 +56,8 @@ export interface RunEstimate {
     /** Stages with work whose time is not known. */
     readonly untimed: readonly string[];
     readonly dollars?: number;
+    /** Bytes of the stage that takes most, and its name; absent where that of a stage is not known. */
+    readonly memory?: { readonly bytes: number; readonly stage: string };
   };
   /** What the figures rest on, for people. */
   readonly notes: readonly string[];
@@ -60,11 +65,18 @@ export interface RunEstimate {
 
 /**
  * What running a recipe will take, before anything is run: tokens from the files and settings, seconds from what runs of the
- * store spent on this machine with the same model at the same kind of work, dollars from the endpoints' prices.
+ * store spent on this machine with the same model at the same kind of work, dollars from the endpoints' prices, memory from models' shapes.
  *
- * Reads the recipe's files; opens no model and writes nothing. Errors: those of reading the files.
+ * Reads the recipe's files and models' configurations; opens no weights and writes nothing. Errors: those of reading the files.
  */
-export async function estimateRun(open: OpenRecipe, { store }: { readonly store?: Store } = {}): Promise<RunEstimate> {
+export async function estimateRun(
+  open: OpenRecipe,
+  {
+    store,
+    shapeOf = shapesHere({}),
+    memoryBudget,
+  }: { readonly store?: Store; readonly shapeOf?: ShapeOf; readonly memoryBudget?: number | undefined } = {},
+): Promise<RunEstimate> {
   const { targets } = arrange({ ...open, options: {} });
   const expected = await expectations(targets);
   const run = runId(runSpec(open));
@@ -72,22 +84,35 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
   const begun = info !== undefined;
   const rates = store ? await ratesOf(store) : new Map<string, Rate>();
   const there = new Map(begun ? store!.stages(run).map((stage) => [stage.name, stage]) : []);
-  const stages = inOrder(targets).flatMap((stage): StageEstimate[] => {
-    const { name, title } = stage;
+  const planned = inOrder(targets).flatMap((stage) => {
     const todo = expected.get(stage);
     if (!todo) return [];
-    const known = there.get(name);
+    const known = there.get(stage.name);
     // Stages that had nothing to do leave no trace in a run that is done.
     const done = info?.status === "done" || known?.status === "done";
-    const state = done ? "done" : known && known.items > 0 ? "begun" : "open";
-    return [
-      { stage: name, title, state, ...estimated(stage, todo, { rates, here: open.recipe.engine === undefined }) },
-    ];
+    const state: StageEstimate["state"] = done ? "done" : known && known.items > 0 ? "begun" : "open";
+    return [{ stage, todo, state }];
+  });
+  const { recipe } = open;
+  const memory = await memoryOf(
+    planned.filter(({ state }) => state !== "done"),
+    { recipe, shapeOf, memoryBudget },
+  );
+  const stages = planned.map(({ stage, todo, state }): StageEstimate => {
+    const { name, title } = stage;
+    const held = memory.of.get(stage);
+    return {
+      ...{ stage: name, title, state, ...(held && { memory: held }) },
+      ...estimated(stage, todo, { rates, here: recipe.engine === undefined }),
+    };
   });
   const left = stages.filter(({ state }) => state !== "done");
   const roles = left.flatMap((stage) => stage.roles);
   const sum = (values: readonly (number | undefined)[]) => values.reduce<number>((all, value) => all + (value ?? 0), 0);
   const priced = roles.filter(({ dollars }) => dollars !== undefined);
+  const [largest] = left
+    .flatMap(({ stage, memory: held }) => (held ? [{ stage, bytes: held.bytes }] : []))
+    .sort((a, b) => b.bytes - a.bytes);
   const untimed = left.filter((stage) => stage.seconds === undefined).map(({ stage }) => stage);
   return {
     run,
@@ -100,8 +125,9 @@ export async function estimateRun(open: OpenRecipe, { store }: { readonly store?
       seconds: sum(left.map(({ seconds }) => seconds)),
       untimed,
       ...(priced.length > 0 && { dollars: sum(priced.map(({ dollars }) => dollars)) }),
+      ...(largest && memory.unknown.length === 0 && { memory: largest }),
     },
-    notes: [...notesOf(stages, untimed, open.recipe), ...warningsOf(open)],
+    notes: [...notesOf(stages, untimed, recipe), ...memoryNotes(memory.unknown, largest), ...warningsOf(open)],
   };
 }
 
@@ -251,6 +277,17 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
   if (stages.some(({ rows }) => rows >= mostCounted))
     notes.push(`of files with more than ${mostCounted} rows, so many are counted`);
   return notes;
+}
+
+function memoryNotes(unknown: readonly string[], largest: object | undefined): string[] {
+  if (unknown.length > 0)
+    return [
+      `memory is not known until ${unknown.join(", ")} ${unknown.length === 1 ? "is" : "are"} here: tenet models pull`,
+    ];
+  if (!largest) return [];
+  return [
+    "memory is the process's own share of what lies in memory (PSS), on a processor; tools that count the mapped weights once for each graph over them (VmHWM, top's RES) tell more",
+  ];
 }
 
 /** What so many held-out prompts can show. */

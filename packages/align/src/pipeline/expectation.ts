@@ -1,3 +1,4 @@
+import type { TrainingPlan } from "@tenet/train";
 import type { RoleReference } from "./recipe.ts";
 
 /** Rows, and their mean length in tokens. */
@@ -15,6 +16,9 @@ export interface Asked {
   readonly model: RoleReference;
   readonly promptTokens: number;
   readonly completionTokens: number;
+  readonly requests: number;
+  /** Tokens that all requests begin with: held once. */
+  readonly shared?: number;
 }
 
 /** What a stage will come to and take. */
@@ -22,6 +26,8 @@ export interface Expectation extends Size {
   readonly asked?: readonly Asked[];
   /** Tokens that training goes through, once for each pass over them. */
   readonly trainingTokens?: number;
+  /** What the training holds at once. */
+  readonly training?: TrainingPlan;
   /** What tells its training from others of its kind in how long a token takes. */
   readonly trainedBy?: string;
 }

@@ -49,6 +49,7 @@ export { type PartProof, proofLines } from "./export-proof.ts";
 export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
 export { type UnsetKey, unsetKeys, unsetKeyText } from "./keys.ts";
 export { dataWarnings } from "./look.ts";
+export { type MemoryEstimate, type ShapeOf, shapesHere } from "./memory.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export type { AuditReport } from "./parts/audit.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";

@@ -24,6 +24,7 @@ export function asking(role: string, model: Stage, requests: number, prompt: num
     model: model.player,
     promptTokens: requests * (prompt + perMessage),
     completionTokens: requests * completion,
+    requests,
   };
 }
 

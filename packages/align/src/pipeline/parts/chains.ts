@@ -1,5 +1,11 @@
 import type { ChainRow, ExampleRow, ResponseRow } from "@tenet/data";
-import { critiqueAndRevise, critiqueDependsOn, examplesDependsOn, examplesFromChains } from "../../feedback/index.ts";
+import {
+  critiqueAndRevise,
+  critiqueDependsOn,
+  demonstrationsUnder,
+  examplesDependsOn,
+  examplesFromChains,
+} from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Expectation, Size } from "../expectation.ts";
 import { asking, lengthOf, mean, perMessage, size, sizes } from "../sizes.ts";
@@ -45,9 +51,14 @@ function expectedChains(
   { critic, reviser }: { readonly critic: Stage; readonly reviser: Stage },
 ): Expectation {
   const { revisions: rounds, critique: settings } = supervised;
-  const shown = demonstrations.reduce(
-    (sum, { prompt: asked, principles: _, ...texts }) => sum + lengthOf(asked) + sizes(texts),
-    0,
+  // Under each principle its own.
+  const shown = mean(
+    principles.map(({ id }) =>
+      demonstrationsUnder(demonstrations, id).reduce(
+        (sum, { prompt: asked, principles: _, ...texts }) => sum + lengthOf(asked) + sizes(texts),
+        0,
+      ),
+    ),
   );
   const critiqueRequest = mean(principles.map((principle) => size(principle.critiqueRequest)));
   const revisionRequest = mean(principles.map((principle) => size(principle.revisionRequest)));

@@ -1,5 +1,5 @@
 import { type CostRow, type PairRow, rowId, wilson } from "@tenet/data";
-import { type CostEvaluation, costModelSettingsSchema, orderOf, trainCostModel } from "@tenet/train";
+import { type CostEvaluation, costModelSettingsSchema, orderOf, trainCostModel, trainingPlan } from "@tenet/train";
 import { accuracyGate } from "../../evaluate/index.ts";
 import type { PairVerdict } from "../../feedback/index.ts";
 import { violationProbability } from "../../reward/index.ts";
@@ -72,7 +72,13 @@ export function costModelStage(
     expect(sized) {
       const { rows, tokens, prompt } = sized(costs);
       const longest = Math.min(tokens + prompt, 2 * settings.maxLength);
-      return { rows, tokens, prompt, trainingTokens: settings.epochs * rows * longest };
+      return {
+        ...{ rows, tokens, prompt, trainingTokens: settings.epochs * rows * longest },
+        training: trainingPlan(settings, {
+          ...{ scores: true, learning: 0, looking: 0, networks: 1, sequencesPerItem: 2 },
+          updateTokens: settings.batchSize * longest,
+        }),
+      };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.trainable(source.reference);

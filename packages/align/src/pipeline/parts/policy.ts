@@ -1,5 +1,5 @@
 import type { ExampleRow, PreferenceRow, PromptRow } from "@tenet/data";
-import { openPreferenceModel, policySettingsSchema, trainPolicy } from "@tenet/train";
+import { openPreferenceModel, policySettingsSchema, trainingPlan, trainPolicy } from "@tenet/train";
 import { constitutionHash } from "../../constitution/index.ts";
 import { withAlarms } from "../alarms.ts";
 import type { PartContext } from "../context.ts";
@@ -9,7 +9,7 @@ import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type StoredRows } from "../values.ts";
-import { heedsConstitution, judgesAsked, judgesOf } from "./policy-judges.ts";
+import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf } from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
 import { judgeRequests } from "./verdicts.ts";
 
@@ -147,28 +147,54 @@ function looks(policy: PolicyTraining, every: number): number {
 function policyWork(
   policy: PolicyTraining,
   { base, ...of }: { readonly base: Stage; readonly prompts: () => Size; readonly pairs: () => Size },
-): Pick<Expectation, "asked" | "trainingTokens"> {
+): Pick<Expectation, "asked" | "trainingTokens" | "training"> {
   const sampled = (replies: number, maxTokens: number) => [
     asking("policy", base, replies, of.prompts().tokens, maxTokens),
   ];
+  // Beside the algorithm's own loss each further term has a program.
+  const learning = 1 + (imitatesOf(policy) ? 1 : 0) + (avoidsOf(policy) ? 1 : 0);
   switch (policy.algorithm) {
     case "dpo": {
       const pairs = of.pairs();
       const pair = Math.min(pairs.tokens + pairs.prompt, 2 * policy.maxLength);
-      return { trainingTokens: policy.epochs * pairs.rows * pair };
+      return {
+        trainingTokens: policy.epochs * pairs.rows * pair,
+        training: trainingPlan(policy, {
+          ...{ learning, looking: 1, networks: 1, sequencesPerItem: 2, updateTokens: policy.batchSize * pair },
+        }),
+      };
     }
     case "best-of-n": {
       const { n, maxTokens, supervised } = policy;
       const prompts = of.prompts();
-      const trainingTokens = prompts.rows * (prompts.tokens + maxTokens) * supervised.epochs;
-      return { asked: sampled(prompts.rows * n, maxTokens), trainingTokens };
+      const example = prompts.tokens + maxTokens;
+      return {
+        asked: sampled(prompts.rows * n, maxTokens),
+        trainingTokens: prompts.rows * example * supervised.epochs,
+        training: trainingPlan(supervised, {
+          ...{ learning, looking: 0, networks: 1, updateTokens: supervised.batchSize * example },
+        }),
+      };
     }
     default: {
       const { iterations, promptsPerIteration, samplesPerPrompt, maxTokens } = policy;
-      const replies = iterations * promptsPerIteration * samplesPerPrompt;
-      return { asked: sampled(replies, maxTokens), trainingTokens: replyTokens(policy, replies) };
+      const atOnce = promptsPerIteration * samplesPerPrompt;
+      const own = policy.algorithm === "ppo" ? valueNetworks(policy) : 0;
+      return {
+        asked: sampled(iterations * atOnce, maxTokens),
+        trainingTokens: replyTokens(policy, iterations * atOnce),
+        training: trainingPlan(policy, {
+          ...{ learning, looking: 1, networks: 1 + own },
+          updateTokens: Math.ceil(atOnce / policy.minibatches) * (of.prompts().tokens + maxTokens),
+        }),
+      };
     }
   }
+}
+
+/** Networks that estimate values, beside the policy. */
+function valueNetworks({ value, constraint }: Extract<PolicyTraining, { algorithm: "ppo" }>): number {
+  return (value.trunk === "shared" ? 0 : 1) + (constraint ? 1 : 0);
 }
 
 type PolicyTraining = NonNullable<Recipe["policy"]>;

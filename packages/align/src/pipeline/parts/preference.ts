@@ -1,5 +1,5 @@
 import type { PreferenceRow } from "@tenet/data";
-import { preferenceSettingsSchema, trainPreference } from "@tenet/train";
+import { preferenceSettingsSchema, trainingPlan, trainPreference } from "@tenet/train";
 import type { PartContext } from "../context.ts";
 import type { Size } from "../expectation.ts";
 import { deviceOf } from "../models.ts";
@@ -37,7 +37,13 @@ export function preferenceModelStage(
       // Training reads the prompt behind both replies.
       const layout = (pair: Size) => Math.min(pair.tokens + pair.prompt, 2 * settings.maxLength);
       const first = rankings ? settings.pretraining.epochs * sized(rankings).rows * layout(sized(rankings)) : 0;
-      return { ...of, trainingTokens: first + settings.epochs * of.rows * layout(of) };
+      return {
+        ...{ ...of, trainingTokens: first + settings.epochs * of.rows * layout(of) },
+        training: trainingPlan(settings, {
+          ...{ scores: true, learning: 0, looking: 0, networks: 1, sequencesPerItem: 2 },
+          updateTokens: settings.batchSize * layout(of),
+        }),
+      };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.trainable(source.reference);

@@ -47,6 +47,6 @@ export function repliesTo(
     rows: replies,
     tokens: tokens + maxTokens,
     prompt: tokens,
-    asked: [asking("generator", model, replies, tokens + before, maxTokens)],
+    asked: [{ ...asking("generator", model, replies, tokens + before, maxTokens), shared: before }],
   };
 }

@@ -1,5 +1,5 @@
 import type { ExampleRow, PromptRow } from "@tenet/data";
-import { sftSettingsSchema, trainSft } from "@tenet/train";
+import { sftSettingsSchema, trainingPlan, trainSft } from "@tenet/train";
 import type { PartContext } from "../context.ts";
 import { deviceOf } from "../models.ts";
 import { pick } from "../recipe.ts";
@@ -36,8 +36,16 @@ export function supervisedStage(
     settings: watched ? [settings, watched.settings] : settings,
     expect(sized) {
       const { rows, tokens, prompt } = sized(examples);
-      const trainingTokens = settings.epochs * rows * Math.min(tokens, settings.maxLength);
-      return { rows, tokens, prompt, asked: watched?.asked(sized, base, settings.epochs + 1) ?? [], trainingTokens };
+      const example = Math.min(tokens, settings.maxLength);
+      const plan = trainingPlan(settings, {
+        ...{ learning: 1, looking: settings.validationShare > 0 ? 1 : 0, networks: 1 },
+        updateTokens: settings.batchTokens ?? settings.batchSize * example,
+      });
+      return {
+        ...{ rows, tokens, prompt, trainingTokens: settings.epochs * rows * example },
+        asked: watched?.asked(sized, base, settings.epochs + 1) ?? [],
+        training: settings.weights === "lora" ? plan : { ...plan, lora: undefined },
+      };
     },
     train: async function* (inputs, { base: source, folder, models, signal }) {
       const model = await models.trainable(source.reference);

@@ -1,5 +1,5 @@
 import { type PreferenceRow, type PromptRow, splitRows } from "@tenet/data";
-import { judgeSettingsSchema, trainJudge } from "@tenet/train";
+import { judgeSettingsSchema, trainingPlan, trainJudge } from "@tenet/train";
 import { letters } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import { deviceOf } from "../models.ts";
@@ -122,7 +122,15 @@ function judgeStage(
       const { rows } = sized(pairs);
       const { each, tokens } = lesson.questions(sized(pairs));
       const questions = (settings.epochs * rows + Math.min(train.warmup, rows)) * each;
-      return { ...sized(pairs), trainingTokens: questions * Math.min(tokens, settings.maxLength) };
+      const question = Math.min(tokens, settings.maxLength);
+      return {
+        ...{ ...sized(pairs), trainingTokens: questions * question },
+        // It learns from the logits of two letters.
+        training: trainingPlan(settings, {
+          ...{ scores: true, learning: 0, looking: 0, networks: 1 },
+          updateTokens: settings.batchSize * each * question,
+        }),
+      };
     },
     inputs: { pairs },
     base,
