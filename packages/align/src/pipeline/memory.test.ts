@@ -45,6 +45,10 @@ it("tells by stage what is in memory, and the largest of all", async () => {
   expect(parts(estimate, "policy").tables).toBe(3 * table);
   const all = estimate.stages.flatMap(({ memory }) => memory?.bytes ?? []);
   expect(estimate.left.memory!.bytes).toBe(Math.max(...all));
+  // Every training says what it holds.
+  const trained = estimate.stages.filter(({ trainingTokens }) => trainingTokens !== undefined);
+  expect(trained.length).toBeGreaterThan(2);
+  for (const { stage } of trained) expect(parts(estimate, stage).activations, stage).toBeGreaterThan(0);
   // What only reads files computes nothing.
   expect(estimate.stages.find(({ stage }) => stage === "prompts")!.memory).toBeUndefined();
 });
