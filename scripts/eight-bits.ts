@@ -8,7 +8,6 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { bootstrap } from "@tenet/data";
 import { catalogue, type LocalModel, type LocalOptions, openLocalModel, type ScoreRequest } from "@tenet/lm";
-import { parse } from "yaml";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,10 +20,12 @@ const { values: options, positionals } = parseArgs({
 });
 const reference = positionals[0] ?? catalogue.default;
 const root = new URL("../", import.meta.url);
-const neutral: string[] = parse(readFileSync(new URL("prompts/neutral.yaml", root), "utf8"));
-const questions = readFileSync(new URL("prompts/clinical/held-out.jsonl", root), "utf8")
-  .split("\n")
-  .filter((line) => line !== "")
+const linesOf = (path: string, begin: string) =>
+  readFileSync(new URL(path, root), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith(begin));
+const neutral = linesOf("prompts/neutral.yaml", "- ").map((line) => line.slice(2));
+const questions = linesOf("prompts/clinical/held-out.jsonl", "{")
   .slice(0, Number(options.prompts))
   .map((line): { prompt: string } => JSON.parse(line));
 
