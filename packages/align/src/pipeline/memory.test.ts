@@ -62,14 +62,15 @@ it("knows what makes it smaller: a shared trunk, fewer places, checkpoints of ac
   const wide = plain
     .replace("promptsPerIteration: 4", "promptsPerIteration: 40")
     .replaceAll("Tokens: 512", "Tokens: 2048");
-  const [many, checkpointed, bounded] = [
-    await policyOf(wide),
+  const many = await policyOf(wide);
+  const memoryBudget = 0.9 * many.activations;
+  const [checkpointed, bounded] = [
     await policyOf(wide.replace("algorithm: ppo", "algorithm: ppo\n  activationCheckpointing: true")),
-    await policyOf(wide, { shapeOf: here, memoryBudget: 4e8 }),
+    await policyOf(wide, { shapeOf: here, memoryBudget }),
   ];
   expect(many.activations).toBeGreaterThan(now.activations);
-  expect(checkpointed.activations).toBeLessThan(many.activations / 2);
-  expect(bounded.activations).toBeLessThan(4e8);
+  expect(checkpointed.activations).toBeLessThan(0.7 * many.activations);
+  expect(bounded.activations).toBeLessThan(memoryBudget);
   const eight = await policyOf(`${plain}inference: { weights: int8 }\n`);
   expect(eight.matrices).toBe(now.matrices / 2);
 });
