@@ -145,7 +145,7 @@ describe("a dry run", () => {
     expect(stdout).toMatch(/^run recipe-\w+ in .*\n\nstage +rows/);
     const whole = await tenet("run", recipe, "--dry-run", "--defaults", "--store", join(home, "new"));
     expect(whole.stdout).toMatch(/maxTokens: 12\n/);
-    expect(stdout).toMatch(/^responses +6 +\d+ +72 +\?$/m);
+    expect(stdout).toMatch(/^responses +6 +\d+ +72 +\d+ MB +\?$/m);
     expect(stdout).toMatch(/no rate known yet on this machine for .*responses/);
     expect(existsSync(join(home, "new"))).toBe(false);
     const { stages, left, begun } = await estimate(recipe, "--store", join(home, "new"));

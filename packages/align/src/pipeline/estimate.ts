@@ -281,9 +281,7 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
 
 function memoryNotes(unknown: readonly string[], largest: object | undefined): string[] {
   if (unknown.length > 0)
-    return [
-      `memory is not known until ${unknown.join(", ")} ${unknown.length === 1 ? "is" : "are"} here: tenet models pull`,
-    ];
+    return [`memory is not known until ${unknown.join(", ")} can be read here: tenet models pull`];
   if (!largest) return [];
   return [
     "memory is the process's own share of what lies in memory (PSS), on a processor; tools that count the mapped weights once for each graph over them (VmHWM, top's RES) tell more",

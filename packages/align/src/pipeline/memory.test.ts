@@ -5,7 +5,7 @@ import type { ModelConfig } from "@tenet/lm";
 import { afterAll, expect, it } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { estimateRun } from "./estimate.ts";
-import type { ShapeOf } from "./memory.ts";
+import { type ShapeOf, shapesHere } from "./memory.ts";
 import { openRecipe } from "./open.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-memory-"));
@@ -84,6 +84,14 @@ it("leaves out what servers compute, and says nothing of a model that is not her
   expect(elsewhere.left.memory).toBeUndefined();
   expect(elsewhere.stages.every(({ memory }) => memory === undefined)).toBe(true);
   expect(elsewhere.notes).toContainEqual(
-    expect.stringMatching(/memory is not known until .* is here: tenet models pull/),
+    expect.stringMatching(/memory is not known until .* can be read here: tenet models pull/),
   );
+});
+
+it("reads shapes of what is on this machine, and takes what it cannot read for what is not there", async () => {
+  const here = shapesHere({});
+  const { hidden_size } = (await here(join(home, "0", "model")))!;
+  expect(hidden_size).toBeGreaterThan(0);
+  for (const reference of [join(home, "nowhere"), home, "no-such-name", "hf:nobody/nothing-of-this-name"])
+    expect(await here(reference), reference).toBeUndefined();
 });

@@ -30,21 +30,24 @@ export interface MemoryEstimate {
   };
 }
 
-/** Shapes of models by what recipes call them; undefined of one whose files are not here. */
+/** Shapes of models by what recipes call them; undefined of one whose files are not here, or cannot be read. */
 export type ShapeOf = (reference: string) => Promise<ModelConfig | undefined>;
+
+const unreadable = ["DownloadError", "ModelReferenceError", "CheckpointError"];
 
 /** Reads shapes of what is on this machine; fetches nothing. */
 export function shapesHere(options: Pick<ResolveOptions, "cacheDir" | "environment">): ShapeOf {
   const known = new Map<string, Promise<ModelConfig | undefined>>();
   const read = async (reference: string) => {
-    const path = await resolveModel(reference, { ...options, offline: true }).catch((error: Error) => {
-      if (error.name === "DownloadError") return undefined;
+    try {
+      const checkpoint = await openCheckpoint(await resolveModel(reference, { ...options, offline: true }));
+      await checkpoint.close();
+      return checkpoint.config;
+    } catch (error) {
+      // Whoever opens the model says what is wrong with it; here it is only one whose shape is not known.
+      if (error instanceof Error && unreadable.includes(error.name)) return undefined;
       throw error;
-    });
-    if (path === undefined) return undefined;
-    const checkpoint = await openCheckpoint(path);
-    await checkpoint.close();
-    return checkpoint.config;
+    }
   };
   return (reference) => {
     const found = known.get(reference) ?? read(reference);
