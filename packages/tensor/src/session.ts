@@ -129,6 +129,8 @@ function settings(
         force_spinning_stop: "1",
         ...(folder === undefined ? {} : { model_external_initializers_file_folder_path: folder }),
         ...(prepack === false ? { disable_prepacking: "1" } : {}),
+        // Else weights would lie in the arena of a device, which grows by doubling: up to twice their size for as long as the session is open.
+        ...(device === "cpu" ? {} : { use_device_allocator_for_initializers: "1" }),
       },
     },
   };
