@@ -218,12 +218,7 @@ export function lowerGraph(outputs: readonly Tensor[], device: DeviceName): Lowe
   const names = new Map<Tensor, Value>();
   const taken = new Set<Value>();
   for (const y of outputs) {
-    if (names.has(y)) continue;
-    // An output must be computed by a node and stand for itself.
-    let name = values.get(y)!;
-    if (!produced.has(name) || taken.has(name)) name = g.call("Identity", [name]);
-    names.set(y, name);
-    taken.add(name);
+    if (!names.has(y)) names.set(y, g.output(values.get(y)!, taken));
   }
   const known = [...values].filter(([, name]) => produced.has(name) && !taken.has(name));
   const infos = new Map(known.map(([t, name]) => [name, valueInfo(name, t)]));

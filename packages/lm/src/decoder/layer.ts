@@ -27,9 +27,10 @@ export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, c
   const { config, cos, sin } = context;
   const { num_attention_heads: heads, num_key_value_heads: keyHeads, head_dim: size } = config;
   const perHead = (value: Tensor, count: number, normName?: string) => {
-    const split = reshape(value, [batch, time, count, size]);
+    // Of one position a row the heads stand as they should.
+    const split = reshape(value, time === 1 ? [batch, count, 1, size] : [batch, time, count, size]);
     const normed = normName && hasHeadNorms(config) ? norm(split, `self_attn.${normName}`, layer, context) : split;
-    return transpose(normed, [0, 2, 1, 3]);
+    return time === 1 ? normed : transpose(normed, [0, 2, 1, 3]);
   };
   const [q, k, v] = context.project(norm(x, "input_layernorm", layer, context), layer, ["q_proj", "k_proj", "v_proj"]);
   return {
@@ -42,7 +43,8 @@ export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, c
 /** x + o_proj(attended): x [batch · time, hidden], attended [batch, heads, time, head_dim]. */
 export function attentionOutput(x: Tensor, attended: Tensor, layer: number, context: LayerContext): Tensor {
   const [batch, heads, time, size] = attended.shape;
-  const joined = reshape(transpose(attended, [0, 2, 1, 3]), [dimMul(batch!, time!), dimMul(heads!, size!)]);
+  const ordered = time === 1 ? attended : transpose(attended, [0, 2, 1, 3]);
+  const joined = reshape(ordered, [dimMul(batch!, time!), dimMul(heads!, size!)]);
   return x.add(context.project(joined, layer, ["o_proj"])[0]!);
 }
 

@@ -103,8 +103,8 @@ export function compileBlock({
       : adaptedProjection(config, weight, product, new Set(adapted));
 
     const places = iota("steps");
-    const wide = (x: Tensor, length: "capacity" | "steps") => reshape(x, [1, 1, 1, 1, length]);
-    const perQuery = (x: Tensor) => reshape(x, ["rows", 1, 1, 1, 1]);
+    const wide = (x: Tensor, length: "capacity" | "steps") => reshape(x, [1, 1, 1, length]);
+    const perQuery = (x: Tensor) => reshape(x, ["rows", 1, 1, 1]);
     const filled = less(wide(iota("capacity"), "capacity"), perQuery(cached));
     const buffer = () => fill(["rows", kvHeads, "steps", size], 0);
     const given = (value: number, dtype: "int32" | "float32") => fill(["steps", "rows"], value, dtype);
@@ -121,9 +121,9 @@ export function compileBlock({
       const written = equal(places, step);
       const attend = biasPerWindow(config, (window) => {
         const old = window === null ? filled : and(filled, sees(query, wide(iota("capacity"), "capacity").add(prefixed ? sizeOf("shared") : 0), window)); // biome-ignore format: one choice
-        const near = broadcastTo(wide(sees(step, places, window), "steps"), ["rows", 1, 1, 1, "steps"]);
+        const near = broadcastTo(wide(sees(step, places, window), "steps"), ["rows", 1, 1, "steps"]);
         return {
-          own: attentionBias(concat([old, near], 4)),
+          own: attentionBias(concat([old, near], 3)),
           prefix: prefixed && window !== null ? prefixBias(query, window) : null,
         };
       });

@@ -203,9 +203,10 @@ function before(): Tensor {
   return sees(reshape(order, [1, 1, 1, "time", 1]), reshape(order, [1, 1, 1, 1, "time"]));
 }
 
-/** A prefix key's place is its position. */
+/** A prefix key's place is its position. positions [..., 1], of any rank → [..., shared] */
 export function prefixBias(positions: Tensor, window: number): Tensor {
-  return attentionBias(sees(positions, reshape(iota("shared"), [1, 1, 1, 1, "shared"]), window));
+  const keys = reshape(iota("shared"), [...positions.shape.slice(1).map(() => 1), "shared"]);
+  return attentionBias(sees(positions, keys, window));
 }
 
 export interface KeysAndValues {
@@ -252,9 +253,9 @@ function promptAttention(
 }
 
 interface DecodeBias {
-  /** [rows, 1, 1, time, capacity + fresh] */
+  /** [rows, 1, 1, time, capacity + fresh]; of one token a row without the axis of time. */
   readonly own: Tensor;
-  /** [rows, 1, 1, time, shared] */
+  /** [rows, 1, 1, time, shared], likewise. */
   readonly prefix: Tensor | null;
 }
 
@@ -272,7 +273,7 @@ export function decodeAttention(
   const stacked = reshape(q, ["rows", kvHeads, -1, size]); // [rows, kvHeads, group · time, size]
   const tall = stacked.dim(2);
   const swap = (x: Tensor) => transpose(x, [1, 0, 2, 3]);
-  const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, time, width]);
+  const perHead = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, group, ...(time === 1 ? [] : [time]), width]);
   const flat = (x: Tensor, width: Dim) => reshape(x, ["rows", kvHeads, tall, width]);
   const scores = (keys: Tensor) => matmul(stacked, keys, { transB: true, alpha: scale });
 
@@ -288,8 +289,8 @@ export function decodeAttention(
   const together = reshape(swap(stacked), [kvHeads, -1, size]);
   const shared = matmul(together, prefix.keys, { transB: true, alpha: scale });
   const far = perHead(swap(reshape(shared, [kvHeads, "rows", tall, "shared"])), "shared");
-  const p = softmax(concat([bias.prefix ? far.add(bias.prefix) : far, own], 4));
-  const [pFar, pOwn] = split(p, 4, ["shared", raw.dim(3)]) as [Tensor, Tensor];
+  const p = softmax(concat([bias.prefix ? far.add(bias.prefix) : far, own], -1));
+  const [pFar, pOwn] = split(p, -1, ["shared", raw.dim(3)]) as [Tensor, Tensor];
   const weights = reshape(swap(flat(pFar, "shared")), [kvHeads, together.dim(1), "shared"]);
   const out = swap(reshape(matmul(weights, prefix.values), [kvHeads, "rows", tall, size]));
   return reshape(out.add(apply(pOwn)), q.shape);

@@ -107,6 +107,14 @@ export class GraphBuilder {
     }
   }
 
+  /** A value as an output of the graph that is written: a node of it must compute it, and it stands for no other output. */
+  output(value: Value, taken: Set<Value>): Value {
+    const computed = this.#into.some(({ output }) => output.includes(value));
+    const name = computed && !taken.has(value) ? value : this.call("Identity", [value]);
+    taken.add(name);
+    return name;
+  }
+
   /** A name that no value has. */
   name(): Value {
     return this.#name();

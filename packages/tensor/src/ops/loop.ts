@@ -55,8 +55,8 @@ const repetition = op<LoopAttrs, "loop">("loop", {
       values.set(step!, g.call("Cast", [count], { to: g.elementType("int32") }));
       before.forEach((state, i) => void values.set(state, names[i]!));
       lowerNodes(g, body, values);
-      // An output must be computed in the body, and stand for itself.
-      return results.map((y) => valueInfo(g.call("Identity", [values.get(y)!]), y));
+      const taken = new Set<Value>();
+      return results.map((y) => valueInfo(g.output(values.get(y)!, taken), y));
     });
     const initial = inputs.slice(0, before.length);
     return g.calls("Loop", [limit, g.scalar("bool", 1), ...initial], before.length, { body: { graph } });
