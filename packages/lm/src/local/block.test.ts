@@ -166,6 +166,14 @@ describe("several steps in one call give what steps of one give", () => {
     await compare(path, mixed);
   });
 
+  it("where most draws are none that a block can tell, blocks are seldom tried", async () => {
+    // A nucleus wider than the likeliest tokens that a block looks at.
+    const wide = await writeTinyModel(join(folder, "wide"), { config: { vocab_size: 4000 } });
+    const { calls } = await compare(wide, requestsOf({ temperature: 50, topP: 0.9, maxTokens: 60, minTokens: 60 }));
+    expect(calls.blocks).toBeGreaterThan(calls.steps);
+    expect(calls.blocks).toBeLessThan(1.25 * calls.steps);
+  });
+
   it("a block ends with its longest reply, and earlier where all have ended", async () => {
     const requests = requestsOf({ stop: [] }).slice(0, 1);
     const { said, calls } = await compare(path, requests);

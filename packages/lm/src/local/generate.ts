@@ -63,6 +63,9 @@ export interface DecodeStatistics {
 /** Tokens of a decoding call up to which further ones cost next to nothing. */
 const cheapTokens = 16;
 
+/** Single steps between two blocks, at most, where most draws are none that a block can tell. */
+const longestPause = 31;
+
 /** Positions of replies that room is made for at once, where they may be so long. */
 const roomAtOnce = 128;
 
@@ -88,8 +91,8 @@ export async function* generateJobs(
   const ready: Placed[] = [];
   // Slots in use are always the first ones.
   const active: Sample[] = [];
-  /** Whether the next step is one that a block could not tell. */
-  let careful = false;
+  /** Single steps before the next block, and how many they were at first: behind blocks that could tell few draws, ever more. */
+  let [single, pause] = [0, 0];
   /** The last sample moves into the slot that becomes free. */
   const leave = (sample: Sample) => {
     const slot = active.indexOf(sample);
@@ -130,15 +133,16 @@ export async function* generateJobs(
     }
     if (active.length === 0) return;
 
-    const block = blocks && !careful ? active.flatMap((sample) => sample.ofBlock() ?? []) : [];
+    const block = blocks && single === 0 ? active.flatMap((sample) => sample.ofBlock() ?? []) : [];
     const counts: number[] = [];
     const ended: { sample: Sample; reason: FinishReason }[] = [];
     statistics.steps++;
-    careful = false;
+    single = Math.max(0, single - 1);
     if (blocks && block.length === active.length) {
       const waits = { waiting: ready.length + waiting.length > 0, watched: options.stream === true || !!arrivals };
       const steps = blockSteps(block, blocks, waits);
       const { fresh, answers } = await engine.block(block, steps, cache, shared);
+      let untold = 0;
       active.forEach((sample, slot) => {
         let taken = 0;
         let reason: FinishReason | undefined;
@@ -150,13 +154,16 @@ export async function* generateJobs(
         }
         if (!reason && taken < steps) {
           if (!fresh) throw new UsageError("the model's logits are not numbers");
-          careful = true;
+          untold++;
         }
         counts.push(taken);
         statistics.tokens += taken;
         if (reason) ended.push({ sample, reason });
       });
       if (fresh) cache.appendAll(fresh, counts);
+      // The next step is one that a block could not tell. Where that befalls most rows, it is likely to do so again.
+      pause = untold > active.length / 2 ? Math.min(2 * pause + 1, longestPause) : Math.min(untold, 1);
+      single = pause;
     } else {
       const guesses = drafts ? Math.floor(cheapTokens / active.length) - 1 : 0;
       const rows = active.map((sample) => sample.next(guesses));
