@@ -2,7 +2,7 @@
 //
 // Whether replies are the same on a device as on the processor, and the same decoded step by step as by blocks of steps: greedy and drawn, with the
 // log-probabilities of what was drawn. A line of JSON each: replies that are equal, the first token that is not, the largest difference of the
-// log-probabilities before it, tokens a second of the second time.
+// log-probabilities before it, tokens a second and calls of the second time.
 import { type LocalOptions, openLocalModel } from "@tenet/lm";
 import type { DeviceName } from "@tenet/tensor";
 import { decodeTask } from "./tasks.ts";
@@ -18,9 +18,17 @@ const { prompts, newTokens } = await decodeTask();
 interface Told {
   readonly replies: readonly (readonly { readonly id: number; readonly logprob: number }[])[];
   readonly rate: number;
+  /** Calls of the runtime, which tell blocks from single steps. */
+  readonly calls: number;
 }
 
-const samplings = { greedy: { temperature: 0 }, drawn: { temperature: 1 }, nucleus: { temperature: 1, topP: 0.9 } };
+/** Made-up weights are so flat that the nucleus alone is wider than what a block looks at: each token would be a single step's. */
+const samplings = {
+  greedy: { temperature: 0 },
+  drawn: { temperature: 1 },
+  filtered: { temperature: 1, topK: 50, topP: 0.9 },
+  nucleus: { temperature: 1, topP: 0.9 },
+};
 type Name = keyof typeof samplings;
 
 /** What a model says under each sampling. Where it is timed, once to make the graphs and once to measure. */
@@ -34,14 +42,15 @@ async function tell(options: LocalOptions, timed: boolean): Promise<Record<Name,
       sampling: { maxTokens: newTokens, minTokens: newTokens, seed: 5, logprobs: 0, ...sampling },
     }));
     const replies: { id: number; logprob: number }[][] = [];
-    let rate = 0;
+    let [rate, calls] = [0, 0];
     for (let time = timed ? 0 : 1; time < 2; time++) {
-      const began = performance.now();
+      const [began, before] = [performance.now(), opened.statistics().steps];
       for await (const { request, completion } of opened.generate(requests))
         replies[request] = completion.tokens!.map(({ id, logprob }) => ({ id: id!, logprob }));
       rate = replies.reduce((sum, { length }) => sum + length, 0) / ((performance.now() - began) / 1000);
+      calls = opened.statistics().steps - before;
     }
-    said[name as Name] = { replies, rate };
+    said[name as Name] = { replies, rate, calls };
   }
   await opened.close();
   return said as Record<Name, Told>;
@@ -73,5 +82,6 @@ for (const name of Object.keys(samplings) as Name[])
       blocksAndSteps: apart(blocks[name], steps[name]),
       deviceAndProcessor: apart(blocks[name], here[name]),
       tokensPerSecond: { blocks: Math.round(blocks[name].rate), steps: Math.round(steps[name].rate) },
+      calls: { blocks: blocks[name].calls, steps: steps[name].calls },
     }),
   );

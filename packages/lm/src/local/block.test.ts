@@ -174,6 +174,15 @@ describe("several steps in one call give what steps of one give", () => {
     expect(calls.blocks).toBeLessThan(1.25 * calls.steps);
   });
 
+  it("a reply is the same whoever is decoded beside it, so that work taken up again gives what it would have given", async () => {
+    const requests = requestsOf({ topP: 0.95, logprobs: 0 });
+    const model = await openLocalModel(path, { device: "cpu", cacheDir: folder, stepsPerCall: 16 });
+    const all = await generate(model, requests);
+    const rest = await generate(model, requests.slice(3));
+    expectSame(rest, all.slice(2 * 3));
+    await model.close();
+  });
+
   it("a block ends with its longest reply, and earlier where all have ended", async () => {
     const requests = requestsOf({ stop: [] }).slice(0, 1);
     const { said, calls } = await compare(path, requests);
