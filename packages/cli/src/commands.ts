@@ -10,6 +10,7 @@ import { presets } from "./presets.ts";
 import type { RunCommandOptions } from "./run-recipe.ts";
 import type { ShowOptions } from "./runs.ts";
 import type { ServeCommandOptions } from "./serve.ts";
+import type { ServeRewardOptions } from "./serve-reward.ts";
 import type { StoreOptions } from "./store.ts";
 import type { VerifyOptions } from "./verify.ts";
 import type { ViewCommandOptions } from "./view.ts";
@@ -215,21 +216,22 @@ export function addRunCommands(
       const { exportCommand } = await import("./export.ts");
       await exportCommand(io, run, folder, options);
     });
-  onModels(
-    onStore("serve", "a model, or a run's checkpoints, as an OpenAI-compatible server").argument(
-      "[model]",
-      "catalogue name, folder, file or hf:owner/name",
-    ),
-  )
+  const onListener = (made: Command) =>
+    made
+      .option("--host <address>", "default 127.0.0.1; any that others reach needs a token")
+      .option("--port <number>", "default 8080; 0: any free one", whole)
+      .option("--token-variable <name>", "environment variable that holds the token callers have to send");
+  const serve = onStore("serve", "a model, or a run's checkpoints, as an OpenAI-compatible server").argument(
+    "[model]",
+    "catalogue name, folder, file or hf:owner/name",
+  );
+  onModels(onListener(serve))
     .option("--run <id>", "serve what a run made: its id, the beginning of it, or: latest")
     .option(
       "--adapter <name=folder>",
       "an adapter in PEFT's format, as a model of that name; may be given several times",
       (text, all: string[] = []) => [...all, text],
     )
-    .option("--host <address>", "default 127.0.0.1; any that others reach needs a token")
-    .option("--port <number>", "default 8080; 0: any free one", whole)
-    .option("--token-variable <name>", "environment variable that holds the token callers have to send")
     .option("--context <count>", "tokens of prompt and reply together, at most (default: the model's)", whole)
     .addOption(
       new Option("--weights <format>", "how the model's matrices are held").choices(["float32", "int8", "int4"]),
@@ -242,6 +244,25 @@ export function addRunCommands(
         await serveCommand(io, model, { ...rest, ...(adapter && { adapter: adaptersOf(adapter) }) });
       },
     );
+  onModels(
+    onListener(
+      command(
+        serve,
+        "reward",
+        "what a run's responses are worth, for trainings elsewhere: as OpenRLHF and verl call it",
+      )
+        .argument("<run>", "its id, the beginning of it, or: latest")
+        .option("--store <folder>", "the run store (default: TENET_STORE, else runs)")
+        .option(
+          "--weight <name=number>",
+          "instead of the run's: preference or constitution (its checks); may be given several times",
+          (text, all: string[] = []) => [...all, text],
+        ),
+    ),
+  ).action(async (run: string, options: ServeRewardOptions) => {
+    const { serveRewardCommand } = await import("./serve-reward.ts");
+    await serveRewardCommand(io, run, options);
+  });
   onStore("rm", "forget a run")
     .argument("<run>", "its id, or the beginning of it")
     .action(async (run: string, options: StoreOptions) => {

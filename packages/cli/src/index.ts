@@ -79,6 +79,8 @@ function build(
     .description("Aligns a language model to a written constitution.")
     .version(manifest.version)
     .exitOverride()
+    // What stands behind the name of a command's command is that one's own, where both have an option of a name.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => say(io, text),
       // Errors' messages are in what is thrown, and are written once, where it is caught.

@@ -26,7 +26,7 @@ async function serving(args: string[], use: (url: string) => Promise<void>) {
     interrupt();
   }
   expect(await ended).toBe(0);
-  await expect(fetch(`${url}/models`)).rejects.toThrow();
+  await expect(fetch(url)).rejects.toThrow();
   return { models };
 }
 
@@ -148,5 +148,38 @@ describe("docs/serve.md", () => {
       });
       if (line.includes("mine=")) expect(models).toHaveLength(2);
     }
+  }, 240_000);
+
+  it("serves what a run's responses are worth: its reward, or other weights", async () => {
+    const asked = {
+      query: ["Say a word.Rest.", `Say a word.${"q".repeat(30)}`],
+      prompts: ["Say a word.", "Say a word."],
+    };
+    const rewards = async (url: string) => {
+      const reply = await fetch(`${url}/get_reward`, { method: "POST", body: JSON.stringify(asked) });
+      return (await reply.json()) as { rewards: number[]; extra_logs: Record<string, number[]> };
+    };
+    await serving(["reward", "recipe"], async (url) => {
+      expect(Object.keys((await rewards(url)).extra_logs)).toEqual(["preference", "missing_end", "length"]);
+    });
+    await serving(["reward", "recipe", "--weight", "preference=1", "--weight", "constitution=0.5"], async (url) => {
+      const { rewards: both, extra_logs: parts } = await rewards(url);
+      expect(Object.keys(parts)).toEqual(["preference", "constitution", "missing_end", "length"]);
+      // Neither text says that it ended.
+      for (const i of [0, 1]) expect(both[i]).toBeCloseTo(parts.preference![i]! + 0.5 * parts.constitution![i]! - 1, 6);
+      expect(parts.constitution![0]).toBeGreaterThan(parts.constitution![1]!);
+      const about = await (await fetch(`${url}/health`)).json();
+      expect(about).toMatchObject({ weights: { preference: 1, constitution: 0.5 }, constitution: { name: "letters" } });
+    });
+    await serving(["reward", "recipe", "--weight", "constitution=2"], async (url) => {
+      const { rewards: checks, extra_logs: parts } = await rewards(url);
+      expect(Object.keys(parts)).not.toContain("preference");
+      expect(checks[0]).toBeCloseTo(2 * parts.constitution![0]! - 1, 6);
+    });
+    const { io, written } = surroundings({ env });
+    expect(await run(["serve", "reward", "recipe", "--weight", "kindness=1"], io)).toBe(2);
+    expect(written.stderr).toMatch(/there is no "kindness"; expected preference or constitution/);
+    expect(await run(["serve", "reward", "recipe", "--weight", "constitution"], io)).toBe(2);
+    expect(written.stderr).toMatch(/expected a name and a number of at least 0/);
   }, 240_000);
 });

@@ -1,19 +1,16 @@
 import type { StoredCheckpoint } from "@tenet/align";
-import type { LanguageModel, LocalModel, LocalOptions } from "@tenet/lm";
+import type { CallersOptions, LanguageModel, LocalModel, LocalOptions, RunningServer } from "@tenet/lm";
 import { CommandUsageError, Interrupted } from "./errors.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
 import { checkName } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
 import { findRun, type StoreOptions, withStore } from "./store.ts";
 
-export interface ServeCommandOptions extends StoreOptions {
+export interface ServeCommandOptions extends StoreOptions, ListenOptions {
   /** A run whose checkpoints are served, instead of a model. */
   run?: string;
   /** `name=folder` each. */
   adapter?: Readonly<Record<string, string>>;
-  host?: string;
-  port?: number;
-  tokenVariable?: string;
   context?: number;
   device?: NonNullable<LocalOptions["device"]>;
   weights?: NonNullable<LocalOptions["weights"]>;
@@ -22,29 +19,47 @@ export interface ServeCommandOptions extends StoreOptions {
   offline?: boolean;
 }
 
-/** `tenet serve`: a model, or the checkpoints of a run, as an OpenAI-compatible server, until it is interrupted. */
-export async function serveCommand(io: Io, reference: string | undefined, options: ServeCommandOptions): Promise<void> {
-  const { host, port = 8080, tokenVariable } = options;
+/** Where a server of ours listens, and what its callers have to send. */
+export interface ListenOptions {
+  json?: boolean;
+  host?: string;
+  port?: number;
+  tokenVariable?: string;
+}
+
+/** What is served: until it is closed. */
+interface Opened {
+  listen(callers: CallersOptions): Promise<RunningServer>;
+  /** What is printed once it listens. */
+  told(url: string): { readonly json: object; readonly text: string };
+  close(): Promise<void>;
+}
+
+/** Serves what `open` opens until the command is interrupted. Errors: CommandUsageError where the token is not set. */
+export async function serveUntilStopped(
+  io: Io,
+  { json, host, port = 8080, tokenVariable }: ListenOptions,
+  open: (signal: AbortSignal) => Promise<Opened>,
+): Promise<void> {
   const token = tokenVariable === undefined ? undefined : io.env[tokenVariable]?.trim();
   if (tokenVariable !== undefined && !token)
     throw new CommandUsageError(`the environment variable ${tokenVariable}, named by --token-variable, is not set`);
-  const { serve } = await import("@tenet/lm");
   const stopped = new AbortController();
   const release = io.onInterrupt((code) =>
     stopped.signal.aborted ? io.exit(code) : stopped.abort(new Interrupted(code)),
   );
   try {
-    const opened = await openServed(io, reference, options, stopped.signal);
+    const opened = await open(stopped.signal);
     try {
       stopped.signal.throwIfAborted();
-      const server = await serve({
-        ...{ models: opened.models, port, onError: (error) => tell(io, `${String(error)}\n`) },
+      const server = await opened.listen({
+        ...{ port, onError: (error: unknown) => tell(io, `${String(error)}\n`) },
         ...(host !== undefined && { host }),
         ...(token !== undefined && { token }),
       });
-      const names = [...opened.models.keys()];
-      if (options.json) printJson(io, { url: server.url, models: names });
-      else say(io, `${server.url} serves ${names.join(", ")}; Ctrl-C ends it\n`);
+      const told = opened.told(server.url);
+      if (json) printJson(io, told.json);
+      else say(io, `${told.text}; Ctrl-C ends it\n`);
       await new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve(), { once: true }));
       await server.close();
     } finally {
@@ -53,6 +68,20 @@ export async function serveCommand(io: Io, reference: string | undefined, option
   } finally {
     release();
   }
+}
+
+/** `tenet serve`: a model, or the checkpoints of a run, as an OpenAI-compatible server, until it is interrupted. */
+export async function serveCommand(io: Io, reference: string | undefined, options: ServeCommandOptions): Promise<void> {
+  const { serve } = await import("@tenet/lm");
+  await serveUntilStopped(io, options, async (signal) => {
+    const { models, close } = await openServed(io, reference, options, signal);
+    const names = [...models.keys()];
+    return {
+      listen: (callers) => serve({ models, ...callers }),
+      told: (url) => ({ json: { url, models: names }, text: `${url} serves ${names.join(", ")}` }),
+      close,
+    };
+  });
 }
 
 interface Served {
@@ -123,7 +152,13 @@ async function checkpointsOf(io: Io, name: string, options: ServeCommandOptions)
   });
 }
 
-function localOptions({ device, weights, threads, memoryBudget, offline }: ServeCommandOptions): LocalOptions {
+export function localOptions({
+  device,
+  weights,
+  threads,
+  memoryBudget,
+  offline,
+}: Pick<ServeCommandOptions, "device" | "weights" | "threads" | "memoryBudget" | "offline">): LocalOptions {
   return {
     ...(device !== undefined && { device }),
     ...(weights !== undefined && { weights }),

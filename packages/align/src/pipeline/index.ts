@@ -55,6 +55,7 @@ export type { AuditReport } from "./parts/audit.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { launchOptions, versionsApart } from "./run-engine.ts";
+export { type OpenReward, openRunReward } from "./run-reward.ts";
 export { type EngineSettings, engineSchema } from "./schema/engine.ts";
 export { GateError, NothingLeftError } from "./stages/index.ts";
 export { WaitError } from "./wait.ts";

@@ -15,6 +15,7 @@ export {
   type Scored,
   type Unanswered,
 } from "./reward.ts";
+export { type ServeRewardOptions, serveReward } from "./serve.ts";
 export {
   constitutionTerm,
   mostUnanswered,
