@@ -12,6 +12,7 @@ import type { ShowOptions } from "./runs.ts";
 import type { ServeCommandOptions } from "./serve.ts";
 import type { ServeRewardOptions } from "./serve-reward.ts";
 import type { StoreOptions } from "./store.ts";
+import type { ValidateOptions } from "./validate.ts";
 import type { VerifyOptions } from "./verify.ts";
 import type { ViewCommandOptions } from "./view.ts";
 
@@ -76,12 +77,12 @@ export function addRunCommands(
       const { adviseCommand } = await import("./advise.ts");
       await adviseCommand(io, file, options);
     });
-  onRecipe(command(program, "validate", "check a recipe and everything it names, or a constitution alone")).action(
-    async (file: string, options: RunCommandOptions) => {
+  onRecipe(command(program, "validate", "check a recipe and everything it names, or a constitution alone"))
+    .option("--endpoints", "ask every server that the recipe names once for its models, and say which do not answer")
+    .action(async (file: string, options: ValidateOptions) => {
       const { validate } = await import("./validate.ts");
-      await validate(io, file, options);
-    },
-  );
+      setCode(await validate(io, file, options));
+    });
   onModels(onRecipe(onStore("run", "run a recipe, or continue it where it stopped")))
     .option("--dry-run", "print estimates of tokens, time and price; run nothing")
     .option("--defaults", "with --dry-run: print the recipe with all its defaults too")

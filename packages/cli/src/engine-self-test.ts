@@ -138,7 +138,7 @@ function tableOf(rows: readonly TrainingCompared[]): string {
   return table([
     ["training", "events", "loss", "gradient norm", "adapter", "seconds here", "there", ""],
     ...rows.map(({ training, steps, loss, gradNorm, adapter, here, there, equal }) => [
-      ...[training, String(steps), small(loss), small(gradNorm), small(adapter)],
+      ...[training, String(steps), small(loss), gradNorm === undefined ? "–" : small(gradNorm), small(adapter)],
       ...[here.toFixed(1), there.toFixed(1), equal ? "equal" : "different"],
     ]),
   ]);

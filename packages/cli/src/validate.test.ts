@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 // Commands load it when they run: here it is no test's time.
@@ -60,6 +63,44 @@ describe("validate", () => {
     const { warnings } = JSON.parse((await tenet("validate", recipe, "--json")).stdout) as { warnings: string[] };
     expect(warnings.length).toBeGreaterThanOrEqual(2);
   });
+});
+
+it("validate --endpoints asks each server that a recipe names, and says which a run would miss", async () => {
+  const server = createServer((_, response) => response.end(JSON.stringify({ data: [{ id: "m" }] })));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const gone = createServer().listen(0, "127.0.0.1");
+  await once(gone, "listening");
+  const { port: closed } = gone.address() as AddressInfo;
+  gone.close();
+  const recipe = await writeProject(join(home, "endpoints"));
+  const text = readFileSync(recipe, "utf8");
+  const of = (critic: string, labeller: string) =>
+    writeFileSync(
+      recipe,
+      `${text}roles:\n  critic: { endpoint: [${critic}], model: m }\n  labeller: { endpoint: ${labeller}, model: m }\n`,
+    );
+  const [up, down] = [`"http://127.0.0.1:${port}/v1"`, `"http://127.0.0.1:${closed}/v1"`];
+  of(`${up}, ${down}`, up);
+  const some = await tenet("validate", recipe, "--endpoints");
+  expect(some.stdout).toMatch(
+    /critic +http:\/\/127\.0\.0\.1:\d+\/v1 +answers\ncritic +http:\/\/127\.0\.0\.1:\d+\/v1 +.*ECONNREFUSED/,
+  );
+  expect(some.code).toBe(0);
+  of(`${down}, "http://localhost:${closed}/v1"`, up);
+  const none = await tenet("validate", recipe, "--endpoints");
+  expect(none).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining("a run will fail: too few servers of critic"),
+  });
+  const { servers } = JSON.parse((await tenet("validate", recipe, "--endpoints", "--json")).stdout);
+  expect(servers.map(({ role, dead }: { role: string; dead?: string }) => [role, dead === undefined])).toEqual([
+    ["critic", false],
+    ["critic", false],
+    ["labeller", true],
+  ]);
+  server.close();
 });
 
 it("ls where there is no store yet says how to begin, and is no error", async () => {

@@ -1,7 +1,13 @@
-import type { OpenRecipe } from "@tenet/align";
+import type { EndpointReached, OpenRecipe } from "@tenet/align";
+import { EXIT } from "./errors.ts";
 import { table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { openChanged, type RunCommandOptions } from "./run-recipe.ts";
+
+export interface ValidateOptions extends RunCommandOptions {
+  /** Ask the servers that the recipe names whether they are there. */
+  endpoints?: boolean;
+}
 
 /** A model that plays a role, as people call it. */
 function roleName(reference: NonNullable<OpenRecipe["recipe"]["roles"]["labeller"]>): string {
@@ -19,17 +25,26 @@ function labelsText({ feedback }: OpenRecipe["recipe"]): string {
 
 /**
  * `tenet validate`: what a recipe resolves to, or everything that is wrong with it; what is to be thought over in the files that it
- * names. Of a constitution alone, what it holds.
+ * names. Of a constitution alone, what it holds. Gives the exit code: 1 where `endpoints` finds a model without a server that answers.
  */
-export async function validate(io: Io, file: string, options: RunCommandOptions): Promise<void> {
+export async function validate(io: Io, file: string, options: ValidateOptions): Promise<number> {
   const { isConstitution } = await import("@tenet/align");
-  if (await isConstitution(file)) return validateConstitution(io, file, options);
+  if (await isConstitution(file)) {
+    await validateConstitution(io, file, options);
+    return EXIT.done;
+  }
   const open = await openChanged(file, options);
   const { name, recipe, written, constitution, demonstrations } = open;
   const { dataWarnings, unsetKeys, unsetKeyText, warningsOf } = await import("@tenet/align");
   const unset = unsetKeys(recipe, io.env).map((key) => `${unsetKeyText(key)} here: a run needs it`);
   const warnings = [...warningsOf(open), ...unset, ...(await dataWarnings(open))];
-  if (options.json) return printJson(io, { valid: true, file, name, recipe: written, warnings });
+  const servers = options.endpoints ? await reached(io, open) : undefined;
+  const code = servers?.some(({ dead }) => dead) ? EXIT.failed : EXIT.done;
+  if (options.json) {
+    const asked = servers && { servers: servers.flatMap(({ all }) => all) };
+    printJson(io, { valid: true, file, name, recipe: written, warnings, ...asked });
+    return code;
+  }
   const pathOf = (reference: string | { path: string } | undefined) =>
     reference === undefined ? "none" : typeof reference === "string" ? reference : reference.path;
   const checks = constitution.principles.reduce((sum, principle) => sum + principle.checks.length, 0);
@@ -57,8 +72,34 @@ export async function validate(io: Io, file: string, options: RunCommandOptions)
   const said = warnings.map((warning) => `warning: ${warning}\n`).join("");
   say(
     io,
-    `${table(lines)}\n\n${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${file} --dry-run\n`,
+    `${table(lines)}\n\n${servers ? serversText(servers) : ""}${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${file} --dry-run\n`,
   );
+  return code;
+}
+
+/** The servers of a role, and whether all that it needs of them are dead. */
+interface Asked {
+  readonly role: string;
+  readonly all: readonly EndpointReached[];
+  readonly dead: boolean;
+}
+
+async function reached(io: Io, open: OpenRecipe): Promise<Asked[]> {
+  const { endpointsReached } = await import("@tenet/align");
+  const found = await endpointsReached(open, io.env);
+  return [...new Set(found.map(({ role }) => role))].map((role) => {
+    const all = found.filter((one) => one.role === role);
+    const gone = all.filter(({ dead }) => dead !== undefined).length;
+    // Every server that the policy speaks by has to take its adapters; of others one does.
+    return { role, all, dead: role === "engine.generation" ? gone > 0 : gone === all.length };
+  });
+}
+
+function serversText(servers: readonly Asked[]): string {
+  if (servers.length === 0) return "the recipe names no server\n\n";
+  const rows = servers.flatMap(({ role, all }) => all.map(({ address, dead }) => [role, address, dead ?? "answers"]));
+  const none = servers.filter(({ dead }) => dead).map(({ role }) => role);
+  return `${table(rows)}\n\n${none.length > 0 ? `a run will fail: too few servers of ${none.join(", ")} answer\n` : ""}`;
 }
 
 async function validateConstitution(io: Io, file: string, { allowModules, json }: RunCommandOptions): Promise<void> {

@@ -36,6 +36,7 @@ export {
   storedCheckpoints,
 } from "./checkpoints.ts";
 export { diffRuns, type RunDiff } from "./diff-runs.ts";
+export { type EndpointReached, endpointsReached } from "./endpoints-reached.ts";
 export {
   estimateRun,
   type RoleEstimate,

@@ -15,6 +15,7 @@ import {
   openShell,
   openText,
   resolveModel,
+  type ServerReached,
   type TextCodec,
 } from "@tenet/lm";
 import type { Usage } from "@tenet/runs";
@@ -93,6 +94,11 @@ export class ModelPool {
     const base = await this.base(source.reference);
     const adapter = source.adapter === undefined ? undefined : await this.#adapter(source.adapter, base, model);
     return asReplies(await base.withAdapter(adapter));
+  }
+
+  /** Which of an endpoint's servers answer. Errors: those of `endpoint`. */
+  reached(source: EndpointSource): Promise<ServerReached[]> {
+    return this.#endpoint(source).reached({ signal: this.#options.signal });
   }
 
   /** Counts towards an endpoint's budget what earlier processes of the run spent there; before it is first asked. */

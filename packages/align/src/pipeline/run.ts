@@ -13,6 +13,7 @@ import type { OpenRecipe } from "./open.ts";
 import { EventQueue } from "./queue.ts";
 import type { EngineChoice } from "./run-engine.ts";
 import { engineIdentity } from "./schema/engine.ts";
+import { sayDeadServers } from "./servers-reached.ts";
 import { chargeEarlier, execute, GateError, inOrder, type Stage } from "./stages/index.ts";
 import { WaitError } from "./wait.ts";
 import { warningsOf } from "./warnings.ts";
@@ -180,6 +181,7 @@ async function work(
     for (const message of warningsOf(open)) emit({ type: "message", level: "warning", message });
     chargeEarlier(targets, { store, run, models });
     const executed = { store, run, models, signal, emit };
+    await sayDeadServers(last, { store, run: run.id, models, emit });
     await execute(last, executed).catch(async (error: unknown) => {
       if (error instanceof GateError && error.stage) await execute(refused(error.stage), executed, error.reached);
       throw error;

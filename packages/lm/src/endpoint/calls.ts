@@ -4,12 +4,12 @@ import type { Prompt } from "../language-model/types.ts";
 import { untilAborted } from "../language-model/work.ts";
 import { createAlikeness, dialectOf, type Listed, listSchema } from "./alike.ts";
 import { type Ask, createAttempts } from "./attempts.ts";
-import { findCause, MalformedReply } from "./failures.ts";
+import { findCause, MalformedReply, understand } from "./failures.ts";
 import { createFields } from "./fields.ts";
 import type { Ledger } from "./ledger.ts";
 import { errorIn, Refused } from "./refusal.ts";
 import { redactor } from "./secrets.ts";
-import { createServers, type Server, type ServerUse } from "./servers.ts";
+import { createServers, type Server, type ServerReached, type ServerUse } from "./servers.ts";
 import type { Dialect, EndpointSettings } from "./settings.ts";
 import { guarded, listBytes, replyBytes } from "./transport.ts";
 import { estimateTokens, gatherStream, type Reply, readReplyBody, usageOf } from "./wire.ts";
@@ -32,7 +32,12 @@ export interface Calls {
   without(field: string): boolean;
   /** What each server was given. */
   servers(): ServerUse[];
+  /** Asks each server once for its models. */
+  reached(signal: AbortSignal | undefined): Promise<ServerReached[]>;
 }
+
+/** Seconds that a server has to list its models. */
+const listSeconds = 5;
 
 /** Errors: UsageError where the key's variable is not set. */
 export function createCalls(
@@ -65,7 +70,8 @@ export function createCalls(
     });
   const servers = createServers(settings);
   const clients = new Map(servers.all.map((server) => [server, clientOf(server)]));
-  const attempts = createAttempts(settings, servers, ledger, redactor(key ? [key] : []));
+  const redact = redactor(key ? [key] : []);
+  const attempts = createAttempts(settings, servers, ledger, redact);
   const fields = createFields(settings.fields ?? {});
   let known: ReturnType<Calls["served"]> | undefined;
 
@@ -141,13 +147,50 @@ export function createCalls(
     return { model, dialect: settled ?? dialectOf(list[0]?.owned_by) };
   };
 
-  const alike = createAlikeness(servers.all, settings, (server) => listed(server, closing));
+  /** Of servers that were asked for them before anything else. */
+  const lists = new Map<Server, readonly Listed[]>();
+  const alike = createAlikeness(
+    servers.all,
+    settings,
+    async (server) => lists.get(server) ?? (await listed(server, closing)),
+  );
+
+  /** A status is an answer, but for a gateway's that nobody is behind it. */
+  const reach = async (server: Server, signal: AbortSignal | undefined): Promise<ServerReached> => {
+    const timeout = AbortSignal.timeout(1000 * listSeconds);
+    const { address } = server;
+    try {
+      lists.set(server, await listed(server, AbortSignal.any([timeout, closing, ...(signal ? [signal] : [])])));
+      return { address };
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (timeout.aborted) return { address, dead: `no answer within ${listSeconds} s` };
+      const { status, reason } = understand(error, false, redact);
+      return status !== undefined && ![502, 503, 504].includes(status) ? { address } : { address, dead: reason };
+    }
+  };
+
+  const reached = async (signal: AbortSignal | undefined) => {
+    const all = await Promise.all(servers.all.map((server) => reach(server, signal)));
+    for (const [i, { dead }] of all.entries()) if (dead !== undefined) servers.rest(servers.all[i]!);
+    return all;
+  };
+  /** Of several servers, before the first call: one at least answers. */
+  const requireOne = async () => {
+    if (servers.all.length === 1) return;
+    const all = await reached(closing);
+    if (all.some(({ dead }) => dead === undefined)) return;
+    const each = all.map(({ address, dead }) => `${address}: ${dead}`).join("; ");
+    throw new EndpointError(`none of the ${all.length} servers answers (${each}). Are they up?`, { fault: "network" });
+  };
 
   const served: Calls["served"] = (signal) => {
-    known ??= discover().catch((error) => {
-      known = undefined;
-      throw error;
-    });
+    known ??= requireOne()
+      .then(discover)
+      .catch((error) => {
+        known = undefined;
+        throw error;
+      });
     return untilAborted(known, signal);
   };
   const maxTokensField = (prompt: Prompt) => (typeof prompt === "string" ? "max_tokens" : settings.maxTokensField);
@@ -157,6 +200,7 @@ export function createCalls(
     maxTokensField,
     without: (field) => fields.without(field),
     servers: servers.use,
+    reached,
     async ask(prompt, body, { onText, onStart, ...context }) {
       const { model } = await served(context.signal);
       const whole = { model, ...body, ...settings.body };

@@ -24,7 +24,7 @@ import { type CallDependencies, createCalls } from "./calls.ts";
 import { createLedger, type Ledger, type Spent } from "./ledger.ts";
 import { type Abilities, probe } from "./probe.ts";
 import { scoreFromEcho, scoreFromTop } from "./score.ts";
-import type { ServerUse } from "./servers.ts";
+import type { ServerReached, ServerUse } from "./servers.ts";
 import { addressesOf, type EndpointInput, endpointSettingsSchema, isUncounted } from "./settings.ts";
 import { estimateTokens, type TokenIds, toCompletion, usageOf } from "./wire.ts";
 
@@ -50,6 +50,8 @@ export interface EndpointModel extends LanguageModel {
   charge(spent: Spent): void;
   /** What each server was given. */
   servers(): ServerUse[];
+  /** Asks each server once for its models, within seconds: which of them answer. Errors: the signal's reason. */
+  reached(call?: { readonly signal?: AbortSignal | undefined }): Promise<ServerReached[]>;
 }
 
 /**
@@ -80,7 +82,12 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     );
   const ledger = createLedger(settings);
   const closing = new AbortController();
-  const { ask, served, servers, maxTokensField, without } = createCalls(settings, dependencies, ledger, closing.signal);
+  const { ask, served, servers, reached, maxTokensField, without } = createCalls(
+    settings,
+    dependencies,
+    ledger,
+    closing.signal,
+  );
   let abilities: Promise<Abilities> | undefined;
 
   // What the server can do is found out once and shared, so it outlives the call that asked first; a failure is forgotten.
@@ -223,6 +230,7 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     speaker: () => speaker(account.part()),
     charge: (spent) => ledger.charge(spent),
     servers,
+    reached: ({ signal } = {}) => reached(signal),
   });
   const speaking = (account: Ledger): LanguageModel => ({
     // Of several servers it does not matter which answers: what they give is the model's.

@@ -1,7 +1,7 @@
 export { AdapterError, type AdapterServerOptions, AdapterServers } from "./adapter-servers.ts";
 export { type EndpointDependencies, type EndpointModel, endpoint } from "./endpoint.ts";
 export { recordingFetch, replayFetch } from "./replay.ts";
-export type { ServerUse } from "./servers.ts";
+export type { ServerReached, ServerUse } from "./servers.ts";
 export {
   addressesOf,
   type Dialect,

@@ -2,7 +2,8 @@ import { setTimeout as later } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../language-model/errors.ts";
 import { endpoint } from "./endpoint.ts";
-import type { EndpointInput } from "./settings.ts";
+import { createServers, type Server } from "./servers.ts";
+import { type EndpointInput, endpointSettingsSchema } from "./settings.ts";
 
 type Answer = "answers" | "fails" | "hangs up" | { retryAfter: number };
 
@@ -106,6 +107,58 @@ describe("several servers", () => {
     // It rests, the longer the oftener it fails: most calls never meet it.
     if (broken.says) expect(seen[1]!.calls).toBeLessThan(40);
     else expect(seen[1]!.prompts.length).toBeLessThan(seen[0]!.prompts.length);
+  });
+
+  it("that all are gone fail within seconds, and say which; of those that are not all, the living are asked", async () => {
+    const nobody: typeof fetch = async () => {
+      throw new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") });
+    };
+    const began = performance.now();
+    const asked = texts(open(3, nobody, { retries: { baseSeconds: 30, maxSeconds: 60 } }));
+    await expect(asked).rejects.toThrow(
+      /none of the 3 servers answers \(http:\/\/s0\/v1: .*ECONNREFUSED.*; http:\/\/s1/,
+    );
+    expect(performance.now() - began).toBeLessThan(5000);
+    const { fetch: living, seen } = simulation([{}, {}, {}]);
+    const one: typeof fetch = (input, init) =>
+      String(input).includes("//s1/") ? nobody(input, init) : living(input, init);
+    const model = open(3, one, { retries: { baseSeconds: 30, maxSeconds: 60 } });
+    expect(await model.reached()).toEqual([
+      { address: "http://s0/v1" },
+      { address: "http://s1/v1", dead: expect.stringContaining("ECONNREFUSED") },
+      { address: "http://s2/v1" },
+    ]);
+    expect((await texts(model, requests.slice(0, 6))).every(({ length }) => length === 1)).toBe(true);
+    expect(seen[1]!.calls).toBe(0);
+    expect(model.usage().failedAttempts).toBe(0);
+  });
+
+  it("rest once for what fails together, and are awake again as soon as one answers", async () => {
+    const settings = endpointSettingsSchema.parse({
+      ...{ baseUrl: addresses(2), model: "m", concurrency: 8, retries: { baseSeconds: 0.2, maxSeconds: 600 } },
+    });
+    const servers = createServers(settings);
+    const [one, other] = servers.all as [Server, Server];
+    const failure = { fault: "network", reason: "gone", retryable: true } as const;
+    // A prompt of each that goes there.
+    const home = async (server: Server) => {
+      for (let i = 0; ; i++) {
+        const taken = await servers.take(`prompt ${i}`, undefined);
+        servers.release(taken);
+        if (taken === server) return `prompt ${i}`;
+      }
+    };
+    const prompt = await home(one);
+    const taken = [prompt, prompt].map(() => servers.take(prompt, undefined));
+    for (const server of await Promise.all(taken)) expect(server).toBe(one);
+    servers.release(one, failure);
+    servers.release(one, failure);
+    expect(servers.othersAwake(other)).toBe(false);
+    await later(250); // two failures in a row would be a rest of 0.4 s
+    expect(servers.othersAwake(other)).toBe(true);
+    for (const server of [one, other]) servers.rest(server);
+    servers.release(await servers.take(prompt, undefined));
+    expect([servers.othersAwake(one), servers.othersAwake(other)]).toContain(true);
   });
 
   it("are limited each by itself", async () => {

@@ -21,6 +21,13 @@ export interface ServerUse {
   readonly failures: number;
 }
 
+/** Whether a server answered when it was asked for its models. */
+export interface ServerReached {
+  readonly address: string;
+  /** Why it is of no use now; absent where it answered, even if by a refusal. */
+  readonly dead?: string;
+}
+
 /** The servers of an endpoint, and which of them is asked next. */
 export interface Servers {
   readonly all: readonly Server[];
@@ -28,6 +35,8 @@ export interface Servers {
   take(prompt: unknown, signal: AbortSignal | undefined): Promise<Server>;
   /** Gives the place back, with what became of the attempt. */
   release(server: Server, failure?: Failure): void;
+  /** Lets a server rest that did not answer. */
+  rest(server: Server): void;
   /** Whether another server could be asked at once. */
   othersAwake(server: Server): boolean;
   use(): ServerUse[];
@@ -39,6 +48,8 @@ interface Place extends Server {
   failures: number;
   /** Failures since it last answered. */
   inARow: number;
+  /** Attempts that were under way when it failed: what comes of them is the same failure, not more of them. */
+  pardoned: number;
   /** Until then it is asked only where no other can be. */
   restUntil: number;
   /** Until then it asked not to be asked (Retry-After). */
@@ -63,7 +74,7 @@ export function createServers(settings: EndpointSettings): Servers {
       address,
       requests: requestsPerMinute ? slidingWindow(requestsPerMinute) : undefined,
       tokens: tokensPerMinute ? slidingWindow(tokensPerMinute) : undefined,
-      ...{ open: 0, calls: 0, failures: 0, inARow: 0, restUntil: 0, silentUntil: 0 },
+      ...{ open: 0, calls: 0, failures: 0, inARow: 0, pardoned: 0, restUntil: 0, silentUntil: 0 },
     }),
   );
   const placeOf = (server: Server) => places.find((place) => place === server)!;
@@ -124,12 +135,22 @@ export function createServers(settings: EndpointSettings): Servers {
       const place = placeOf(server);
       place.open--;
       if (failure?.retryable) {
-        const seconds = Math.min(retries.maxSeconds, retries.baseSeconds * 2 ** place.inARow++);
-        place.restUntil = Date.now() + 1000 * seconds;
+        if (place.pardoned > 0) place.pardoned--;
+        else {
+          const seconds = Math.min(retries.maxSeconds, retries.baseSeconds * 2 ** place.inARow++);
+          place.restUntil = Date.now() + 1000 * seconds;
+          place.pardoned = place.open;
+        }
         place.silentUntil = Math.max(place.silentUntil, Date.now() + (failure.retryAfterMs ?? 0));
-      } else if (!failure) place.inARow = 0;
+      } else if (!failure) {
+        // It is there again: nothing is to be waited for any more.
+        place.inARow = place.pardoned = place.restUntil = 0;
+      }
       if (failure) place.failures++;
       wake();
+    },
+    rest(server) {
+      placeOf(server).restUntil = Date.now() + 1000 * retries.baseSeconds;
     },
     othersAwake: (server) =>
       places.some((one) => one !== server && Math.max(one.restUntil, one.silentUntil) <= Date.now()),

@@ -25,8 +25,8 @@ export interface Distance {
   readonly steps: number;
   /** Worst |Δ| of a loss over its size, 1e-3 at least; of steps that only sample, of their scores. */
   readonly loss: number;
-  /** The same of the gradient's norm before clipping. */
-  readonly gradNorm: number;
+  /** The same of the gradient's norm before clipping; absent of trainings that do not report it. */
+  readonly gradNorm?: number;
   /** ‖Δ‖ of the adapters over the distance that training moved from its start; 0 where both are the same. */
   readonly adapter: number;
 }
@@ -43,13 +43,13 @@ export async function distance(
   other: Trained,
 ): Promise<Distance> {
   const worst = (of: (metrics: Metrics) => number | undefined) =>
-    one.events.reduce((most, metrics, i) => {
+    one.events.reduce<number | undefined>((most, metrics, i) => {
       const [a, b] = [of(metrics), of(other.events[i] ?? {})];
       if (a === undefined && b === undefined) return most;
       if (a === undefined || b === undefined)
         throw new TypeError(`step ${i + 1}: expected the same metrics of both, got ${a} and ${b}`);
-      return Math.max(most, Math.abs(a - b) / Math.max(1e-3, Math.abs(a)));
-    }, 0);
+      return Math.max(most ?? 0, Math.abs(a - b) / Math.max(1e-3, Math.abs(a)));
+    }, undefined);
   const [a, b] = await Promise.all([one, other].map(({ path }) => loadAdapter(path, config)));
   let [difference, moved] = [0, 0];
   // B begins at zero: what is there has been trained.
@@ -60,10 +60,11 @@ export async function distance(
       if (name.endsWith("lora_B.weight")) moved += value ** 2;
     });
   }
+  const [loss, gradNorm] = [worst(lossOf), worst(normOf)];
+  if (loss === undefined) throw new TypeError("expected a training that reports its loss");
   return {
-    steps: one.events.length,
-    loss: worst(lossOf),
-    gradNorm: worst(normOf),
+    ...{ steps: one.events.length, loss },
+    ...(gradNorm !== undefined && { gradNorm }),
     adapter: Math.sqrt(difference / moved),
   };
 }
