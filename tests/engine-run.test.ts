@@ -212,6 +212,7 @@ describe("a recipe that names an engine", () => {
       ["gpus: 0", "gpus: 0, shard: true", /workers of at least 2 beside it/],
       ["gpus: 0", "gpus: 0, dtype: bfloat16", /generation beside it/],
       ["gpus: 0", "gpu: 0", /gpus/],
+      ["model: ./model", "model: ./model.gguf", /a Hugging Face folder of safetensors/],
     ] as const) {
       await writeFile(wrong, text.replace(from, to));
       const opened = openRecipe(wrong);

@@ -19,7 +19,7 @@ export interface ClusterOptions {
   readonly cpus?: number | undefined;
   /** Of the dashboard. Default 8265. */
   readonly port?: number | undefined;
-  /** Default 600. */
+  /** That a node has to come up. Default 600. */
   readonly startSeconds?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onStatus?: ((status: string) => void) | undefined;
@@ -101,7 +101,6 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
     RAY_AUTH_MODE: "token",
     RAY_AUTH_TOKEN_PATH: tokenFile,
   };
-  const until = Date.now() + 1000 * startSeconds;
   const nodes: ChildProcess[] = [];
   const address = `http://127.0.0.1:${port}`;
   const jobs = new RayJobs({ address, token });
@@ -126,6 +125,8 @@ export async function startCluster(options: ClusterOptions): Promise<LocalCluste
   };
   /** A node that is there, by `ready`; started anew where Ray gave it up. */
   const up = async (more: readonly string[], what: string, ready: (log: string) => Promise<boolean>) => {
+    // Of this node: one that is added later has its own time.
+    const until = Date.now() + 1000 * startSeconds;
     for (let tries = 1; ; tries++) {
       const { node, log } = start(more);
       const gone = once(node, "error").then(([error]) => error as Error);

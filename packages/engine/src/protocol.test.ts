@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { healthServer } from "../test/ray-server.ts";
 import { BodyError, readBody, writeBody } from "./body.ts";
 import { EngineClient } from "./client.ts";
 import { EngineError, EngineGoneError, EngineMemoryError, EngineRefusedError, EngineRestartedError } from "./errors.ts";
@@ -36,6 +37,7 @@ describe("a body", () => {
 });
 
 describe("what the engine answers", () => {
+  const health = { versions: {}, epoch: 1, workers: [], wanted: 1, model: null, upSeconds: 1 };
   let status = 200;
   const server = createServer((request, response) => {
     request.resume();
@@ -68,6 +70,20 @@ describe("what the engine answers", () => {
     await expect(failed).rejects.toThrow(kind);
     await expect(failed).rejects.toThrow(words);
     await expect(failed).rejects.toThrow(client.address);
+  });
+
+  it.each([
+    [{ ...health, protocol: 2 }, /it speaks protocol 2, this Tenet 1; use one release of Tenet for both/],
+    ["<html>", /it speaks protocol of another program, this Tenet 1/],
+  ])("another release, or another program: %o", async (value, words) => {
+    const other = await healthServer(() => ({ token: "t", value }));
+    const stranger = new EngineClient({ address: `http://127.0.0.1:${other.port}`, token: "t" });
+    try {
+      await expect(stranger.health()).rejects.toThrow(EngineRefusedError);
+      await expect(stranger.health()).rejects.toThrow(words);
+    } finally {
+      other.close();
+    }
   });
 
   it("nobody", async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngineClient, EngineRefusedError, EngineRestartedError } from "@tenet/engine";
+import { EngineClient, EngineMemoryError, EngineRefusedError, EngineRestartedError } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -80,6 +80,18 @@ describe("a trainer that computes elsewhere", () => {
     const bytes = (path: string) => readFile(join(path, "adapter_model.safetensors"));
     expect((await bytes(killed.path)).equals(await bytes(whole.path))).toBe(true);
   }, 300_000);
+
+  it("halves its micro-batches once where they do not fit, and then says what can be done", async () => {
+    const calls = server.asked.length;
+    for (const behind of [5, 10, 11, 12, 13, 14]) server.failures.set(calls + behind, 507);
+    const into = join(folder, "too large");
+    const failed = finish(resuming(() => trainings.sft!(remote(), into, test.start)));
+    await expect(failed).rejects.toThrow(EngineMemoryError);
+    await expect(failed).rejects.toThrow(
+      /halved already: set microBatchTokens lower, shard the base \(engine\.shard\)/,
+    );
+    server.failures.clear();
+  });
 
   it("gives up after too many restarts, and says what became of the last", async () => {
     let starts = 0;
