@@ -85,7 +85,8 @@ describe("a trainer that computes elsewhere", () => {
     const calls = server.asked.length;
     for (const behind of [5, 10, 11, 12, 13, 14]) server.failures.set(calls + behind, 507);
     const into = join(folder, "too large");
-    const failed = finish(resuming(() => trainings.sft!(remote(), into, test.start)));
+    const own = remote();
+    const failed = finish(resuming(() => trainings.sft!(own, into, test.start)));
     await expect(failed).rejects.toThrow(EngineMemoryError);
     await expect(failed).rejects.toThrow(
       /halved already: set microBatchTokens lower, shard the base \(engine\.shard\)/,
