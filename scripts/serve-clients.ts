@@ -3,8 +3,8 @@
 // Programs of others against `tenet serve`, unchanged, and what they get held against the engine: the `openai` package always,
 // EleutherAI's lm-evaluation-harness where --python names a Python that has it (pip install "lm_eval[api]" transformers), with a task
 // of its own from a file and the tokenizer as exports write it: nothing is fetched. With --rounds also
-// how fast 16 callers are served beside what the engine does by itself, one after the other in turns: a ratio, for machines that are
-// not quiet too.
+// how fast 16 callers are served beside what the engine does by itself, one after the other in turns, and what processor time a
+// token takes: ratios, the second for machines that are not quiet.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -144,8 +144,14 @@ async function throughput(client: OpenAI, model: LocalModel, rounds: number): Pr
   const asked = Array.from({ length: callers }, (_, i) => prompts[i % prompts.length]!);
   const sampling = { temperature: 1, maxTokens, minTokens: maxTokens };
   const timed = async (work: () => Promise<number>) => {
-    const start = performance.now();
-    return ((await work()) / (performance.now() - start)) * 1000;
+    const [start, before] = [performance.now(), process.cpuUsage()];
+    const tokens = await work();
+    const spent = process.cpuUsage(before);
+    return {
+      rate: (tokens / (performance.now() - start)) * 1000,
+      // Of all threads, in milliseconds: what others do on this machine is not in it.
+      processor: (spent.user + spent.system) / 1000 / tokens,
+    };
   };
   const alone = () =>
     timed(async () => {
@@ -168,14 +174,20 @@ async function throughput(client: OpenAI, model: LocalModel, rounds: number): Pr
     });
   await alone();
   await served();
-  const ratios: number[] = [];
+  const rates: number[] = [];
+  const costs: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const [own, behind] = round % 2 ? [await alone(), await served()] : [await served(), await alone()].reverse();
-    ratios.push(behind! / own!);
-    console.log(`round ${round + 1}: alone ${own!.toFixed(1)}, served ${behind!.toFixed(1)} tokens/s`);
+    rates.push(behind!.rate / own!.rate);
+    costs.push(behind!.processor / own!.processor);
+    const said = [own!, behind!].map(
+      ({ rate, processor }) => `${rate.toFixed(1)} tokens/s (${processor.toFixed(2)} ms of processor a token)`,
+    );
+    console.log(`round ${round + 1}: alone ${said[0]}, served ${said[1]}`);
   }
-  const median = [...ratios].sort((a, b) => a - b)[rounds >> 1]!;
-  console.log(`throughput: served to alone ${median.toFixed(3)} (median of ${rounds}, ${callers} callers)`);
+  const median = (of: readonly number[]) => [...of].sort((a, b) => a - b)[rounds >> 1]!.toFixed(3);
+  console.log(`served to alone, median of ${rounds}, ${callers} callers: throughput ${median(rates)}`);
+  console.log(`processor time a token, server and client with the engine: ${median(costs)}`);
 }
 
 const model = await openLocalModel(values.model, { device: "cpu" });
