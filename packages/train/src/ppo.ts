@@ -43,7 +43,7 @@ export const ppoSettingsSchema = z.strictObject({
         .enum(["own", "shared"])
         .optional()
         .describe(
-          "What the value network stands on: an adapter of its own (the default), begun from the preference model; or the policy's, `shared`, with a new head: one pass for both, about half the time and memory of learning, and a policy that the value loss moves too.",
+          "What the value network stands on: an adapter of its own (the default), begun from the preference model; or the policy's, `shared`, with a new head: one pass for both, which takes less time, and a policy that the value loss moves too.",
         ),
       learningRate: z.number().positive().default(5e-5).describe("AdamW's learning rate of the value network."),
       coefficient: z
