@@ -93,7 +93,9 @@ async function selfTest(io: Io, settings: EngineSettings, options: SelfTestOptio
         const { health } = engine;
         const differences = await versionsApart(health);
         const nodes = new Set(health.workers.map(({ node }) => node)).size;
-        const of = `${health.workers.length} workers on ${nodes} nodes, ${health.workers[0]?.device}${settings.shard ? ", sharded" : ""}`;
+        const count = (number: number, what: string) => `${number} ${what}${number === 1 ? "" : "s"}`;
+        const where = `${count(health.workers.length, "worker")} on ${count(nodes, "node")}`;
+        const of = `${where}, ${health.workers[0]?.device}${settings.shard ? ", sharded" : ""}`;
         tell(io, `engine ${engine.client.address}: ${of}\n`);
         for (const difference of differences) tell(io, `warning: ${difference}\n`);
         const test = await openSelfTest({ model, folder, engine: engine.client });
