@@ -3,6 +3,7 @@ export { cell, type ExportedSplit, table } from "./dataset-card.ts";
 export * from "./document/index.ts";
 export { DatasetError, ExportError, MixtureError } from "./errors.ts";
 export { type ExportOptions, exportDataset } from "./export.ts";
+export { type GivenPrinciple, givenBefore, turned } from "./given.ts";
 export { htmlToText } from "./html.ts";
 export { type JsonValue, plainJson } from "./json.ts";
 export { type Mark, spelledMarks } from "./marks.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { givenSchema } from "./given.ts";
 
 /*
  * What flows between stages. A row is plain JSON; it has an id that is a function of its content, and it names what it came
@@ -112,6 +113,8 @@ export const preferenceRowSchema = pairRowSchema.extend({
   /** Factor of its loss. */
   weight: z.number().min(0).default(1),
   label: z.enum(["ai", "human", "ranking", "check", "contrast"]),
+  /** Principles that the pair is judged by, where it is by drawn ones: p is under these. */
+  given: givenSchema.optional(),
   /** How the label came about, for people: each step with its figures. */
   explanation: z.array(z.record(z.string(), z.json())).default([]),
 });

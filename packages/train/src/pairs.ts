@@ -1,6 +1,16 @@
 import { createHash } from "node:crypto";
-import type { PreferenceRow } from "@tenet/data";
-import { type Calibration, calibration, type Estimate, groupBy, mean, pearson, rate } from "@tenet/data";
+import {
+  type Calibration,
+  calibration,
+  type Estimate,
+  givenBefore,
+  groupBy,
+  mean,
+  type PreferenceRow,
+  pearson,
+  rate,
+  turned,
+} from "@tenet/data";
 import { unlessRefused } from "./encode.ts";
 import type { TrainableModel } from "./forward.ts";
 import { promptOf } from "./hold-out.ts";
@@ -21,6 +31,8 @@ export interface Pair {
   readonly source: string;
   /** Equal for pairs of one prompt. */
   readonly prompt: string;
+  /** Of a pair that is judged by principles: the one that decides, and the same pair under their opposites. */
+  readonly given?: { readonly decidedBy: string; readonly turned: Item };
 }
 
 /** What of a preference model's settings says how pairs are used. */
@@ -50,16 +62,26 @@ export function preparePairs(
     if (row.a === row.b) return reject("both replies are the same");
     const hard = settings.targets === "hard";
     if (hard && row.p === 0.5) return reject("its label prefers neither, and targets are hard");
-    const encoded = unlessRefused(() => [row.a, row.b].map((reply) => replySequence(model, row.prompt, reply, row)));
+    const { principles = [], decidedBy } = row.given ?? {};
+    const under = (shown: typeof principles) => {
+      const prompt = givenBefore(row.prompt, shown);
+      const sequences = [row.a, row.b].map((reply) => replySequence(model, prompt, reply, row));
+      return { prompt, sequences, longest: Math.max(...sequences.map(({ tokens }) => tokens.length)) };
+    };
+    const encoded = unlessRefused(() => [under(principles), ...(row.given ? [under(turned(principles))] : [])]);
     if ("refused" in encoded) return reject(encoded.refused);
-    const sequences = encoded.value;
+    const [{ prompt, sequences }, other] = encoded.value as [ReturnType<typeof under>, ReturnType<typeof under>?];
     const [a, b] = sequences.map(({ tokens }) => tokens.length) as [number, number];
     if (Math.max(a, b) > longest)
       return reject(`its replies have ${a} and ${b} tokens with the prompt, more than ${longest}`);
-    const before = model.text.encodePrompt([...row.prompt]).length;
+    if (other && other.longest > longest)
+      return reject(`under the opposites of its principles it has up to ${other.longest} tokens, more than ${longest}`);
+    const before = model.text.encodePrompt(prompt).length;
     const target = hard ? Math.round(row.p) : row.p;
     const lengths: Pair["lengths"] = [a - before, b - before];
-    return [{ item: { sequences }, tokens: a + b, lengths, p: row.p, target, weight, source, prompt: promptOf(row) }];
+    const pair = { item: { sequences }, tokens: a + b, lengths, p: row.p, target, weight, source };
+    const given = other && { decidedBy: decidedBy!, turned: { sequences: other.sequences } };
+    return [{ ...pair, prompt: promptOf(row), ...(given && { given }) }];
   });
 }
 
@@ -90,10 +112,27 @@ export interface PreferenceEvaluation {
   readonly loss: number;
   /** Pearson's correlation of score with length of the reply in tokens: what the model may pay for length alone. */
   readonly lengthCorrelation: number;
+  /** Of a model that is shown principles, over pairs that have some. */
+  readonly given?: {
+    /** Accuracy by the principle that decides. */
+    readonly byPrinciple: Readonly<Record<string, Estimate>>;
+    /**
+     * The flip test: share of pairs that the model judges as it is told both times, under the principles and under their opposites. One
+     * that does not read them is right in none: what it says of a pair is right under one of the two alone.
+     */
+    readonly flip: Estimate;
+  };
 }
 
-/** How raw scores [pairs][A, B] fit the labels. */
-export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly number[])[]): PreferenceEvaluation {
+/**
+ * How raw scores [pairs][A, B] fit the labels.
+ * @param turnedScores of the pairs that have principles, in their order, under the opposites of these
+ */
+export function evaluationOf(
+  pairs: readonly Pair[],
+  scores: readonly (readonly number[])[],
+  turnedScores: readonly (readonly number[])[] = [],
+): PreferenceEvaluation {
   const judged = pairs.map((pair, i) => {
     const difference = scores[i]![0]! - scores[i]![1]!;
     return { ...pair, difference, right: difference !== 0 && difference > 0 === pair.p > 0.5 };
@@ -102,6 +141,14 @@ export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly 
     const decided = some.filter(({ p }) => p !== 0.5);
     return rate(decided.map(({ prompt, right }) => ({ cluster: prompt, yes: right })));
   };
+  let place = 0;
+  const given = judged.flatMap((pair) => {
+    if (!pair.given) return [];
+    const other = turnedScores[place++]!;
+    return [{ ...pair, flips: pair.right && (other[0]! - other[1]!) * Math.sign(pair.p - 0.5) < 0 }];
+  });
+  const flipped = given.filter(({ p }) => p !== 0.5);
+  const principles = groupBy(given, (pair) => pair.given!.decidedBy);
   const sources = [...groupBy(judged, ({ source }) => source)].map(([source, some]) => [source, accuracyOf(some)]);
   const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
   // ln(1 + e^x), stable on both sides.
@@ -121,5 +168,11 @@ export function evaluationOf(pairs: readonly Pair[], scores: readonly (readonly 
       scores.flat(),
       pairs.flatMap(({ lengths }) => [...lengths]),
     ),
+    ...(given.length > 0 && {
+      given: {
+        byPrinciple: Object.fromEntries([...principles].map(([id, some]) => [id, accuracyOf(some)])),
+        flip: rate(flipped.map(({ prompt, flips }) => ({ cluster: prompt, yes: flips }))),
+      },
+    }),
   };
 }

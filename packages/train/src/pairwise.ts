@@ -66,7 +66,10 @@ export async function openPhase<P extends Pair>(phase: PhaseOptions<P>) {
     optimizer: { ...optimizerOptions(settings, rate, plan.length), learningRateSetting: rateSetting },
     seed,
     from,
-    expected: [...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)), pairs.map(({ item }) => item)],
+    expected: [
+      ...plan.map((step) => step.pairs.map((i) => pairs[i]!.item)),
+      pairs.flatMap(({ item, given }) => (given ? [item, given.turned] : [item])),
+    ],
     sequencesPerItem: 2,
     ...memoryOptions(settings),
     ...(device === undefined ? {} : { device }),

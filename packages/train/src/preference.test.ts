@@ -8,7 +8,7 @@ import { compile, grad, input, ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NoExamplesError } from "./errors.ts";
 import type { MetricEvent } from "./loop.ts";
-import { evaluationOf, type Pair } from "./pairs.ts";
+import { evaluationOf, type Pair, preparePairs } from "./pairs.ts";
 import { type PreferenceOptions, type PreferenceResult, preferenceLoss, trainPreference } from "./preference.ts";
 import { openPreferenceModel, PreferenceModelError } from "./preference-model.ts";
 
@@ -232,6 +232,61 @@ describe("evaluationOf", () => {
     expect(exchanged.loss).toBeCloseTo(evaluation.loss, 12);
     expect(exchanged.calibration.ece).toBeCloseTo(0, 12);
     expect(exchanged.calibration.brier).toBeCloseTo(evaluation.calibration.brier, 12);
+  });
+});
+
+describe("pairs that are judged by principles", () => {
+  const shout = { principle: "shout", negated: false, says: "Shout.", otherwise: "Ask." };
+  const given = (...principles: (typeof shout)[]) => ({ decidedBy: principles[0]!.principle, principles });
+
+  it("are right under principles and opposites, or not read at all", () => {
+    const judged = (p: number, decidedBy: string): Pair => {
+      const item = { sequences: [] };
+      const common = { item, tokens: 2, lengths: [1, 1] as const, p, target: p, weight: 1, source: "ai" };
+      return { ...common, prompt: `${decidedBy} ${p}`, given: { decidedBy, turned: item } };
+    };
+    const { given: _, ...plain } = judged(1, "none");
+    const pairs = [judged(1, "shout"), plain, judged(0, "shout"), judged(0.9, "small"), judged(0.5, "small")];
+    // The model is right on all but the third, and its word turns in the first alone.
+    const scores = [
+      [2, 1],
+      [2, 1],
+      [2, 1],
+      [2, 1],
+      [2, 1],
+    ];
+    const turnedScores = [
+      [1, 2],
+      [1, 2],
+      [2, 1],
+      [1, 2],
+    ];
+    const { accuracy, given: found } = evaluationOf(pairs, scores, turnedScores);
+    expect([accuracy.value, accuracy.n]).toEqual([0.75, 4]);
+    expect([found!.flip.value, found!.flip.n]).toEqual([1 / 3, 3]);
+    expect(found!.byPrinciple.shout).toMatchObject({ value: 0.5, n: 2 });
+    expect(found!.byPrinciple.small).toMatchObject({ value: 1, n: 1 });
+    expect(evaluationOf([plain], [[2, 1]]).given).toBeUndefined();
+  });
+
+  it("are encoded behind their principles, and set aside where the opposites are too long", () => {
+    const settings = { maxLength: 128, targets: "soft" as const, sourceWeights: {} };
+    const rows = [
+      pair("Name one", "A!", "A?", 1, { given: given(shout) }),
+      pair("Name two", "A!", "A?", 1, { given: given({ ...shout, otherwise: "Ask. ".repeat(30) }) }),
+      pair("Name one", "A!", "A?", 1),
+    ];
+    const aside: { id: string; reason: string }[] = [];
+    const [first, plain] = preparePairs(rows, model, settings, aside);
+    expect(aside).toEqual([
+      { id: rows[1]!.id, reason: expect.stringMatching(/under the opposites of its principles/) },
+    ]);
+    const text = (tokens: ArrayLike<number>) => model.text.decode([...Array.from(tokens)]);
+    expect(text(first!.item.sequences[0]!.tokens as number[])).toContain("- Shout.");
+    expect(text(first!.given!.turned.sequences[0]!.tokens as number[])).toContain("- Ask.");
+    expect(first!.lengths).toEqual(plain!.lengths);
+    // One prompt, whatever it is judged by: both stand on one side when pairs are held out.
+    expect(first!.prompt).toBe(plain!.prompt);
   });
 });
 

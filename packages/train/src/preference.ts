@@ -172,15 +172,11 @@ export async function* trainPreference(options: PreferenceOptions): AsyncGenerat
     // Scores that are all the same can be shifted, not scaled.
     const scores = { mean, deviation: Math.sqrt(variance) || 1 };
     await saveNormalisation(path, settings.normalise ? scores : { mean: 0, deviation: 1 });
+    const items = validation.map(({ item }) => item);
+    const turned = validation.flatMap(({ given }) => (given ? [given.turned] : []));
     const evaluation =
       validation.length > 0
-        ? evaluationOf(
-            validation,
-            await rawScores(
-              forward,
-              validation.map(({ item }) => item),
-            ),
-          )
+        ? evaluationOf(validation, await rawScores(forward, items), await rawScores(forward, turned))
         : undefined;
     const counts = { pairs: train.length, pretrainingPairs: ranked.length, aside, steps: of, tokens };
     return { path, report: { ...counts, scores, ...(evaluation ? { evaluation } : {}) } };

@@ -9,6 +9,7 @@ export { type CheckResult, runChecks } from "./checks.ts";
 export { type Collective, type CollectiveOptions, collectiveConstitution } from "./collective.ts";
 export { type DrawOptions, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";
+export { givenOf } from "./given.ts";
 export { type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";
 export { type LintFinding, type LintKind, type LintOptions, lintConstitution } from "./lint.ts";
 export {

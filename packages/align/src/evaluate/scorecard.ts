@@ -130,6 +130,8 @@ const preferenceModelSchema = z.strictObject({
   pairs: z.int().min(0),
   /** Pearson's correlation of score and length of the reply; absent where it is not defined. */
   lengthCorrelation: z.number().optional(),
+  /** Of one that is shown principles: share of pairs judged right under these and under their opposites. */
+  flip: cardEstimateSchema.optional(),
 });
 
 const cardVerdictSchema = z.strictObject({

@@ -47,6 +47,13 @@ export {
   examplesFromResponses,
   examplesSettingsSchema,
 } from "./examples.ts";
+export {
+  type GivenCounts,
+  type GivenOptions,
+  type GivenSettings,
+  givenSettingsSchema,
+  underPrinciples,
+} from "./given.ts";
 export { applyHumanLabels, type HumanLabels } from "./human.ts";
 export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, judgeRows } from "./judge-rows.ts";
 export { knownExamples } from "./known-examples.ts";

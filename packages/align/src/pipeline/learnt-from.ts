@@ -40,7 +40,11 @@ const reportSchema = z.object({
   report: z.object({
     pairs: z.int(),
     evaluation: z
-      .object({ accuracy: estimate, lengthCorrelation: z.number().nullable().optional() })
+      .object({
+        accuracy: estimate,
+        lengthCorrelation: z.number().nullable().optional(),
+        given: z.object({ flip: estimate }).optional().catch(undefined),
+      })
       .optional()
       // Without a pair that has a preferred reply there is no accuracy.
       .catch(undefined),
@@ -52,14 +56,11 @@ export function preferenceModelOf(store: Store, run: string): Scorecard["prefere
   const stage = store.stages(run).findLast(({ kind, status }) => kind === "preference-model" && status === "done");
   if (!stage) return undefined;
   const { pairs, evaluation } = reportSchema.parse(stage.output).report;
-  const { accuracy = { value: 0, interval: [null, null], n: 0 }, lengthCorrelation } = evaluation ?? {};
+  const { accuracy = { value: 0, interval: [null, null], n: 0 }, lengthCorrelation, given } = evaluation ?? {};
   return {
-    accuracy: {
-      value: accuracy.value,
-      interval: [...accuracy.interval] as [number | null, number | null],
-      n: accuracy.n,
-    },
+    accuracy,
     pairs,
     ...(typeof lengthCorrelation === "number" ? { lengthCorrelation } : {}),
+    ...(given && { flip: given.flip }),
   };
 }

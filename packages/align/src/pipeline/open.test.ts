@@ -298,6 +298,40 @@ const contradicting: readonly Case[] = [
     ["policy.value.warmup: expected value.trunk: own", "policy.value.learningRate: expected value.trunk: own"],
   ],
   [
+    "principles for a preference model of people's labels",
+    `${start}${policy}feedback: { label: { method: people } }\npreferenceModel: { given: {} }\n`,
+    ["recipe.yaml:6:27 preferenceModel.given: expected another feedback.label.method than people"],
+  ],
+  [
+    "principles for a preference model whose labels a judge gives in general",
+    `${start}${policy}feedback: { label: { method: judge, judge: { format: auto-j } } }\npreferenceModel: { given: {} }\n`,
+    ["recipe.yaml:6:27 preferenceModel.given: expected a judge with a place for a principle", "auto-j"],
+  ],
+  [
+    "principles for a preference model that nobody needs",
+    `${start}policy: { algorithm: ppo, reward: { preference: 0, constitution: 1 } }\npreferenceModel: { given: {} }\n`,
+    ["recipe.yaml:5:27 preferenceModel.given: expected policy.reward.preference above 0", "principles for a"],
+  ],
+  [
+    "principles for a preference model that reads none",
+    `${start}policy: { algorithm: ppo, reward: { given: {} } }\n`,
+    ["recipe.yaml:4:44 policy.reward.given: expected preferenceModel.given beside it"],
+  ],
+  [
+    "no principle to judge by",
+    `${start}policy: { algorithm: ppo, reward: { given: { count: 0 } } }\npreferenceModel: { given: {} }\n`,
+    ["recipe.yaml:4:44 policy.reward.given: expected a count of at least 1, or always beside it"],
+  ],
+  [
+    "principles to judge by that are none",
+    `${start}policy: { algorithm: ppo, reward: { given: { negate: [kind, breif], categories: { a: [b] } } } }\npreferenceModel: { given: {} }\n`,
+    [
+      'recipe.yaml:4:61 policy.reward.given.negate[1]: expected the id of a principle of the constitution "kind": kind, brief',
+      'got "breif". Did you mean "brief"?',
+      /policy\.reward\.given\.categories\.a\[0\]: expected the id/,
+    ],
+  ],
+  [
     "a cost by people of whom there are none",
     `${start}costModel: { by: people }\npolicy: { algorithm: ppo, constraint: { cost: model, bound: 0 } }\n`,
     ["recipe.yaml:4:18 costModel.by: expected costModel.human beside it"],

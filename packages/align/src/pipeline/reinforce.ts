@@ -1,6 +1,7 @@
 import type { CostRow, PairRow, PreferenceRow, PromptRow } from "@tenet/data";
 import { costGateStage, costModelStage, costRowsStage } from "./parts/cost.ts";
 import { type GateReport, preferenceGateStage } from "./parts/gates.ts";
+import { givenStage } from "./parts/given.ts";
 import { labelsStage } from "./parts/labels.ts";
 import { mixStage } from "./parts/mixture.ts";
 import { pairsStage } from "./parts/pairs.ts";
@@ -69,12 +70,15 @@ export function reinforce(
       : preferenceModelOf(round, {
           // What goes on from the last round's was pre-trained with it.
           from: plan.preferenceModel === "continue" ? earlier.at(-1)?.preferenceModel : undefined,
-          labelled,
+          labelled: givenStage(context, { name: name("given"), labels: labelled }),
           held:
             held &&
-            labelsStage(context, {
-              ...{ name: name("validation labels"), title: "labels of pairs to test on", pairs: held },
-              ...{ ...judges, behind: audit },
+            givenStage(context, {
+              name: name("validation given"),
+              labels: labelsStage(context, {
+                ...{ name: name("validation labels"), title: "labels of pairs to test on", pairs: held },
+                ...{ ...judges, behind: audit },
+              }),
             }),
         });
   const learning = context.recipe.policy!;

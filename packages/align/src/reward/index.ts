@@ -8,6 +8,7 @@ export {
   panelDependsOn,
   type Reply,
 } from "./critic.ts";
+export { type Answered, principlesFor } from "./given.ts";
 export { raterOf } from "./rating.ts";
 export {
   type Breach,

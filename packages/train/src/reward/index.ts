@@ -18,6 +18,8 @@ export {
 export { type ServeRewardOptions, serveReward } from "./serve.ts";
 export {
   constitutionTerm,
+  type GivenRewardSettings,
+  givenRewardSchema,
   mostUnanswered,
   type RewardSettings,
   type RewardSources,

@@ -92,11 +92,20 @@ export interface PreferenceScorer {
   ): Promise<readonly number[]>;
 }
 
-/** R_pref: the preference model's score. Part `preference`. METHODS §4. */
-export function preferenceReward(model: PreferenceScorer): Reward {
+/**
+ * R_pref: the preference model's score. Part `preference`. METHODS §4.
+ * @param shown the conversation as the model is shown it, where that is more than the prompt
+ */
+export function preferenceReward(
+  model: PreferenceScorer,
+  shown: (request: RewardRequest) => readonly Message[] = ({ prompt }) => prompt,
+): Reward {
   return rewardOf("preference", (requests, call) =>
     model.score(
-      requests.map(({ prompt, response, finished }) => ({ prompt, response, cut: !finished })),
+      requests.map((request) => {
+        const { response, finished } = request;
+        return { prompt: shown(request), response, cut: !finished };
+      }),
       call,
     ),
   );

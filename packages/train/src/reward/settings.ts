@@ -19,6 +19,23 @@ const constitutionSchema = z.strictObject({
     .describe("Principles that the critic is asked about: so many, drawn by weight for each prompt anew, or all."),
 });
 
+/** Principles that a preference model which is shown some judges a reply by. */
+export const givenRewardSchema = z.strictObject({
+  count: z
+    .int()
+    .min(0)
+    .max(16)
+    .default(3)
+    .describe("Principles drawn by weight, for each prompt anew in every iteration."),
+  always: z.array(z.string().min(1)).min(1).optional().describe("Ids of principles that are always shown."),
+  negate: z.array(z.string().min(1)).min(1).optional().describe("Ids of principles that are shown as their opposites."),
+  categories: z
+    .record(z.string(), z.array(z.string().min(1)).min(1))
+    .optional()
+    .describe("Ids of principles that are shown with prompts of a category, by category."),
+});
+export type GivenRewardSettings = z.output<typeof givenRewardSchema>;
+
 /** What a response is worth, as a recipe says it. */
 export const rewardSettingsSchema = z.strictObject({
   preference: weight.default(1).describe("Weight of the preference model's score; 0 does without it."),
@@ -38,6 +55,11 @@ export const rewardSettingsSchema = z.strictObject({
     .enum(["linear", "sigmoid"])
     .default("linear")
     .describe("`sigmoid` bounds the preference score to (0, 1) before it is weighted: R = σ(r) + λ·R_const."),
+  given: givenRewardSchema
+    .optional()
+    .describe(
+      "Principles that the preference model judges by, where it is shown some (preferenceModel.given); absent: three, drawn by weight.",
+    ),
   missingEndPenalty: z.number().min(0).default(1).describe("Subtracted where a response does not end by itself."),
   lengthPenalty: z.number().min(0).default(0).describe("Subtracted for each token of a response."),
   failures: z

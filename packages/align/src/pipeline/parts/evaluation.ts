@@ -1,6 +1,8 @@
 import {
   type ChainRow,
   type ExampleRow,
+  type GivenPrinciple,
+  givenBefore,
   type Origin,
   type PairRow,
   type PromptRow,
@@ -57,6 +59,7 @@ import type { AuditReport } from "./audit.ts";
 import { type BaselinePart, baselineParts } from "./baselines.ts";
 import { fileStage } from "./files.ts";
 import type { GateReport } from "./gates.ts";
+import { shownBeside, shownSettings } from "./given.ts";
 import { unreadIn } from "./labels.ts";
 import { constraintOf } from "./policy-judges.ts";
 import { responsesStage } from "./replies.ts";
@@ -203,6 +206,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
   const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
   const independence = independenceOf(context);
   const bound = boundOf(recipe, checkpoints);
+  const shown = preferenceModel && shownBeside(context);
   const rated = judge && independence?.kind === "judge" ? judge : undefined;
   const spoken = [...answers, ...baselines];
   const ratings = rated ? spoken.map((one) => ratingStage(context, one, rated)) : [];
@@ -232,11 +236,13 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
       ...(bound && { bound: { ...bound } }),
+      ...(shown && { shown: shownSettings(recipe) }),
     },
     async make(_, stage) {
       const replies = spoken.map(({ responses }) => [...stage.value(responses).rows()]);
       const proxies =
-        preferenceModel && (await proxyScores(stage, stage.value(preferenceModel), replies, deviceOf(context.options)));
+        preferenceModel &&
+        (await proxyScores(stage, stage.value(preferenceModel), replies, { ...deviceOf(context.options), shown }));
       const seen = (i: number) => ({
         responses: judgedResponses(constitution, replies[i]!),
         ...(proxies ? { proxy: proxies[i]! } : {}),
@@ -372,12 +378,18 @@ async function proxyScores(
   { models, signal, emit }: StageContext,
   value: ModelValue,
   replies: readonly (readonly ResponseRow[])[],
-  options: Parameters<typeof openPreferenceModel>[2],
+  {
+    shown = () => [],
+    ...options
+  }: Parameters<typeof openPreferenceModel>[2] & {
+    /** Principles that the model is shown beside a reply. */
+    readonly shown?: ((row: ResponseRow) => readonly GivenPrinciple[]) | undefined;
+  },
 ): Promise<ReadonlyMap<string, number>[]> {
   const { reference, adapter } = preferenceSource(value);
   const base = await models.trainable(reference);
   // A constant reply is there also to prompts that the model's template refuses; it has no score then.
-  const taken = replies.map((rows) => rows.filter(({ prompt }) => takesPrompt(base, prompt)));
+  const taken = replies.map((rows) => rows.filter((row) => takesPrompt(base, givenBefore(row.prompt, shown(row)))));
   const model = await openPreferenceModel(base, adapter, options);
   try {
     const total = taken.reduce((sum, rows) => sum + rows.length, 0);
@@ -388,7 +400,10 @@ async function proxyScores(
       for (let start = 0; start < rows.length; start += repliesAtOnce) {
         scores.push(
           ...(await model.score(
-            rows.slice(start, start + repliesAtOnce).map((row) => ({ ...row, cut: row.finishReason === "length" })),
+            rows.slice(start, start + repliesAtOnce).map((row) => ({
+              ...{ prompt: givenBefore(row.prompt, shown(row)), response: row.response },
+              cut: row.finishReason === "length",
+            })),
             { signal },
           )),
         );

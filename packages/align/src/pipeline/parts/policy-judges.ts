@@ -1,3 +1,4 @@
+import { type GivenPrinciple, givenBefore } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import {
   constitutionalReward,
@@ -75,6 +76,8 @@ export interface JudgesOptions {
   readonly seed: number;
   /** The preference model, where it is rewarded by. */
   readonly preference?: PreferenceScorer | undefined;
+  /** The principles that it is shown beside a reply, where it is shown some. */
+  readonly given?: ((request: RewardRequest) => readonly GivenPrinciple[]) | undefined;
   /** The cost model, where its score is bounded. */
   readonly cost?: PreferenceScorer | undefined;
   /** The models that are asked, what tells each from another, and whether it runs here. */
@@ -94,7 +97,7 @@ export function judgesOf(
   options: JudgesOptions,
 ): { readonly reward?: Reward; readonly cost?: Reward } {
   if (!("reward" in policy)) return {};
-  const { constitution, seed, preference, asked, memo } = options;
+  const { constitution, seed, preference, given, asked, memo } = options;
   const { reward: settings } = policy;
   const { by, principles } = constitutionTerm(settings);
   const critic = asked.critic && criticOf({ ...asked.critic, critic: asked.critic.model, seed, memo });
@@ -105,7 +108,8 @@ export function judgesOf(
   const cost = constraintOf(policy)?.cost;
   return {
     reward: rewardFrom(settings, {
-      preference: preference && preferenceReward(preference),
+      preference:
+        preference && preferenceReward(preference, given && ((request) => givenBefore(request.prompt, given(request)))),
       constitution:
         by === "checks"
           ? constitutionalReward((request) => checkReward(constitution, runChecks(constitution, request)))

@@ -9,6 +9,7 @@ import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type StoredRows } from "../values.ts";
+import { shownBeside } from "./given.ts";
 import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf } from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
 import { judgeRequests } from "./verdicts.ts";
@@ -43,6 +44,7 @@ export function policyStage(
   const settings = policySettingsSchema.parse(recipe.policy);
   const asked = Object.fromEntries(judgesAsked(settings).map((role) => [role, part.judges[role]]));
   const watched = watchedOn(context, validation);
+  const given = rewardsPreference(settings) ? shownBeside(context) : undefined;
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),
@@ -66,7 +68,7 @@ export function policyStage(
     behind: [...(rewardsPreference(settings) ? [gate] : []), ...(part.gates ?? [])],
     settings: [
       settings,
-      heedsConstitution(settings) ? constitutionHash(constitution) : null,
+      given || heedsConstitution(settings) ? constitutionHash(constitution) : null,
       ...(watched ? [watched.settings] : []),
     ],
     expect(sized) {
@@ -91,7 +93,7 @@ export function policyStage(
       const cost = await open(costed);
       try {
         const judges = judgesOf(settings, {
-          ...{ constitution, seed: recipe.seed, preference: scorer, cost, memo },
+          ...{ constitution, seed: recipe.seed, preference: scorer, given, cost, memo },
           asked: Object.fromEntries(
             Object.entries(asked).map(([role, stage]) => {
               const { hash, source } = value(stage);

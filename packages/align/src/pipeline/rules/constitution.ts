@@ -4,7 +4,7 @@ import type { Principle } from "../../constitution/index.ts";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { knownExamples } from "../../feedback/index.ts";
 import { avoidsOf, constraintOf } from "../parts/policy-judges.ts";
-import { isTrained } from "../recipe.ts";
+import { isTrained, type Recipe } from "../recipe.ts";
 import type { ConstitutionRules, Rule } from "./rule.ts";
 
 /** What a recipe asks of a constitution that this one does not have. */
@@ -33,6 +33,13 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
   return [
     ...(evaluate.mustHold ?? []).map((id, i) => ({
       at: ["evaluate", "mustHold", i],
+      when: !ids.includes(id),
+      expected: `the id of a principle of ${named}: ${ids.join(", ")}`,
+      got: JSON.stringify(id),
+      suggestion: nearest(id, ids),
+    })),
+    ...principlesNamed(recipe).map(({ id, at }) => ({
+      at: ["policy", "reward", "given", ...at],
       when: !ids.includes(id),
       expected: `the id of a principle of ${named}: ${ids.join(", ")}`,
       got: JSON.stringify(id),
@@ -86,3 +93,15 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
     needsChecks(["costModel"], unchecked && byChecks(recipe.costModel)),
   ];
 };
+
+/** Principles that a recipe's reward names, and where. */
+function principlesNamed({ policy }: Recipe): { readonly id: string; readonly at: (string | number)[] }[] {
+  const given = policy !== undefined && "reward" in policy ? policy.reward.given : undefined;
+  const { always = [], negate = [], categories = {} } = given ?? {};
+  const listed = (ids: readonly string[], ...at: string[]) => ids.map((id, i) => ({ id, at: [...at, i] }));
+  return [
+    ...listed(always, "always"),
+    ...listed(negate, "negate"),
+    ...Object.entries(categories).flatMap(([category, ids]) => listed(ids, "categories", category)),
+  ];
+}

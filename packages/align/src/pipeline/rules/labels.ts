@@ -59,6 +59,23 @@ export const labelRules: Rules = ({ recipe }) => {
       got: `${principles}`,
     },
     {
+      at: ["preferenceModel", "given"],
+      when: preferenceModel.given !== undefined && method === "people",
+      expected:
+        "another feedback.label.method than people, who do not say by which principle a reply is better: a model's readings, the checks or contrast do",
+    },
+    {
+      at: ["preferenceModel", "given"],
+      when: preferenceModel.given !== undefined && method === "judge" && judge !== undefined && !showsRubric(judge),
+      expected: `a judge with a place for a principle in feedback.label.judge: ${judge?.format} judges in general`,
+    },
+    {
+      at: ["policy", "reward", "given"],
+      when: policy !== undefined && "reward" in policy && policy.reward.given !== undefined && !preferenceModel.given,
+      expected:
+        "preferenceModel.given beside it, e.g. preferenceModel: { given: {} }: else its model reads no principles",
+    },
+    {
       at: ["feedback", "audit"],
       when: policy === undefined && feedback.audit !== undefined,
       expected: withoutPolicy,
@@ -77,20 +94,25 @@ export const labelRules: Rules = ({ recipe }) => {
       expected: withoutPolicy,
       got: "demonstrations for a labeller alone",
     },
-    ...(["pretrain", "human"] as const).flatMap((key) => [
+    ...(["pretrain", "human", "given"] as const).flatMap((key) => [
       {
         at: ["preferenceModel", key],
         when: policy === undefined && preferenceModel[key] !== undefined,
         expected: withoutPolicy,
-        got: "data for a preference model alone",
+        got: alone(key),
       },
       {
         at: ["preferenceModel", key],
         // DPO learns from people's pairs itself.
         when: needed && preferenceModel[key] !== undefined && !(key === "human" && policy.algorithm === "dpo"),
         expected: nobody,
-        got: "data for a preference model alone",
+        got: alone(key),
       },
     ]),
   ];
 };
+
+/** What stands there that nobody needs. */
+function alone(key: "pretrain" | "human" | "given"): string {
+  return key === "given" ? "principles for a preference model alone" : "data for a preference model alone";
+}

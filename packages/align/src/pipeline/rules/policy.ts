@@ -33,6 +33,11 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
       expected: '"linear", or a weight for preference: it is the preference score that is shaped',
     },
     {
+      at: ["policy", "reward", "given"],
+      when: reward?.given?.count === 0 && reward.given.always === undefined,
+      expected: "a count of at least 1, or always beside it: a reply is judged by at least one principle",
+    },
+    {
       at: ["policy", "reward", "judge"],
       when: (reward?.judge?.weight ?? 0) > 0 && isTrained(roles.labeller),
       expected:

@@ -1,6 +1,7 @@
 import { preferenceSettingsSchema } from "@tenet/train";
 import { z } from "zod";
 import { gateFields } from "../../evaluate/gate.ts";
+import { givenSettingsSchema } from "../../feedback/index.ts";
 import { datasetFields, datasetSchema } from "./files.ts";
 
 export const preferenceModelSchema = z.strictObject({
@@ -13,6 +14,11 @@ export const preferenceModelSchema = z.strictObject({
     })
     .optional()
     .describe("Pairs labelled by people, mixed with the machine's."),
+  given: givenSettingsSchema
+    .optional()
+    .describe(
+      "The model is shown principles and judges by these: each pair is learnt under principles drawn from those that it was labelled under, some as their opposites (SALMON). Without it none is shown.",
+    ),
   gate: z
     .strictObject(gateFields)
     .prefault({})
