@@ -163,6 +163,18 @@ export const columns: {
     { name: "answer", type: "number", about: "Place of the right option, from 0", value: (row) => row.answer },
     ...identity,
   ],
+  opinions: () => [
+    prompt,
+    {
+      name: "neutral",
+      type: "messages",
+      about: "The same question without the person's view, where there is one",
+      value: (row) => row.neutral,
+    },
+    { name: "follows", type: "text", about: "The answer that follows the view", value: (row) => row.follows },
+    { name: "others", type: "json", about: "The other answers", value: (row) => JSON.stringify(row.others) },
+    ...identity,
+  ],
   safety: () => [
     prompt,
     {

@@ -1,3 +1,4 @@
+export { agreementPatterns, agrees } from "./agreement.ts";
 export type { ExampleForm } from "./columns.ts";
 export { cell, type ExportedSplit, table } from "./dataset-card.ts";
 export * from "./document/index.ts";

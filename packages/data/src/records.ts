@@ -18,6 +18,7 @@ import type { Aside } from "./read.ts";
 import {
   type ChoiceRow,
   type ExampleRow,
+  type OpinionRow,
   type Origin,
   originSchema,
   type PreferenceRow,
@@ -51,6 +52,7 @@ export interface Kinds {
   examples: ExampleRow;
   preferences: PreferenceRow;
   choices: ChoiceRow;
+  opinions: OpinionRow;
   safety: SafetyRow;
 }
 
@@ -127,6 +129,19 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
       return { id, origin: originIn(value, source), prompt, options, answer };
     },
   },
+  opinions: {
+    expected:
+      "a question (prompt or question) with answer_matching_behavior and answer_not_matching_behavior; or prompt, neutral, follows and others",
+    fields: [
+      ...["prompt", "question", "neutral", "follows", "others", "origin"],
+      ...["answer_matching_behavior", "answer_not_matching_behavior"],
+    ],
+    row: ({ source, value }) => {
+      const { prompt, neutral, follows, others } = opinionIn(value);
+      const id = rowId("opinion", prompt, neutral ?? null, follows, others);
+      return { id, origin: originIn(value, source), prompt, ...(neutral && { neutral }), follows, others };
+    },
+  },
   safety: {
     expected:
       "prompt, response and is_safe (or unsafe, or severity); or prompt, response_0, response_1, is_response_0_safe and is_response_1_safe",
@@ -148,6 +163,41 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
     },
   },
 };
+
+/** Sycophancy as published (model-written evals: answers such as " (B)"), or with the question as it is without the view. */
+function opinionIn(value: Fields): Pick<OpinionRow, "prompt" | "neutral" | "follows" | "others"> {
+  const either = (...fields: string[]) => fields.find((field) => has(value, field));
+  const asked = either("prompt", "question");
+  const [follows, others] = [
+    either("follows", "answer_matching_behavior"),
+    either("others", "answer_not_matching_behavior"),
+  ];
+  if (asked === undefined || follows === undefined || others === undefined)
+    throw missing(value, kinds.opinions.expected);
+  const question = (field: string) =>
+    typeof value[field] === "string"
+      ? waiting([{ role: "user", content: textOf(value[field], field) }], field)
+      : promptOf(value[field], field);
+  const answer = (given: unknown, field: string) => {
+    const text = textOf(given, field).trim();
+    if (text === "") throw new Unusable(`${field} is empty`);
+    return text;
+  };
+  const listed = (field: string) => {
+    const found = parsed(value[field]) ?? value[field];
+    return Array.isArray(found) ? found : [value[field]];
+  };
+  const followed = listed(follows).map((one) => answer(one, follows));
+  if (followed.length !== 1) throw new Unusable(`${follows} names ${followed.length} answers; expected one`);
+  const left = listed(others).map((one) => answer(one, others));
+  if (left.length === 0 || left.includes(followed[0]!))
+    throw new Unusable(`${others} is to name other answers than ${follows}`);
+  return {
+    prompt: question(asked),
+    ...(has(value, "neutral") && { neutral: question("neutral") }),
+    ...{ follows: followed[0]!, others: left },
+  };
+}
 
 /** Harmlessness labels as published: of two replies and which is safer (PKU-SafeRLHF), or of one (BeaverTails). */
 function safetyIn(value: Fields, notes: string[]): Pick<SafetyRow, "prompt" | "replies" | "safer"> {

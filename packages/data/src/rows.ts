@@ -130,6 +130,18 @@ export const choiceRowSchema = z.strictObject({
 });
 export type ChoiceRow = z.output<typeof choiceRowSchema>;
 
+/** A question in which a person says what they think, with the answer that follows their view and those that do not. METHODS §7. */
+export const opinionRowSchema = z.strictObject({
+  ...row,
+  prompt: conversation,
+  /** The same question without the person's view, where there is one: how far the view moves the answer is then known. */
+  neutral: conversation.optional(),
+  /** The answer that follows the view. */
+  follows: z.string().min(1),
+  others: z.array(z.string().min(1)).min(1),
+});
+export type OpinionRow = z.output<typeof opinionRowSchema>;
+
 /** A reply to a prompt, or two, with what somebody said of their harm: one person's word. METHODS §6. */
 export const safetyRowSchema = z.strictObject({
   ...row,

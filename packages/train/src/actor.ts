@@ -1,4 +1,4 @@
-import type { PromptRow } from "@tenet/data";
+import { agrees, type PromptRow, pearson } from "@tenet/data";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
@@ -232,6 +232,8 @@ function describeExperience(
   );
   const scores = rewarded.map(({ reward }) => reward);
   const mean = perSample((i) => scores[i]!);
+  const agreeing = samples.map(({ response }) => Number(agrees(response)));
+  const lengths = samples.map(({ tokens }) => tokens.length);
   return {
     "objective/kl": perSample((i) => kl[i]!),
     "objective/kl_k3": perSample(k3),
@@ -241,8 +243,17 @@ function describeExperience(
     "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
     "val/response_length": tokens / count,
     "val/duplicates": duplicateShare(samples),
-    "val/engine_gap": drawn === 0 ? 0 : gap / drawn,
+    "val/agreement": perSample((i) => agreeing[i]!),
+    ...defined("reward/length_correlation", pearson(lengths, scores)),
+    ...defined("reward/agreement_correlation", pearson(agreeing, scores)),
+    // Nothing is drawn where every reply ended at once.
+    ...(drawn > 0 && { "val/engine_gap": gap / drawn }),
   };
+}
+
+/** A figure, where it is one: a correlation with what does not vary is none. */
+function defined(name: string, value: number): Record<string, number> {
+  return Number.isFinite(value) ? { [name]: value } : {};
 }
 
 /** Means of judged responses' parts, each over those that have it. */

@@ -83,6 +83,37 @@ describe("monitorRules", () => {
     expect(fired({ "validation/proxy": [0, 0.5], "validation/judge": [0.2, -0.9] })).toEqual([]);
   });
 
+  it("R6 goes by the paired changes since the start, where they are told", () => {
+    const told = { "validation/proxy": [0.2, 0.3, 0.5], "validation/judge": [0.8, 0.7, 0.5] };
+    const lows = { "validation/proxy_low": [-0.1, 0.05, 0.2] };
+    expect(fired({ ...told, ...lows, "validation/judge_high": [0.1, 0.02, -0.1] })).toEqual(["R6@3"]);
+    // At the first iteration already: the start is what it is compared with.
+    expect(fired({ ...told, "validation/proxy_low": [0.01], "validation/judge_high": [-0.01] })).toEqual(["R6@1"]);
+    expect(fired({ ...told, ...lows, "validation/judge_high": [0.1, 0.2, 0.3] })).toEqual([]);
+    expect(fired({ ...told, "validation/proxy_low": [-1, -1, -1], "validation/judge_high": [-1, -1, -1] })).toEqual([]);
+  });
+
+  it("R11 fires where adherence has measurably fallen since the start, and is silent where it has risen", () => {
+    const drift = { "validation/drift": [0, 0.1, 0.2] };
+    expect(fired({ ...drift, "validation/drift_low": [-0.1, -0.01, 0.05] })).toEqual(["R11@3"]);
+    expect(fired({ ...drift, "validation/drift_low": [-0.1, -0.2, 0] })).toEqual([]);
+    expect(fired(drift)).toEqual([]);
+  });
+
+  it("R12 fires where agreement rises and the score goes with it", () => {
+    const agreement = { "val/agreement": [0.05, 0.1, 0.3] };
+    expect(fired({ ...agreement, "reward/agreement_correlation": [0.1, 0.2, 0.4] })).toEqual(["R12@3"]);
+    expect(fired({ ...agreement, "reward/agreement_correlation": [0.1, 0.2, 0.1] })).toEqual([]);
+    expect(fired({ "val/agreement": [0.3, 0.3, 0.35], "reward/agreement_correlation": [0.4, 0.4, 0.4] })).toEqual([]);
+    // No correlation is told where nothing varies.
+    expect(fired(agreement)).toEqual([]);
+  });
+
+  it("R13 fires where the rise of sycophancy is beyond doubt", () => {
+    expect(fired({ "validation/sycophancy": [0.5, 0.9], "validation/opinions": [60, 60] })).toEqual(["R13@2"]);
+    expect(fired({ "validation/sycophancy": [0.5, 0.55], "validation/opinions": [60, 60] })).toEqual([]);
+  });
+
   it("R7 fires where the rise of refusals is beyond doubt", () => {
     expect(fired({ "validation/refusals": [0.05, 0.3], "validation/replies": [60, 60] })).toEqual(["R7@2"]);
     expect(fired({ "validation/refusals": [0.05, 0.1], "validation/replies": [60, 60] })).toEqual([]);

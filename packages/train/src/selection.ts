@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { openingOf, type PromptRow, rateDifference } from "@tenet/data";
+import { bootstrap, type Estimate, mean, openingOf, type PromptRow, rateDifference } from "@tenet/data";
+import type { LanguageModel } from "@tenet/lm";
 import { unlessRefused } from "./encode.ts";
 import type { TrainableModel } from "./forward.ts";
-import type { Sampling } from "./loop.ts";
+import { bothSamplings, type Sampling } from "./loop.ts";
 import { isScored, type Reward, type RewardRequest } from "./reward/index.ts";
 import { promptsDigest, rewardRequest, rolloutOf } from "./rollout.ts";
 import type { Trainer } from "./trainer.ts";
@@ -20,6 +21,15 @@ export interface SelectionOptions {
    * sameness does not count, as in fine-tuning on revisions that share one way to answer.
    */
   readonly leastVariety?: number;
+  /**
+   * Whether the rules are no part of what is trained against: their word is then held against the reward's, and where the two part that
+   * is over-optimisation.
+   */
+  readonly independent?: boolean;
+  /** What else is to be told of the responses, under `validation/`. */
+  readonly describe?: (requests: readonly RewardRequest[]) => Readonly<Record<string, number>>;
+  /** What the model is asked besides, with the metrics that come of it, under `validation/`. */
+  readonly probe?: (model: LanguageModel, signal?: AbortSignal) => Promise<Readonly<Record<string, number>>>;
   /** What the rules are, for the identity of a training. */
   readonly digest: string;
 }
@@ -31,6 +41,8 @@ export type Observation = {
   metrics: Record<string, number>;
   /** Of each response, in the order of the prompts: whether it breaks a rule, null where none applies. */
   violates: (boolean | null)[];
+  /** Of each response, in the same order: its reward, null where nobody answered. Absent where nothing is rewarded. */
+  rewards?: (number | null)[];
 };
 
 /** What was observed so far, and what follows of it. */
@@ -114,7 +126,7 @@ export class Selection {
     step: number,
     signal?: AbortSignal,
   ): Promise<{ readonly metrics: Record<string, number>; readonly usage: { readonly policy: Sampling } }> {
-    const { sampling, violates } = this.#options;
+    const { sampling, violates, independent, describe, probe } = this.#options;
     const speaker = () => trainer.speaker(`validation-${step}`);
     const { samples, sampling: spent } = await rolloutOf(speaker, this.#prompts, {
       ...{ text: this.#text, seed: this.#seed, iteration: -1, samplesPerPrompt: 1, ...sampling, signal },
@@ -124,8 +136,10 @@ export class Selection {
     const metrics: Record<string, number> = {};
     const judged = broken.filter((yes) => yes !== null);
     if (judged.length > 0) metrics["validation/violations"] = judged.filter(Boolean).length / judged.length;
+    let rewards: (number | null)[] | undefined;
     if (this.#reward) {
       const rewarded = await this.#reward.score(requests, { signal });
+      rewards = rewarded.map((one) => (isScored(one) ? one.reward : null));
       const scored = rewarded.filter(isScored);
       if (scored.length > 0) metrics["validation/reward"] = meanOf(scored.map(({ reward }) => reward));
       if (scored.length < rewarded.length) metrics["validation/unanswered"] = 1 - scored.length / rewarded.length;
@@ -138,8 +152,56 @@ export class Selection {
     metrics["validation/cut"] = meanOf(requests.map(({ finished }) => (finished ? 0 : 1)));
     metrics["validation/openings"] =
       new Set(requests.map(({ response }) => openingOf(response))).size / requests.length;
-    await this.#consider({ step, metrics, violates: broken }, trainer);
-    return { metrics, usage: { policy: spent } };
+    for (const [name, value] of Object.entries(describe?.(requests) ?? {})) metrics[`validation/${name}`] = value;
+    const asked = probe && (await this.#probed(trainer, step, probe, signal));
+    for (const [name, value] of Object.entries(asked?.metrics ?? {})) metrics[`validation/${name}`] = value;
+    const observation = { step, metrics, violates: broken, ...(rewards && { rewards }) };
+    Object.assign(metrics, this.#againstStart(observation, { independent: independent === true }));
+    await this.#consider(observation, trainer);
+    return { metrics, usage: { policy: bothSamplings(spent, asked?.sampling) } };
+  }
+
+  /** What comes of asking the model as it is besides, and what that took. */
+  async #probed(
+    trainer: Trainer,
+    step: number,
+    probe: NonNullable<SelectionOptions["probe"]>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly metrics: Readonly<Record<string, number>>; readonly sampling: Sampling }> {
+    const began = performance.now();
+    const speaker = await trainer.speaker(`probe-${step}`);
+    try {
+      const metrics = await probe(speaker, signal);
+      const { promptTokens, completionTokens, completions: calls } = speaker.usage();
+      const seconds = (performance.now() - began) / 1000;
+      return { metrics, sampling: { promptTokens, completionTokens, calls, seconds } };
+    } finally {
+      await speaker.close();
+    }
+  }
+
+  /**
+   * How far a model has gone from where its training began, response by response: `drift`, the change of its violations, with the ends
+   * of its 95 % interval; where the rules are independent, `proxy` and `judge`, the reward and the share that breaks no rule, with the
+   * lower end of the one's change and the upper end of the other's.
+   */
+  #againstStart(now: Observation, { independent }: { readonly independent: boolean }): Record<string, number> {
+    const [start] = this.state.observations;
+    const found: Record<string, number> = {};
+    const tell = (name: string, value: number | undefined) => {
+      if (value !== undefined && Number.isFinite(value)) found[`validation/${name}`] = value;
+    };
+    const drift = start && changeOfViolations(start, now);
+    tell("drift", drift?.value);
+    tell("drift_low", drift?.interval[0]);
+    tell("drift_high", drift?.interval[1]);
+    const rate = now.metrics["validation/violations"];
+    if (!independent || rate === undefined || !now.rewards) return found;
+    tell("proxy", now.metrics["validation/reward"]);
+    tell("judge", 1 - rate);
+    tell("proxy_low", start && changeOfRewards(start, now)?.interval[0]);
+    tell("judge_high", drift && -drift.interval[0]);
+    return found;
   }
 
   /** Puts the best weights back. */
@@ -188,11 +250,26 @@ export function watchedReport(
 
 /** Whether the share of violating responses rose from one observation to another by a 95 % interval that excludes zero. */
 function measurablyWorse(before: Observation, after: Observation): boolean {
+  const change = changeOfViolations(before, after);
+  return change !== undefined && change.interval[0] > 0;
+}
+
+/** By how much the share of violating responses changed, over those that a rule applies to both times. */
+function changeOfViolations(before: Observation, after: Observation): Estimate | undefined {
   const pairs = before.violates.flatMap((was, i) => {
     const is = after.violates[i]!;
     return was === null || is === null ? [] : [{ cluster: String(i), before: was, after: is }];
   });
-  return pairs.length > 0 && rateDifference(pairs, { seed: 0 }).interval[0] > 0;
+  return pairs.length === 0 ? undefined : rateDifference(pairs, { seed: 0 });
+}
+
+/** By how much the reward changed, over the responses that were judged both times. */
+function changeOfRewards(before: Observation, after: Observation): Estimate | undefined {
+  const changes = (before.rewards ?? []).flatMap((was, i) => {
+    const is = after.rewards?.[i] ?? null;
+    return was === null || is === null ? [] : [is - was];
+  });
+  return changes.length === 0 ? undefined : bootstrap(changes, mean, { seed: 0 });
 }
 
 /** SHA-256 of what an outcome depends on when a training is watched. */

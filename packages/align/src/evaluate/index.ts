@@ -76,6 +76,7 @@ export {
   scorecardJson,
   scorecardSchema,
 } from "./scorecard.ts";
+export { answerOpinions, type OpinionAnswer, opinionAnswerSchema, sycophancyProbe } from "./sycophancy.ts";
 export { scorecardTable } from "./table.ts";
 export {
   type CompareOptions,

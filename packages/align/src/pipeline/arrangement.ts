@@ -7,6 +7,7 @@ import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
 import { fileReader, fileStage, type ReadFile } from "./parts/files.ts";
 import { helpfulFile } from "./parts/helpful.ts";
 import type { TaughtRole } from "./parts/lessons.ts";
+import { opinionsFile } from "./parts/opinions.ts";
 import { peoplesLabelsStage } from "./parts/people.ts";
 import { humanSafety } from "./parts/people-costs.ts";
 import { roleStage } from "./parts/roles.ts";
@@ -87,6 +88,7 @@ export function arrange(context: PartContext): Arrangement {
         checkpoints: some,
         ...(first && { chains: first.chains, examples: first.revised }),
         heldOut: heldOutStage(context, { reference: heldOut, learnt }),
+        opinions: opinionsFile(context, shared.file),
         ...(judge && { judge }),
         audits: [...audit.made, ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),

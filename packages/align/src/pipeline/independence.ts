@@ -39,17 +39,22 @@ export function independenceOf({
     roles.judge === undefined
       ? "The recipe names no judge (roles.judge)"
       : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
-  const rewarded =
-    heedsChecks(policy) ||
-    (learns && (looks.checks || recipe.feedback.label.method === "checks" || (weigh && weigh.by !== "critic")))
-      ? "the checks are part of what was trained against"
-      : undefined;
+  const rewarded = checksAreHeard(recipe) ? "the checks are part of what was trained against" : undefined;
   if (!constitution.principles.some(({ checks }) => checks.length > 0))
     return { kind: "none", why: `${nobody}, and the constitution has no checks.` };
   if (rewarded !== undefined) return { kind: "none", why: `${nobody}, and ${rewarded}: nobody independent was asked.` };
   if (!showsProxy(recipe))
     return { kind: "none", why: `${nobody}, and there are no scores of what was trained against (evaluate.proxy).` };
   return { kind: "checks", why: `${nobody}; the checks are no part of the reward and stand for one.` };
+}
+
+/** Whether a policy's training hears of the checks: in its reward, its constraint, or the labels that it is rewarded by. */
+export function checksAreHeard({ policy, feedback }: OpenRecipe["recipe"]): boolean {
+  if (policy === undefined) return false;
+  const { label, weigh } = feedback;
+  const learns = policy.algorithm === "dpo" || rewardsPreference(policy);
+  const looks = lookers(label.constitutionFirst).checks || label.method === "checks";
+  return heedsChecks(policy) || (learns && (looks || (weigh !== undefined && weigh.by !== "critic")));
 }
 
 /** Whether two are one model. Of several servers one that both name is enough: they serve the same model. */

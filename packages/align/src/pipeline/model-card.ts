@@ -98,6 +98,7 @@ export async function modelCard(
 const measuring = new Set([
   ...["texts", "score-texts", "score-responses", "pair-responses", "compare", "rate", "constant-responses"],
   ...["audit-pairs", "audit", "scorecard", "read-choices", "answer-choices", "example-pairs"],
+  ...["read-opinions", "answer-opinions"],
 ]);
 const measuringNames =
   /^(held-out|known|(\w+ )?audit (pairs|labels|file)|\w+ pairs to audit|answers of .*|validation.*)$/;
@@ -108,7 +109,7 @@ export function isMeasured(name: string, kind: string): boolean {
 
 /** What reinforcement learning alone was made of. */
 function isReinforced(name: string, kind: string): boolean {
-  const kinds = ["pairs", "label", "human-labels", "preference-model", "policy"];
+  const kinds = ["pairs", "label", "human-labels", "given", "preference-model", "policy"];
   return kinds.includes(kind) || /^(human pairs|rankings|preferences|labeller .*)$/.test(name);
 }
 

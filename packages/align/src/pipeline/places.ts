@@ -23,6 +23,7 @@ type Kind =
   | "examples"
   | "preferences"
   | "choices"
+  | "opinions"
   | "safety"
   | "texts"
   | "adapter"
@@ -90,6 +91,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("safety", recipe.costModel, "human", ["costModel", "human"]);
   place("texts", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
   place("choices", recipe.evaluate, "choices", ["evaluate", "choices"]);
+  place("opinions", recipe.evaluate, "sycophancy", ["evaluate", "sycophancy"]);
   return places;
 }
 
@@ -103,6 +105,7 @@ export async function find(place: Place, folder: string): Promise<string | Probl
     case "examples":
     case "preferences":
     case "choices":
+    case "opinions":
     case "safety":
       return findDataset(kind, place, folder);
     case "texts":

@@ -4,6 +4,7 @@ import { type GateReport, preferenceGateStage } from "./parts/gates.ts";
 import { givenStage } from "./parts/given.ts";
 import { labelsStage } from "./parts/labels.ts";
 import { mixStage } from "./parts/mixture.ts";
+import { opinionsFile } from "./parts/opinions.ts";
 import { pairsStage } from "./parts/pairs.ts";
 import { humanLabelsStage } from "./parts/people.ts";
 import { humanCostsStage, humanSafety } from "./parts/people-costs.ts";
@@ -95,6 +96,7 @@ export function reinforce(
     preferenceModel,
     gate,
     validation,
+    opinions: opinionsFile(context, round.file),
     reference: referenceOf(round, first?.start ?? model),
   });
   return { model: policy, start: model, judged, preferenceModel, gate, ...(costed && { costGate: costed.gate }) };

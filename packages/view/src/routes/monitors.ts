@@ -17,6 +17,14 @@ const panels: readonly (readonly [title: string, names: readonly string[]])[] = 
   ["Proxy and judge, on prompts of their own", ["validation/proxy", "validation/judge"]],
   ["Refusals on prompts of their own", ["validation/refusals"]],
   ["Replies that break a principle, on prompts of their own", ["validation/violations"]],
+  [
+    "The same against where the training began, with the ends of its 95% interval",
+    ["validation/drift", "validation/drift_low", "validation/drift_high"],
+  ],
+  ["Answers that follow the person's view", ["validation/sycophancy"]],
+  ["How far the person's view moves the answer, nats", ["validation/sycophancy_shift"]],
+  ["Replies that begin with agreement or praise", ["val/agreement"]],
+  ["What the reward goes with, correlation", ["reward/length_correlation", "reward/agreement_correlation"]],
 ];
 
 /** What to look at while a policy learns, and afterwards: an alarm says "look here", and no more. */

@@ -19,6 +19,9 @@ const ruleWords: Readonly<Record<string, string>> = {
   R8: "replies are cut off",
   R9: "a constraint's multiplier stays at its end",
   R10: "rewards are equal: nothing is learnt",
+  R11: "adherence falls against where the training began",
+  R12: "the score goes with agreement and praise, and these rise",
+  R13: "answers follow the person's view more than before",
 };
 
 /** What to look at while a policy learns. */

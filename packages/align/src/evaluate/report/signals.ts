@@ -108,9 +108,12 @@ function preferenceModelHealth({
         ? ["Better than chance", "good"]
         : ["Not shown to be better than chance", "warn"];
   return html`<div class="health"><div><h3>Preference model</h3><p><span class="chip ${look}">${word}</span></p><p class="intro">Trained on ${pairs} pairs, tested on ${accuracy.n} that it never saw. How often it prefers the reply that the label prefers:</p>
-${accuracy.n > 0 && html`<div class="bars">${bar(`Held-out pairs (${accuracy.n})`, accuracy, { ideal: "100%", reference: 0.5 })}${
-  flip && flip.n > 0 && bar(`Turns with its principles (${flip.n})`, flip, { ideal: "100%" })
-}${barTicks()}</div>`}${
+${
+  accuracy.n > 0 &&
+  html`<div class="bars">${bar(`Held-out pairs (${accuracy.n})`, accuracy, { ideal: "100%", reference: 0.5 })}${
+    flip && flip.n > 0 && bar(`Turns with its principles (${flip.n})`, flip, { ideal: "100%" })
+  }${barTicks()}</div>`
+}${
   lengthCorrelation !== undefined &&
   html`<dl class="facts calibration"><dt>Score against length</dt><dd><b>${formatValue(lengthCorrelation, "number")}</b> <small>correlation; far from 0 it pays for length</small></dd></dl>`
 }</div></div>`;

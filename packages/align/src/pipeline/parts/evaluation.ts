@@ -3,6 +3,7 @@ import {
   type ExampleRow,
   type GivenPrinciple,
   givenBefore,
+  type OpinionRow,
   type Origin,
   type PairRow,
   type PromptRow,
@@ -16,6 +17,7 @@ import { openPreferenceModel, type TrainableModel } from "@tenet/train";
 import { constitutionHash } from "../../constitution/index.ts";
 import {
   answerChoices,
+  answerOpinions,
   assembleScorecard,
   type CheckpointEvidence,
   type ChoiceAnswer,
@@ -29,6 +31,7 @@ import {
   judgedResponses,
   judgedScores,
   judgeQuestion,
+  type OpinionAnswer,
   pairResponses,
   ratingQuestion,
   type SampleLogprobs,
@@ -113,6 +116,7 @@ interface Looked {
   readonly responses: Stage<StoredRows<ResponseRow>>;
   readonly texts?: Stage<StoredRows<TextScore>>;
   readonly choices?: Stage<StoredRows<ChoiceAnswer>>;
+  readonly opinions?: Stage<StoredRows<OpinionAnswer>>;
   /** The checkpoint's replies under itself and under the first one; the first has none. */
   readonly logprobs?: {
     readonly policy: Stage<StoredRows<SampleLogprobs>>;
@@ -123,6 +127,8 @@ interface Looked {
 export interface ScorecardParts {
   readonly checkpoints: readonly CheckpointPart[];
   readonly heldOut: Stage<StoredRows<PromptRow>>;
+  /** Questions in which a person says what they think. */
+  readonly opinions?: Stage<StoredRows<OpinionRow>> | undefined;
   readonly chains?: Stage<StoredRows<ChainRow>>;
   /** What is learnt of the chains. */
   readonly examples?: Stage<StoredRows<ExampleRow>>;
@@ -139,7 +145,7 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, opinions, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
   const { sampling, samples, neutral, divergence } = recipe.evaluate;
   const questions =
     recipe.evaluate.choices &&
@@ -173,6 +179,15 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
               ...{ name: `choices of ${id}`, over: questions, model },
               title: "answers to questions with options",
               kind: "answer-choices",
+            }),
+          }
+        : {}),
+      ...(opinions
+        ? {
+            opinions: scoredStage(context, answerOpinions, {
+              ...{ name: `opinions of ${id}`, over: opinions, model },
+              title: "answers to questions with a person's view",
+              kind: "answer-opinions",
             }),
           }
         : {}),
@@ -218,7 +233,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...(preferenceModel && { preferenceModel }),
   };
   for (const [i, { id, model }] of checkpoints.entries()) {
-    const { responses, texts: scored, choices, logprobs } = looked[i]!;
+    const { responses, texts: scored, choices, opinions, logprobs } = looked[i]!;
+    if (opinions) inputs[`opinions ${id}`] = opinions;
     if (choices) inputs[`choices ${id}`] = choices;
     Object.assign(inputs, { [`model ${id}`]: model, [`answers ${id}`]: responses });
     if (scored) inputs[`texts ${id}`] = scored;
@@ -249,7 +265,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
       });
       const evidence = checkpoints.map(({ id, label, model }, i): CheckpointEvidence => {
-        const { texts: scored, choices, logprobs } = looked[i]!;
+        const { texts: scored, choices, opinions, logprobs } = looked[i]!;
         const value = stage.value(model);
         return {
           id,
@@ -259,6 +275,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ...seen(i),
           ...(scored ? { texts: [...stage.value(scored).rows()] } : {}),
           ...(choices ? { choices: [...stage.value(choices).rows()] } : {}),
+          ...(opinions ? { opinions: [...stage.value(opinions).rows()] } : {}),
           ...(logprobs
             ? {
                 logprobs: {

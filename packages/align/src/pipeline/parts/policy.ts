@@ -1,9 +1,17 @@
-import type { ExampleRow, PreferenceRow, PromptRow } from "@tenet/data";
-import { openPreferenceModel, policySettingsSchema, trainingPlan, trainPolicy } from "@tenet/train";
+import type { ExampleRow, OpinionRow, PreferenceRow, PromptRow } from "@tenet/data";
+import {
+  openPreferenceModel,
+  policySettingsSchema,
+  type SelectionOptions,
+  trainingPlan,
+  trainPolicy,
+} from "@tenet/train";
 import { constitutionHash } from "../../constitution/index.ts";
+import { sycophancyProbe } from "../../evaluate/index.ts";
 import { withAlarms } from "../alarms.ts";
 import type { PartContext } from "../context.ts";
 import { type Expectation, nothing, type Size } from "../expectation.ts";
+import { checksAreHeard } from "../independence.ts";
 import { deviceOf } from "../models.ts";
 import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
@@ -36,6 +44,8 @@ export function policyStage(
     /** What else has to be passed before. */
     readonly gates?: readonly Stage[];
     readonly validation?: Stage<StoredRows<PromptRow>> | undefined;
+    /** What it is asked besides where it is watched. */
+    readonly opinions?: Stage<StoredRows<OpinionRow>> | undefined;
   },
 ): Stage<ModelValue> {
   const { recipe, constitution, options } = context;
@@ -53,6 +63,7 @@ export function policyStage(
     ...(flagged && { flagged }),
     ...(costModel && { costModel }),
     ...watched?.inputs,
+    ...(watched && part.opinions && { opinions: part.opinions }),
   };
   return trainingStage({
     name,
@@ -78,7 +89,12 @@ export function policyStage(
         pairs: () => sized(pairs),
       });
       const times = looks(settings, everyOf(recipe));
-      const seen = watched?.asked(sized, base, times) ?? [];
+      const probed = watched && part.opinions;
+      const seen = [
+        ...(watched?.asked(sized, base, times) ?? []),
+        // Each question at most with and without the view.
+        ...(probed ? [asking("policy", base, 2 * sized(probed).rows * times, sized(probed).tokens, 0)] : []),
+      ];
       const looked = seen.length > 0 ? sized(validation!).rows * times : 0;
       const judged = judgeRequests(context, { settings, judges: part.judges, prompts: () => sized(prompts), looked });
       return { ...nothing, ...learnt, trainedBy: settings.algorithm, asked: [...sampled, ...seen, ...judged] };
@@ -121,7 +137,12 @@ export function policyStage(
           flagged,
           valueFrom: judge,
           costValueFrom: costed,
-          selection: learnt.validation && selectionOf(context, [...learnt.validation.rows()], { leastVariety: 0.5 }),
+          selection:
+            learnt.validation &&
+            selectionOf(context, [...learnt.validation.rows()], {
+              ...{ leastVariety: 0.5, independent: !checksAreHeard(recipe) },
+              ...(learnt.opinions && { probe: probeOf([...learnt.opinions.rows()]) }),
+            }),
           signal,
           ...deviceOf(options),
         });
@@ -133,6 +154,12 @@ export function policyStage(
     },
   });
 }
+
+/** What a policy is asked besides while it learns. */
+const probeOf =
+  (opinions: readonly OpinionRow[]): NonNullable<SelectionOptions["probe"]> =>
+  (model, signal) =>
+    sycophancyProbe(opinions, model, signal);
 
 /** Tokens of replies, gone through in every pass. */
 export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {
@@ -211,4 +238,5 @@ type PolicyInputs = {
   readonly flagged?: Stage<StoredRows<ExampleRow>>;
   readonly costModel?: Stage<ModelValue>;
   readonly validation?: Stage<StoredRows<PromptRow>>;
+  readonly opinions?: Stage<StoredRows<OpinionRow>>;
 };

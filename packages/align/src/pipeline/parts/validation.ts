@@ -2,6 +2,7 @@ import { type PromptRow, splitRows } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
 import type { SelectionOptions } from "@tenet/train";
 import { constitutionHash, runChecks, violations } from "../../constitution/index.ts";
+import { detectRefusal } from "../../evaluate/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
 import type { DatasetReference } from "../recipe.ts";
@@ -82,7 +83,7 @@ export function watchRequests(
 export function selectionOf(
   context: PartContext,
   prompts: readonly PromptRow[],
-  more: Pick<SelectionOptions, "leastVariety"> = {},
+  more: Pick<SelectionOptions, "leastVariety" | "independent" | "probe"> = {},
 ): SelectionOptions {
   const { recipe, constitution } = context;
   const { temperature, maxTokens } = recipe.evaluate.sampling;
@@ -93,6 +94,10 @@ export function selectionOf(
         const { applying, violated } = violations(runChecks(constitution, request));
         return applying === 0 ? undefined : violated.length > 0;
       }),
+    describe(requests) {
+      const refused = requests.filter(({ response }) => refusesOutright(response)).length;
+      return { refusals: refused / requests.length, replies: requests.length };
+    },
     digest: hashOf(watchSettings(context)),
   };
 }
@@ -107,4 +112,10 @@ export function watchedOn(context: PartContext, validation: Stage<StoredRows<Pro
       watchRequests(context, { base, validation: sized(validation), times }),
     ],
   };
+}
+
+/** As the scorecard counts refusals: silence is one. */
+function refusesOutright(response: string): boolean {
+  const { stance } = detectRefusal(response);
+  return stance === "refuses" || stance === "empty";
 }

@@ -27,6 +27,7 @@ export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, role
       [
         ["neutral", "neutral texts alone"],
         ["choices", "questions alone"],
+        ["sycophancy", "questions alone"],
       ] as const
     ).map(([key, got]) => ({
       at: ["evaluate", key],

@@ -22,6 +22,12 @@ export const evaluateSchema = z.strictObject({
     .union([path, z.strictObject(datasetFields)])
     .optional()
     .describe("Questions with options, whose accuracy tells what alignment cost."),
+  sycophancy: z
+    .union([path, z.strictObject(datasetFields)])
+    .optional()
+    .describe(
+      "Questions in which a person says what they think: how often the likeliest answer follows their view, and how far the view moves it. With `prompts.validation` a policy is asked while it learns too.",
+    ),
   machineUsdPerHour: z
     .number()
     .min(0)
