@@ -19,6 +19,16 @@ export const presetFiles = {
     prompts: "content",
     about: "what may be published on a community site",
   },
+  "support-levels": {
+    constitution: "support-levels.yaml",
+    prompts: "company",
+    about: "principles that say who may override them: nobody, a product, the person",
+  },
+  collective: {
+    constitution: "collective.yaml",
+    prompts: "harmless",
+    about: "the form of what many agree on: weights and provenance from votes",
+  },
   harmless: { constitution: "harmless.yaml", prompts: "harmless", about: "helpful without doing harm" },
 } as const;
 

@@ -2,9 +2,13 @@
  * Words, in languages that set white space between them and in those that do not.
  */
 
-/** Scripts that are written without white space between words. */
-const unspaced =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Tibetan}\p{Script=Javanese}\p{Script=Balinese}]/u;
+const scripts = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese", "Balinese"];
+
+/** A letter of a script that is written without white space between words. */
+const unspaced = new RegExp(`[${scripts.map((name) => `\\p{Script=${name}}`).join("")}]`, "u");
+
+/** Letters of such scripts with their marks, as one run; and letters, digits and apostrophes of others. */
+const runs = new RegExp(`(?:${unspaced.source}[\\p{M}ー]*)+|(?:(?!${unspaced.source})[\\p{L}\\p{N}'’])+`, "gu");
 
 const segmenter = new Intl.Segmenter("en", { granularity: "word" });
 
@@ -27,6 +31,16 @@ export function wordsIn(text: string): string[] {
     if (!isUnspaced(run)) return [run];
     return [...segmenter.segment(run)].flatMap(({ segment, isWordLike }) => (isWordLike ? [segment] : []));
   });
+}
+
+/** The words that a text begins with, without case and marks: runs of letters, digits and apostrophes, divided in scripts without white space. */
+export function firstWords(text: string, count: number): string[] {
+  const words: string[] = [];
+  for (const [run] of text.toLowerCase().matchAll(runs)) {
+    words.push(...(isUnspaced(run) ? wordsIn(run) : [run]));
+    if (words.length >= count) return words.slice(0, count);
+  }
+  return words;
 }
 
 /** Words of a text. */

@@ -14,6 +14,8 @@ const presets = [
   ["company-policy.yaml", "company"],
   ["content-rules.md", "content"],
   ["harmless.yaml", "harmless"],
+  ["support-levels.yaml", "company"],
+  ["collective.yaml", "harmless"],
 ] as const;
 const load = (file: string) => parseConstitution(readFileSync(root(`constitutions/${file}`), "utf8"), { file }).value;
 
@@ -101,6 +103,30 @@ const faults: Record<Exclude<LintKind, "uncovered">, (preset: Constitution, i: n
 };
 
 describe("ten planted faults of each kind", () => {
+  it("uncovered: what no check applies to is counted, and nothing where all is covered", () => {
+    // Ten prompts of a preset, and a constitution whose one check is about the words of some of them.
+    for (let i = 0; i < 10; i++) {
+      const [, folder] = presets[i % presets.length]!;
+      const some = prompts.get(folder)!.slice(i, i + 10);
+      const about = some.slice(0, i).map(({ prompt }) => prompt.at(-1)!.content.replaceAll(/[^\p{L}\p{N} ]/gu, "."));
+      const check = { mustNot: ["\\bzebra\\b"], when: [...about.map((text) => `^${text}$`), "^nobody says this$"] };
+      const preset = { ...load("harmless.yaml"), principles: [] };
+      // A principle without checks may be about anything: nothing is uncovered beside it.
+      const open = { ...preset, principles: load("harmless.yaml").principles.slice(0, 1) };
+      expect(
+        lintConstitution(added(open, "planted", "Planted.", check), { prompts: some }).map(({ kind }) => kind),
+      ).toEqual(i === 0 ? ["never applies"] : []);
+      const alone = added(preset, "planted", "Planted.", check);
+      const uncovered = lintConstitution(alone, { prompts: some }).filter(({ kind }) => kind === "uncovered");
+      expect(uncovered, `${i}`).toMatchObject([{ why: expect.stringContaining(`${10 - i} of 10 prompts`) }]);
+      const all = {
+        ...check,
+        when: some.map(({ prompt }) => `^${prompt.at(-1)!.content.replaceAll(/[^\p{L}\p{N} ]/gu, ".")}$`),
+      };
+      expect(lintConstitution(added(preset, "planted", "Planted.", all), { prompts: some })).toEqual([]);
+    }
+  });
+
   it.each(Object.keys(faults) as (keyof typeof faults)[])(
     "%s: all are found, and nothing else",
     (kind) => {

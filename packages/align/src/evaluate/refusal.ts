@@ -141,8 +141,11 @@ function kindOf(sentence: string, { mayRefuse }: { mayRefuse: boolean }): Kind {
   return courtesyPatterns.some((pattern) => pattern.test(sentence)) ? "courtesy" : "helps";
 }
 
+/** What ends a sentence, the marks of Chinese, Japanese, Hindi, Burmese and Amharic among them. */
 function sentencesOf(text: string): string[] {
-  return text.match(/[^.!?\n]+[.!?]*/g)?.filter((sentence) => /[\p{L}\p{N}]/u.test(sentence)) ?? [];
+  return (
+    text.match(/[^.!?。！？｡।॥။።\n]+[.!?。！？｡।॥။።]*/g)?.filter((sentence) => /[\p{L}\p{N}]/u.test(sentence)) ?? []
+  );
 }
 
 export interface RefusalRates {
