@@ -100,10 +100,9 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       const id = rowId("example", prompt.prompt, completion);
       progress.rows.push(exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion }));
     }
-    const mean = (values: readonly number[]) => sumOf(values, (value) => value) / Math.max(1, values.length);
     const metrics = {
-      "objective/scores": mean([...scores.values()]),
-      "objective/best": mean(best),
+      ...meanIfAny("objective/scores", [...scores.values()]),
+      ...meanIfAny("objective/best", best),
       "objective/kl_bound": Math.log(n) - (n - 1) / n,
       "val/kept": best.length,
       ...(places.length < samples.length && { "reward/unanswered": 1 - places.length / samples.length }),
@@ -114,6 +113,11 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   }
   const { rows, aside, history } = progress;
   return { rows, report: { algorithm: "best-of-n", steps, aside, history } };
+}
+
+/** A mean, where there is something to take it of: nothing that was judged, or kept, is not worth 0. */
+function meanIfAny(name: string, values: readonly number[]): Record<string, number> {
+  return values.length === 0 ? {} : { [name]: sumOf(values, (value) => value) / values.length };
 }
 
 /** Number of the highest-scored sample from `start` to `end` that says anything; the first of equals. Those without a score are none. */

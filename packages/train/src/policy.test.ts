@@ -140,6 +140,24 @@ describe.each(seeds)("on a task with a known optimum, seed %i", (seed) => {
     expect(kl).toBeLessThan(6);
   });
 
+  it("best-of-n tells no mean where nothing was judged or kept", async () => {
+    const settings = { n: 2, maxTokens };
+    const long = prompts
+      .slice(0, 2)
+      .map((row) => ({ ...row, prompt: [{ role: "user" as const, content: "x".repeat(4000) }] }));
+    const events = bestOfN({
+      ...{ model, prompts: long, reward, seed, settings, folder: join(folder, `run-${runs++}`) },
+      ...cpu,
+    });
+    let next = await events.next();
+    while (!next.done) next = await events.next();
+    expect(next.value.rows).toEqual([]);
+    const [metrics] = next.value.report.history;
+    expect(metrics).toMatchObject({ "val/kept": 0 });
+    expect(metrics).not.toHaveProperty("objective/best");
+    expect(metrics).not.toHaveProperty("objective/scores");
+  });
+
   it("best-of-n chooses it, and learns from what it chose", async () => {
     const settings = { n: 12, maxTokens };
     const events = bestOfN({ model, prompts, reward, seed, settings, folder: join(folder, `run-${runs++}`), ...cpu });

@@ -183,12 +183,15 @@ export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent
       const { target, horizon } = kl;
       state.beta = adaptKl(beta, { kl: klMean, responses: samples.length }, { target, horizon });
     }
-    const ofSignals = signals.map(({ name, prefix, network }, i) => ({
-      [`loss/${prefix}value_avg`]: average(learned, `${name} loss`),
-      [`val/${prefix}clipfrac_avg`]: average(learned, `${name} clip`),
-      ...(network && { [`val/${prefix}grad_norm_avg`]: average(learned, `${name} norm`) }),
-      [`val/${prefix}explained_variance`]: explainedVariance(streams[i]!.values, streams[i]!.returns),
-    }));
+    const ofSignals = signals.map(({ name, prefix, network }, i) => {
+      const explained = explainedVariance(streams[i]!.values, streams[i]!.returns);
+      return {
+        [`loss/${prefix}value_avg`]: average(learned, `${name} loss`),
+        [`val/${prefix}clipfrac_avg`]: average(learned, `${name} clip`),
+        ...(network && { [`val/${prefix}grad_norm_avg`]: average(learned, `${name} norm`) }),
+        ...(explained !== undefined && { [`val/${prefix}explained_variance`]: explained }),
+      };
+    });
     return {
       "objective/kl_coefficient": beta,
       "objective/non_score_reward": -beta * klMean,

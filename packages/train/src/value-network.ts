@@ -116,10 +116,16 @@ export async function openValueNetwork(
   return new ValueNetwork(opened, value, scale);
 }
 
-/** 1 − Var(R − V)/Var(R) over all tokens: 1 for a perfect value network, 0 for a constant one, below 0 for a worse. */
-export function explainedVariance(values: readonly Float32Array[], returns: readonly Float64Array[]): number {
+/**
+ * 1 − Var(R − V)/Var(R) over all tokens: 1 for a perfect value network, 0 for a constant one, below 0 for a worse; undefined where the
+ * returns do not vary, so that there is nothing to explain.
+ */
+export function explainedVariance(
+  values: readonly Float32Array[],
+  returns: readonly Float64Array[],
+): number | undefined {
   const flat = returns.flatMap((row) => [...row]);
   const errors = returns.flatMap((row, i) => [...row].map((value, t) => value - values[i]![t]!));
   const { variance } = moments(flat);
-  return variance === 0 ? 0 : 1 - moments(errors).variance / variance;
+  return variance === 0 ? undefined : 1 - moments(errors).variance / variance;
 }

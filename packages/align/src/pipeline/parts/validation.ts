@@ -95,6 +95,8 @@ export function selectionOf(
         return applying === 0 ? undefined : violated.length > 0;
       }),
     describe(requests) {
+      // All prompts may be such as the model's template refuses.
+      if (requests.length === 0) return {};
       const refused = requests.filter(({ response }) => refusesOutright(response)).length;
       return { refusals: refused / requests.length, replies: requests.length };
     },
