@@ -4,17 +4,19 @@ import { expect, it } from "vitest";
 import { documentedMetrics } from "./metric-names.ts";
 
 const train = fileURLToPath(new URL("../../train/src/", import.meta.url));
-const align = fileURLToPath(new URL("../src/reward/", import.meta.url));
-const code = [train, align]
+const [rewards, measures] = ["reward", "evaluate"].map((name) =>
+  fileURLToPath(new URL(`../src/${name}/`, import.meta.url)),
+) as [string, string];
+const code = [train, rewards, measures]
   .flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
       .map((name) => readFileSync(`${folder}${name}`, "utf8")),
   )
   .join("\n");
-/** Names that are put together: of a value network, of a term of the loss, of parts of a reward or a cost. */
+/** Names that are put together: of a value network, of a term of the loss, of parts of a reward or a cost, of what a look measures. */
 const composed =
-  /^(loss\/(cost_)?value_avg|val\/(cost_)?(clipfrac_avg|grad_norm_avg|explained_variance)|(loss|reward|cost)\/\w+)$/;
+  /^(loss\/(cost_)?value_avg|val\/(cost_)?(clipfrac_avg|grad_norm_avg|explained_variance)|(loss|reward|cost|validation)\/\w+)$/;
 
 it("every metric that trainings write by its name is in docs/arrangements.md", () => {
   const groups = "loss|policy|objective|val|constraint|validation";
