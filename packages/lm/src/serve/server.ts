@@ -81,9 +81,11 @@ async function whole(model: LanguageModel, asked: Asked, marks: Envelope, signal
   const choices: Choice[] = [];
   const counted = count();
   for await (const { request, completion } of model.generate(requestsOf(asked), { signal })) {
-    counted.add(request, completion.usage);
     const echo = echoes[request];
-    const ended = completion.finishReason === "stop" && asked.sampling.stop === undefined;
+    const ended = echo !== undefined && completion.finishReason === "stop" && asked.sampling.stop === undefined;
+    // Counted is what is told: who scores an echo takes off as many tokens as were generated.
+    const completionTokens = completion.usage.completionTokens + Number(ended);
+    counted.add(request, { ...completion.usage, completionTokens });
     choices.push({ index: indexOf(asked, request, completion.index), completion, ...(echo && { echo, ended }) });
   }
   return answer(marks, choices, counted.usage());
