@@ -34,7 +34,10 @@ export interface OpenReward {
 /** What a finished training of the store left, and what a gate said of it. */
 const trainedSchema = z.object({ artifact: z.string() });
 const gateSchema = z.object({ gate: z.object({ passed: z.boolean(), reasons: z.array(z.string()) }) });
-const recipeSchema = z.object({ policy: z.object({ reward: z.unknown() }).partial().optional() });
+const recipeSchema = z.object({
+  policy: z.object({ reward: z.unknown() }).partial().optional(),
+  preferenceModel: z.object({ given: z.unknown() }).partial().optional(),
+});
 
 /**
  * Opens a finished run's reward: its preference model, the checks of its constitution, weighed as its policy was trained, or by other weights.
@@ -52,7 +55,8 @@ export async function openRunReward(
   if (opened === undefined) throw new UsageError(`run ${run} does not say which model and principles it has`);
   const noted = opened.constitution as Constitution;
   const trained = last(store.stages(run), "preference-model");
-  const own = recipeSchema.parse(info.recipe).policy?.reward ?? (trained ? {} : { preference: 0, constitution: 1 });
+  const { policy, preferenceModel } = recipeSchema.parse(info.recipe);
+  const own = policy?.reward ?? (trained ? {} : { preference: 0, constitution: 1 });
   const settings = weighed(rewardSettingsSchema.parse(own), given);
   const terms = weightedTerms(settings);
   if (terms.includes("judge") || (terms.includes("constitution") && constitutionTerm(settings).by !== "checks"))
@@ -62,6 +66,10 @@ export async function openRunReward(
   if (terms.includes("preference") && trained === undefined)
     throw new UsageError(
       `run ${run} has no preference model that is done: give --weight preference=0, or go on with the run`,
+    );
+  if (terms.includes("preference") && preferenceModel?.given !== undefined)
+    throw new UsageError(
+      "this run's preference model judges by principles that it is shown (preferenceModel.given), which are not served: give --weight preference=0 --weight constitution=1 (the checks)",
     );
   if (terms.includes("constitution") && noted.principles.some(({ checks }) => checks.some(hasModule)))
     throw new UsageError(

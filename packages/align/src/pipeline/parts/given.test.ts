@@ -2,12 +2,14 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PreferenceRow } from "@tenet/data";
+import { openStore } from "@tenet/runs";
 import { afterAll, expect, it, vi } from "vitest";
 import { reinforcedRecipe, writeRecipe } from "../../../test/pipeline/fixture.ts";
 import { callsOf, reading, runWhole, stagesThat } from "../../../test/pipeline/run.ts";
 import type { Scorecard } from "../../evaluate/index.ts";
 import { estimateRun } from "../estimate.ts";
 import { openRecipe } from "../open.ts";
+import { openRunReward } from "../run-reward.ts";
 
 // Whole runs, which take seconds, and much longer on a busy machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -43,6 +45,15 @@ it("learns pairs under drawn principles, is tested by turning them, and judges r
   const estimate = await estimateRun(await openRecipe(recipe));
   const rowsOf = (name: string) => estimate.stages.find(({ stage }) => stage === name)!.rows;
   expect(rowsOf("given")).toBe(2 * rowsOf("labels"));
+  // A reply told by itself would be judged without the principles that this model was taught to judge by.
+  const reader = openStore(store, { readOnly: true });
+  await expect(openRunReward(reader, first.id)).rejects.toThrow(
+    /principles that it is shown \(preferenceModel\.given\)/,
+  );
+  const checks = await openRunReward(reader, first.id, { terms: { constitution: 1 } });
+  expect(checks.about.weights).toEqual({ constitution: 1 });
+  await checks.close();
+  reader.close();
 
   // Other principles for the reward are another policy, and the same preference model.
   await writeFile(recipe, text.replace("always: [plain]", "always: [short]"));
