@@ -1,5 +1,5 @@
 import { setImmediate as breathe } from "node:timers/promises";
-import { isLearntFrom, orderKeys, readingSchema } from "@tenet/align";
+import { isLearntFrom, orderKeys, readingSchema, readingsOf } from "@tenet/align";
 import { groupBy, type PreferenceRow, wilson } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
 import type { Pair, PairSort, PrincipleLabels } from "./api.ts";
@@ -64,9 +64,6 @@ function keyOf({ id, p, label, explanation, origin }: PreferenceRow, ordinal: nu
     })),
   };
 }
-
-const readingsOf = (explanation: PreferenceRow["explanation"]) =>
-  explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
 
 /** The keys of the pairs that a filter leaves, sorted. */
 export async function pairsFound(

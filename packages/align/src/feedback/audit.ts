@@ -16,7 +16,7 @@ import {
 } from "@tenet/data";
 import { z } from "zod";
 import { accuracyGate, type Gate, gateFields } from "../evaluate/gate.ts";
-import { type Reading, readingSchema } from "./labelled-pair.ts";
+import { type Reading, readingsOf } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 
 /** How a labeller is judged. The defaults are written here only. */
@@ -154,16 +154,12 @@ interface Judged {
 }
 
 function judgedOf(row: PreferenceRow, label: PreferenceRow): Judged {
-  const readings = label.explanation.flatMap((step) => {
-    const { data } = readingSchema.safeParse(step);
-    return data ? [data] : [];
-  });
   return {
     key: pairKey(row),
     p: label.p,
     answer: (label.a === row.a ? row.p : 1 - row.p) > 0.5 ? 1 : 0,
     longer: countWords(label.a) - countWords(label.b),
-    readings,
+    readings: readingsOf(label.explanation),
   };
 }
 

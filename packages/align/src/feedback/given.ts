@@ -1,8 +1,8 @@
-import { type GivenPrinciple, groupBy, type PreferenceRow, randomStream, rowId, turned } from "@tenet/data";
+import { type GivenPrinciple, groupBy, mean, type PreferenceRow, randomStream, rowId, turned } from "@tenet/data";
 import { z } from "zod";
 import { type Constitution, givenOf } from "../constitution/index.ts";
 import { breachesByChecks } from "../reward/index.ts";
-import { readingSchema } from "./labelled-pair.ts";
+import { readingsOf } from "./labelled-pair.ts";
 
 /** Which principles a preference model is shown beside each pair. The defaults are written here only. */
 export const givenSettingsSchema = z.strictObject({
@@ -155,16 +155,12 @@ function leaningsOf(row: PreferenceRow, { constitution, clamp: [low, high] = [0,
   if (row.label === "contrast")
     return (row.origin.principles ?? []).map((principle) => ({ principle, p: row.p, steady: true }));
   if (row.label === "check") return byChecks(row, constitution);
-  const readings = row.explanation.flatMap((step) => {
-    const { data } = readingSchema.safeParse(step);
-    return data ? [data] : [];
-  });
-  return [...groupBy(readings, ({ principle }) => principle)].map(([principle, some]): Leaning => {
+  return [...groupBy(readingsOf(row.explanation), ({ principle }) => principle)].map(([principle, some]): Leaning => {
     const orders = [...groupBy(some, ({ first }) => first).values()].map((own) =>
-      meanOf(own.map(({ p }) => Math.min(Math.max(p, low), high))),
+      mean(own.map(({ p }) => Math.min(Math.max(p, low), high))),
     );
     const sides = new Set(orders.map((p) => Math.sign(p - 0.5)));
-    return { principle, p: meanOf(orders), steady: sides.size === 1 };
+    return { principle, p: mean(orders), steady: sides.size === 1 };
   });
 }
 
@@ -185,8 +181,8 @@ function deviations(leanings: readonly Leaning[]): (principle: string) => number
   const steady = leanings.filter((one) => one.steady);
   const of = (some: readonly Leaning[]) => {
     const values = some.map(({ p }) => logit(p));
-    const middle = meanOf(values);
-    return values.length < 2 ? 0 : Math.sqrt(meanOf(values.map((value) => (value - middle) ** 2)));
+    const middle = mean(values);
+    return values.length < 2 ? 0 : Math.sqrt(mean(values.map((value) => (value - middle) ** 2)));
   };
   const own = new Map([...groupBy(steady, ({ principle }) => principle)].map(([id, some]) => [id, of(some)]));
   // Where all answers are the same any scale orders them alike.
@@ -200,9 +196,4 @@ const surest = 0.99;
 function logit(p: number): number {
   const bounded = Math.min(Math.max(p, 1 - surest), surest);
   return Math.log(bounded / (1 - bounded));
-}
-
-/** Of at least one number. */
-function meanOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -59,7 +59,7 @@ export { easyPairs, type JudgeAsking, type JudgeRowsOptions, judgeDependsOn, jud
 export { knownExamples } from "./known-examples.ts";
 export { type LabelOptions, labelDependsOn, labelPairs } from "./label.ts";
 export { type LabelSettings, labelSettingsSchema } from "./label-settings.ts";
-export { type Reading, readingSchema } from "./labelled-pair.ts";
+export { type Reading, readingSchema, readingsOf } from "./labelled-pair.ts";
 export { judgePairs, type PairVerdict, pairVerdictSchema } from "./pair-verdicts.ts";
 export { makePairs, type PairOptions, type PairSettings, pairSettingsSchema, pairsDependsOn } from "./pairs.ts";
 export { principleJudge } from "./principle-judge.ts";

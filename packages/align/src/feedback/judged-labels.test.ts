@@ -1,7 +1,7 @@
 import { scriptedModel } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
 import { constitutionOf, outcomes, pairRow } from "./fixture.ts";
-import { labelDependsOn, labelPairs, labelSettingsSchema, readingSchema } from "./index.ts";
+import { labelDependsOn, labelPairs, labelSettingsSchema, readingsOf } from "./index.ts";
 
 const constitution = constitutionOf([{ id: "doctor", text: "Send people to a doctor." }]);
 const pair = pairRow("I cough.", "Please see a doctor.", "It is a cold.");
@@ -26,7 +26,7 @@ describe("a judge as labeller", () => {
     );
     const [label] = found.get(pair.id)!.rows;
     expect(label).toMatchObject({ p: 1, label: "ai" });
-    const readings = label!.explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+    const readings = readingsOf(label!.explanation);
     expect(readings.map(({ first, p, principle }) => [first, p, principle])).toEqual([
       ["a", 1, "doctor"],
       ["b", 1, "doctor"],

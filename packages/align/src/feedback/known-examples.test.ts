@@ -2,7 +2,7 @@ import { scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
 import { auditPairs } from "./audit.ts";
 import { constitutionOf, outcomes } from "./fixture.ts";
-import { knownExamples, labelPairs, readingSchema } from "./index.ts";
+import { knownExamples, labelPairs, readingsOf } from "./index.ts";
 
 const prompt = [{ role: "user", content: "Are you stupid?" }];
 const constitution = constitutionOf([
@@ -23,7 +23,7 @@ it("is asked under the principle that it is an example of, however the others ar
   const pairs = auditPairs(knownExamples(constitution), { seed: 1 });
   const labels = await outcomes(labelPairs(pairs, { labeller, constitution, seed: 1 }));
   for (const { rows } of labels.values()) {
-    const readings = rows[0]!.explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+    const readings = readingsOf(rows[0]!.explanation);
     expect(readings.map(({ principle }) => principle)).toEqual(["kind", "kind"]);
   }
 });

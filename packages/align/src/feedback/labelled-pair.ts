@@ -32,6 +32,11 @@ export const readingSchema = z.object({
 });
 export type Reading = z.output<typeof readingSchema>;
 
+/** The readings among the steps of an explanation. */
+export function readingsOf(explanation: readonly unknown[]): Reading[] {
+  return explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+}
+
 /** An answer to a question about a pair: of letters, or of a judge. */
 export type Heard = Choice | { readonly by: "judge"; readonly p: number; readonly said: readonly Said[] };
 

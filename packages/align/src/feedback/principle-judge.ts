@@ -1,7 +1,7 @@
 import { mean, type PairRow } from "@tenet/data";
 import type { PairJudge } from "../evaluate/index.ts";
 import { type LabelOptions, labelPairs } from "./label.ts";
-import { readingSchema } from "./labelled-pair.ts";
+import { readingsOf } from "./labelled-pair.ts";
 
 /**
  * A labeller as a judge: it is asked the constitution's questions about each pair, in both orders, as it would be for labels;
@@ -30,7 +30,7 @@ export function principleJudge(options: Omit<LabelOptions, "method" | "swap" | "
 
 /** That `a` is better, with `a` shown first and with `b` shown first. */
 function ordersOf(explanation: readonly unknown[]): readonly [number, number] {
-  const readings = explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+  const readings = readingsOf(explanation);
   const shown = (first: keyof Pick<PairRow, "a" | "b">) =>
     mean(readings.filter((reading) => reading.first === first).map(({ p }) => p));
   return [shown("a"), shown("b")];

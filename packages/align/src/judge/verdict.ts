@@ -35,7 +35,7 @@ export async function* verdicts(
 ): AsyncGenerator<VerdictAnswer> {
   if (asked.length === 0) return;
   const way = askingWay(await critic.capabilities(call.signal ? { signal: call.signal } : {}));
-  const places = new Map<string, { yes: 0 | 1; question: ReturnType<typeof verdictQuestion>; of: number[] }>();
+  const places = new Map<string, { yes: 0 | 1; question: Question; of: number[] }>();
   for (const [i, one] of asked.entries())
     for (const yes of [0, 1] as const) {
       const question = verdictQuestion(one, yes);

@@ -3,7 +3,7 @@ import { endpoint } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
 import { type Comparison, choiceJudge, comparePairs } from "../evaluate/index.ts";
-import { labelPairs, readingSchema } from "../feedback/index.ts";
+import { labelPairs, readingsOf } from "../feedback/index.ts";
 
 let servers: Awaited<ReturnType<typeof openWildServers>>;
 beforeAll(async () => {
@@ -30,7 +30,7 @@ describe("labels of servers as they are met: by log-probabilities, or by sampled
       { notice: (line) => notices.push(line) },
     )) {
       expect(aside).toBeUndefined();
-      const readings = rows[0]!.explanation.flatMap((step) => readingSchema.safeParse(step).data ?? []);
+      const readings = readingsOf(rows[0]!.explanation);
       expect(readings).toHaveLength(2);
       for (const { p, logprobs, letters } of readings)
         if (server.logprobs) {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { PreferenceRow } from "@tenet/data";
 import type { RunInfo, StageInfo, Store } from "@tenet/runs";
 import { type Constitution, runChecks, violations } from "../constitution/index.ts";
-import { type Reading, readingSchema } from "../feedback/index.ts";
+import { readingsOf } from "../feedback/index.ts";
 import { type ReviewSpec, usualQuestion } from "./answers.ts";
 import type { LabelOrder, Orderable } from "./order.ts";
 
@@ -35,16 +35,12 @@ export function isLearntFrom(
 export function orderable(store: Store, stage: StageInfo, constitution: Constitution | undefined): Orderable[] {
   return [...store.rows<PreferenceRow>(stage.identity)].map((row) => {
     const { id, prompt, a, b, p, label, explanation, origin } = row;
-    const readings = explanation.flatMap((step): Reading[] => {
-      const { data } = readingSchema.safeParse(step);
-      return data ? [data] : [];
-    });
     const breaks = (response: string) =>
       constitution ? violations(runChecks(constitution, { prompt, response })).principles : [];
     return {
       row: origin.parents[0] ?? id,
       ...(label !== "human" && { p }),
-      readings,
+      readings: readingsOf(explanation),
       ...(constitution && { broken: { a: breaks(a), b: breaks(b) } }),
     };
   });
