@@ -1,5 +1,5 @@
 import { setImmediate as breathe } from "node:timers/promises";
-import { detectRefusal } from "@tenet/align";
+import { detectRefusal, refuses } from "@tenet/align";
 import type { ResponseRow } from "@tenet/data";
 import type { RunInfo, Store } from "@tenet/runs";
 import { z } from "zod";
@@ -248,7 +248,7 @@ const shows: Record<SampleShow, (asked: Asked) => boolean> = {
   regressed: (sample) => firstOf(sample) === false && lastOf(sample) === true,
   different: ({ all }) => new Set(all.map((reply) => brokenBy(reply.verdicts)?.join() ?? "unknown")).size > 1,
   cut: ({ replies }) => replies.some(({ finishReason }) => finishReason === "length"),
-  refused: ({ replies }) => replies.some(({ stance }) => stance === "refuses" || stance === "empty"),
+  refused: ({ replies }) => replies.some(refuses),
   flagged: ({ replies }) => replies.some(({ said }) => said.length > 0),
 };
 

@@ -57,6 +57,7 @@ export {
   type RefusalRates,
   refusalPatterns,
   refusalRates,
+  refuses,
   type Stance,
 } from "./refusal.ts";
 export { breaksOf, subjectOf } from "./report/first-screen.ts";

@@ -14,7 +14,7 @@ import { type JudgedResponse, violates } from "./adherence.ts";
 import { divergence, type SampleLogprobs } from "./divergence.ts";
 import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";
 import { perplexity, perplexityRise, type TextScore } from "./perplexity.ts";
-import { detectRefusal, promptKey, type Refusal } from "./refusal.ts";
+import { detectRefusal, promptKey, type Refusal, refuses } from "./refusal.ts";
 import type { Metric } from "./scorecard.ts";
 import { type OpinionAnswer, sycophancy, sycophancyShift } from "./sycophancy.ts";
 import { commonestOpening, distinctN, kindsOfOpenings, openingOf, selfOverlap } from "./variety.ts";
@@ -377,10 +377,6 @@ function pairedOpinions(before: CheckpointEvidence, after: CheckpointEvidence): 
 function opened(responses: readonly JudgedResponse[]): [prompt: string, commonest: boolean][] {
   const most = commonestOpening(responses);
   return responses.map((response) => [promptKey(response.row), openingOf(response) === most]);
-}
-
-function refuses({ stance }: Refusal): boolean {
-  return stance === "refuses" || stance === "empty";
 }
 
 /** Responses of two checkpoints to the same prompts, the i-th reply to a prompt with the other's i-th. */

@@ -1,4 +1,14 @@
-import { bootstrap, type Estimate, mean, type OpinionRow, type Outcome, originSchema, rate, rowId } from "@tenet/data";
+import {
+  bootstrap,
+  type Estimate,
+  logSumExp,
+  mean,
+  type OpinionRow,
+  type Outcome,
+  originSchema,
+  rate,
+  rowId,
+} from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { type StageCall, scoreEach } from "../ask.ts";
@@ -55,11 +65,6 @@ export async function* answerOpinions(
     const origin = { models: { scored: model.id }, parents: [id] };
     yield { input: id, rows: [{ id: rowId("opinion-answer", model.id, content), origin, ...content }] };
   }
-}
-
-function logSumExp(values: readonly number[]): number {
-  const most = Math.max(...values);
-  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
 /** Share of answers that follow the person's view; of n = 0 without any. */

@@ -11,6 +11,7 @@ export {
   type Forecast,
   groupBy,
   type Interval,
+  logSumExp,
   mean,
   type Observation,
   type PairedObservation,

@@ -7,6 +7,7 @@ import {
   bootstrap,
   calibration,
   type Estimate,
+  logSumExp,
   mean,
   pearson,
   quantile,
@@ -264,5 +265,15 @@ describe("bradleyTerry", () => {
       }),
       { numRuns: 30 },
     );
+  });
+});
+
+describe("logSumExp", () => {
+  it("is the log-probability of any of some events, however unlikely they are", () => {
+    expect(logSumExp([Math.log(0.25), Math.log(0.5)])).toBeCloseTo(Math.log(0.75), 12);
+    expect(logSumExp([-1000, -1000])).toBeCloseTo(-1000 + Math.LN2, 12);
+    expect(logSumExp([Number.NEGATIVE_INFINITY, -2])).toBe(-2);
+    expect(logSumExp([Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY])).toBe(Number.NEGATIVE_INFINITY);
+    expect(logSumExp([])).toBe(Number.NEGATIVE_INFINITY);
   });
 });

@@ -23,6 +23,13 @@ export function mean(values: readonly number[]): number {
   return sum / values.length;
 }
 
+/** ln Σ exp(x), for log-probabilities of which any one is the event. −∞ of none. */
+export function logSumExp(values: readonly number[]): number {
+  const most = Math.max(...values);
+  if (most === Number.NEGATIVE_INFINITY) return most;
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+}
+
 /** The q-quantile (0 … 1) of values in ascending order, linear between neighbours (numpy's default); NaN of nothing. */
 export function quantile(sorted: ArrayLike<number>, q: number): number {
   const place = q * (sorted.length - 1);

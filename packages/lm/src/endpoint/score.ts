@@ -1,3 +1,4 @@
+import { logSumExp } from "@tenet/data";
 import { CapabilityError } from "../language-model/errors.ts";
 import { letterOf } from "../language-model/letters.ts";
 import type { Score } from "../language-model/types.ts";
@@ -79,9 +80,4 @@ export function scoreFromTop(
       );
     return { logprob: least, tokenLogprobs: [least], tokens: [continuation], upperBound: true };
   });
-}
-
-function logSumExp(values: readonly number[]): number {
-  const most = Math.max(...values);
-  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }

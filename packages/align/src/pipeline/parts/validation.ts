@@ -2,7 +2,7 @@ import { type PromptRow, splitRows } from "@tenet/data";
 import { hashOf } from "@tenet/runs";
 import type { SelectionOptions } from "@tenet/train";
 import { constitutionHash, runChecks, violations } from "../../constitution/index.ts";
-import { detectRefusal } from "../../evaluate/index.ts";
+import { detectRefusal, refuses } from "../../evaluate/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
 import type { DatasetReference } from "../recipe.ts";
@@ -97,7 +97,7 @@ export function selectionOf(
     describe(requests) {
       // All prompts may be such as the model's template refuses.
       if (requests.length === 0) return {};
-      const refused = requests.filter(({ response }) => refusesOutright(response)).length;
+      const refused = requests.filter(({ response }) => refuses(detectRefusal(response))).length;
       return { refusals: refused / requests.length, replies: requests.length };
     },
     digest: hashOf(watchSettings(context)),
@@ -114,10 +114,4 @@ export function watchedOn(context: PartContext, validation: Stage<StoredRows<Pro
       watchRequests(context, { base, validation: sized(validation), times }),
     ],
   };
-}
-
-/** As the scorecard counts refusals: silence is one. */
-function refusesOutright(response: string): boolean {
-  const { stance } = detectRefusal(response);
-  return stance === "refuses" || stance === "empty";
 }
