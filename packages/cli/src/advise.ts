@@ -23,7 +23,7 @@ export interface AdviseOptions extends StoreOptions, Partial<Record<Criterion, s
 
 /** `tenet advise`: which arrangement and switches fit, and why; of a recipe also what each would take, and the recipe so arranged. */
 export async function adviseCommand(io: Io, file: string | undefined, options: AdviseOptions): Promise<void> {
-  const { advise, adviseRecipe, switchSettings, unanswered } = await import("@tenet/align");
+  const { advise, adviseRecipe, shapesHere, switchSettings, unanswered } = await import("@tenet/align");
   const { json, write, allowModules } = options;
   const { constitution, ...asked } = await answers(options, file);
   if (file === undefined) {
@@ -38,8 +38,9 @@ export async function adviseCommand(io: Io, file: string | undefined, options: A
     throw new CommandUsageError(
       `--write: expected a file in ${dirname(file)}, beside the recipe, as the paths in it are relative to it; got ${write}`,
     );
+  const shapeOf = shapesHere({ environment: io.env });
   const advised = await withStoreIfAny(io, options, (store) =>
-    adviseRecipe(file, asked, { store, ...(allowModules && { allowModules }) }),
+    adviseRecipe(file, asked, { store, shapeOf, ...(allowModules && { allowModules }) }),
   );
   if (write !== undefined) await writeNew(write, advised.best.text);
   if (json) return printJson(io, jsonOf(advised, write));

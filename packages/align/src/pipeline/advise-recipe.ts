@@ -8,6 +8,7 @@ import { lookers } from "../feedback/constitution-first.ts";
 import { knownExamples } from "../feedback/index.ts";
 import { type Advice, advise, type Criteria, type LabelName, type SwitchName, unanswered } from "./advise.ts";
 import { estimateRun, type RunEstimate } from "./estimate.ts";
+import { type ShapeOf, shapesHere } from "./memory.ts";
 import { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 import type { AuditReport } from "./parts/audit.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
@@ -65,7 +66,11 @@ export type RecipeCriteria = Omit<Criteria, "constitution" | keyof typeof unansw
 export async function adviseRecipe(
   file: string,
   given: RecipeCriteria,
-  { store, ...changes }: Omit<RecipeChanges, "text"> & { readonly store?: Store | undefined } = {},
+  {
+    store,
+    shapeOf = shapesHere({}),
+    ...changes
+  }: Omit<RecipeChanges, "text"> & { readonly store?: Store | undefined; readonly shapeOf?: ShapeOf } = {},
 ): Promise<RecipeAdvice> {
   const open = await openRecipe(file, changes);
   const known = { ...unanswered, ...(store && auditedLabeller(store, open)), ...given };
@@ -76,10 +81,8 @@ export async function adviseRecipe(
   for (const { name } of advice.arrangements) {
     const advised = advisedRecipe(written, open, name, advice);
     try {
-      const { left } = await estimateRun(
-        await openRecipe(file, { ...changes, text: advised.text }),
-        store && { store },
-      );
+      const arranged = await openRecipe(file, { ...changes, text: advised.text });
+      const { left } = await estimateRun(arranged, { shapeOf, ...(store && { store }) });
       recipes.push({ ...advised, price: left });
     } catch (error) {
       if (!(error instanceof DocumentError)) throw error;
