@@ -1,5 +1,6 @@
 import {
   type ModelConfig,
+  mostSpare,
   openCheckpoint,
   type ResolveOptions,
   resolveModel,
@@ -58,8 +59,6 @@ export function shapesHere(options: Pick<ResolveOptions, "cacheDir" | "environme
 
 /** Measured, with 30 MB of the runtime's own code: docs/performance.md. */
 const processBytes = 190e6;
-/** Keys and values that stay from one stage to the next, at most: `mostSpare` of the local model. */
-const mostKept = 2 ** 29;
 
 /**
  * The memory of the stages of one process, in their order: models stay open, and what one arranged to speak stays with it. Nothing of a stage that
@@ -105,7 +104,7 @@ export async function memoryOf(
       held.cache = Math.max(held.cache, speaking.cache);
       held.logits = Math.max(held.logits, speaking.logits);
     }
-    kept = Math.min(mostKept, held.cache);
+    kept = Math.min(mostSpare, held.cache);
     const learning =
       trained === undefined
         ? { tables: 0, activations: 0, parameters: 0 }

@@ -64,7 +64,6 @@ export function drawTokens(
   { vocabulary, ends }: { readonly vocabulary: number; readonly ends: readonly number[] },
 ): Drawn {
   const { width, count } = blocksOf(vocabulary);
-  const column = (x: Tensor) => expandDims(x, 1);
   const isEnd = constant(
     Uint8Array.from({ length: vocabulary }, (_, id) => Number(ends.includes(id))),
     [vocabulary],
@@ -78,8 +77,9 @@ export function drawTokens(
 
   // The block of the vocabulary in which the cumulative weight passes the number, and the place in it.
   const sums = sum(reshape(weights, ["rows", count, width]), 2);
-  const goal = column(uniform).mul(slice(cumulativeSum(sums, 1), 1, count - 1));
-  const block = minimum(passed(cumulativeSum(sums, 1), goal), count - 1);
+  const upTo = cumulativeSum(sums, 1);
+  const goal = column(uniform).mul(slice(upTo, 1, count - 1));
+  const block = minimum(passed(upTo, goal), count - 1);
   const before = gatherAlong(cumulativeSum(sums, 1, { exclusive: true }), column(block), 1);
   const within = gather(reshape(weights, [-1, width]), iota("rows").mul(count).add(block));
   const inner = cumulativeSum(within, 1);
@@ -100,6 +100,9 @@ export function drawTokens(
   return { token: where(sure, guess, scalar(-1, "int32")), guess, logprob: cast(logprob, "float32") };
 }
 
+/** [rows] → [rows, 1] */
+const column = (x: Tensor) => expandDims(x, 1);
+
 /** How many of a row's cumulative weights a number has passed: x [rows, n], number [rows, 1] → int32 [rows]. */
 function passed(x: Tensor, number: Tensor): Tensor {
   return sum(cast(lessEqual(x, number), "int32"), 1);
@@ -114,7 +117,6 @@ function filtered(
   vocabulary: number,
 ): { weights: Tensor; covered: Tensor } {
   const candidates = Math.min(mostCandidates, vocabulary);
-  const column = (x: Tensor) => expandDims(x, 1);
   const { values, indices } = topK(allowed, candidates);
   // Of top-k all that equal its last stay.
   const least = gatherAlong(values, column(maximum(limit.sub(1), 0)), 1);

@@ -1,6 +1,6 @@
 export { collectCache } from "./cache-folders.ts";
 export type { DecodeStatistics } from "./generate.ts";
-export { type Speaking, speakingBytes, weightBytes } from "./memory.ts";
+export { mostSpare, type Speaking, speakingBytes, weightBytes } from "./memory.ts";
 export { type LocalAdapter, type LocalFactors, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";
 export type { WeightFormat } from "./quantize.ts";
 export { encodeScore, type ScoreJob } from "./score.ts";

@@ -4,7 +4,9 @@ import { bytesPerPosition, cacheShape } from "./cache.ts";
 import type { WeightFormat } from "./quantize.ts";
 
 /** Samples decoded together where nothing else is said. */
-const slots = 64;
+export const usualSlots = 64;
+/** Bytes of keys and values that are kept from one batch to the next, at most. */
+export const mostSpare = 2 ** 29;
 
 export interface Speaking {
   /** Replies wanted. */
@@ -32,8 +34,8 @@ export function speakingBytes(
   { replies, positions, weights = "float32", memoryBudget }: Speaking,
 ): { readonly matrices: number; readonly cache: number; readonly logits: number } {
   const perRow = Math.ceil(positions / 64) * 64 * bytesPerPosition(cacheShape(config));
-  const fitting = memoryBudget === undefined ? slots : Math.max(1, Math.floor(memoryBudget / perRow));
-  const rows = Math.min(replies, slots, fitting);
+  const fitting = memoryBudget === undefined ? usualSlots : Math.max(1, Math.floor(memoryBudget / perRow));
+  const rows = Math.min(replies, usualSlots, fitting);
   // In 8 bits the file of bytes is mapped, and arranged anew, beside that of float32; 4 bits are used as they lie.
   const perWeight = { float32, int8: 2, int4: 0.75 }[weights];
   return {

@@ -25,6 +25,7 @@ import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
+import { mostSpare, usualSlots } from "./memory.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { encodeScore, requirePrompt, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
@@ -139,8 +140,6 @@ const keptGraphs = { most: 3, patience: 16 };
 const liveGraphs = 8;
 /** Decoding steps in one call where a call costs more than they do. */
 const stepsOnCuda = 128;
-/** Bytes of keys and values that are kept from one batch to the next, at most. */
-const mostSpare = 2 ** 29;
 
 /** What all adapters of a model share. */
 class Base {
@@ -345,14 +344,7 @@ class View implements LocalModel {
     const longest = Math.max(...jobs.map(({ tokens, room }) => tokens.length + room));
     const samples = jobs.reduce((sum, { sampling }) => sum + sampling.n, 0);
     const cache = this.#base.takeCache(Math.min(samples, this.#slots(longest)));
-    const settings = {
-      text: this.text,
-      cache,
-      drafts: this.#base.options.drafts ?? true,
-      ...(this.#base.blocks && { blocks: this.#base.blocks }),
-      options,
-      statistics: this.#statistics,
-    };
+    const settings = { ...this.#decoding(), cache, options };
     const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
     try {
       for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
@@ -381,11 +373,7 @@ class View implements LocalModel {
       },
       async *run(arrivals) {
         const cache = view.#base.takeCache(slots);
-        const settings = {
-          ...{ text: view.text, cache, options: {}, statistics: view.#statistics, arrivals },
-          drafts: view.#base.options.drafts ?? true,
-          ...(view.#base.blocks && { blocks: view.#base.blocks }),
-        };
+        const settings = { ...view.#decoding(), cache, options: {}, arrivals };
         try {
           for await (const result of generateJobs(view.#engine, [], view.#engine.emptyPrefix(), settings)) {
             view.#count(result);
@@ -466,9 +454,18 @@ class View implements LocalModel {
     return tokens;
   }
 
+  /** How all texts of this model are decoded. */
+  #decoding() {
+    const { options, blocks } = this.#base;
+    return {
+      ...{ text: this.text, drafts: options.drafts ?? true, statistics: this.#statistics },
+      ...(blocks && { blocks }),
+    };
+  }
+
   /** Rows of keys and values that fit the budget. */
   #slots(longest: number): number {
-    const { slots = 64, memoryBudget = freemem() / 4 } = this.#base.options;
+    const { slots = usualSlots, memoryBudget = freemem() / 4 } = this.#base.options;
     const fitting = Math.floor(memoryBudget / (longest * bytesPerPosition(cacheShape(this.config))));
     if (fitting < 1)
       throw new UsageError(
