@@ -2,7 +2,7 @@ import { agrees, type PromptRow, pearson } from "@tenet/data";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
-import { sumOf } from "./numbers.ts";
+import { figure, sumOf } from "./numbers.ts";
 import { openTrainer } from "./open-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
@@ -244,16 +244,11 @@ function describeExperience(
     "val/response_length": tokens / count,
     "val/duplicates": duplicateShare(samples),
     "val/agreement": perSample((i) => agreeing[i]!),
-    ...defined("reward/length_correlation", pearson(lengths, scores)),
-    ...defined("reward/agreement_correlation", pearson(agreeing, scores)),
+    ...figure("reward/length_correlation", pearson(lengths, scores)),
+    ...figure("reward/agreement_correlation", pearson(agreeing, scores)),
     // Nothing is drawn where every reply ended at once.
     ...(drawn > 0 && { "val/engine_gap": gap / drawn }),
   };
-}
-
-/** A figure, where it is one: a correlation with what does not vary is none. */
-function defined(name: string, value: number): Record<string, number> {
-  return Number.isFinite(value) ? { [name]: value } : {};
 }
 
 /** Means of judged responses' parts, each over those that have it. */

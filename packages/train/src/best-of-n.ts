@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { type ExampleRow, exampleRowSchema, rowId } from "@tenet/data";
+import { type ExampleRow, exampleRowSchema, mean, rowId } from "@tenet/data";
 import { loadAdapter } from "@tenet/lm";
 import { z } from "zod";
 import { adapterDigest, Checkpoints } from "./checkpoint.ts";
 import { unlessRefused } from "./encode.ts";
 import { baseIdentity } from "./fingerprint.ts";
 import type { MetricEvent } from "./loop.ts";
-import { sumOf } from "./numbers.ts";
+import { figure } from "./numbers.ts";
 import { speakerOf } from "./open-trainer.ts";
 import type { OnlineOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, rewardSettingsSchema, type Scored } from "./reward/index.ts";
@@ -101,8 +101,9 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       progress.rows.push(exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion }));
     }
     const metrics = {
-      ...meanIfAny("objective/scores", [...scores.values()]),
-      ...meanIfAny("objective/best", best),
+      // Nothing that was judged, or kept, is not worth 0.
+      ...figure("objective/scores", mean([...scores.values()])),
+      ...figure("objective/best", mean(best)),
       "objective/kl_bound": Math.log(n) - (n - 1) / n,
       "val/kept": best.length,
       ...(places.length < samples.length && { "reward/unanswered": 1 - places.length / samples.length }),
@@ -113,11 +114,6 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
   }
   const { rows, aside, history } = progress;
   return { rows, report: { algorithm: "best-of-n", steps, aside, history } };
-}
-
-/** A mean, where there is something to take it of: nothing that was judged, or kept, is not worth 0. */
-function meanIfAny(name: string, values: readonly number[]): Record<string, number> {
-  return values.length === 0 ? {} : { [name]: sumOf(values, (value) => value) / values.length };
 }
 
 /** Number of the highest-scored sample from `start` to `end` that says anything; the first of equals. Those without a score are none. */
