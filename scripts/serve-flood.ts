@@ -8,6 +8,7 @@ import { Agent, request } from "node:http";
 import { connect } from "node:net";
 import { parseArgs } from "node:util";
 import { scriptedModel, serve } from "@tenet/lm";
+import { numbersFrom, oddBody } from "../packages/lm/test/odd-bodies.ts";
 
 const { values } = parseArgs({
   options: { requests: { type: "string", default: "100000" }, streams: { type: "string", default: "64" } },
@@ -21,28 +22,7 @@ const server = await serve({ models: new Map([["m", model]]), onError: (error) =
 const { hostname: host, port } = new URL(server.url);
 const agent = new Agent({ keepAlive: true, maxSockets: 32 });
 
-let state = 7;
-const random = (below: number) => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return Math.floor((state / 2 ** 32) * below);
-};
-const odd = [
-  null,
-  -1,
-  0,
-  1e300,
-  "",
-  "x",
-  [],
-  {},
-  [[]],
-  true,
-  { role: 1 },
-  [{ role: "user" }],
-  ["x", 1],
-  "y".repeat(3000),
-];
-const fields = "model messages prompt max_tokens n stop logprobs top_logprobs stream seed top_p echo".split(" ");
+const random = numbersFrom(7);
 const statuses: Record<string, number> = {};
 const count = (what: string | number) => {
   statuses[what] = (statuses[what] ?? 0) + 1;
@@ -50,9 +30,8 @@ const count = (what: string | number) => {
 
 /** A body with three fields that are wrong; one of ten is cut off. */
 async function badRequest(): Promise<void> {
-  const body: Record<string, unknown> = { model: "m", messages: [{ role: "user", content: "hi" }], max_tokens: 2 };
-  for (let i = 0; i < 3; i++) body[fields[random(fields.length)]!] = odd[random(odd.length)];
-  const text = JSON.stringify(body);
+  const base = { model: "m", messages: [{ role: "user", content: "hi" }], max_tokens: 2 };
+  const text = JSON.stringify(oddBody(base, random));
   const cut = random(10) === 0;
   const path = random(2) ? "/v1/completions" : "/v1/chat/completions";
   const headers = { "content-length": Buffer.byteLength(text) };

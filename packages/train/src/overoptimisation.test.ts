@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { PromptRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { promptsOf } from "../test/prompts.ts";
 import type { MetricEvent } from "./loop.ts";
 import { monitorRules } from "./monitor-rules.ts";
 import { trainPolicy } from "./policy.ts";
@@ -29,13 +29,6 @@ afterAll(async () => {
   await model.close();
   await rm(folder, { recursive: true });
 });
-
-const promptsOf = (what: string, count: number): PromptRow[] =>
-  Array.from({ length: count }, (_, i) => ({
-    id: `${what}-${i}`,
-    origin: { parents: [] },
-    prompt: [{ role: "user", content: `${what} ${i}` }],
-  }));
 
 const long = (response: string) => response.length > 6;
 

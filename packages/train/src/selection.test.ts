@@ -1,10 +1,11 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ExampleRow, PromptRow } from "@tenet/data";
+import type { ExampleRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { promptsOf } from "../test/prompts.ts";
 import type { MetricEvent } from "./loop.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
@@ -26,13 +27,6 @@ afterAll(async () => {
   await model.close();
   await rm(folder, { recursive: true });
 });
-
-const promptsOf = (what: string, count: number): PromptRow[] =>
-  Array.from({ length: count }, (_, i) => ({
-    id: `${what}-${i}`,
-    origin: { parents: [] },
-    prompt: [{ role: "user", content: `${what} ${i}` }],
-  }));
 
 /** A reward for the letter M, whatever the rules say. */
 const reward = rewardOf("letter", (requests) => requests.map(({ response }) => Number(response.includes("M"))));

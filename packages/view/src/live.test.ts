@@ -1,29 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { openStore } from "@tenet/runs";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { folder } from "../test/asking.ts";
+import { child } from "../test/children.ts";
 import { writeStore } from "../test/store.ts";
 import type { Queues, RunPage } from "./api.ts";
 import { Live, type Told } from "./live.ts";
-
-const children: ChildProcess[] = [];
-afterEach(() => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
-});
-
-/** A child process and the first line that it prints. */
-async function child(...args: string[]): Promise<{ process: ChildProcess; line: string }> {
-  const script = fileURLToPath(new URL("../test/child.ts", import.meta.url));
-  const started = spawn(process.execPath, ["--conditions=source", "--import", "tsx", script, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  children.push(started);
-  const [line] = (await once(createInterface({ input: started.stdout! }), "line")) as [string];
-  return { process: started, line };
-}
 
 /** Events of a stream until one holds for it, as [id, data]. */
 async function listen(

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { numbersFrom, oddBody } from "../../test/odd-bodies.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { type LanguageModel, UsageError } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
@@ -318,45 +319,9 @@ describe("what is refused, in OpenAI's form", () => {
   });
 
   it("whatever bodies come, nothing is left under way and nothing failed in here", async () => {
-    let state = 5;
-    const random = (below: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * below);
-    };
-    const values = [
-      null,
-      -1,
-      0,
-      1e300,
-      "",
-      "x",
-      [],
-      {},
-      [[]],
-      true,
-      "\ud800",
-      { role: 1 },
-      [{ role: "user" }],
-      ["x", 1],
-    ];
-    const fields = [
-      "model",
-      "messages",
-      "prompt",
-      "max_tokens",
-      "n",
-      "stop",
-      "logprobs",
-      "top_logprobs",
-      "stream",
-      "seed",
-      "top_p",
-      "echo",
-    ];
+    const random = numbersFrom(5);
     for (let i = 0; i < 300; i++) {
-      const body: Record<string, unknown> = { ...base, max_tokens: 1 };
-      for (let j = 0; j < 3; j++) body[fields[random(fields.length)]!] = values[random(values.length)];
-      const text = JSON.stringify(body);
+      const text = JSON.stringify(oddBody({ ...base, max_tokens: 1 }, random));
       const sent = i % 3 === 0 ? text.slice(0, random(text.length)) : text;
       const { status } = await fetch(`${server.url}/${i % 2 ? "completions" : "chat/completions"}`, {
         method: "POST",
