@@ -174,10 +174,6 @@ function opinionIn(value: Fields): Pick<OpinionRow, "prompt" | "neutral" | "foll
   ];
   if (asked === undefined || follows === undefined || others === undefined)
     throw missing(value, kinds.opinions.expected);
-  const question = (field: string) =>
-    typeof value[field] === "string"
-      ? waiting([{ role: "user", content: textOf(value[field], field) }], field)
-      : promptOf(value[field], field);
   const answer = (given: unknown, field: string) => {
     const text = textOf(given, field).trim();
     if (text === "") throw new Unusable(`${field} is empty`);
@@ -193,8 +189,8 @@ function opinionIn(value: Fields): Pick<OpinionRow, "prompt" | "neutral" | "foll
   if (left.length === 0 || left.includes(followed[0]!))
     throw new Unusable(`${others} is to name other answers than ${follows}`);
   return {
-    prompt: question(asked),
-    ...(has(value, "neutral") && { neutral: question("neutral") }),
+    prompt: questionIn(value, asked),
+    ...(has(value, "neutral") && { neutral: questionIn(value, "neutral") }),
     ...{ follows: followed[0]!, others: left },
   };
 }
@@ -239,16 +235,19 @@ function truthIn(value: unknown, field: string): boolean {
   throw new Unusable(`${field} is ${excerptOf(text, 40)}; expected true or false`);
 }
 
+/** A benchmark's question: text may be rendered ("Q: …", "A:"), and is asked as it stands. */
+function questionIn(value: Fields, field: string) {
+  const question = value[field];
+  return typeof question === "string"
+    ? waiting([{ role: "user", content: textOf(question, field) }], field)
+    : promptOf(question, field);
+}
+
 /** Multiple choice as benchmarks write it: a list and a place, a letter or the words; ARC's labels; BIG-bench's scores. */
 function choiceIn(value: Fields): Pick<ChoiceRow, "prompt" | "options" | "answer"> {
   const named = ["prompt", "question", "input"].find((field) => has(value, field));
   if (named === undefined) throw missing(value, kinds.choices.expected);
-  // A benchmark's question may be rendered ("Q: …", "A:"), and is asked as it stands.
-  const question = value[named];
-  const prompt =
-    typeof question === "string"
-      ? waiting([{ role: "user", content: textOf(question, named) }], named)
-      : promptOf(question, named);
+  const prompt = questionIn(value, named);
   const scores = parsed(value.target_scores);
   if (typeof scores === "object" && scores !== null && !Array.isArray(scores)) {
     const right = Object.entries(scores).filter(([, score]) => score === 1);
