@@ -16,6 +16,7 @@ import {
   UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
+import type { Beginnings } from "./beginnings.ts";
 import { type BlockLimits, type BlockRow, blockSteps, fitsBlock } from "./block.ts";
 import type { KeyValueCache, Prefix } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
@@ -47,6 +48,8 @@ export interface GenerateSettings {
   readonly statistics: DecodeStatistics;
   /** Jobs that came since it was last asked: they are taken in between two calls. */
   readonly arrivals?: () => readonly Job[];
+  /** What is computed of prompts' beginnings behind the shared one, where those who ask do not know of each other. */
+  readonly beginnings?: Beginnings;
 }
 
 /** What decoding did, in sums. */
@@ -66,6 +69,9 @@ const cheapTokens = 16;
 /** Single steps between two blocks, at most, where most draws are none that a block can tell. */
 const longestPause = 31;
 
+/** Waiting prompts that are looked at together for what they begin with. */
+const mostAlike = 64;
+
 /** Positions of replies that room is made for at once, where they may be so long. */
 const roomAtOnce = 128;
 
@@ -79,15 +85,19 @@ export async function* generateJobs(
   engine: Engine,
   jobs: readonly Job[],
   shared: Prefix,
-  { text, cache, drafts, blocks, options, statistics, arrivals }: GenerateSettings,
+  settings: GenerateSettings,
 ): AsyncGenerator<GenerateResult> {
+  const { cache, drafts, blocks, options, statistics, arrivals } = settings;
   const slots = cache.rows;
   // Alike lengths together waste no padding, and long ones first none at the end.
   const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
   // A block holds its own positions, and what the cache has room for travels to the device with each.
   const ahead = blocks ? 0 : roomAtOnce;
-  const most = Math.max(0, ...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, ahead)));
-  cache.reserve(most - shared.tokens.length);
+  const makeRoom = (jobs: readonly Job[]) => {
+    const most = Math.max(0, ...jobs.map(({ tokens, room }) => tokens.length + Math.min(room, ahead)));
+    cache.reserve(most - shared.tokens.length);
+  };
+  makeRoom(jobs);
   const ready: Placed[] = [];
   // Slots in use are always the first ones.
   const active: Sample[] = [];
@@ -110,7 +120,9 @@ export async function* generateJobs(
       throw options.signal.reason;
     }
     if (arrivals) {
-      waiting.push(...arrivals());
+      const arrived = arrivals();
+      makeRoom(arrived);
+      waiting.push(...arrived);
       remove(waiting, (job) => job.options?.signal?.aborted === true);
       remove(ready, ({ sample }) => sample.aborted);
       for (const sample of active.filter(({ aborted }) => aborted)) {
@@ -119,7 +131,7 @@ export async function* generateJobs(
       }
     }
     while (active.length < slots && (ready.length > 0 || waiting.length > 0)) {
-      if (ready.length === 0) ready.push(...(await prefill(engine, waiting, shared, text, options)));
+      if (ready.length === 0) ready.push(...(await prefill(engine, waiting, shared, settings)));
       while (ready.length > 0 && active.length < slots) {
         const { sample, first, place } = ready.shift()!;
         const reason = sample.take(first);
@@ -209,15 +221,16 @@ async function prefill(
   engine: Engine,
   waiting: Job[],
   shared: Prefix,
-  text: TextCodec,
-  options: CallOptions,
+  { text, options, beginnings }: GenerateSettings,
 ): Promise<Placed[]> {
-  const common = shared.tokens.length;
-  const batch = takeCall(waiting, ({ tokens }) => tokens.length - common);
+  const next = waiting.slice(0, mostAlike).map(({ tokens }) => tokens);
+  const beginning = (await beginnings?.of(next)) ?? shared;
+  const known = beginning.tokens.length;
+  const batch = takeCall(waiting, ({ tokens }) => tokens.length - known);
   // A prompt longer than a call becomes a beginning of its own, but for its last token.
   const [first] = batch;
-  const long = first!.tokens.length - common > tokensPerCall;
-  const base = long ? await engine.prefix(first!.tokens.slice(0, -1), shared) : shared;
+  const long = first!.tokens.length - known > tokensPerCall;
+  const base = long ? await engine.prefix(first!.tokens.slice(0, -1), beginning) : beginning;
   const start = base.tokens.length;
   const samples = batch.map((job) =>
     Array.from({ length: job.sampling.n }, (_, index) => new Sample(job, index, text, options)),
@@ -234,7 +247,7 @@ async function prefill(
       first: answers[row]![0]![index]!,
       place(cache, slot) {
         cache.clear(slot);
-        cache.appendPrefix(slot, base, common);
+        cache.appendPrefix(slot, base, shared.tokens.length);
         cache.append(slot, fresh, row, 0, rows[row]![0]!.tokens.length);
       },
     })),

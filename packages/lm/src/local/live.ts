@@ -4,8 +4,15 @@ import type { Job } from "./generate.ts";
 export interface LiveDependencies {
   /** A request that passed all checks, under a position that no other has. Throws UsageError, CapabilityError. */
   job(request: GenerateRequest, position: number): Job;
-  /** Decodes what arrives, until there is nothing more. */
-  run(arrivals: () => readonly Job[]): AsyncIterable<GenerateResult>;
+  /** How many samples of so many positions are decoded together, and up to how many positions each could then have. */
+  room(positions: number): Room;
+  /** Decodes what arrives, so many samples together, until there is nothing more. */
+  run(arrivals: () => readonly Job[], slots: number): AsyncIterable<GenerateResult>;
+}
+
+export interface Room {
+  readonly slots: number;
+  readonly positions: number;
 }
 
 /** What is under way for one caller. */
@@ -21,9 +28,11 @@ interface Caller {
 
 /**
  * `generate` for callers that come and go: their jobs meet in one run of the decoder, which begins with the first and ends when
- * there are none. What fails in the decoder fails for all that are under way, and the next caller begins anew.
+ * there are none. Memory is shared out for jobs as long as the first may become: one that may become longer, and whoever comes
+ * behind it, waits until the others are done, and is shared out anew. What fails in the decoder fails for all that are under way,
+ * and the next caller begins anew.
  */
-export function liveGeneration({ job, run }: LiveDependencies): LanguageModel["generate"] {
+export function liveGeneration({ job, room, run }: LiveDependencies): LanguageModel["generate"] {
   const callers = new Map<number, Caller>();
   let arrived: Job[] = [];
   let running = false;
@@ -33,15 +42,22 @@ export function liveGeneration({ job, run }: LiveDependencies): LanguageModel["g
     running = true;
     let failure: Caller["failure"];
     try {
-      const arrivals = () => arrived.splice(0);
-      while (arrived.length > 0)
-        for await (const result of run(arrivals)) {
+      await companyOf(() => arrived.length);
+      while (arrived.length > 0) {
+        const { slots, positions } = room(positionsOf(arrived[0]!));
+        const arrivals = () => {
+          arrived = arrived.filter(({ options }) => !options?.signal?.aborted);
+          const long = arrived.findIndex((job) => positionsOf(job) > positions);
+          return arrived.splice(0, long < 0 ? arrived.length : long);
+        };
+        for await (const result of run(arrivals, slots)) {
           const caller = callers.get(result.request);
           if (!caller) continue;
           caller.results.push({ ...result, request: caller.places.get(result.request)! });
           caller.left--;
           caller.wake();
         }
+      }
     } catch (error) {
       failure = { error };
     }
@@ -91,4 +107,19 @@ export function liveGeneration({ job, run }: LiveDependencies): LanguageModel["g
       for (const { position } of jobs) callers.delete(position);
     }
   };
+}
+
+function positionsOf({ tokens, room }: Job): number {
+  return tokens.length + room;
+}
+
+/** Turns of the program's loop at most in which those who come with the first are waited for. */
+const longestWait = 16;
+
+/** Waits as long as each turn brings more. */
+async function companyOf(count: () => number): Promise<void> {
+  for (let turn = 0, before = 0; turn < longestWait && count() > before; turn++) {
+    before = count();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

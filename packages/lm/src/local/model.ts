@@ -18,8 +18,9 @@ import {
   type UsageTotals,
 } from "../language-model/index.ts";
 import { openText, type TextCodec } from "../text/index.ts";
+import { Beginnings } from "./beginnings.ts";
 import { type BlockGraph, compileBlock } from "./block-graph.ts";
-import { bytesPerPosition, cacheShape, KeyValueCache, type Prefix } from "./cache.ts";
+import { bytesPerPosition, cacheShape, KeyValueCache } from "./cache.ts";
 import { graphsFolder, weightsFolder } from "./cache-folders.ts";
 import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
@@ -276,10 +277,10 @@ function adapterFeeds(
   return feeds;
 }
 
-/** Beginnings shorter than this are not worth a call of their own. */
-const shortestPrefix = 16;
 /** Beginnings kept from call to call. */
-const keptPrefixes = 4;
+const keptBeginnings = 4;
+/** The same where callers come and go. */
+const liveBeginnings = 8;
 
 /** The base under one adapter or none, as a language model. */
 class View implements LocalModel {
@@ -291,7 +292,7 @@ class View implements LocalModel {
   readonly #borrowed: boolean;
   readonly #totals = noUsage();
   readonly #statistics: DecodeStatistics = { steps: 0, tokens: 0, drafted: 0, accepted: 0 };
-  #prefixes: Prefix[] = [];
+  readonly #beginnings: Beginnings;
   #closed = false;
 
   constructor(base: Base, engine: Engine, id: string, borrowed: boolean) {
@@ -301,6 +302,7 @@ class View implements LocalModel {
     this.#base = base;
     this.#engine = engine;
     this.#borrowed = borrowed;
+    this.#beginnings = new Beginnings(engine, { most: keptBeginnings });
   }
 
   async capabilities(): Promise<Capabilities> {
@@ -345,7 +347,7 @@ class View implements LocalModel {
     const samples = jobs.reduce((sum, { sampling }) => sum + sampling.n, 0);
     const cache = this.#base.takeCache(Math.min(samples, this.#slots(longest)));
     const settings = { ...this.#decoding(), cache, options };
-    const shared = await this.#shared(jobs.map(({ tokens }) => tokens));
+    const shared = await this.#beginnings.of(jobs.map(({ tokens }) => tokens));
     try {
       for await (const result of generateJobs(this.#engine, jobs, shared, settings)) {
         this.#count(result);
@@ -364,16 +366,27 @@ class View implements LocalModel {
     this.#open();
     this.#base.serves();
     const longest = Math.min(context, this.config.max_position_embeddings);
-    const slots = this.#slots(longest);
+    const perPosition = bytesPerPosition(cacheShape(this.config));
+    const budget = this.#budget();
+    this.#slots(longest, budget);
     const view = this;
+    const beginnings = new Beginnings(this.#engine, {
+      most: liveBeginnings,
+      positions: mostSpare / perPosition,
+      live: true,
+    });
     const generate = liveGeneration({
       job: (request, position) => {
         view.#open();
         return view.#job(request, position, longest);
       },
-      async *run(arrivals) {
+      room: (positions) => {
+        const slots = view.#slots(positions, budget);
+        return { slots, positions: Math.max(positions, Math.floor(budget / (slots * perPosition))) };
+      },
+      async *run(arrivals, slots) {
         const cache = view.#base.takeCache(slots);
-        const settings = { ...view.#decoding(), cache, options: {}, arrivals };
+        const settings = { ...view.#decoding(), cache, options: {}, arrivals, beginnings };
         try {
           for await (const result of generateJobs(view.#engine, [], view.#engine.emptyPrefix(), settings)) {
             view.#count(result);
@@ -400,7 +413,7 @@ class View implements LocalModel {
     const jobs = requests.map((request, position) => encodeScore(this, request, position));
     if (jobs.length === 0) return;
     signal?.throwIfAborted();
-    const shared = await this.#shared(jobs.map(({ prompt }) => prompt));
+    const shared = await this.#beginnings.of(jobs.map(({ prompt }) => prompt));
     for await (const result of scoreJobs(this.#engine, jobs, shared, this.text, signal)) {
       const { prompt, continuations } = jobs[result.request]!;
       // All of it is read: of a text that is scored by itself, nearly everything is the continuation.
@@ -421,7 +434,7 @@ class View implements LocalModel {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#prefixes = [];
+    this.#beginnings.clear();
     if (!this.#borrowed) await this.#base.close();
   }
 
@@ -463,35 +476,20 @@ class View implements LocalModel {
     };
   }
 
-  /** Rows of keys and values that fit the budget. */
-  #slots(longest: number): number {
-    const { slots = usualSlots, memoryBudget = freemem() / 4 } = this.#base.options;
-    const fitting = Math.floor(memoryBudget / (longest * bytesPerPosition(cacheShape(this.config))));
-    if (fitting < 1)
-      throw new UsageError(
-        `a row of ${longest} tokens takes ${longest * bytesPerPosition(cacheShape(this.config))} bytes of keys and values; the memory budget is ${Math.floor(memoryBudget)}`,
-      );
-    return Math.min(slots, fitting);
+  /** Bytes that keys and values may take. */
+  #budget(): number {
+    return this.#base.options.memoryBudget ?? freemem() / 4;
   }
 
-  /** The beginning that all texts of a batch share, computed once and kept for the next batch. */
-  async #shared(texts: readonly (readonly number[])[]): Promise<Prefix> {
-    const [first] = texts;
-    // Every text keeps a token of its own: it is the one whose logits are wanted.
-    let common = Math.min(...texts.map((tokens) => tokens.length - 1));
-    for (const tokens of texts) {
-      let same = 0;
-      while (same < common && tokens[same] === first![same]) same++;
-      common = same;
-    }
-    const begins = (prefix: Prefix) =>
-      prefix.tokens.length <= common && prefix.tokens.every((token, i) => token === first![i]);
-    const known = this.#prefixes.filter(begins).sort((a, b) => b.tokens.length - a.tokens.length)[0];
-    const gain = common - (known?.tokens.length ?? 0);
-    const base = known ?? this.#engine.emptyPrefix();
-    if (gain < shortestPrefix || texts.length === 1) return base;
-    const made = await this.#engine.prefix(first!.slice(0, common), base);
-    this.#prefixes = [made, ...this.#prefixes.filter((prefix) => prefix !== known)].slice(0, keptPrefixes);
-    return made;
+  /** Rows of keys and values that fit the budget. */
+  #slots(longest: number, budget = this.#budget()): number {
+    const { slots = usualSlots } = this.#base.options;
+    const row = longest * bytesPerPosition(cacheShape(this.config));
+    const fitting = Math.floor(budget / row);
+    if (fitting < 1)
+      throw new UsageError(
+        `a row of ${longest} tokens takes ${row} bytes of keys and values; the memory budget is ${Math.floor(budget)}`,
+      );
+    return Math.min(slots, fitting);
   }
 }
