@@ -16,7 +16,7 @@ import {
   UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import type { Beginnings } from "./beginnings.ts";
+import { type Beginnings, families } from "./beginnings.ts";
 import { type BlockLimits, type BlockRow, blockSteps, fitsBlock } from "./block.ts";
 import type { KeyValueCache, Prefix } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
@@ -89,8 +89,7 @@ export async function* generateJobs(
 ): AsyncGenerator<GenerateResult> {
   const { cache, drafts, blocks, options, statistics, arrivals } = settings;
   const slots = cache.rows;
-  // Alike lengths together waste no padding, and long ones first none at the end.
-  const waiting = [...jobs].sort((a, b) => b.tokens.length - a.tokens.length);
+  const waiting = kinOf(jobs, shared);
   // A block holds its own positions, and what the cache has room for travels to the device with each.
   const ahead = blocks ? 0 : roomAtOnce;
   const makeRoom = (jobs: readonly Job[]) => {
@@ -122,8 +121,10 @@ export async function* generateJobs(
     if (arrivals) {
       const arrived = arrivals();
       makeRoom(arrived);
-      waiting.push(...arrived);
-      remove(waiting, (job) => job.options?.signal?.aborted === true);
+      if (waiting.length === 0) waiting.push({ jobs: [], common: 0 });
+      waiting.at(-1)!.jobs.push(...arrived);
+      for (const { jobs } of waiting) remove(jobs, (job) => job.options?.signal?.aborted === true);
+      remove(waiting, ({ jobs }) => jobs.length === 0);
       remove(ready, ({ sample }) => sample.aborted);
       for (const sample of active.filter(({ aborted }) => aborted)) {
         leave(sample);
@@ -209,6 +210,28 @@ function remove<T>(items: T[], gone: (item: T) => boolean): void {
   if (kept.length < items.length) items.splice(0, items.length, ...kept);
 }
 
+/** Jobs whose prompts are computed together. */
+interface Kin {
+  readonly jobs: Job[];
+  /** Positions that their prompts share and that are computed once for them; 0 where they share no more than all do. */
+  readonly common: number;
+  beginning?: Prefix;
+}
+
+/** Jobs by what their prompts share, those that share nothing more than all do at the end. */
+function kinOf(jobs: readonly Job[], shared: Prefix): Kin[] {
+  const found = families(
+    jobs.map(({ tokens }) => tokens),
+    shared.tokens.length,
+  );
+  const taken = new Set(found.flatMap(({ members }) => members));
+  const rest = { jobs: jobs.filter((_, i) => !taken.has(i)), common: 0 };
+  const kin = found.map(({ members, common }) => ({ jobs: members.map((i) => jobs[i]!), common }));
+  // Alike lengths together waste no padding, and long ones first none at the end.
+  for (const { jobs } of [...kin, rest]) jobs.sort((a, b) => b.tokens.length - a.tokens.length);
+  return [...kin, rest].filter(({ jobs }) => jobs.length > 0);
+}
+
 /** A sample whose prompt is computed: the answer to its first question, and how its keys and values get into a slot. */
 interface Placed {
   readonly sample: Sample;
@@ -219,14 +242,17 @@ interface Placed {
 /** Computes the prompts of the next few requests, as many as fit one call, and gives their samples. */
 async function prefill(
   engine: Engine,
-  waiting: Job[],
+  waiting: Kin[],
   shared: Prefix,
   { text, options, beginnings }: GenerateSettings,
 ): Promise<Placed[]> {
-  const next = waiting.slice(0, mostAlike).map(({ tokens }) => tokens);
-  const beginning = (await beginnings?.of(next)) ?? shared;
+  const kin = waiting[0]!;
+  const texts = kin.jobs.slice(0, mostAlike).map(({ tokens }) => tokens);
+  if (kin.common > 0) kin.beginning ??= await engine.prefix(texts[0]!.slice(0, kin.common), shared);
+  const beginning = kin.beginning ?? (await beginnings?.of(texts)) ?? shared;
   const known = beginning.tokens.length;
-  const batch = takeCall(waiting, ({ tokens }) => tokens.length - known);
+  const batch = takeCall(kin.jobs, ({ tokens }) => tokens.length - known);
+  if (kin.jobs.length === 0) waiting.shift();
   // A prompt longer than a call becomes a beginning of its own, but for its last token.
   const [first] = batch;
   const long = first!.tokens.length - known > tokensPerCall;

@@ -175,6 +175,27 @@ describe("what must not change results", () => {
       );
   });
 
+  it("prompts of a batch that begin alike do not, whatever else is in the batch", async () => {
+    const shown = (subject: string) => `Of ${subject} it is said: be kind, be brief, be true. `.repeat(12);
+    const asked = ["rivers", "trees", "the moon"].flatMap((subject) =>
+      ["One?", "Another question, a longer one?", "Third"].map((end) => shown(subject) + end),
+    );
+    // One that is longer than a call, and one that is like no other.
+    asked.push(shown("rivers").repeat(3), "x");
+    const batch = asked.map((prompt, i): GenerateRequest => {
+      const sampling = { temperature: i % 2, seed: i, maxTokens: 16, minTokens: 16, logprobs: 0 };
+      return { prompt, key: `${i}`, sampling };
+    });
+    const together = await generate(model, batch);
+    for (const [i, request] of batch.entries()) {
+      const [alone] = await generate(model, [request]);
+      expect(together[i]!.text, `request ${i}`).toBe(alone!.text);
+      together[i]!.tokens!.forEach(({ logprob }, t) => {
+        expect(logprob).toBeCloseTo(alone!.tokens![t]!.logprob, 4);
+      });
+    }
+  });
+
   it("graphs that give way to another adapter's do not, and three stay", async () => {
     const before = sessionCounts();
     const base = await generate(model, requests);
