@@ -222,7 +222,7 @@ describe("assembleScorecard", () => {
       baselines: [],
     });
     expect(empty.rows).toEqual([]);
-    expect(empty.heldOut).toMatchObject({ prompts: 0, samplesPerPrompt: 0 });
+    expect(empty.heldOut).toEqual({ prompts: 0, benign: 0, seed: expect.any(Number) });
   });
 });
 

@@ -262,7 +262,7 @@ function heldOut(responses: readonly JudgedResponse[], seed: number): Scorecard[
   return {
     prompts: prompts.size,
     benign: [...prompts.values()].filter(([reply]) => reply!.row.benign).length,
-    samplesPerPrompt: prompts.size === 0 ? 0 : responses.length / prompts.size,
+    ...(prompts.size > 0 && { samplesPerPrompt: responses.length / prompts.size }),
     seed,
   };
 }

@@ -257,7 +257,13 @@ export const scorecardSchema = z
     checkpoints: z.array(checkpointSchema).min(1),
     /** What the same prompts give without training, and what can be said of it. Their ids stand in `rows`, `differences` and `principles` too. */
     baselines: z.strictObject({ models: z.array(baselineSchema).min(1), sentences: z.array(z.string()) }).optional(),
-    heldOut: z.strictObject({ prompts: z.int(), benign: z.int(), samplesPerPrompt: z.number(), seed: z.int() }),
+    heldOut: z.strictObject({
+      prompts: z.int(),
+      benign: z.int(),
+      /** Absent where there are no prompts. */
+      samplesPerPrompt: z.number().optional(),
+      seed: z.int(),
+    }),
     metrics: z.array(metricSchema),
     rows: z.array(rowSchema),
     differences: z.array(differenceSchema),

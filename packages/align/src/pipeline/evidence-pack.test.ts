@@ -1,5 +1,17 @@
 import { createHash } from "node:crypto";
-import { appendFile, copyFile, cp, mkdtemp, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomStream } from "@tenet/data";
@@ -108,6 +120,7 @@ describe("an evidence pack", () => {
     ["a missing file", (copy) => unlink(join(copy, "recipe.json")), /^recipe\.json is missing$/],
     ["an added file", (copy) => writeFile(join(copy, "rows", "more.jsonl"), ""), /^rows\/more\.jsonl was added$/],
     ["an added hidden file", (copy) => writeFile(join(copy, ".hidden"), ""), /^\.hidden was added$/],
+    ["an added folder", (copy) => mkdir(join(copy, "rows", "more")).then(() => {}), /^rows\/more\/ was added$/],
     [
       "a link in a file's place",
       async (copy) => {

@@ -33,7 +33,6 @@ export async function writeEvidence(
   folder: string,
   options: EvidenceOptions,
 ): Promise<string> {
-  await mkdir(join(folder, "rows"), { recursive: true });
   const info = store.run(run);
   const stages = store.stages(run).filter(({ status }) => status === "done");
   const { constitutionHash, ...recipe } = info.recipe as Record<string, unknown>;
@@ -41,8 +40,9 @@ export async function writeEvidence(
   const output = store.stage(run, "scorecard")?.output;
   const scorecard = output === undefined ? undefined : parseScorecard(JSON.stringify(output));
   const files = new Map<string, string>();
-  for (const stage of stages) {
-    if (stage.rows === 0) continue;
+  const filled = stages.filter(({ rows }) => rows > 0);
+  await mkdir(filled.length > 0 ? join(folder, "rows") : folder, { recursive: true });
+  for (const stage of filled) {
     const path = `rows/${fileName(stage.name)}.jsonl`;
     files.set(stage.name, path);
     await writeRows(store, stage, join(folder, path));
@@ -166,6 +166,17 @@ async function filesBelow(folder: string): Promise<string[]> {
     .sort();
 }
 
+/** Folders without anything in them, of which a manifest says nothing: a pack has none. */
+async function emptyFoldersBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const holding = new Set(entries.map(({ parentPath }) => parentPath));
+  return entries
+    .map((entry) => ({ entry, path: join(entry.parentPath, entry.name) }))
+    .filter(({ entry, path }) => entry.isDirectory() && !holding.has(path))
+    .map(({ path }) => relative(folder, path).split(sep).join("/"))
+    .sort();
+}
+
 async function hashOfFile(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const piece of createReadStream(path)) hash.update(piece as Buffer);
@@ -214,5 +225,6 @@ export async function verifyEvidence(folder: string, expected?: string): Promise
     else if ((await hashOfFile(join(folder, path))) !== hash) problems.push(`${path} was altered`);
   }
   for (const path of found) problems.push(`${path} was added`);
+  for (const path of await emptyFoldersBelow(folder)) problems.push(`${path}/ was added`);
   return { folder, files: listed.size, manifest, problems };
 }

@@ -103,6 +103,7 @@ function labellingNote(
 
 function provenanceSection({ provenance, checkpoints, constitution, heldOut }: Scorecard): Html {
   const { command, seed, hashes, versions, models, notes } = provenance;
+  const { samplesPerPrompt: each } = heldOut;
   const facts: [string, Html | string][] = [
     ["Constitution", html`${constitution.name} <span class="hash">${constitution.hash}</span>`],
     ...checkpoints.map(({ label, model, adapter }): [string, Html] => [
@@ -112,7 +113,7 @@ function provenanceSection({ provenance, checkpoints, constitution, heldOut }: S
     ...Object.entries(models).map(([role, model]): [string, string] => [`Role ${role}`, model]),
     [
       "Held out",
-      `${heldOut.prompts} prompts, ${heldOut.benign} of them harmless look-alikes, ${formatValue(heldOut.samplesPerPrompt, "number").replace(/\.00$/, "")} replies each, seed ${heldOut.seed}`,
+      `${heldOut.prompts} prompts, ${heldOut.benign} of them harmless look-alikes, ${each === undefined ? "" : `${formatValue(each, "number").replace(/\.00$/, "")} replies each, `}seed ${heldOut.seed}`,
     ],
     ["Seed", String(seed)],
     ...Object.entries(hashes).map(([name, hash]): [string, Html] => [name, html`<span class="hash">${hash}</span>`]),
