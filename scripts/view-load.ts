@@ -136,7 +136,11 @@ try {
     pairs.push(order[0] ? { alone: second, viewed: first } : { alone: first, viewed: second });
   }
   const more = pairs.map(({ alone, viewed }) => 100 * (viewed / alone - 1)).sort((a, b) => a - b);
-  measured("processor time of a run that writes 4,000 times, alone", Math.min(...pairs.map(({ alone }) => alone)), "ms");
+  measured(
+    "processor time of a run that writes 4,000 times, alone",
+    Math.min(...pairs.map(({ alone }) => alone)),
+    "ms",
+  );
   measured("the same beside a viewer, per cent more: median of 8 pairs", (more[3]! + more[4]!) / 2, "%", 2);
   measured("  the least of these", more[0]!, "%");
   measured("  the most of these", more.at(-1)!, "%");
