@@ -128,6 +128,7 @@ try {
       await run.ended();
     }
     const found = artifacts(store, id);
+    if (!done()) tell("not done", { who, end: run.lines.slice(-2) });
     const messages = run.lines.flatMap((line) => (line.type === "message" ? [line.message] : []));
     tell("killed", {
       ...{ who, behind: before, of: whole.lines.length, restarts, seconds: Number((seconds() - begun).toFixed(1)) },

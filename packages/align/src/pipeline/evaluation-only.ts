@@ -1,7 +1,8 @@
 import type { Arrangement } from "./arrangement.ts";
 import type { PartContext } from "./context.ts";
-import { type CheckpointPart, scorecardStage } from "./parts/evaluation.ts";
+import { scorecardStage } from "./parts/evaluation.ts";
 import { fileStage } from "./parts/files.ts";
+import type { CheckpointPart } from "./parts/looks.ts";
 import { roleStage } from "./parts/roles.ts";
 import { trainedJudge } from "./parts/trained-judge.ts";
 import { promptStages } from "./parts/validation.ts";
