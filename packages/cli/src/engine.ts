@@ -79,7 +79,11 @@ export async function engineStatus(io: Io, options: EngineOptions): Promise<void
 async function find(io: Io, name: string, options: EngineOptions) {
   const { jobs, all } = await ours(io, options);
   const found = all.filter(([id, { metadata }]) => id === name || metadata?.run === name);
-  const [first] = found.sort(([, a], [, b]) => Number(b.status === "RUNNING") - Number(a.status === "RUNNING"));
+  // The one that runs, else the latest.
+  const [first] = found.sort(
+    ([, a], [, b]) =>
+      Number(b.status === "RUNNING") - Number(a.status === "RUNNING") || (b.start_time ?? 0) - (a.start_time ?? 0),
+  );
   if (first) return { jobs, id: first[0], job: first[1] };
   const known = all.map(([, { metadata }]) => metadata?.run).join(", ");
   throw new CommandUsageError(

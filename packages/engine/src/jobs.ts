@@ -10,6 +10,8 @@ const jobSchema = z.object({
   error_type: z.string().nullish(),
   driver_exit_code: z.number().nullish(),
   metadata: z.record(z.string(), z.string()).nullish(),
+  /** Milliseconds since 1970. */
+  start_time: z.number().nullish(),
 });
 export type RayJob = z.output<typeof jobSchema>;
 
@@ -55,7 +57,7 @@ export class RayJobs {
     return { uri: `gcs://${package_}`, uploaded: !known };
   }
 
-  /** Ask `job` before: an id that was used answers with a traceback. */
+  /** An id that was used answers with a traceback, and one whose job was removed may fail at once: Ray lets go of its name later. */
   async submit(request: JobRequest): Promise<void> {
     await this.#call("POST", "/api/jobs/", JSON.stringify(request));
   }
@@ -80,11 +82,6 @@ export class RayJobs {
 
   async stop(id: string): Promise<void> {
     await this.#call("POST", `${jobPath(id)}/stop`);
-  }
-
-  /** Of one that is over. */
-  async remove(id: string): Promise<void> {
-    await this.#call("DELETE", jobPath(id));
   }
 
   async #json<T>(method: string, path: string, schema: z.ZodType<T>): Promise<T> {

@@ -8,7 +8,7 @@ import { EngineClient } from "./client.ts";
 import { EngineError, EngineGoneError, RayJobsError } from "./errors.ts";
 import { RayJobs } from "./jobs.ts";
 import { type EngineHealth, type EngineSpec, PROTOCOL } from "./protocol.ts";
-import { keepToken, tokenOf } from "./tokens.ts";
+import { forgetToken, keepToken, tokenOf } from "./tokens.ts";
 import { filesOf, zipFiles } from "./zip.ts";
 
 /** The program of the job, as it is shipped. */
@@ -54,7 +54,7 @@ export async function rayToken(variables: Readonly<Record<string, string | undef
   return (await readFile(file, "utf8")).trim();
 }
 
-/** The id of a run's job: the same run with the same specification finds it again. */
+/** The id of a run's first job, which those behind it begin with: the same run with the same specification finds them again. */
 export function jobId(run: string, spec: LaunchOptions["spec"]): string {
   const digest = createHash("sha256")
     .update(JSON.stringify([PROTOCOL, spec]))
@@ -81,10 +81,8 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
     );
   const jobs = new RayJobs({ address: ray, token: clusterToken, signal });
   await jobs.version();
-  const id = jobId(run, spec);
-  const found = await jobs.job(id);
-  const running = found?.status === "RUNNING" || found?.status === "PENDING";
-  if (found && !running) await jobs.remove(id);
+  const { id, running, over } = await jobOf(jobs, jobId(run, spec));
+  for (const ended of over) await forgetToken(ended);
   const token = running ? await tokenOf(id) : randomBytes(32).toString("hex");
   if (!running) {
     onStatus("sending the program");
@@ -125,6 +123,22 @@ export async function launchEngine(options: LaunchOptions): Promise<LaunchedEngi
   // What a process left that was killed.
   if (running) await client.call("drop", {});
   return { id, client, jobs, health, attached: running };
+}
+
+/**
+ * The job of a run that is there, or the id of the next: each start has an id of its own, since Ray keeps the name of a job that was removed
+ * for as long as any process of it is there.
+ */
+async function jobOf(jobs: RayJobs, first: string) {
+  const nth = (id: string) => (id === first ? 1 : Number(id.slice(first.length + 1)));
+  const all = Object.entries(await jobs.jobs()).filter(
+    ([id]) => id === first || (id.startsWith(`${first}-`) && Number.isInteger(nth(id))),
+  );
+  const there = all.find(([, { status }]) => !hasEnded(status));
+  if (there) return { id: there[0], running: true, over: [] };
+  const over = all.map(([id]) => id);
+  const last = Math.max(0, ...over.map(nth));
+  return { id: last === 0 ? first : `${first}-${last + 1}`, running: false, over };
 }
 
 /** The program as it is uploaded, with what goes along. */
