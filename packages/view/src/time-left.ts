@@ -1,3 +1,4 @@
+import { quantile } from "@tenet/data";
 import { canonicalJson, type RunInfo, type StageInfo } from "@tenet/runs";
 import type { TimeLeft } from "./api.ts";
 import type { ViewContext } from "./context.ts";
@@ -64,7 +65,14 @@ export function timeLeftOf(
     ({ stage }) =>
       begun.get(stage)?.current === undefined && !known.has(stage) && (seen.has(stage) || !planned.has(stage)),
   );
-  return { seconds: median(estimates), like: like.run, unknown: unknown.map(({ title }) => title) };
+  return {
+    seconds: quantile(
+      estimates.toSorted((a, b) => a - b),
+      0.5,
+    ),
+    like: like.run,
+    unknown: unknown.map(({ title }) => title),
+  };
 }
 
 /** What stages took; of those that were taken over, or tried twice, that is not known. */
@@ -122,10 +130,4 @@ export class TimesLeft {
 function likenessOf({ recipe, writer, name }: RunInfo): string {
   const { model = null, prompts = null, engine = null } = (recipe ?? {}) as Record<string, unknown>;
   return canonicalJson([writer?.host ?? null, name, model, prompts, engine]);
-}
-
-/** The middle one; of an even number the mean of both. */
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }

@@ -16,6 +16,7 @@ export {
   type Observation,
   type PairedObservation,
   pearson,
+  quantile,
   rate,
   rateDifference,
   spearman,

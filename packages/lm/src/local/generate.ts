@@ -121,8 +121,9 @@ export async function* generateJobs(
     if (arrivals) {
       const arrived = arrivals();
       makeRoom(arrived);
-      if (waiting.length === 0) waiting.push({ jobs: [], common: 0 });
-      waiting.at(-1)!.jobs.push(...arrived);
+      const strangers = waiting.find(({ common }) => common === 0);
+      if (strangers) strangers.jobs.push(...arrived);
+      else waiting.push({ jobs: [...arrived], common: 0 });
       for (const { jobs } of waiting) remove(jobs, (job) => job.options?.signal?.aborted === true);
       remove(waiting, ({ jobs }) => jobs.length === 0);
       remove(ready, ({ sample }) => sample.aborted);
