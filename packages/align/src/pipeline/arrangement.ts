@@ -93,6 +93,7 @@ export function arrange(context: PartContext): Arrangement {
         ...(judge && { judge }),
         audits: [...audit.made, ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),
+        ...(proxy && gates.has(proxy.gate) && { preferenceGate: proxy.gate }),
         ...(gates.size > 0 && { gates: [...gates] }),
       }),
     ];

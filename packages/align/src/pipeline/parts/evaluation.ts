@@ -18,7 +18,7 @@ import { localName, type ModelValue, type Report, type StoredRows } from "../val
 import { learntFromText, wasLearntFrom } from "./apart.ts";
 import type { AuditReport } from "./audit.ts";
 import { baselineParts } from "./baselines.ts";
-import type { GateReport } from "./gates.ts";
+import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside, shownSettings } from "./given.ts";
 import { comparisonStage, ratingStage, type Score } from "./judged.ts";
 import { unreadIn } from "./labels.ts";
@@ -45,8 +45,9 @@ export interface ScorecardParts {
   readonly audits?: readonly Stage<Report<AuditReport>>[];
   /** What had to pass before it was learnt from. */
   readonly gates?: readonly Stage<Report<GateReport>>[];
-  /** Scores the replies too. */
+  /** Scores the replies too, unless its gate has the run go without it. */
   readonly preferenceModel?: Stage<ModelValue>;
+  readonly preferenceGate?: Stage<Report<GateReport>>;
   /** Compares the checkpoints' replies, each with those of every checkpoint before it; rates them where training never heard it. */
   readonly judge?: Stage<ModelValue>;
 }
@@ -54,7 +55,8 @@ export interface ScorecardParts {
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
   const { recipe, constitution } = context;
-  const { checkpoints, heldOut, opinions, chains, examples, audits = [], gates = [], judge, preferenceModel } = parts;
+  const { checkpoints, heldOut, opinions, chains, examples, audits = [], gates = [], judge } = parts;
+  const { preferenceModel, preferenceGate } = parts;
   const [first] = checkpoints;
   const looked = looksAt(context, checkpoints, { heldOut, opinions });
   const answers = checkpoints.map(({ id }, i) => ({ id, responses: looked[i]!.responses }));
@@ -97,8 +99,10 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     },
     async make(_, stage) {
       const replies = spoken.map(({ responses }) => [...stage.value(responses).rows()]);
+      const without = (gate: Stage<Report<GateReport>>) => goesWithout(recipe, stage.value(gate).value);
       const proxies =
         preferenceModel &&
+        !(preferenceGate && without(preferenceGate)) &&
         (await proxyScores(stage, stage.value(preferenceModel), replies, { ...deviceOf(context.options), shown }));
       const seen = (i: number) => ({
         responses: judgedResponses(constitution, replies[i]!),
@@ -158,7 +162,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         gates: [
           ...gates.map((one) => {
             const { name, gate } = stage.value(one).value;
-            return { name, passed: gate.passed, overridden: gate.overridden, why: gate.reasons.join("; ") };
+            const why = [...gate.reasons, ...(without(one) ? ["the policy learnt without it"] : [])].join("; ");
+            return { name, passed: gate.passed, overridden: gate.overridden, why };
           }),
           ...unaudited(recipe),
         ],

@@ -63,9 +63,56 @@ describe("a preference model that is no better than chance", () => {
     expect(error).toBeUndefined();
     expect(card!.checkpoints.map(({ id }) => id)).toEqual(["base", "sl", "rl"]);
     expect(card!.gates).toMatchObject([{ name: "preference model", passed: false, overridden: true }]);
+    expect(card!.rows.map(({ metric }) => metric)).toContain("proxy");
     expect(card!.verdict.sentences).toContainEqual(expect.stringContaining("the recipe overrode it"));
     expect(events).toContainEqual(
       expect.objectContaining({ type: "message", level: "warning", stage: "preference gate" }),
+    );
+  });
+
+  it("is gone without where the recipe says so: the policy learns from the checks alone, and the scorecard says so", async () => {
+    const recipe = strict.replace("gate: { override: false }", "gate: { refused: go-without }");
+    const { id, error, status, stages, card, events } = await run("without", recipe);
+    expect([error, status]).toEqual([undefined, "done"]);
+    expect(stages).toContain("policy");
+    expect(card!.checkpoints.map(({ id }) => id)).toEqual(["base", "sl", "rl"]);
+    expect(card!.gates).toMatchObject([{ name: "preference model", passed: false, overridden: false }]);
+    expect(card!.verdict.sentences).toContainEqual(expect.stringMatching(/did not pass its gate .*learnt without it/));
+    // What nobody believed is no measure either.
+    expect(card!.rows.map(({ metric }) => metric)).not.toContain("proxy");
+    expect(events).toContainEqual(
+      expect.objectContaining({
+        ...{ type: "message", level: "warning", stage: "preference gate" },
+        message: expect.stringContaining("learns from what else its reward has"),
+      }),
+    );
+    const opened = openStore(store);
+    try {
+      const rewards = opened.metrics(id, { stage: "policy" }).map(({ name }) => name);
+      expect(rewards).toContain("reward/constitution");
+      expect(rewards).not.toContain("reward/preference");
+      // It is the policy that a recipe with this reward alone would make.
+      const alone = await run(
+        "alone",
+        strict.replace("reward: { preference: 1, constitution: 0.5 }", "reward: { preference: 0, constitution: 0.5 }"),
+      );
+      const adapter = (run: string) => opened.stage(run, "policy")!.artifacts;
+      expect(adapter(id)).toEqual(adapter(alone.id));
+    } finally {
+      opened.close();
+    }
+    const again = await run("without", recipe);
+    expect(again.error).toBeUndefined();
+    expect(again.events.filter(({ type }) => type === "metrics")).toEqual([]);
+  });
+
+  it("cannot be gone without where nothing else rewards", async () => {
+    const recipe = strict
+      .replace("gate: { override: false }", "gate: { refused: go-without }")
+      .replace("reward: { preference: 1, constitution: 0.5 }", "reward: { preference: 1 }");
+    const file = await writeRecipe(join(home, "nothing else"), { recipe });
+    await expect(openRecipe(file)).rejects.toThrow(
+      /preferenceModel\.gate\.refused: expected policy\.reward with a weight/,
     );
   });
 

@@ -12,15 +12,19 @@ export interface GateReport {
   readonly gate: Gate;
 }
 
+/** What this gate judges, in its report. */
+const judged = "preference model";
+
 /**
  * The gate in front of everything that is optimised against the preference model: on held-out pairs it must be right more often
- * than chance, by an interval. METHODS §3, §4. Throws GateError where it is not and the recipe does not override it.
+ * than chance, by an interval. METHODS §3, §4. Throws GateError where it is not, unless the recipe overrides it or goes
+ * on without the model.
  */
 export function preferenceGateStage(
   { recipe }: PartContext,
   { name, preferenceModel }: { readonly name: string; readonly preferenceModel: Stage<ModelValue> },
 ): Stage<Report<GateReport>> {
-  const settings = recipe.preferenceModel.gate;
+  const { refused, ...settings } = recipe.preferenceModel.gate;
   return reportStage({
     name,
     title: "whether the preference model is right more often than chance",
@@ -32,21 +36,26 @@ export function preferenceGateStage(
     async make(inputs) {
       const { evaluation } = (inputs.preferenceModel.report ?? {}) as { evaluation?: { accuracy: Estimate } };
       const accuracy = evaluation?.accuracy ?? wilson(0, 0);
-      return { name: "preference model", gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
+      return { name: judged, gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
     },
     gate({ gate }, { emit }) {
       if (gate.passed) return;
       const message = gate.reasons.join("; ");
-      if (!gate.open)
-        throw new GateError(
-          `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (prompts.validation, preferenceModel.validationShare), reward by the constitution alone (policy.reward: { preference: 0, constitution: 1 }), or set preferenceModel.gate.override: true, which the scorecard will say`,
-        );
-      emit({
-        type: "message",
-        stage: name,
-        level: "warning",
-        message: `the gate refuses the preference model, and the recipe overrides it: ${message}`,
-      });
+      const warn = (then: string) =>
+        emit({
+          ...{ type: "message", stage: name, level: "warning" },
+          message: `the gate refuses the preference model, and ${then}: ${message}`,
+        });
+      if (gate.open) return warn("the recipe overrides it");
+      if (refused === "go-without") return warn("the policy learns from what else its reward has");
+      throw new GateError(
+        `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (prompts.validation, preferenceModel.validationShare), go on without it (preferenceModel.gate.refused: go-without, where policy.reward weighs something else), or set preferenceModel.gate.override: true, which the scorecard will say`,
+      );
     },
   });
+}
+
+/** Whether the policy learns without the preference model, since the gate refuses it and the recipe goes on. */
+export function goesWithout({ preferenceModel }: PartContext["recipe"], { name, gate }: GateReport): boolean {
+  return name === judged && !gate.open && preferenceModel.gate.refused === "go-without";
 }

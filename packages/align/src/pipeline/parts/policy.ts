@@ -16,7 +16,8 @@ import { deviceOf } from "../models.ts";
 import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
-import { localSource, type ModelValue, preferenceSource, type StoredRows } from "../values.ts";
+import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
+import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside } from "./given.ts";
 import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf } from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
@@ -32,7 +33,7 @@ export function policyStage(
     readonly pairs: Stage<StoredRows<PreferenceRow>>;
     readonly preferenceModel: Stage<ModelValue>;
     /** What the preference model has to pass before a policy is optimised against it. */
-    readonly gate: Stage;
+    readonly gate: Stage<Report<GateReport>>;
     /** What the policy is held to, where that is not the base. */
     readonly reference?: Stage<ModelValue> | undefined;
     /** Who may be asked while it learns. */
@@ -82,6 +83,8 @@ export function policyStage(
       given || heedsConstitution(settings) ? constitutionHash(constitution) : null,
       ...(watched ? [watched.settings] : []),
     ],
+    without: ({ value }) =>
+      rewardsPreference(settings) && goesWithout(recipe, value(gate).value) ? ["preferenceModel"] : [],
     expect(sized) {
       const { asked: sampled = [], ...learnt } = policyWork(settings, {
         base,
@@ -101,6 +104,7 @@ export function policyStage(
     },
     train: async function* (learnt, { base: source, folder, models, signal, emit, speakers, memo, value }) {
       const model = await models.trainable(source.reference);
+      const heard = learnt.preferenceModel ? settings : withoutPreference(settings);
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
       const costed = learnt.costModel && preferenceSource(learnt.costModel).adapter;
       const open = (adapter: string | undefined) =>
@@ -108,7 +112,7 @@ export function policyStage(
       const scorer = await open(judge);
       const cost = await open(costed);
       try {
-        const judges = judgesOf(settings, {
+        const judges = judgesOf(heard, {
           ...{ constitution, seed: recipe.seed, preference: scorer, given, cost, memo },
           asked: Object.fromEntries(
             Object.entries(asked).map(([role, stage]) => {
@@ -125,7 +129,7 @@ export function policyStage(
           });
         const training = trainPolicy({
           model,
-          settings,
+          settings: heard,
           seed: recipe.seed,
           folder,
           from: source.adapter,
@@ -160,6 +164,12 @@ const probeOf =
   (opinions: readonly OpinionRow[]): NonNullable<SelectionOptions["probe"]> =>
   (model, signal) =>
     sycophancyProbe(opinions, model, signal);
+
+/** The same policy rewarded by all but the preference model. */
+function withoutPreference(policy: PolicyTraining): PolicyTraining {
+  if (!("reward" in policy) || policy.reward.preference === 0) return policy;
+  return { ...policy, reward: { ...policy.reward, preference: 0, shape: "linear" } } as PolicyTraining;
+}
 
 /** Tokens of replies, gone through in every pass. */
 export function replyTokens({ maxTokens, epochs }: { maxTokens: number; epochs: number }, replies: number): number {

@@ -4,7 +4,7 @@ import { isTrained } from "../recipe.ts";
 import type { Rules } from "./rule.ts";
 
 /** The algorithm, its reward, and what it learns from besides. */
-export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel }, given }) => {
+export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel, preferenceModel }, given }) => {
   const constraint = constraintOf(policy);
   const reward = policy !== undefined && "reward" in policy ? policy.reward : undefined;
   const sharesTrunk = policy?.algorithm === "ppo" && policy.value.trunk === "shared";
@@ -26,6 +26,14 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
       when: reward !== undefined && weightedTerms(reward).length === 0,
       expected: "a weight above 0 for preference or constitution: else every response is worth the same",
       got: "0 for both",
+    },
+    {
+      at: ["preferenceModel", "gate", "refused"],
+      when:
+        preferenceModel.gate.refused === "go-without" &&
+        (reward === undefined || weightedTerms({ ...reward, preference: 0 }).length === 0),
+      expected:
+        "policy.reward with a weight beside that of preference, e.g. constitution: 1: without the preference model nothing else rewards",
     },
     {
       at: ["policy", "reward", "shape"],

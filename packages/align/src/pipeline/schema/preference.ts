@@ -20,7 +20,15 @@ export const preferenceModelSchema = z.strictObject({
       "The model is shown principles and judges by these: each pair is learnt under principles drawn from those that it was labelled under, some as their opposites (SALMON). Without it none is shown.",
     ),
   gate: z
-    .strictObject(gateFields)
+    .strictObject({
+      ...gateFields,
+      refused: z
+        .enum(["stop", "go-without"])
+        .optional()
+        .describe(
+          "What becomes of the policy where the gate refuses: the run ends before it (`stop`, as when not given), or it learns from what else `policy.reward` weighs, without the preference model (`go-without`); scorecard, report and model card say so.",
+        ),
+    })
     .prefault({})
     .describe("On held-out pairs, before anything is optimised against the preference model."),
 });

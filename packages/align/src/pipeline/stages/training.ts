@@ -59,6 +59,8 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   /** Names of inputs that need not have rows: what is only tested on. */
   readonly mayBeEmpty?: readonly (keyof I)[];
   readonly settings: unknown;
+  /** Inputs that it does without after all, told when all before it is there: it then depends on nothing of them. */
+  readonly without?: (context: StageContext) => readonly (keyof I)[];
   /** What it will take. */
   readonly expect: Expect;
   /** Trains, keeping checkpoints and the result in `folder`, which is the same one when a killed run continues. */
@@ -76,7 +78,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
     async execute(context) {
       for (const [input, stage] of Object.entries(inputs))
         if (!mayBeEmpty.includes(input)) mustHaveRows(stage, context);
-      const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
+      const without = options.without?.(context) ?? [];
+      const used = Object.fromEntries(Object.entries(inputs).filter(([input]) => !without.includes(input)));
+      const values = mapValues(used, (stage) => context.value(stage)) as ValuesOf<I>;
       const { source, hash: baseHash } = context.value(base);
       if (source.type !== "local") throw new TypeError(`${name}: a model behind an endpoint cannot be trained`);
       const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
