@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { quantile } from "@tenet/data";
 import { type LocalModel, type Message, openCheckpoint, openLocalModel, resolveModel, serve } from "@tenet/lm";
 import OpenAI from "openai";
 
@@ -185,7 +186,11 @@ async function throughput(client: OpenAI, model: LocalModel, rounds: number): Pr
     );
     console.log(`round ${round + 1}: alone ${said[0]}, served ${said[1]}`);
   }
-  const median = (of: readonly number[]) => [...of].sort((a, b) => a - b)[rounds >> 1]!.toFixed(3);
+  const median = (of: readonly number[]) =>
+    quantile(
+      of.toSorted((a, b) => a - b),
+      0.5,
+    ).toFixed(3);
   console.log(`served to alone, median of ${rounds}, ${callers} callers: throughput ${median(rates)}`);
   console.log(`processor time a token, server and client with the engine: ${median(costs)}`);
 }
