@@ -62,10 +62,6 @@ export async function rayServer({ token, onSubmit }: { token?: string; onSubmit?
       job.status = "STOPPED";
       return say(200, { stopped: true });
     }
-    if (method === "DELETE") {
-      jobs.delete(decodeURIComponent(id!));
-      return say(200, { deleted: true });
-    }
     say(200, { status: job.status, message: job.message ?? null, error_type: null, driver_exit_code: null });
   });
   server.listen(0, "127.0.0.1");

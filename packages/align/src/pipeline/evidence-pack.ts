@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, type Dirent } from "node:fs";
 import { lstat, mkdir, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { ExportError } from "@tenet/data";
@@ -153,28 +153,22 @@ Rows hold texts that models wrote and data that the recipe names: look at them b
 /** A line for each file below a folder but the manifest itself, sorted by path. */
 async function manifestOf(folder: string): Promise<string> {
   const lines: string[] = [];
-  for (const path of await filesBelow(folder))
+  for (const path of (await below(folder)).files)
     if (path !== MANIFEST) lines.push(`${await hashOfFile(join(folder, path))}  ${path}\n`);
   return lines.join("");
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join("/"))
-    .sort();
-}
-
-/** Folders without anything in them, of which a manifest says nothing: a pack has none. */
-async function emptyFoldersBelow(folder: string): Promise<string[]> {
+/** Files below a folder, and folders without anything in them, of which a manifest says nothing and a pack has none; each sorted by path. */
+async function below(folder: string): Promise<{ readonly files: string[]; readonly empty: string[] }> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const holding = new Set(entries.map(({ parentPath }) => parentPath));
-  return entries
-    .map((entry) => ({ entry, path: join(entry.parentPath, entry.name) }))
-    .filter(({ entry, path }) => entry.isDirectory() && !holding.has(path))
-    .map(({ path }) => relative(folder, path).split(sep).join("/"))
-    .sort();
+  const place = (entry: Dirent) => join(entry.parentPath, entry.name);
+  const paths = (some: readonly Dirent[]) =>
+    some.map((entry) => relative(folder, place(entry)).split(sep).join("/")).sort();
+  return {
+    files: paths(entries.filter((entry) => !entry.isDirectory())),
+    empty: paths(entries.filter((entry) => entry.isDirectory() && !holding.has(place(entry)))),
+  };
 }
 
 async function hashOfFile(path: string): Promise<string> {
@@ -217,7 +211,8 @@ export async function verifyEvidence(folder: string, expected?: string): Promise
   // Bytes that change no line, such as an empty one.
   if (problems.length === 0 && [...listed].map(([path, hash]) => `${hash}  ${path}\n`).join("") !== text)
     problems.push(`${MANIFEST} was changed: it holds more than a line for each file`);
-  const found = new Set(await filesBelow(folder));
+  const { files, empty } = await below(folder);
+  const found = new Set(files);
   found.delete(MANIFEST);
   for (const [path, hash] of listed) {
     if (!found.delete(path)) problems.push(`${path} is missing`);
@@ -225,6 +220,6 @@ export async function verifyEvidence(folder: string, expected?: string): Promise
     else if ((await hashOfFile(join(folder, path))) !== hash) problems.push(`${path} was altered`);
   }
   for (const path of found) problems.push(`${path} was added`);
-  for (const path of await emptyFoldersBelow(folder)) problems.push(`${path}/ was added`);
+  for (const path of empty) problems.push(`${path}/ was added`);
   return { folder, files: listed.size, manifest, problems };
 }

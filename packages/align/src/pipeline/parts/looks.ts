@@ -73,49 +73,43 @@ export function looksAt(
     });
     return {
       responses,
-      ...(texts
-        ? {
-            texts: scoredStage(context, scoreTexts, {
-              ...{ name: `texts under ${id}`, over: texts, model },
-              title: `log-probabilities of neutral texts under ${label}`,
-              kind: "score-texts",
+      ...(texts && {
+        texts: scoredStage(context, scoreTexts, {
+          ...{ name: `texts under ${id}`, over: texts, model },
+          title: `log-probabilities of neutral texts under ${label}`,
+          kind: "score-texts",
+        }),
+      }),
+      ...(questions && {
+        choices: scoredStage(context, answerChoices, {
+          ...{ name: `choices of ${id}`, over: questions, model },
+          title: "answers to questions with options",
+          kind: "answer-choices",
+        }),
+      }),
+      ...(opinions && {
+        opinions: scoredStage(context, answerOpinions, {
+          ...{ name: `opinions of ${id}`, over: opinions, model },
+          title: "answers to questions with a person's view",
+          kind: "answer-opinions",
+        }),
+      }),
+      ...(divergence &&
+        first &&
+        id !== first.id && {
+          logprobs: {
+            policy: scoredStage(context, scoreResponses, {
+              ...{ name: `answers of ${id} under ${id}`, over: responses, model },
+              title: `log-probabilities of replies of ${label} under itself`,
+              kind: "score-responses",
             }),
-          }
-        : {}),
-      ...(questions
-        ? {
-            choices: scoredStage(context, answerChoices, {
-              ...{ name: `choices of ${id}`, over: questions, model },
-              title: "answers to questions with options",
-              kind: "answer-choices",
+            reference: scoredStage(context, scoreResponses, {
+              ...{ name: `answers of ${id} under ${first.id}`, over: responses, model: first.model },
+              title: `log-probabilities of replies of ${label} under ${first.label}`,
+              kind: "score-responses",
             }),
-          }
-        : {}),
-      ...(opinions
-        ? {
-            opinions: scoredStage(context, answerOpinions, {
-              ...{ name: `opinions of ${id}`, over: opinions, model },
-              title: "answers to questions with a person's view",
-              kind: "answer-opinions",
-            }),
-          }
-        : {}),
-      ...(divergence && first && id !== first.id
-        ? {
-            logprobs: {
-              policy: scoredStage(context, scoreResponses, {
-                ...{ name: `answers of ${id} under ${id}`, over: responses, model },
-                title: `log-probabilities of replies of ${label} under itself`,
-                kind: "score-responses",
-              }),
-              reference: scoredStage(context, scoreResponses, {
-                ...{ name: `answers of ${id} under ${first.id}`, over: responses, model: first.model },
-                title: `log-probabilities of replies of ${label} under ${first.label}`,
-                kind: "score-responses",
-              }),
-            },
-          }
-        : {}),
+          },
+        }),
     };
   });
 }
