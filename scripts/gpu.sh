@@ -10,7 +10,7 @@
 # There it takes a Python with PyTorch, transformers and PEFT for the peers, whose environment also holds NVIDIA's libraries; $PYTHON names it.
 # Every step has its own limit of time, and what it gave is there as soon as it ends: one that fails keeps no other from being done.
 #
-# Not asked yet: `run cuda decode placement` since a block's step has 242 nodes fewer (2,652 tokens/s with them); `train`, `compiled`, `ppo`, `train-tf32`;
+# Not asked yet: `ppo` (its peer failed once, which is mended), `train-tf32`; the engine's packages/engine/python/measure.py since `forward` keeps its graph;
 # how fast `equal`'s filtered draws are by blocks; whether the CUDA provider has ONNX's Attention for float32 with grouped heads and a mask.
 set -u
 

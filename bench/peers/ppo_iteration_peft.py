@@ -91,7 +91,7 @@ def advantages_of(rewards, values):
     """Generalised advantage estimation with gamma = 1. [replies, new] each."""
     advantages, following = torch.zeros_like(rewards), rewards.new_zeros(len(rewards))
     for t in reversed(range(new)):
-        later = values[:, t + 1] if t + 1 < new else torch.zeros(len(rewards))
+        later = values[:, t + 1] if t + 1 < new else rewards.new_zeros(len(rewards))
         following = rewards[:, t] + later - values[:, t] + LAMBDA * following
         advantages[:, t] = following
     return advantages

@@ -98,12 +98,12 @@ class Engines:
         lora = {"name": name, "lora": LORA, "trainable": trainable}
         ask(self.engine, "put", lora, factors(self.path, 1, head))
 
-    def values(self, name: str, what: str, work: Work, rows: torch.Tensor) -> torch.Tensor:
-        asked = {"name": name, "wanted": [what], "microBatchTokens": self.micro}
+    def values(self, name: str, what: str, work: Work, rows: torch.Tensor, keep: bool = False) -> torch.Tensor:
+        asked = {"name": name, "wanted": [what], "microBatchTokens": self.micro, "keep": keep}
         return ask(self.engine, "forward", asked, work.some(rows))[what].view(len(rows), work.reply)
 
     def learn(self, name: str, what: str, work: Work, rows: torch.Tensor, loss_of) -> float:
-        values = self.values(name, what, work, rows).requires_grad_()
+        values = self.values(name, what, work, rows, keep=True).requires_grad_()
         loss = loss_of(values)
         (slope,) = torch.autograd.grad(loss, values)
         asked = {"name": name, "microBatchTokens": self.micro}

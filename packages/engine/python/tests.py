@@ -94,6 +94,40 @@ class Values(unittest.TestCase):
         for key, parameter in self.engine.adapters["a"].parameters.items():
             torch.testing.assert_close(parameter.grad, leaves[key].grad, rtol=1e-4, atol=1e-5, msg=key)
 
+    def test_what_was_kept_is_not_computed_again(self):
+        self.engine.put("a", LORA, factors(2, head=True), True)
+        passes, wanted = [], {"logprobs", "scores"}
+        self.engine.base.model.register_forward_hook(lambda *_: passes.append(1))
+        cut = {key: [torch.ones(2), -torch.ones(1), torch.ones(1)] for key in wanted}
+        other = Batch(BATCH.tokens, [torch.tensor([1, 2]), *BATCH.chosen[1:]])
+
+        def gradient(batch: Batch, tokens: int, keep: bool, meanwhile=lambda: None) -> tuple[int, torch.Tensor]:
+            """How many passes it took, and what came."""
+            passes.clear()
+            found = self.engine.forward("a", batch, wanted, [], tokens, keep)
+            self.assertFalse(any(part.requires_grad for values in found.values() for part in values.values()))
+            meanwhile()
+            self.engine.backward("a", BATCH, cut, [], tokens)
+            own = list(self.engine.adapters["a"].parameters.values())
+            made = torch.cat([parameter.grad.flatten() for parameter in own])
+            for parameter in own:
+                parameter.grad = None
+            return len(passes), made
+
+        count, expected = gradient(BATCH, TOKENS, False)
+        self.assertEqual(count, 2)
+        count, kept = gradient(BATCH, TOKENS, True)
+        self.assertEqual(count, 1)
+        self.assertTrue(torch.equal(kept, expected))
+        # Of more than one micro-batch nothing is kept, nor of other places; and what came between ends it.
+        self.assertEqual(gradient(BATCH, 5, True)[0], 6)
+        count, again = gradient(other, TOKENS, True)
+        self.assertEqual(count, 2)
+        self.assertTrue(torch.equal(again, expected))
+        count, again = gradient(BATCH, TOKENS, True, lambda: self.engine.put("a", LORA, factors(3, head=True), True))
+        self.assertEqual(count, 2)
+        self.assertFalse(torch.equal(again, expected))
+
     def test_a_step_is_adamw_of_the_clipped_gradient(self):
         values = factors(3)
         self.engine.put("a", LORA, values, True)

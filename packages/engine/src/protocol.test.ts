@@ -8,7 +8,7 @@ import { BodyError, readBody, writeBody } from "./body.ts";
 import { EngineClient } from "./client.ts";
 import { EngineError, EngineGoneError, EngineMemoryError, EngineRefusedError, EngineRestartedError } from "./errors.ts";
 import { programFolder } from "./launch.ts";
-import { protocolSchema } from "./protocol.ts";
+import { PROTOCOL, protocolSchema } from "./protocol.ts";
 
 it("the Python side checks by what the page says: npm run docs", () => {
   const file = readFileSync(join(programFolder, "tenet_engine/protocol.schema.json"), "utf8");
@@ -73,8 +73,11 @@ describe("what the engine answers", () => {
   });
 
   it.each([
-    [{ ...health, protocol: 2 }, /it speaks protocol 2, this Tenet 1; use one release of Tenet for both/],
-    ["<html>", /it speaks protocol of another program, this Tenet 1/],
+    [
+      { ...health, protocol: PROTOCOL - 1 },
+      new RegExp(`it speaks protocol ${PROTOCOL - 1}, this Tenet ${PROTOCOL}; use one release of Tenet for both`),
+    ],
+    ["<html>", /it speaks protocol of another program, this Tenet \d+/],
   ])("another release, or another program: %o", async (value, words) => {
     const other = await healthServer(() => ({ token: "t", value }));
     const stranger = new EngineClient({ address: `http://127.0.0.1:${other.port}`, token: "t" });

@@ -14,7 +14,7 @@ import { z } from "zod";
  */
 
 /** Raised where an older side would misunderstand a newer one. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 const name = z
   .string()
@@ -38,12 +38,13 @@ const lora = z
   .describe("As PEFT names it.");
 const letters = z.array(z.int().min(0)).optional().describe("Tokens of whose logits `logits` consists.");
 const microBatchTokens = z.int().min(1).describe("Places that a worker computes at once, padding included.");
+const keep = z.boolean().optional().describe("A backward of the same follows, which need not compute it again.");
 
 /** The JSON of each request. */
 export const verbs = {
   put: z.strictObject({ name, lora, trainable: z.boolean(), step: z.int().min(0).optional() }),
   get: z.strictObject({ name, moments: z.boolean().optional() }),
-  forward: z.strictObject({ name, wanted: z.array(z.enum(values)).min(1), letters, microBatchTokens }),
+  forward: z.strictObject({ name, wanted: z.array(z.enum(values)).min(1), letters, microBatchTokens, keep }),
   backward: z.strictObject({ name, letters, microBatchTokens }),
   update: z.strictObject({
     name,

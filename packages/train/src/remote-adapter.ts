@@ -80,10 +80,10 @@ export class RemoteAdapter {
     };
   }
 
-  /** What is wanted at the chosen places of some items, one after another. */
-  async values(items: readonly Item[], wanted: readonly EngineValue[], letters?: readonly number[]) {
+  /** What is wanted at the chosen places of some items, one after another. @param keep a `backward` of the same items follows */
+  async values(items: readonly Item[], wanted: readonly EngineValue[], letters?: readonly number[], keep = false) {
     if (wanted.length === 0) return {};
-    const request = { name: this.#name, wanted: [...wanted], ...this.#size(letters) };
+    const request = { name: this.#name, wanted: [...wanted], ...this.#size(letters), ...(keep && { keep }) };
     return (await this.#calling(() => this.#engine.call("forward", request, sequencesOf(items)))).tensors;
   }
 

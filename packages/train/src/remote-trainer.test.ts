@@ -47,11 +47,19 @@ describe("a trainer that computes elsewhere", () => {
   it.each(Object.keys(trainings))(
     "learns as the local one: %s",
     async (name) => {
+      const before = server.asked.length;
       const apart = await test.compare(name);
       expect(apart.equal, JSON.stringify(apart)).toBe(true);
       if (apart.gradNorm !== undefined) expect(apart.gradNorm).toBeLessThan(1e-3);
       // The local trainer's own bits depend on how a batch is cut; apart from that the two are one.
       expect(server.adapters.size).toBe(0);
+      // What is differentiated is asked to be kept, and nothing else.
+      const own = server.asked.slice(before).filter(({ verb }) => verb === "forward" || verb === "backward");
+      own.forEach(({ verb, name: adapter, keep }, i) => {
+        const next = own[i + 1];
+        if (verb === "forward") expect(next?.verb === "backward" && next.name === adapter).toBe(keep);
+      });
+      expect(own.some(({ keep }) => keep)).toBe(true);
     },
     300_000,
   );

@@ -137,7 +137,7 @@ class RemoteTrainer implements Trainer {
     const objective: Objective = {
       accumulate: async (items) => {
         const { program, letters } = await learning.get(this.#options.sequencesPerItem);
-        const found = await this.#adapter.values(items, wantedBy(program.inputs), letters);
+        const found = await this.#adapter.values(items, wantedBy(program.inputs), letters, true);
         const { sums, cotangents } = await program.run(remoteFeeds(program.inputs, items, found));
         const totals = sumsOf(sums);
         this.requireFinite("the loss", totals.loss, this.#step + 1);

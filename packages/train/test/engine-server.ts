@@ -68,7 +68,7 @@ const options = { device: "cpu", threads: 1 } as const;
  */
 export async function engineServer(model: LocalModel, token: string, { port = 0 }: { readonly port?: number } = {}) {
   const adapters = new Map<string, HeldAdapter>();
-  const asked: { verb: Verb; name: string | undefined }[] = [];
+  const asked: { verb: Verb; name: string | undefined; keep: boolean }[] = [];
   /** Calls to fail, by their number, with a status. */
   const failures = new Map<number, number>();
 
@@ -179,7 +179,7 @@ export async function engineServer(model: LocalModel, token: string, { port = 0 
       const parsed = verbs[name].safeParse(json);
       if (!parsed.success) return void refuse(422, parsed.error.message);
       const status = failures.get(asked.length);
-      asked.push({ verb: name, name: parsed.data.name });
+      asked.push({ verb: name, name: parsed.data.name, keep: "keep" in parsed.data && parsed.data.keep === true });
       if (status === 409) adapters.clear();
       if (status !== undefined) return void refuse(status, "as the test wants it");
       const given = parsed.data.name;

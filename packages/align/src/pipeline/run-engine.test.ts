@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type EngineHealth, EngineRefusedError, testedWith } from "@tenet/engine";
+import { type EngineHealth, EngineRefusedError, PROTOCOL, testedWith } from "@tenet/engine";
 import { writeTinyModel } from "@tenet/fixtures";
 import { type ModelConfig, openShell } from "@tenet/lm";
 import { weightsFingerprint } from "@tenet/train";
@@ -25,7 +25,7 @@ function health(change: Partial<EngineHealth["model"] & { weights: string }> = {
   const { hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size } = config;
   const { weights: other = weights, ...shape } = change;
   return {
-    ...{ protocol: 1, versions: {}, epoch: 1, wanted: 1, upSeconds: 1 },
+    ...{ protocol: PROTOCOL, versions: {}, epoch: 1, wanted: 1, upSeconds: 1 },
     model: { hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size, ...shape },
     workers: [{ rank: 3, pid: 1, device: "cpu", memory: 1, node: "0123456789abcdef", weights: other }],
   };

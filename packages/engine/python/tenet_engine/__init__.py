@@ -1,6 +1,6 @@
 """A frozen transformer with adapters, served to Tenet: log-probabilities, their vector-Jacobian products, AdamW. No loss is known here."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class Restarted(Exception):

@@ -39,6 +39,26 @@ class Batch:
                 raise Refused(f"sequence {i} of {len(tokens)} tokens has a chosen place outside")
 
 
+@dataclass
+class Kept:
+    """Values of a batch of one micro-batch, with the graph that they came by."""
+
+    name: str
+    batch: Batch
+    letters: list[int]
+    members: list[int]
+    values: dict[str, torch.Tensor]
+
+    def serves(self, name: str, batch: Batch, wanted: set[str], letters: list[int]) -> bool:
+        """Whether these are the values that are asked for."""
+
+        def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+            return len(one) == len(other) and all(map(torch.equal, one, other))
+
+        told = self.name == name and self.letters == letters and wanted <= self.values.keys()
+        return told and same(self.batch.tokens, batch.tokens) and same(self.batch.chosen, batch.chosen)
+
+
 class Engine:
     def __init__(self, path: str, *, shard: bool = False, dtype: str = "float32", device: str = "cpu"):
         self.device = torch.device(device)
@@ -53,6 +73,8 @@ class Engine:
         self.sharded = False
         self.peft: PeftModel | None = None
         self.adapters: dict[str, Adapter] = {}
+        # What the next `backward` need not compute again. Every call but `get` ends it: under other parameters the values are others.
+        self.kept: Kept | None = None
         known = dist.is_initialized()
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if known else (0, 1)
 
@@ -65,6 +87,7 @@ class Engine:
 
     def put(self, name: str, lora: dict, tensors: dict[str, torch.Tensor], trainable: bool, step: int = 0):
         """An adapter, or a whole state to go on from: factors, a scalar head, and AdamW's moments where there are any."""
+        self.kept = None
         factors = {key: value for key, value in tensors.items() if "/" not in key}
         if name in self.adapters:
             self.drop(name)
@@ -127,6 +150,7 @@ class Engine:
 
     def drop(self, name: str | None):
         """An adapter, or all of them."""
+        self.kept = None
         if name is not None:
             self._adapter(name)
         for one in [name] if name is not None else list(self.adapters):
@@ -208,16 +232,25 @@ class Engine:
         own = parts[self.rank :: self.world]
         return own + [[]] * (rounds - len(own))
 
-    def forward(self, name: str, batch: Batch, wanted: set[str], letters: list[int], tokens: int):
-        """Of this worker's sequences, by their place in the batch: values by name."""
+    def forward(self, name: str, batch: Batch, wanted: set[str], letters: list[int], tokens: int, keep: bool = False):
+        """
+        Of this worker's sequences, by their place in the batch: values by name. `keep`: a `backward` of the same follows, which then need not
+        compute them again. Only one micro-batch is kept, since more would take more memory than `tokens` says.
+        """
+        self.kept = None
         adapter, found = self._use(name), {}
-        with torch.no_grad():
-            for members in self._micro_batches(batch, tokens):
+        parts = self._micro_batches(batch, tokens)
+        keep = keep and adapter.trainable and len(parts) == 1
+        with torch.set_grad_enabled(keep):
+            for members in parts:
                 values = self._values(adapter, batch, members or [0], wanted, letters)
                 lengths = [len(batch.chosen[i]) for i in members]
                 for key, flat in values.items() if members else ():
-                    for i, part in zip(members, torch.split(flat, lengths), strict=True):
+                    for i, part in zip(members, torch.split(flat.detach(), lengths), strict=True):
                         found.setdefault(key, {})[i] = part.cpu()
+        if keep:
+            graphs = {key: value for key, value in values.items() if value.requires_grad}
+            self.kept = Kept(name, batch, letters, members, graphs)
         return found
 
     def backward(self, name: str, batch: Batch, cotangents: dict[str, list[torch.Tensor]], letters: list[int], tokens: int):
@@ -225,8 +258,13 @@ class Engine:
         adapter = self._use(name)
         if adapter.optimizer is None:
             raise Refused(f"adapter {name} is not trainable")
-        for members in self._micro_batches(batch, tokens):
-            values = self._values(adapter, batch, members or [0], set(cotangents), letters)
+        kept, self.kept, wanted = self.kept, None, set(cotangents)
+        if kept and kept.serves(name, batch, wanted, letters):
+            parts, kept_values = [kept.members], {key: value for key, value in kept.values.items() if key in wanted}
+        else:
+            parts, kept_values = self._micro_batches(batch, tokens), None
+        for members in parts:
+            values = kept_values or self._values(adapter, batch, members or [0], wanted, letters)
             total = sum(
                 (value * torch.cat([cotangents[key][i] for i in members]).to(self.device)).sum()
                 if members
@@ -237,6 +275,7 @@ class Engine:
 
     def update(self, name: str, *, learning_rate, betas, epsilon, weight_decay, max_grad_norm) -> tuple[float, int]:
         """One step of AdamW on what all workers added up; the gradient's norm before it was clipped, and the steps done."""
+        self.kept = None
         adapter = self._adapter(name)
         if adapter.optimizer is None:
             raise Refused(f"adapter {name} is not trainable")

@@ -16,7 +16,8 @@ def perform(engine: Engine, verb: str, meta: dict, tensors: dict[str, torch.Tens
     elif verb == "get":
         return {"step": engine.adapters[name].step if name in engine.adapters else 0}, engine.get(name, meta.get("moments", False))
     elif verb == "forward":
-        return {}, engine.forward(name, batch_of(tensors), set(meta["wanted"]), meta.get("letters", []), meta["microBatchTokens"])
+        wanted, letters = set(meta["wanted"]), meta.get("letters", [])
+        return {}, engine.forward(name, batch_of(tensors), wanted, letters, meta["microBatchTokens"], meta.get("keep", False))
     elif verb == "backward":
         batch = batch_of(tensors)
         lengths = tensors["chosenLengths"].tolist()
