@@ -6,6 +6,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LoraConfig, loraShapes, type ModelConfig, openCheckpoint, weightShapes } from "@tenet/lm";
+import { numel } from "@tenet/tensor";
 
 export const config: ModelConfig = {
   model_type: "llama",
@@ -63,7 +64,7 @@ function writeRandom(path: string, shapes: Readonly<Record<string, readonly numb
   let end = 0;
   const entries = Object.entries(shapes).map(([name, shape]) => {
     const start = end;
-    end += 4 * shape.reduce((a, b) => a * b, 1);
+    end += 4 * numel(shape);
     return { name, shape, start, end };
   });
   const described = entries.map(({ name, shape, start, end }) => [

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { CatalogueEntry, ChatTraits, TextCodec } from "@tenet/lm";
+import { numel } from "@tenet/tensor";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { formatBytes, formatCount, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
@@ -52,7 +53,7 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
     let [bytes, parameters] = [0, 0];
     for (const tensor of tensors.values()) {
       bytes += tensor.bytes;
-      parameters += tensor.shape.reduce((a, b) => a * b, 1);
+      parameters += numel(tensor.shape);
     }
     const types = [...new Set([...tensors.values()].map(({ dtype }) => dtype))];
     facts.checkpoint = { format, types, bytes, parameters, chatTemplate: chatTemplate !== undefined, config };

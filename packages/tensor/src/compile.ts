@@ -261,7 +261,7 @@ function bindFeeds(inputs: readonly InputAttrs[], feeds: Feeds): Record<string, 
       const seen = [...symbols].map(([symbol, size]) => `${symbol} = ${size}`).join(", ");
       throw new FeedError(`"${name}" is ${declared}, got shape ${formatShape(value.shape)}${seen && ` where ${seen}`}`);
     }
-    const count = value.shape.reduce((a, b) => a * b, 1);
+    const count = numel(value.shape);
     if (value.data.length !== count)
       throw new FeedError(
         `"${name}" of shape ${formatShape(value.shape)} needs ${count} values, got ${value.data.length}`,

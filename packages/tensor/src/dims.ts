@@ -113,7 +113,9 @@ function leadingTerm(dim: Dim): [number, string[]] | undefined {
   );
 }
 
-/** Number of elements. */
+/** Number of elements; 1 of a scalar's. */
+export function numel(shape: readonly number[]): number;
+export function numel(shape: Shape): Dim;
 export function numel(shape: Shape): Dim {
   return shape.reduce<Dim>(dimMul, 1);
 }

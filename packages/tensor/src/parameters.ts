@@ -1,4 +1,5 @@
 import type { TensorData } from "./compile.ts";
+import { numel } from "./dims.ts";
 import { TensorError } from "./errors.ts";
 import { grad } from "./grad.ts";
 import { concat, reshape } from "./ops/shape.ts";
@@ -31,7 +32,7 @@ export class ParameterSet {
     let at = 0;
     this.ranges = Object.entries(shapes).map(([name, shape]) => {
       const start = at;
-      at += shape.reduce((a, b) => a * b, 1);
+      at += numel(shape);
       return { name, shape, start, end: at };
     });
     this.data = new Float32Array(at);

@@ -7,7 +7,7 @@ import {
   SCORE_WEIGHT,
   weightShapes,
 } from "@tenet/lm";
-import { input, ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
+import { input, numel, ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
 import { batchGraph, type Tuning } from "./graph.ts";
 import { TrainerError } from "./trainer.ts";
 
@@ -79,8 +79,8 @@ export function trainingBytes(
     tokens: Math.max(leastTokens, Math.min(plan.microBatchTokens, Math.ceil(plan.updateTokens))),
   };
   const tokens = memoryBudget === undefined ? shape.tokens : fittingTokens(shape, memoryBudget, 1);
-  const size = Object.values(tunedShapes({ config }, tuning)).reduce((sum, dims) => sum + count(dims), 0);
-  const table = 4 * count(shapes[headName(config)]!);
+  const size = Object.values(tunedShapes({ config }, tuning)).reduce((sum, dims) => sum + numel(dims), 0);
+  const table = 4 * numel(shapes[headName(config)]!);
   return {
     // A table that is trained is fed, and arranged by nobody.
     tables: scores || !lora ? 0 : table * (2 * learning + looking),
@@ -88,8 +88,6 @@ export function trainingBytes(
     parameters: networks * 6 * 4 * size,
   };
 }
-
-const count = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 /** Places of the smallest micro-batch that is tried: the schema's least. */
 const leastTokens = 64;

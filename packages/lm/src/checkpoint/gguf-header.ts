@@ -1,3 +1,4 @@
+import { numel } from "@tenet/tensor";
 import { CheckpointError, quote } from "./errors.ts";
 import type { RangeFile } from "./file.ts";
 import { BF16, type Codec, F16, F32 } from "./floats.ts";
@@ -202,7 +203,7 @@ async function tensorInfo(cursor: Cursor, name: string) {
     return cursor.fail(where, `a type of ${GGUF_TYPES.join(", ")}`, name, fix);
   }
   const [type, codec] = known;
-  const elements = shape.reduce((product, size) => product * size, 1);
+  const elements = numel(shape);
   if (!Number.isSafeInteger(elements)) cursor.fail(where, "at most 2^53 numbers", `shape ${quote(shape)}`);
   if ((shape.at(-1) ?? 1) % codec.blockSize !== 0) {
     cursor.fail(where, `rows of whole blocks of ${codec.blockSize} (${type})`, `rows of ${shape.at(-1)}`);

@@ -1,4 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
+import { numel } from "@tenet/tensor";
 import { CheckpointError, quote } from "./errors.ts";
 import { encodeBF16, encodeF16 } from "./floats.ts";
 import { wholeFile, writeAll } from "./whole-file.ts";
@@ -56,7 +57,7 @@ function encodeHeader(path: string, tensors: readonly TensorToWrite[], metadata:
     }
     seen.add(name);
     const start = end;
-    end += elements(shape) * (dtype === "F32" ? 4 : 2);
+    end += numel(shape) * (dtype === "F32" ? 4 : 2);
     const offsets = `[${start},${end}]`;
     fields.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":${offsets}}`);
   }
@@ -70,11 +71,11 @@ function encodeHeader(path: string, tensors: readonly TensorToWrite[], metadata:
 
 async function writeTensor(handle: FileHandle, path: string, { name, dtype, shape, data }: TensorToWrite) {
   const values = typeof data === "function" ? await data() : data;
-  if (values.length !== elements(shape)) {
+  if (values.length !== numel(shape)) {
     throw new CheckpointError({
       file: path,
       where: `tensor ${quote(name)}`,
-      expected: `${elements(shape)} numbers for shape ${quote([...shape])}`,
+      expected: `${numel(shape)} numbers for shape ${quote([...shape])}`,
       found: `${values.length}`,
       fix: "Give data that fill the shape.",
     });
@@ -87,5 +88,3 @@ async function writeTensor(handle: FileHandle, path: string, { name, dtype, shap
     await writeAll(handle, new Uint8Array(chunk.buffer, 0, part.length * 2));
   }
 }
-
-const elements = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);

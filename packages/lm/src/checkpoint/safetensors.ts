@@ -1,5 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { numel } from "@tenet/tensor";
 import { allocate, decodeInto, type Segment } from "./decode.ts";
 import { CheckpointError, quote } from "./errors.ts";
 import { openRanges, type RangeFile, readJson } from "./file.ts";
@@ -171,7 +172,7 @@ async function readHeader(file: RangeFile): Promise<Omit<Part, "file">> {
     }
     const known = dtype as SafetensorsDtype;
     const bytes = offsets[1] - offsets[0];
-    const needed = shape.reduce((product, size) => product * size, DTYPE_BYTES[known]);
+    const needed = DTYPE_BYTES[known] * numel(shape);
     if (needed !== bytes) {
       const expected = `data_offsets ${quote(needed)} bytes apart, as ${dtype} of shape ${quote(shape)} needs`;
       throw new CheckpointError({ file: path, where, expected, found: `offsets ${quote(offsets)}` });

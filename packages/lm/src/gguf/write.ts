@@ -1,4 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
+import { numel } from "@tenet/tensor";
 import { CheckpointError, quote } from "../checkpoint/errors.ts";
 import { ARRAY, BOOL, DEFAULT_ALIGNMENT, STRING, typeNumber } from "../checkpoint/gguf-header.ts";
 import { wholeFile, writeAll } from "../checkpoint/whole-file.ts";
@@ -86,10 +87,9 @@ function encodeEntry(entry: GgufEntry): Buffer {
 
 function bytesOf({ type, shape }: GgufTensorToWrite): number {
   const { blockSize, blockBytes } = encoders[type];
-  return (elementsOf(shape) / blockSize) * blockBytes;
+  return (numel(shape) / blockSize) * blockBytes;
 }
 
-const elementsOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 const padded = (bytes: number) => Math.ceil(bytes / DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT;
 
 function encodeHeader(path: string, metadata: GgufMetadata, tensors: readonly GgufTensorToWrite[]): Buffer {
@@ -121,12 +121,8 @@ async function writeTensor(handle: FileHandle, path: string, tensor: GgufTensorT
   const refuse = (expected: string, found: string, fix: string) => {
     throw new CheckpointError({ file: path, where: `tensor ${quote(name)}`, expected, found, fix });
   };
-  if (values.length !== elementsOf(shape))
-    refuse(
-      `${elementsOf(shape)} numbers for ${quote([...shape])}`,
-      `${values.length}`,
-      "Give data that fill the shape.",
-    );
+  if (values.length !== numel(shape))
+    refuse(`${numel(shape)} numbers for ${quote([...shape])}`, `${values.length}`, "Give data that fill the shape.");
   const most = largestOf(type);
   const beyond = values.findIndex((value) => !(Math.abs(value) <= most));
   if (beyond >= 0)

@@ -1,3 +1,4 @@
+import { numel } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
 import { headName, weightShapes } from "../decoder/index.ts";
 import { bytesPerPosition, cacheShape } from "./cache.ts";
@@ -22,7 +23,7 @@ const float32 = 4;
 
 /** Bytes of the file that a model's weights are mapped from; none of them is there twice. */
 export function weightBytes(config: ModelConfig): number {
-  return float32 * Object.values(weightShapes(config)).reduce((sum, shape) => sum + count(shape), 0);
+  return float32 * Object.values(weightShapes(config)).reduce((sum, shape) => sum + numel(shape), 0);
 }
 
 /**
@@ -51,10 +52,6 @@ function products(config: ModelConfig): number {
   const matrices = Object.entries(shapes).filter(
     ([name, shape]) => shape.length === 2 && name !== "model.embed_tokens.weight",
   );
-  const tied = headName(config) === "model.embed_tokens.weight" ? count(shapes["model.embed_tokens.weight"]!) : 0;
-  return matrices.reduce((sum, [, shape]) => sum + count(shape), tied);
-}
-
-function count(shape: readonly number[]): number {
-  return shape.reduce((a, b) => a * b, 1);
+  const tied = headName(config) === "model.embed_tokens.weight" ? numel(shapes["model.embed_tokens.weight"]!) : 0;
+  return matrices.reduce((sum, [, shape]) => sum + numel(shape), tied);
 }

@@ -1,7 +1,17 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type DType, pruneCache, type Tensor, type TypedData, taken, touch, weight, writeWhole } from "@tenet/tensor";
+import {
+  type DType,
+  numel,
+  pruneCache,
+  type Tensor,
+  type TypedData,
+  taken,
+  touch,
+  weight,
+  writeWhole,
+} from "@tenet/tensor";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
 import { changedMeanwhile, contentsHash } from "./contents.ts";
@@ -49,7 +59,7 @@ export async function mappedFile(
   let end = 0;
   for (const { name, dtype, shape } of pieces) {
     offsets.set(name, end);
-    const bytes = shape.reduce((a, b) => a * b, bytesPer[dtype]!);
+    const bytes = bytesPer[dtype]! * numel(shape);
     end += Math.ceil(bytes / alignment) * alignment;
   }
   await mkdir(folder, { recursive: true });

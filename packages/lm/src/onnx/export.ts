@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeOnnx } from "@tenet/tensor";
+import { encodeOnnx, numel } from "@tenet/tensor";
 import { type Factors, inNewFolder, requireMergeable, writeJson } from "../adapter/folder.ts";
 import { mergedConfig } from "../adapter/merge.ts";
 import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
@@ -76,7 +76,7 @@ export async function exportOnnx(
 }
 
 function noticesOf({ vocab_size, hidden_size, rope_scaling, ...config }: ModelConfig, layout: WeightLayout): string[] {
-  const floats = layout.matrices.reduce((sum, { pieces: [first] }) => sum + first!.shape.reduce((a, b) => a * b, 1), 0);
+  const floats = layout.matrices.reduce((sum, { pieces: [first] }) => sum + numel(first!.shape), 0);
   const most = Math.max(layout.size, 4 * floats);
   return [
     ...(most > browserMemory / 2

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { numel } from "@tenet/tensor";
 
 /** A tensor as decoder.py stores it: base64 of little-endian numbers. */
 export interface GoldenTensor {
@@ -82,7 +83,7 @@ export function decodeTensor(tensor: GoldenTensor): Float32Array | Float64Array 
   const bytes = new Uint8Array(Buffer.from(tensor.data, "base64")).buffer;
   const Numbers = { float32: Float32Array, float64: Float64Array, int32: Int32Array }[tensor.dtype];
   const numbers = new Numbers(bytes);
-  const expected = tensor.shape.reduce((product, size) => product * size, 1);
+  const expected = numel(tensor.shape);
   if (numbers.length !== expected)
     throw new Error(`shape ${tensor.shape} needs ${expected} numbers, got ${numbers.length}`);
   return numbers;

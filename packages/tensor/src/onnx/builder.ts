@@ -1,6 +1,6 @@
 import { relative, sep } from "node:path";
 import type { DeviceName } from "../device.ts";
-import { type Dim, dimSymbols, dimTerms, type Shape } from "../dims.ts";
+import { type Dim, dimSymbols, dimTerms, numel, type Shape } from "../dims.ts";
 import { TensorError } from "../errors.ts";
 import type { InputAttrs, TypedData } from "../ops/source.ts";
 import type { DType, TensorType } from "../tensor.ts";
@@ -224,7 +224,7 @@ export class GraphBuilder {
         .split(sep)
         .join("/"),
       offset: `${source!.offset}`,
-      length: `${dims.reduce((a, b) => a * b, bytesPerElement[dtype])}`,
+      length: `${bytesPerElement[dtype] * numel(dims)}`,
     };
     const external_data = Object.entries(entries).map(([key, value]) => ({ key, value }));
     return { ...common, external_data, data_location: 1 };

@@ -1,4 +1,4 @@
-import { type Dim, isSymbolName, type Shape } from "../dims.ts";
+import { type Dim, isSymbolName, numel, type Shape } from "../dims.ts";
 import { callerLine, TensorError } from "../errors.ts";
 import { op, zeroGradient } from "../op.ts";
 import type { DType, Tensor } from "../tensor.ts";
@@ -38,7 +38,7 @@ export function input(name: string, dtype: DType, shape: Shape): Tensor {
  */
 export function weight(name: string, shape: readonly number[], source: WeightSource, dtype: DType = "float32"): Tensor {
   checkShape(name, shape);
-  const count = shape.reduce((a, b) => a * b, 1);
+  const count = numel(shape);
   if ("data" in source && source.data.length !== count)
     throw new TensorError(
       `weight "${name}" of shape [${shape}] needs ${count} values, got ${source.data.length}\n  at ${callerLine()}`,
@@ -70,7 +70,7 @@ export { literal as constantOp };
 
 /** A tensor whose values are part of the graph. float16 is given as its 16-bit patterns, bool as 0 and 1. */
 export function constant(data: TypedData, shape: readonly number[], dtype: DType = dtypeOf(data)): Tensor {
-  const count = shape.reduce((a, b) => a * b, 1);
+  const count = numel(shape);
   if (data.length !== count)
     throw new TensorError(
       `a constant of shape [${shape}] needs ${count} values, got ${data.length}\n  at ${callerLine()}`,
