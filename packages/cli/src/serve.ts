@@ -60,7 +60,9 @@ export async function serveUntilStopped(
       const told = opened.told(server.url);
       if (json) printJson(io, told.json);
       else say(io, `${told.text}; Ctrl-C ends it\n`);
-      await new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve(), { once: true }));
+      // It may have been interrupted while it began to listen.
+      if (!stopped.signal.aborted)
+        await new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve(), { once: true }));
       await server.close();
     } finally {
       await opened.close();

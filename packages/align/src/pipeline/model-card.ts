@@ -10,6 +10,7 @@ import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
 import { type PartProof, proofSection, type WrittenWeights } from "./export-proof.ts";
 import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
+import { wentWithout } from "./went-without.ts";
 
 interface Card {
   readonly checkpoint: StoredCheckpoint;
@@ -51,7 +52,7 @@ export async function modelCard(
   const parts = [
     `---\n${stringify(front)}---`,
     `# ${cell(info.name)}: ${checkpoint.label}`,
-    `${cell(base ?? recipe?.model ?? "A model")}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint)}.`,
+    `${cell(base ?? recipe?.model ?? "A model")}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint, wentWithout(store, run))}.`,
     ...usage(written, base),
     "## Trained on",
     stageTable(trained),
@@ -150,8 +151,8 @@ export function licenceOf(reference: string | undefined): string | undefined {
   return catalogue.models[reference]!.licence;
 }
 
-/** What was done, in a sentence's half. */
-function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): string {
+/** What was done, in a sentence's half. @param without whether the policy learnt without its preference model */
+function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint, without: boolean): string {
   const learning = "supervised learning on its own replies, criticised and revised under the principles";
   const policy = recipe?.policy;
   const constitutional = policy === undefined ? "" : rewardedBy(policy);
@@ -160,9 +161,9 @@ function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint): stri
       ? ""
       : policy.algorithm === "dpo"
         ? " from labelled pairs"
-        : rewardsPreference(policy)
+        : rewardsPreference(policy) && !without
           ? ` against a preference model of labelled pairs${constitutional === "" ? "" : ` and ${constitutional}`}`
-          : ` against ${constitutional || "a model's ratings of its replies"}`;
+          : ` against ${constitutional || "a model's ratings of its replies"}${without ? ", without the preference model, which its gate refused" : ""}`;
   const reinforcing = `reinforcement learning${policy ? ` (${policy.algorithm})` : ""}${from}`;
   const [first, second] = [...new Set(steps)].map((step) => (step === "supervised" ? learning : reinforcing));
   const times = steps.length > 2 ? `; ${steps.length} steps in all` : "";

@@ -263,6 +263,11 @@ describe("a recipe whose arrangement contradicts it is refused at its line:", ()
       "an adapter that is gone on with keeps its shape",
     ],
     [
+      "a schedule of what a refusal leads to",
+      rounds("schedule: { preferenceModel.gate.refused: [stop, go-without] }"),
+      "the scorecard tells of one way",
+    ],
+    [
       "a schedule of another step's setting",
       `${start}arrangement: { rounds: 2, schedule: { policy.iterations: [1] } }\n`,
       'recipe.yaml:4:58 arrangement.schedule["policy.iterations"]: expected a setting of a step that is there: supervised',

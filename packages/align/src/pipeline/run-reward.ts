@@ -17,6 +17,7 @@ import { type Constitution, checkReward, constitutionHash, runChecks } from "../
 import { rulesIn } from "../constitution/schema.ts";
 import { openedOf } from "./checkpoints.ts";
 import { deviceOf, type SpeakerOptions } from "./models.ts";
+import { preferenceGates, wentWithout } from "./went-without.ts";
 
 /** What a response is worth to a run, opened for others to be told. */
 export interface OpenReward {
@@ -31,16 +32,16 @@ export interface OpenReward {
   close(): Promise<void>;
 }
 
-/** What a finished training of the store left, and what a gate said of it. */
+/** What a finished training of the store left. */
 const trainedSchema = z.object({ artifact: z.string() });
-const gateSchema = z.object({ gate: z.object({ passed: z.boolean(), reasons: z.array(z.string()) }) });
 const recipeSchema = z.object({
   policy: z.object({ reward: z.unknown() }).partial().optional(),
   preferenceModel: z.object({ given: z.unknown() }).partial().optional(),
 });
 
 /**
- * Opens a finished run's reward: its preference model, the checks of its constitution, weighed as its policy was trained, or by other weights.
+ * Opens a finished run's reward: its preference model, the checks of its constitution, weighed as its policy was trained, or by other weights. A
+ * preference model that its policy learnt without weighs nothing unless it is given a weight.
  *
  * Errors: UsageError for a run without what is weighed, and for terms that other models would have to be asked for; NotInStoreError;
  * those of `openLocalModel`.
@@ -56,7 +57,8 @@ export async function openRunReward(
   const noted = opened.constitution as Constitution;
   const trained = last(store.stages(run), "preference-model");
   const { policy, preferenceModel } = recipeSchema.parse(info.recipe);
-  const own = policy?.reward ?? (trained ? {} : { preference: 0, constitution: 1 });
+  const said = policy?.reward ?? (trained ? {} : { preference: 0, constitution: 1 });
+  const own = wentWithout(store, run) ? { ...(said as object), preference: 0 } : said;
   const settings = weighed(rewardSettingsSchema.parse(own), given);
   const terms = weightedTerms(settings);
   if (terms.includes("judge") || (terms.includes("constitution") && constitutionTerm(settings).by !== "checks"))
@@ -78,9 +80,7 @@ export async function openRunReward(
   const reference = opened.model;
   const base = await openLocalModel(reference, options);
   const scorer = await openScorer(base, store, terms.includes("preference") ? trained : undefined, options);
-  // One that refused is no stage that is done.
-  const gates = store.stages(run).filter(({ kind, output }) => kind === "gate" && output !== undefined);
-  const said = gateSchema.safeParse(gates.at(-1)?.output).data?.gate;
+  const gate = preferenceGates(store, run).at(-1);
   return {
     reward: rewardFrom(settings, {
       preference: scorer && preferenceReward(scorer),
@@ -94,7 +94,7 @@ export async function openRunReward(
       ...(trained && { preferenceModel: trained.name }),
     },
     warnings:
-      scorer && said && !said.passed ? [`the gate refused this preference model: ${said.reasons.join("; ")}`] : [],
+      scorer && gate && !gate.passed ? [`the gate refused this preference model: ${gate.reasons.join("; ")}`] : [],
     async close() {
       await scorer?.close();
       await base.close();

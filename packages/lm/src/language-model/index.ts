@@ -2,7 +2,14 @@ export * from "./errors.ts";
 export { letterOf } from "./letters.ts";
 export { asReplies, type ReadReply, type ReplyEdit, readReply, thoughtAway, whyEmpty } from "./reply.ts";
 export { checkPrompt, randomnessKey, resolveSampling } from "./request.ts";
-export { type FilterOptions, logSoftmax, type Sampled, sampleToken, samplingDistribution } from "./sampling.ts";
+export {
+  type FilterOptions,
+  inverseTemperature,
+  logSoftmax,
+  type Sampled,
+  sampleToken,
+  samplingDistribution,
+} from "./sampling.ts";
 export {
   promptText,
   type ScriptContext,

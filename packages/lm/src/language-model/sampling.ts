@@ -141,12 +141,17 @@ function exp(x: number): number {
   return powersOfTwo[-(steps >> 8)]! * fractions[steps & 255]! * (1 + rest * (1 + rest * (0.5 + rest * (1 / 6))));
 }
 
+/** 1/T. Of temperatures that no float32 can be divided by it is that of one that already leaves the likeliest alone. */
+export function inverseTemperature(temperature: number): number {
+  return 1 / Math.max(temperature, 1e-30);
+}
+
 /** Leaves the kept tokens' ids, ascending, and weights exp((logit − max)/T) in the first `count` places. */
 function filter(adjusted: Float32Array, best: number, { temperature, topK, topP, minP }: FilterOptions) {
   const { ids, weights, work } = scratchFor(adjusted.length);
   const size = adjusted.length;
   const max = adjusted[best]!;
-  const scale = 1 / temperature;
+  const scale = inverseTemperature(temperature);
   const limited = topK > 0 && topK < size;
   let floor = limited ? adjusted[largest(adjusted, topK).at(-1)!]! : Number.NEGATIVE_INFINITY;
   // Alone, min-p needs no sum over the vocabulary: it is a floor too (made a little lower; the exact test is below).

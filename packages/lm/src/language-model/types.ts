@@ -9,6 +9,9 @@ export type { Message } from "@tenet/data";
  */
 export type Prompt = string | Message[];
 
+/** The least `repetitionPenalty`: what is divided by it stays a number. */
+export const leastPenalty = 0.01;
+
 /** How to sample. The defaults are written here and nowhere else. */
 export const samplingSchema = z.strictObject({
   /** 0 is greedy: the likeliest token, ties to the lower id. */
@@ -20,7 +23,7 @@ export const samplingSchema = z.strictObject({
   /** Tokens at least minP times as likely as the likeliest. 0 is off. */
   minP: z.number().min(0).max(1).default(0),
   /** Divides positive and multiplies negative logits of tokens already in prompt or reply. 1 is off. */
-  repetitionPenalty: z.number().gt(0).default(1),
+  repetitionPenalty: z.number().min(leastPenalty).default(1),
   /** Strings that end a reply; the string itself is not part of it. */
   stop: z.array(z.string().min(1)).default([]),
   /** Tokens of a reply before which its end is not drawn. 0 is off. */

@@ -1,5 +1,5 @@
 import type { Feeds, TensorData, TypedData } from "@tenet/tensor";
-import type { SamplingOptions } from "../language-model/index.ts";
+import { inverseTemperature, type SamplingOptions } from "../language-model/index.ts";
 import { notRun } from "./block-graph.ts";
 import { mostCandidates } from "./draw.ts";
 
@@ -73,7 +73,7 @@ export function blockFeeds(rows: readonly BlockRow[], steps: number): { feeds: F
     left: integers(({ left }) => left),
     barring: integers(({ barring }) => barring),
     uniform: { data: uniform, shape: [steps, rows.length] },
-    scale: doubles((row) => (greedy(row) ? 1 : 1 / row.sampling.temperature)),
+    scale: doubles((row) => (greedy(row) ? 1 : inverseTemperature(row.sampling.temperature))),
     greedy: vector(Uint8Array.from(rows, (row) => Number(greedy(row)))),
     ...(filtered && {
       topP: doubles((row) => (greedy(row) ? 1 : row.sampling.topP)),

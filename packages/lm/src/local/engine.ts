@@ -10,13 +10,24 @@ import { type Answer, answers, type Question, readoutFeeds } from "./readout.ts"
 /** New tokens at most in one call, padding included: bounds the memory of activations. */
 export const tokensPerCall = 512;
 
-/** Takes from the front what fits one call when rows are padded to the longest; the first always does. */
-export function takeCall<T>(waiting: T[], tokensOf: (item: T) => number): T[] {
-  let longest = 0;
-  let count = 0;
+/** Answers at most that one call asks for, each of which takes logits over the vocabulary. */
+const answersPerCall = 512;
+
+/**
+ * Takes from the front what fits one call when rows are padded to the longest, `most` at most; the first always does.
+ * @param answersOf how many answers an item asks for
+ */
+export function takeCall<T>(
+  waiting: T[],
+  tokensOf: (item: T) => number,
+  { most = Number.POSITIVE_INFINITY, answersOf = () => 1 }: { most?: number; answersOf?: (item: T) => number } = {},
+): T[] {
+  let [longest, answers, count] = [0, 0, 0];
   for (const item of waiting) {
     longest = Math.max(longest, tokensOf(item));
-    if (count > 0 && (count + 1) * longest > tokensPerCall) break;
+    answers += answersOf(item);
+    if (count === most) break;
+    if (count > 0 && ((count + 1) * longest > tokensPerCall || answers > answersPerCall)) break;
     count++;
   }
   return waiting.splice(0, count);

@@ -133,6 +133,7 @@ export async function* generateJobs(
       }
     }
     while (active.length < slots && (ready.length > 0 || waiting.length > 0)) {
+      const before = active.length;
       if (ready.length === 0) ready.push(...(await prefill(engine, waiting, shared, settings)));
       while (ready.length > 0 && active.length < slots) {
         const { sample, first, place } = ready.shift()!;
@@ -144,8 +145,15 @@ export async function* generateJobs(
         place(cache, active.length);
         active.push(sample);
       }
+      // Samples that end at their first token fill no slot: those that grow, and whoever comes or goes, do not wait for all of them.
+      if (options.signal?.aborted || (arrivals && active.length === before)) break;
     }
-    if (active.length === 0) return;
+    if (active.length === 0) {
+      if (ready.length === 0 && waiting.length === 0) return;
+      // As behind a step: let the program see to its timers and signals.
+      await new Promise((resolve) => setImmediate(resolve));
+      continue;
+    }
 
     const block = blocks && single === 0 ? active.flatMap((sample) => sample.ofBlock() ?? []) : [];
     const counts: number[] = [];
@@ -252,7 +260,11 @@ async function prefill(
   if (kin.common > 0) kin.beginning ??= await engine.prefix(texts[0]!.slice(0, kin.common), shared);
   const beginning = kin.beginning ?? (await beginnings?.of(texts)) ?? shared;
   const known = beginning.tokens.length;
-  const batch = takeCall(kin.jobs, ({ tokens }) => tokens.length - known);
+  const batch = takeCall(kin.jobs, ({ tokens }) => tokens.length - known, {
+    // What was not looked at may begin otherwise.
+    ...(kin.beginning === undefined && beginnings && { most: texts.length }),
+    answersOf: ({ sampling }) => sampling.n,
+  });
   if (kin.jobs.length === 0) waiting.shift();
   // A prompt longer than a call becomes a beginning of its own, but for its last token.
   const [first] = batch;

@@ -2,8 +2,8 @@ import type { CallOptions, GenerateRequest, GenerateResult, LanguageModel } from
 import type { Job } from "./generate.ts";
 
 export interface LiveDependencies {
-  /** A request that passed all checks, under a position that no other has. Throws UsageError, CapabilityError. */
-  job(request: GenerateRequest, position: number): Job;
+  /** A request that passed all checks, under a position that no other has; `place` is its own among the caller's. Throws UsageError, CapabilityError. */
+  job(request: GenerateRequest, position: number, place: number): Job;
   /** How many samples of so many positions are decoded together, and up to how many positions each could then have. */
   room(positions: number): Room;
   /** Decodes what arrives, so many samples together, until there is nothing more. */
@@ -77,7 +77,7 @@ export function liveGeneration({ job, room, run }: LiveDependencies): LanguageMo
     const caller: Caller = { places: new Map(), results: [], left: 0, failure: undefined, wake: () => {} };
     const first = next;
     const jobs = requests.map((request, place): Job => {
-      const made = job(request, first + place);
+      const made = job(request, first + place, place);
       caller.places.set(made.position, place);
       caller.left += made.sampling.n;
       const events = onEvent && ((event: Parameters<typeof onEvent>[0]) => onEvent({ ...event, request: place }));

@@ -237,6 +237,23 @@ describe("limits", () => {
     await expect(scores(model, [{ prompt, continuations: ["12345"] }])).rejects.toThrow(UsageError);
   });
 
+  it("a call that is stopped stops between two calls of the model, also where every reply ends at its first token", async () => {
+    const stopped = new AbortController();
+    const requests = Array.from({ length: 64 }, (_, i) => ({
+      ...{ prompt: `${i} ${"and so on ".repeat(20)}`, sampling: { maxTokens: 1 } },
+    }));
+    let count = 0;
+    const all = (async () => {
+      for await (const _ of model.generate(requests, { signal: stopped.signal })) {
+        count++;
+        stopped.abort(new Error("enough"));
+      }
+    })();
+    await expect(all).rejects.toThrow("enough");
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(requests.length / 2);
+  });
+
   it("a row that does not fit the memory budget is refused with both sizes", async () => {
     await withModel({ memoryBudget: 1000 }, async (other) => {
       await expect(generate(other, [{ prompt: "Hello" }])).rejects.toThrow(/takes \d+ bytes .* budget is 1000/);

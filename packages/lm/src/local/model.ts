@@ -376,9 +376,9 @@ class View implements LocalModel {
       live: true,
     });
     const generate = liveGeneration({
-      job: (request, position) => {
+      job: (request, position, place) => {
         view.#open();
-        return view.#job(request, position, longest);
+        return { ...view.#job(request, place, longest), position };
       },
       room: (positions) => {
         const slots = view.#slots(positions, budget);

@@ -21,7 +21,7 @@ import {
   type TensorData,
   where,
 } from "@tenet/tensor";
-import { UsageError } from "../language-model/index.ts";
+import { inverseTemperature, UsageError } from "../language-model/index.ts";
 
 /**
  * What is asked about the token that follows another one.
@@ -165,7 +165,7 @@ export function readoutFeeds(asked: readonly { at: number; question: Question }[
     if (question.kind === "logits") whole!.push(i);
     if (question.kind === "score") for (const token of question.targets) targets!.push(i * vocabulary + token);
     if (question.kind === "draw") {
-      if (question.temperature > 0) scale[i] = 1 / question.temperature;
+      if (question.temperature > 0) scale[i] = inverseTemperature(question.temperature);
       barred[i] = Number(question.barred);
     }
     if (!needsSums(question)) return;

@@ -72,7 +72,7 @@ export async function answerCalls(
             type: "rate_limit_error",
             code: "rate_limit",
           });
-        return readBody(request, bodyBytes);
+        return readBody(request, bodyBytes, closing.signal);
       },
       send: (status, json) => send(response, status, json),
     });
@@ -151,7 +151,9 @@ function requireMethod({ method }: IncomingMessage, response: ServerResponse, wa
   throw new ApiError(405, `expected ${wanted}, got ${method}`, { code: "method_not_allowed" });
 }
 
-async function readBody(request: IncomingMessage, most: number): Promise<unknown> {
+/** @param closing a body that is not whole by then is waited for no longer */
+async function readBody(request: IncomingMessage, most: number, closing: AbortSignal): Promise<unknown> {
+  closing.throwIfAborted();
   const declared = Number(request.headers["content-length"] ?? 0);
   const tooLong = () => {
     // What is not read any more cannot be told from the next request.
@@ -161,10 +163,16 @@ async function readBody(request: IncomingMessage, most: number): Promise<unknown
   if (declared > most) throw tooLong();
   const pieces: Buffer[] = [];
   let length = 0;
-  for await (const piece of request) {
-    length += (piece as Buffer).length;
-    if (length > most) throw tooLong();
-    pieces.push(piece as Buffer);
+  const stop = () => request.destroy();
+  closing.addEventListener("abort", stop, { once: true });
+  try {
+    for await (const piece of request) {
+      length += (piece as Buffer).length;
+      if (length > most) throw tooLong();
+      pieces.push(piece as Buffer);
+    }
+  } finally {
+    closing.removeEventListener("abort", stop);
   }
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(pieces)));

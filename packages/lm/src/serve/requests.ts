@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { z } from "zod";
-import type { Message, Prompt, SamplingInput } from "../language-model/index.ts";
+import { leastPenalty, type Message, type Prompt, type SamplingInput } from "../language-model/index.ts";
 import { ApiError } from "./refusals.ts";
 
 /** What a body asks for, whichever of the two verbs it came to. */
@@ -10,6 +10,8 @@ export interface Asked {
   /** Several of raw text; each has `n` choices. */
   readonly prompts: readonly Prompt[];
   readonly sampling: SamplingInput;
+  /** Whether the caller named the seed. */
+  readonly seeded: boolean;
   readonly stream: boolean;
   readonly includeUsage: boolean;
   /** The prompt's tokens are told before the reply's, with their log-probabilities. */
@@ -29,8 +31,8 @@ const common = {
   top_k: optional(z.int().min(-1)),
   min_p: optional(z.number().min(0).max(1)),
   min_tokens: optional(z.int().min(0)),
-  repetition_penalty: optional(z.number().gt(0)),
-  repeat_penalty: optional(z.number().gt(0)),
+  repetition_penalty: optional(z.number().min(leastPenalty)),
+  repeat_penalty: optional(z.number().min(leastPenalty)),
   max_tokens: optional(z.int().min(1)),
   stop: optional(stops),
   seed: optional(z.int()),
@@ -123,9 +125,10 @@ export function textRequest(body: unknown): Asked {
 
 type Common = z.output<z.ZodObject<typeof common>>;
 
-function shared(asked: Common): Pick<Asked, "model" | "stream" | "includeUsage"> {
+function shared(asked: Common): Pick<Asked, "model" | "stream" | "includeUsage" | "seeded"> {
   return {
     model: asked.model,
+    seeded: asked.seed !== undefined,
     stream: asked.stream ?? false,
     includeUsage: asked.stream_options?.include_usage ?? false,
   };

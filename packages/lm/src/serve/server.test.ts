@@ -192,6 +192,36 @@ describe("OpenAI's client", () => {
     expect(server.calls()).toBe(0);
   });
 
+  it("gets its own reply behind many that ask the same", async () => {
+    const greedy = { model: "tiny", max_tokens: 6, temperature: 0 };
+    const many = "How do I boil an egg without a pan, a stove or any water?";
+    const stranger = "How do I boil an egg at all?";
+    const alone = await client.completions.create({ ...greedy, prompt: stranger });
+    const { choices } = await client.completions.create({ ...greedy, prompt: [...Array(80).fill(many), stranger] });
+    expect(choices.at(-1)!.text).toBe(alone.choices[0]!.text);
+    expect(new Set(choices.slice(0, -1).map(({ text }) => text)).size).toBe(1);
+  });
+
+  it("gets another reply to each of equal prompts where it names no seed, and the same where it does", async () => {
+    const same = { model: "tiny", max_tokens: 12, temperature: 1, prompt: Array(6).fill("Once") };
+    const texts = async (more: object) => {
+      const { choices } = await client.completions.create({ ...same, ...more, stream: false });
+      return new Set(choices.map(({ text }) => text)).size;
+    };
+    expect(await texts({})).toBeGreaterThan(1);
+    expect(await texts({ seed: 4 })).toBe(1);
+  });
+
+  it("may be as cold as numbers allow, and nobody else is hurt", async () => {
+    const asked = [1e-310, 1e-40, 0, 1].map((temperature) =>
+      client.chat.completions.create({ ...base, temperature, logprobs: true }),
+    );
+    const [least, little, none] = (await Promise.all(asked)).map(({ choices }) => choices[0]!.message.content);
+    expect([least, little]).toEqual([none, none]);
+    const filtered = await client.chat.completions.create({ ...base, temperature: 1e-310, top_p: 0.5 });
+    expect(filtered.choices[0]!.message.content).toBe(none);
+  });
+
   it("works beside another model under way", async () => {
     const both = await Promise.all(
       ["tiny", "other"].map((name) => client.chat.completions.create({ ...base, model: name })),
@@ -240,6 +270,13 @@ describe("what is refused, in OpenAI's form", () => {
     ["bytes that are no text", "/v1/completions", "\u0000", 400, /not JSON/],
     ["a list", "/v1/chat/completions", "[]", 400, /the body|messages/],
     ["null", "/v1/completions", "null", 400, /the body/],
+    [
+      "a penalty that leaves no number",
+      "/v1/completions",
+      json({ model: "tiny", prompt: "x", repetition_penalty: 1e-39 }),
+      400,
+      /repetition_penalty/,
+    ],
     ["no messages", "/v1/chat/completions", json({ model: "tiny", messages: [] }), 400, /messages/],
     [
       "an unknown role",
@@ -372,5 +409,16 @@ describe("who is answered", () => {
     })();
     await expect(read).rejects.toThrow(/being stopped/);
     await expect(asking.models.list()).rejects.toThrow(/[Cc]onnection/);
+  });
+
+  it("a server that is closed waits for no body that does not come", async () => {
+    const closing = await serve({ models: new Map<string, LanguageModel>([["tiny", model.live()]]) });
+    const { port } = new URL(closing.url);
+    const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
+    await once(socket, "connect");
+    socket.write(`POST /v1/completions HTTP/1.1\r\nHost: localhost:${port}\r\nContent-Length: 100\r\n\r\n{"model"`);
+    await expect.poll(() => closing.calls()).toBe(1);
+    await closing.close();
+    expect(closing.calls()).toBe(0);
   });
 });

@@ -67,7 +67,9 @@ function chosen(models: ReadonlyMap<string, LanguageModel>, name: string | undef
   });
 }
 
-const requestsOf = ({ prompts, sampling }: Asked) => prompts.map((prompt: Prompt) => ({ prompt, sampling }));
+/** A caller that names no seed wants another reply to each of its prompts, to equal ones too. */
+const requestsOf = ({ prompts, sampling, seeded }: Asked) =>
+  prompts.map((prompt: Prompt, place) => ({ prompt, sampling, ...(!seeded && { key: `${place}` }) }));
 
 /** Choices are numbered through: those of the first prompt, then those of the next. */
 function indexOf({ sampling }: Asked, request: number, index: number): number {

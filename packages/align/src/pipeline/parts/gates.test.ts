@@ -8,8 +8,10 @@ import { constitutionText, type Files, reinforcedRecipe, writeRecipe } from "../
 import type { Scorecard } from "../../evaluate/index.ts";
 import { chosenCheckpoint, storedCheckpoints } from "../checkpoints.ts";
 import type { RunEvent } from "../events.ts";
+import { modelCard } from "../model-card.ts";
 import { openRecipe } from "../open.ts";
 import { startRun } from "../run.ts";
+import { openRunReward } from "../run-reward.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-gates-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -98,6 +100,17 @@ describe("a preference model that is no better than chance", () => {
       );
       const adapter = (run: string) => opened.stage(run, "policy")!.artifacts;
       expect(adapter(id)).toEqual(adapter(alone.id));
+      // Nowhere else is it said to have been heard: neither on the card, nor where the run's reward is told to others.
+      const checkpoint = (await storedCheckpoints(opened, id)).find((one) => one.id === "rl")!;
+      const text = await modelCard(opened, id, { checkpoint, base: undefined, written: ["adapter"] });
+      expect(text).toContain("without the preference model, which its gate refused");
+      expect(text).not.toContain("against a preference model");
+      const reward = await openRunReward(opened, id, { device: "cpu", threads: 1 });
+      expect(reward.about.weights).toEqual({ constitution: 0.5 });
+      await reward.close();
+      const asked = await openRunReward(opened, id, { device: "cpu", threads: 1, terms: { preference: 1 } });
+      expect(asked.warnings).toContainEqual(expect.stringContaining("the gate refused this preference model"));
+      await asked.close();
     } finally {
       opened.close();
     }

@@ -13,7 +13,7 @@ export interface GateReport {
 }
 
 /** What this gate judges, in its report. */
-const judged = "preference model";
+export const judgedPreferences = "preference model";
 
 /**
  * The gate in front of everything that is optimised against the preference model: on held-out pairs it must be right more often
@@ -36,7 +36,7 @@ export function preferenceGateStage(
     async make(inputs) {
       const { evaluation } = (inputs.preferenceModel.report ?? {}) as { evaluation?: { accuracy: Estimate } };
       const accuracy = evaluation?.accuracy ?? wilson(0, 0);
-      return { name: judged, gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
+      return { name: judgedPreferences, gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
     },
     gate({ gate }, { emit }) {
       if (gate.passed) return;
@@ -57,5 +57,5 @@ export function preferenceGateStage(
 
 /** Whether the policy learns without the preference model, since the gate refuses it and the recipe goes on. */
 export function goesWithout({ preferenceModel }: PartContext["recipe"], { name, gate }: GateReport): boolean {
-  return name === judged && !gate.open && preferenceModel.gate.refused === "go-without";
+  return name === judgedPreferences && !gate.open && preferenceModel.gate.refused === "go-without";
 }

@@ -131,6 +131,7 @@ const fixed: readonly (readonly [RegExp, string])[] = [
     "files are the same in every round",
   ],
   [/\.lora(\.|$)|\.weights$/, "an adapter that is gone on with keeps its shape"],
+  [/\.gate\.refused$/, "the scorecard tells of one way"],
   [/^policy\.algorithm$/, "write an arrangement for each algorithm"],
 ];
 

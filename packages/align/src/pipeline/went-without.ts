@@ -1,0 +1,23 @@
+import type { Store } from "@tenet/runs";
+import { z } from "zod";
+import { judgedPreferences } from "./parts/gates.ts";
+
+const gateSchema = z.object({
+  name: z.string(),
+  gate: z.object({ passed: z.boolean(), open: z.boolean(), reasons: z.array(z.string()) }),
+});
+const recipeSchema = z.object({ preferenceModel: z.object({ gate: z.object({ refused: z.string() }) }) });
+
+/** What a run's gates said of its preference models: of rounds one each, in their order. A gate that ended its run is not among them. */
+export function preferenceGates(store: Store, run: string): z.output<typeof gateSchema>["gate"][] {
+  return store.stages(run).flatMap(({ kind, output }) => {
+    const said = kind === "gate" && output !== undefined ? gateSchema.safeParse(output).data : undefined;
+    return said?.name === judgedPreferences ? [said.gate] : [];
+  });
+}
+
+/** Whether the policy of a run learnt without the preference model that its last gate refused. */
+export function wentWithout(store: Store, run: string): boolean {
+  const { data } = recipeSchema.safeParse(store.run(run).recipe);
+  return data?.preferenceModel.gate.refused === "go-without" && preferenceGates(store, run).at(-1)?.open === false;
+}
