@@ -212,6 +212,25 @@ describe("OpenAI's client", () => {
     expect(await texts({ seed: 4 })).toBe(1);
   });
 
+  it("is streamed to while many others want a token each", async () => {
+    const stream = await client.chat.completions.create({
+      ...base,
+      max_tokens: 300,
+      stream: true,
+      ...{ min_tokens: 300 },
+    });
+    let pieces = 0;
+    const read = (async () => {
+      for await (const _ of stream) pieces++;
+    })();
+    await expect.poll(() => pieces).toBeGreaterThan(0);
+    const before = pieces;
+    const prompt = Array.from({ length: 200 }, (_, i) => `${i} bottles on the wall`);
+    await client.completions.create({ model: "tiny", prompt, max_tokens: 1 });
+    expect(pieces - before).toBeGreaterThan(5);
+    await read;
+  });
+
   it("may be as cold as numbers allow, and nobody else is hurt", async () => {
     const asked = [1e-310, 1e-40, 0, 1].map((temperature) =>
       client.chat.completions.create({ ...base, temperature, logprobs: true }),
