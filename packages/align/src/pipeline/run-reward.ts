@@ -80,7 +80,7 @@ export async function openRunReward(
   const reference = opened.model;
   const base = await openLocalModel(reference, options);
   const scorer = await openScorer(base, store, terms.includes("preference") ? trained : undefined, options);
-  const gate = preferenceGates(store, run).at(-1);
+  const gate = preferenceGates(store, run).at(-1)?.gate;
   return {
     reward: rewardFrom(settings, {
       preference: scorer && preferenceReward(scorer),

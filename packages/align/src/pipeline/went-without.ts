@@ -1,6 +1,6 @@
 import type { Store } from "@tenet/runs";
 import { z } from "zod";
-import { judgedPreferences } from "./parts/gates.ts";
+import { goesWithout, judgedPreferences } from "./parts/gates.ts";
 
 const gateSchema = z.object({
   name: z.string(),
@@ -9,15 +9,16 @@ const gateSchema = z.object({
 const recipeSchema = z.object({ preferenceModel: z.object({ gate: z.object({ refused: z.string() }) }) });
 
 /** What a run's gates said of its preference models: of rounds one each, in their order. A gate that ended its run is not among them. */
-export function preferenceGates(store: Store, run: string): z.output<typeof gateSchema>["gate"][] {
+export function preferenceGates(store: Store, run: string): z.output<typeof gateSchema>[] {
   return store.stages(run).flatMap(({ kind, output }) => {
     const said = kind === "gate" && output !== undefined ? gateSchema.safeParse(output).data : undefined;
-    return said?.name === judgedPreferences ? [said.gate] : [];
+    return said?.name === judgedPreferences ? [said] : [];
   });
 }
 
 /** Whether the policy of a run learnt without the preference model that its last gate refused. */
 export function wentWithout(store: Store, run: string): boolean {
   const { data } = recipeSchema.safeParse(store.run(run).recipe);
-  return data?.preferenceModel.gate.refused === "go-without" && preferenceGates(store, run).at(-1)?.open === false;
+  const last = preferenceGates(store, run).at(-1);
+  return data !== undefined && last !== undefined && goesWithout(data, last);
 }

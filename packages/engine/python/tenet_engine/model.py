@@ -260,16 +260,17 @@ class Engine:
             raise Refused(f"adapter {name} is not trainable")
         kept, self.kept, wanted = self.kept, None, set(cotangents)
         if kept and kept.serves(name, batch, wanted, letters):
-            parts, kept_values = [kept.members], {key: value for key, value in kept.values.items() if key in wanted}
+            parts = [(kept.members, kept.values)]
         else:
-            parts, kept_values = self._micro_batches(batch, tokens), None
-        for members in parts:
-            values = kept_values or self._values(adapter, batch, members or [0], wanted, letters)
+            own = self._micro_batches(batch, tokens)
+            parts = ((members, self._values(adapter, batch, members or [0], wanted, letters)) for members in own)
+        for members, values in parts:
             total = sum(
                 (value * torch.cat([cotangents[key][i] for i in members]).to(self.device)).sum()
                 if members
                 else value.sum() * 0
                 for key, value in values.items()
+                if key in wanted
             )
             total.backward()
 

@@ -56,6 +56,9 @@ export function preferenceGateStage(
 }
 
 /** Whether the policy learns without the preference model, since the gate refuses it and the recipe goes on. */
-export function goesWithout({ preferenceModel }: PartContext["recipe"], { name, gate }: GateReport): boolean {
+export function goesWithout(
+  { preferenceModel }: { readonly preferenceModel: { readonly gate: { readonly refused?: string | undefined } } },
+  { name, gate }: { readonly name: string; readonly gate: Pick<Gate, "open"> },
+): boolean {
   return name === judgedPreferences && !gate.open && preferenceModel.gate.refused === "go-without";
 }
