@@ -140,7 +140,7 @@ export async function openActor(
 ): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
   const expected = [...prompts.expected, ...active(options.terms).flatMap((term) => term.expected)];
-  const opening = await trainerOptions(options, settings, { updates, expected });
+  const opening = await trainerOptions(options, settings, { updates, expected, ...sharing(settings) });
   const trainer = await openTrainer(valued ? { ...opening, tuning: { ...opening.tuning, head: true } } : opening);
   try {
     const reference = await trainer.frozen(options.reference);
@@ -155,7 +155,10 @@ export async function openActor(
 export async function trainerOptions(
   { model, from, seed, device, threads }: Omit<PolicyOptions, "folder">,
   settings: PolicySettings,
-  { updates, ...layout }: { readonly updates: number } & Pick<TrainerOptions, "expected" | "sequencesPerItem">,
+  {
+    updates,
+    ...layout
+  }: { readonly updates: number } & Pick<TrainerOptions, "expected" | "sequencesPerItem" | "shareBeginnings">,
 ): Promise<TrainerOptions> {
   const { learningRate, schedule, warmupSteps, betas, epsilon, weightDecay, maxGradNorm } = settings;
   const lora = await adapterShape(settings.lora, { model, from });
@@ -170,6 +173,13 @@ export async function trainerOptions(
   };
 }
 
+/** Several samples of a prompt compute it once. */
+export function sharing({ samplesPerPrompt }: Pick<OnlineSettings, "samplesPerPrompt">): {
+  readonly shareBeginnings: boolean;
+} {
+  return { shareBeginnings: samplesPerPrompt > 1 };
+}
+
 interface PromptSelection {
   readonly kept: readonly PromptRow[];
   readonly aside: readonly { readonly id: string; readonly reason: string }[];
@@ -181,7 +191,7 @@ function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettin
   const { maxPromptTokens, maxTokens } = settings;
   const limit = Math.min(maxPromptTokens, model.config.max_position_embeddings - maxTokens);
   const aside: { id: string; reason: string }[] = [];
-  const lengths: number[] = [];
+  const encodings: (readonly number[])[] = [];
   const kept = prompts.filter(({ id, prompt }) => {
     const encoded = unlessRefused(() => model.text.encodePrompt(prompt));
     if ("refused" in encoded) {
@@ -189,7 +199,7 @@ function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettin
       return false;
     }
     const { length } = encoded.value;
-    if (length <= limit) lengths.push(length);
+    if (length <= limit) encodings.push(encoded.value);
     else aside.push({ id, reason: `the prompt has ${length} tokens; at most ${limit} leave room for a response` });
     return length <= limit;
   });
@@ -197,20 +207,27 @@ function selectPrompts({ model, prompts }: OnlineOptions, settings: OnlineSettin
     throw new RangeError(
       `none of ${prompts.length} prompts can be trained on: expected at least one of at most ${limit} tokens (the first: ${aside[0]?.reason ?? "there is none"}). Give more prompts, or raise maxPromptTokens.`,
     );
-  return { kept, aside, expected: expectedBatches(lengths, settings) };
+  return { kept, aside, expected: expectedBatches(encodings, settings) };
 }
 
-/** Minibatches of all prompts in random order, again and again for at least 32, each response of `maxTokens`. */
-function expectedBatches(lengths: readonly number[], settings: OnlineSettings): Item[][] {
+/** Minibatches of all prompts in random order, again and again for at least 32, each response of `maxTokens` and like no other. */
+function expectedBatches(prompts: readonly (readonly number[])[], settings: OnlineSettings): Item[][] {
   const { promptsPerIteration, samplesPerPrompt, minibatches, maxTokens } = settings;
   const size = Math.ceil((promptsPerIteration * samplesPerPrompt) / minibatches);
-  const passes = Math.ceil((32 * size) / lengths.length);
+  const passes = Math.ceil((32 * size) / (prompts.length * samplesPerPrompt));
   const order = Array.from({ length: passes }, (_, epoch) =>
-    shuffled(lengths.length, { seed: 0, stage: "expected", epoch }),
+    shuffled(prompts.length, { seed: 0, stage: "expected", epoch }),
   ).flat();
-  return batches(order, () => 1, { size }).map((some) =>
-    some.map((i) => ({ sequences: [{ tokens: { length: lengths[i]! + maxTokens }, chosen: [] }] })),
-  );
+  const items = batches(order, () => 1, { size: promptsPerIteration }).flatMap((some, epoch) => {
+    const sampled = some.flatMap((prompt) => new Array<number>(samplesPerPrompt).fill(prompt));
+    // Samples of one prompt come into different minibatches.
+    const mixed = shuffled(sampled.length, { seed: 0, stage: "expected samples", epoch }).map((i) => sampled[i]!);
+    return (samplesPerPrompt > 1 ? mixed : sampled).map((prompt, i): Item => {
+      const response = new Array<number>(maxTokens).fill(-1 - i);
+      return { sequences: [{ tokens: [...prompts[prompt]!, ...response], chosen: [] }] };
+    });
+  });
+  return batches([...items.keys()], () => 1, { size }).map((some) => some.map((i) => items[i]!));
 }
 
 /** A sample as the trainer takes it. @param values numbers beside each token of the response */

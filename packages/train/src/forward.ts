@@ -1,7 +1,7 @@
 import { attentionWindow, type LocalModel, type ModelConfig, type TextCodec } from "@tenet/lm";
 import type { CompileOptions, DeviceName, Feeds, Outputs, ParameterSet, Program, Tensor } from "@tenet/tensor";
 import { type BatchGraph, batchFeeds, batchGraph, type Tuning } from "./graph.ts";
-import { extentOf, type Item, type PackedBatch, type PackOptions, pack, rowTimes } from "./packing.ts";
+import { extentsOf, type Item, type PackedBatch, type PackOptions, pack, rowTimes } from "./packing.ts";
 import { Programs } from "./programs.ts";
 
 /** Places of a micro-batch where nothing else is said: about 4 GB at the size of SmolLM2-135M. */
@@ -31,6 +31,11 @@ export interface LayoutOptions {
   readonly microBatchTokens?: number | undefined;
   /** Sequences of each item, 2 for pairs. Default 1. */
   readonly sequencesPerItem?: number | undefined;
+  /**
+   * Whether items of one sequence each stand behind what several of them begin with, computed once: replies to one prompt. Those of one
+   * item always do. The same but for rounding. Default false.
+   */
+  readonly shareBeginnings?: boolean | undefined;
   readonly device?: DeviceName | "auto";
   readonly threads?: number;
 }
@@ -57,13 +62,14 @@ interface ForwardPass {
   close(): Promise<void>;
 }
 
-/**
- * Whether items' sequences share what they begin with alike. Layers that look back over a window count places of a row, which
- * behind a shared beginning are not positions.
- */
-function sharesBeginnings({ model: { config }, sequencesPerItem = 1 }: LayoutOptions): boolean {
+/** Whether what begins alike is laid out once. Layers that look back over a window count places of a row, which then are not positions. */
+function sharesBeginnings({
+  model: { config },
+  sequencesPerItem = 1,
+  shareBeginnings = false,
+}: LayoutOptions): boolean {
   const windows = Array.from({ length: config.num_hidden_layers }, (_, layer) => attentionWindow(config, layer));
-  return sequencesPerItem > 1 && windows.every((window) => window === null);
+  return (sequencesPerItem > 1 || shareBeginnings) && windows.every((window) => window === null);
 }
 
 /** Packs items into micro-batches and feeds them to programs. */
@@ -106,7 +112,7 @@ export class Layout {
   }
 
   #timesFor(batches: readonly (readonly Item[])[], step?: number): number[] {
-    const extents = batches.map((items) => items.map((item) => extentOf(item, this.#packing)));
+    const extents = batches.map((items) => extentsOf(items, this.#packing));
     return rowTimes(extents, { tokens: this.#packing.tokens, step });
   }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { completionSequence, type Item, PackingError, pack, rowTimes } from "./packing.ts";
+import { completionSequence, extentsOf, type Item, PackingError, pack, rowTimes } from "./packing.ts";
 
 const options = { times: [16, 32], tokens: 64, multiple: 4 };
 
@@ -157,25 +157,7 @@ describe("pack with shared beginnings", () => {
         const items = drawn.map(({ beginning, tails }, i) => pair(beginning, tails, 50 * i + 1));
         let tokens = 0;
         for (const batch of pack(items, shared)) {
-          let at = 0;
-          const sequences = batch.items.flatMap((index) => items[index]!.sequences);
-          sequences.forEach((sequence, owner) => {
-            const last = batch.chosen[at + sequence.chosen.length - 1]!;
-            const [segment, beginning] = [batch.segments[last]!, batch.beginnings[last]!];
-            expect(segment).toBe(owner);
-            const row = Math.floor(last / batch.time) * batch.time;
-            const seen = Array.from({ length: last - row + 1 }, (_, i) => row + i).filter(
-              (place) => batch.segments[place] === segment || batch.segments[place] === beginning,
-            );
-            expect(seen.map((place) => batch.tokens[place])).toEqual([...(sequence.tokens as number[])]);
-            expect(seen.map((place) => batch.positions[place])).toEqual(seen.map((_, i) => i));
-            for (const position of sequence.chosen as number[]) {
-              expect(batch.tokens[batch.chosen[at]!]).toBe(sequence.tokens[position]);
-              expect(batch.targets[at]).toBe(sequence.tokens[position + 1] ?? 0);
-              expect(batch.values.twice![at]).toBe(2 * sequence.tokens[position]!);
-              expect(batch.owners[at++]).toBe(owner);
-            }
-          });
+          expectWhole(batch, items);
           tokens += batch.tokenCount;
         }
         const once = drawn.map(({ beginning, tails: [a, b] }) => beginning + a! + b!);
@@ -186,6 +168,90 @@ describe("pack with shared beginnings", () => {
         expect(tokens).toBe(expected.reduce((a, b) => a + b));
       }),
     );
+  });
+
+  /** Items of one sequence each: some of a few prompts, with replies of their own. */
+  const replies = fc
+    .array(fc.record({ prompt: fc.integer({ min: 0, max: 3 }), reply: fc.integer({ min: 1, max: 12 }) }), {
+      minLength: 1,
+      maxLength: 40,
+    })
+    .map((drawn) =>
+      drawn.map(({ prompt, reply }, i): Item => {
+        const tokens = [
+          ...Array.from({ length: 9 }, (_, at) => 1 + at),
+          ...Array.from({ length: 3 * prompt }, () => 100 + prompt),
+          ...Array.from({ length: reply }, (_, at) => 1000 * (i + 1) + at),
+        ];
+        const chosen = [8, tokens.length - 1];
+        return { sequences: [{ tokens, chosen, values: { twice: chosen.map((place) => 2 * tokens[place]!) } }] };
+      }),
+    );
+
+  /** Holds that each sequence of a batch sees its own tokens in order, and no others, and that what is chosen of it is its own. */
+  function expectWhole(batch: ReturnType<typeof pack>[number], items: readonly Item[]): void {
+    let at = 0;
+    const sequences = batch.items.flatMap((index) => items[index]!.sequences);
+    sequences.forEach((sequence, owner) => {
+      const last = batch.chosen[at + sequence.chosen.length - 1]!;
+      const [segment, beginning] = [batch.segments[last]!, batch.beginnings[last]!];
+      expect(segment).toBe(owner);
+      const row = Math.floor(last / batch.time) * batch.time;
+      const seen = Array.from({ length: last - row + 1 }, (_, i) => row + i).filter(
+        (place) => batch.segments[place] === segment || batch.segments[place] === beginning,
+      );
+      expect(seen.map((place) => batch.tokens[place])).toEqual([...(sequence.tokens as number[])]);
+      expect(seen.map((place) => batch.positions[place])).toEqual(seen.map((_, i) => i));
+      for (const position of sequence.chosen as number[]) {
+        expect(batch.tokens[batch.chosen[at]!]).toBe(sequence.tokens[position]);
+        expect(batch.targets[at]).toBe(sequence.tokens[position + 1] ?? 0);
+        expect(batch.values.twice![at]).toBe(2 * sequence.tokens[position]!);
+        expect(batch.owners[at++]).toBe(owner);
+      }
+    });
+  }
+
+  it("items of one sequence stand behind what their family begins with, once a row, and each is whole", () => {
+    fc.assert(
+      fc.property(replies, (items) => {
+        const batches = pack(items, shared);
+        expect(batches.flatMap(({ items }) => items).sort((a, b) => a - b)).toEqual([...items.keys()]);
+        for (const batch of batches) {
+          expectWhole(batch, items);
+          expect(batch.rows * batch.time).toBeLessThanOrEqual(shared.tokens);
+          // A row says no beginning twice.
+          for (let row = 0; row < batch.rows; row++) {
+            const starts = [...batch.segments.subarray(row * batch.time, (row + 1) * batch.time)].filter(
+              (segment, place) => segment < -1 && batch.positions[row * batch.time + place] === 0,
+            );
+            expect(new Set(starts).size).toBe(starts.length);
+          }
+        }
+        const laid = (some: typeof batches) => some.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+        expect(laid(batches)).toBeLessThanOrEqual(laid(pack(items, options)));
+        expect(pack(items, shared)).toEqual(batches);
+      }),
+    );
+  });
+
+  it("four replies to each of two prompts take a row each, and their prompt once", () => {
+    const reply = (prompt: number, own: number): Item => {
+      const tokens = [...Array.from({ length: 12 }, () => prompt), own, own, own, own];
+      return { sequences: [{ tokens, chosen: [tokens.length - 1] }] };
+    };
+    const items = [0, 1, 2, 3].flatMap((own) => [reply(7, 100 + own), reply(8, 200 + own)]);
+    const [batch, ...others] = pack(items, { ...shared, times: [32] });
+    expect(others).toEqual([]);
+    expect(batch).toMatchObject({ rows: 2, time: 32, tokenCount: 2 * (12 + 4 * 4), items: [0, 1, 2, 3, 4, 5, 6, 7] });
+  });
+
+  it("rows are chosen for what families begin with once", () => {
+    const items = Array.from({ length: 8 }, (_, own): Item => {
+      return { sequences: [{ tokens: [...Array(100).fill(7), ...Array(20).fill(100 + own)], chosen: [119] }] };
+    });
+    const times = (shareBeginnings: boolean) => rowTimes([extentsOf(items, { shareBeginnings })], { tokens: 1024 });
+    expect(times(false)).toEqual([128]);
+    expect(times(true)).toEqual([272]);
   });
 
   it("leaves each sequence a token of its own where one is the beginning of the other", () => {

@@ -1,3 +1,5 @@
+import { families, sharedBeginning } from "@tenet/lm";
+
 /** One text to train on or to score, with the positions that matter in it. */
 export interface Sequence {
   readonly tokens: ArrayLike<number>;
@@ -61,7 +63,10 @@ export interface PackOptions {
   readonly tokens: number;
   /** The number of chosen places is padded to a multiple of this. */
   readonly multiple: number;
-  /** Whether what an item's sequences begin with alike is laid out once. Default false. */
+  /**
+   * Whether what an item's sequences begin with alike is laid out once; where every item is one sequence, what several of them begin
+   * with alike, once a row. Default false.
+   */
   readonly shareBeginnings?: boolean | undefined;
 }
 
@@ -69,8 +74,10 @@ export interface PackOptions {
 export interface Extent {
   /** Tokens of each sequence. */
   readonly lengths: readonly number[];
-  /** Tokens that they begin with alike; 0 where they are laid out one by one. */
+  /** Tokens that they begin with alike, or that the item's family does; 0 where they are laid out one by one. */
   readonly shared: number;
+  /** Items of one sequence each that begin alike, by the number of their family. */
+  readonly family?: number;
 }
 
 /** A sequence does not fit the longest row. */
@@ -81,6 +88,8 @@ export class PackingError extends Error {
 /** Rows up to here are of any length; longer ones are of powers of two. */
 const longRow = 512;
 const shortestRow = 64;
+/** Beginnings of a family shorter than this stand in front of every sequence. */
+const shortestBeginning = 8;
 /** Batches, and items of each, that stand for all when row lengths are chosen. */
 const sampled = { batches: 64, items: 256 };
 
@@ -127,28 +136,30 @@ function costOf(batches: readonly OpenBatch[]): number {
  *
  * An item's row length is the shortest of `times` that holds its longest sequence. It may fill what is left of longer rows,
  * but opens rows of its own length only. Sequences are never cut here. With `shareBeginnings` the sequences of an item that fits
- * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt.
+ * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt. Items of
+ * one sequence each stand behind what their family begins with wherever a row that has it has room: the replies to one prompt.
  * @throws PackingError when a sequence is longer than the longest row, is empty, or chooses a position outside
  */
 export function pack(items: readonly Item[], options: PackOptions): PackedBatch[] {
-  const extents = items.map((item) => extentOf(item, options));
-  return arrange(extents, options).map((batch) => layOut(batch, items, options.multiple));
+  return arrange(extentsOf(items, options), options).map((batch) => layOut(batch, items, options.multiple));
 }
 
-/** What an item needs of rows. */
-export function extentOf(
-  { sequences }: Item,
+/** What items that are packed together need of rows. */
+export function extentsOf(
+  items: readonly Item[],
   { shareBeginnings = false }: Pick<PackOptions, "shareBeginnings">,
-): Extent {
-  const lengths = sequences.map(({ tokens }) => tokens.length);
-  const [first, ...others] = sequences.map(({ tokens }) => tokens);
-  let shared = 0;
-  if (shareBeginnings && others.length > 0) {
-    // Each keeps a token of its own.
-    const most = Math.min(...lengths) - 1;
-    while (shared < most && others.every((tokens) => tokens[shared] === first![shared])) shared++;
-  }
-  return { lengths, shared };
+): Extent[] {
+  const extents = items.map(({ sequences }): Extent => {
+    const texts = sequences.map(({ tokens }) => tokens);
+    const shared = shareBeginnings && texts.length > 1 ? sharedBeginning(texts) : 0;
+    return { lengths: texts.map(({ length }) => length), shared };
+  });
+  if (!shareBeginnings || !items.every(({ sequences }) => sequences.length === 1)) return extents;
+  const texts = items.map(({ sequences: [only] }) => only!.tokens);
+  families(texts, { shortest: shortestBeginning }).forEach(({ members, common }, family) => {
+    for (const index of members) extents[index] = { ...extents[index]!, shared: common, family };
+  });
+  return extents;
 }
 
 interface OpenBatch {
@@ -156,81 +167,104 @@ interface OpenBatch {
   /** Places left at the end of each row. */
   free: number[];
   readonly items: Placed[];
+  /** Where what a family begins with stands, once in each row at most. */
+  readonly beginnings: { readonly family: number; readonly row: number; readonly place: number }[];
 }
 
-/** Where an item stands: one stretch of a row with the shared beginning in front, or one for each sequence. */
+/** Where an item stands, by places of its batch. */
 interface Placed {
   readonly index: number;
+  /** Tokens of the beginning that stands elsewhere than a sequence's others; 0 where nothing is shared. */
   readonly shared: number;
-  readonly stretches: readonly { readonly row: number; readonly column: number }[];
+  readonly beginning: number;
+  /** Of each sequence its first token behind what is shared. */
+  readonly starts: readonly number[];
 }
 
 function arrange(extents: readonly Extent[], { times, tokens }: Pick<PackOptions, "times" | "tokens">): OpenBatch[] {
   const open: OpenBatch[] = [];
-  const order = extents.map(({ lengths, shared }, index) => {
+  const longestOf = new Map<number, number>();
+  for (const { family, lengths } of extents)
+    if (family !== undefined) longestOf.set(family, Math.max(longestOf.get(family) ?? 0, ...lengths));
+  const order = extents.map(({ lengths, shared, family }, index): Unplaced => {
     const longest = lengths.includes(0) ? 0 : Math.max(...lengths);
     const time = times.find((size) => size >= longest);
     if (time === undefined || longest === 0)
       throw new PackingError(
         `item ${index} has a sequence of ${longest} tokens; expected 1 to ${times.at(-1) ?? 0}. Shorten it or set it aside before packing.`,
       );
+    if (family !== undefined) return { index, time, shared, family, lengths, rank: longestOf.get(family)! };
     const whole = lengths.reduce((sum, length) => sum + length - shared, shared);
     // No longer row is opened for the sake of a shared beginning.
     const together = shared > 0 && whole <= time;
-    return { index, time, shared: together ? shared : 0, stretches: together ? [whole] : lengths };
+    return { index, time, shared: together ? shared : 0, lengths, rank: together ? whole : longest };
   });
-  const size = ({ stretches }: { stretches: readonly number[] }) => Math.max(...stretches);
-  order.sort((a, b) => b.time - a.time || size(b) - size(a) || a.index - b.index);
+  // A family one after another, so that a row fills with it.
+  order.sort(
+    (a, b) =>
+      b.time - a.time ||
+      b.rank - a.rank ||
+      (a.family ?? -1) - (b.family ?? -1) ||
+      (a.family === undefined ? 0 : b.lengths[0]! - a.lengths[0]!) ||
+      a.index - b.index,
+  );
   for (const item of order)
-    if (!open.some((batch) => place(batch, item, tokens))) {
-      const batch: OpenBatch = { time: item.time, free: [], items: [] };
+    if (!open.some((batch) => join(batch, item)) && !open.some((batch) => place(batch, item, tokens))) {
+      const batch: OpenBatch = { time: item.time, free: [], items: [], beginnings: [] };
       place(batch, item, Number.POSITIVE_INFINITY);
       open.push(batch);
     }
   return open;
 }
 
-interface Unplaced extends Omit<Placed, "stretches"> {
+interface Unplaced extends Extent {
+  readonly index: number;
   /** Length of rows that it may open. */
   readonly time: number;
-  /** Lengths. */
-  readonly stretches: readonly number[];
+  /** Items of larger ones are placed first. */
+  readonly rank: number;
+}
+
+/** Puts an item behind what its family begins with, where a row that has it has room for the rest. */
+function join(batch: OpenBatch, { index, shared, family, lengths }: Unplaced): boolean {
+  if (family === undefined) return false;
+  const own = lengths[0]! - shared;
+  const found = batch.beginnings.find((one) => one.family === family && batch.free[one.row]! >= own);
+  if (!found) return false;
+  const start = (found.row + 1) * batch.time - batch.free[found.row]!;
+  batch.items.push({ index, shared, beginning: found.place, starts: [start] });
+  batch.free[found.row]! -= own;
+  return true;
 }
 
 /** Puts all of an item into a batch, or nothing. */
-function place(batch: OpenBatch, { index, time, shared, stretches }: Unplaced, tokens: number): boolean {
+function place(batch: OpenBatch, { index, time, shared, family, lengths }: Unplaced, tokens: number): boolean {
   const free = [...batch.free];
-  const placed: { row: number; column: number }[] = [];
+  const own = lengths.map((length) => length - shared);
+  // Behind one beginning they are one stretch of a row.
+  const stretches = shared > 0 ? [own.reduce((sum, length) => sum + length, shared)] : lengths;
+  const places: number[] = [];
+  let row = -1;
   for (const length of stretches) {
-    let row = free.findIndex((left) => left >= length);
+    row = free.findIndex((left) => left >= length);
     if (row < 0) {
       if (batch.time !== time || (free.length + 1) * batch.time > tokens) return false;
       row = free.push(batch.time) - 1;
     }
-    placed.push({ row, column: batch.time - free[row]! });
+    places.push((row + 1) * batch.time - free[row]!);
     free[row]! -= length;
   }
   batch.free = free;
-  batch.items.push({ index, shared, stretches: placed });
-  return true;
-}
-
-/** A sequence's place: its tokens from `shared` on stand from `start` on, those before from `beginning` on. */
-interface PlacedSequence {
-  readonly sequence: Sequence;
-  readonly start: number;
-  readonly shared: number;
-  readonly beginning: number;
-}
-
-function placesOf({ index, shared, stretches }: Placed, items: readonly Item[], time: number): PlacedSequence[] {
-  const starts = stretches.map(({ row, column }) => row * time + column);
-  let next = starts[0]! + shared;
-  return items[index]!.sequences.map((sequence, k) => {
-    const start = shared > 0 ? next : starts[k]!;
-    next = start + sequence.tokens.length - shared;
-    return { sequence, start, shared, beginning: shared > 0 ? starts[0]! : start };
+  const beginning = places[0]!;
+  let next = beginning + shared;
+  const behind = own.map((length) => {
+    const start = next;
+    next += length;
+    return start;
   });
+  batch.items.push({ index, shared, beginning, starts: shared > 0 ? behind : places });
+  if (family !== undefined) batch.beginnings.push({ family, row, place: beginning });
+  return true;
 }
 
 function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[], multiple: number): PackedBatch {
@@ -241,7 +275,9 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
   const segments = new Int32Array(rows * time).fill(-1);
   const beginnings = new Int32Array(rows * time).fill(-1);
   const positions = new Int32Array(rows * time);
-  const sequences = placed.flatMap((item) => placesOf(item, items, time));
+  const sequences = placed.flatMap(({ index, shared, beginning, starts }) =>
+    items[index]!.sequences.map((sequence, k) => ({ sequence, shared, beginning, start: starts[k]! })),
+  );
   const lengths = sequences.map(({ sequence }) => sequence.chosen.length);
   const count = lengths.reduce((a, b) => a + b, 0);
   const padded = Math.max(1, Math.ceil(count / multiple)) * multiple;

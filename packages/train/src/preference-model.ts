@@ -42,6 +42,8 @@ export interface PreferenceModel {
 export interface PreferenceModelOptions {
   /** Tokens computed at once. */
   readonly microBatchTokens?: number;
+  /** Whether replies scored together compute once what they begin with. The same but for rounding. Default false. */
+  readonly shareBeginnings?: boolean;
   readonly device?: DeviceName | "auto";
   readonly threads?: number;
 }

@@ -125,6 +125,10 @@ describe("trainPreference", () => {
     await expect(opened.score([{ ...requests[0]!, response: "a".repeat(3000) }])).rejects.toThrow(PreferenceModelError);
     await opened.close();
 
+    const sharing = await openPreferenceModel(model, result.path, { microBatchTokens: 256, shareBeginnings: true });
+    for (const [i, score] of (await sharing.score(requests)).entries()) expect(score).toBeCloseTo(scores[i]!, 4);
+    await sharing.close();
+
     const raw = await train({ rows, settings: { ...quick, epochs: 4, normalise: false }, folder: join(folder, "raw") });
     const unscaled = await openPreferenceModel(model, raw.result.path);
     const { mean: centre, deviation } = result.report.scores;

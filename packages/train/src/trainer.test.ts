@@ -102,8 +102,8 @@ describe("Trainer", () => {
 
   it.each([
     ["laid out once or for each", null],
-    ["of one item or of two, and apart where layers look back over a window", 16],
-  ])("computes the same for pairs whether what they begin with is %s", async (_, window) => {
+    ["of an item or of several, and apart where layers look back over a window", 16],
+  ])("computes the same for replies whether what they begin with is %s", async (_, window) => {
     const config = { ...model.config, sliding_window: window };
     const windowed = { config, weight: (name: string) => model.weight(name) } as LocalModel;
     const prompt = encode("What does the question ask for, at some length?");
@@ -115,32 +115,43 @@ describe("Trainer", () => {
     ].map((answers): Item => {
       return { sequences: answers.map((answer) => completionSequence(prompt, encode(answer), values(answer))) };
     });
-    // An item of one sequence has nothing to share a beginning with.
     const single = pairs.flatMap(({ sequences }) => sequences.map((sequence): Item => ({ sequences: [sequence] })));
     const results: { places: number; loss: number; logprobs: number[]; gradient: Float32Array }[] = [];
-    for (const [items, sequencesPerItem] of [
-      [pairs, 2],
-      [single, 1],
+    for (const [calls, sequencesPerItem] of [
+      [[pairs], 2],
+      [[single], 1],
+      // By itself a sequence has nothing to share a beginning with.
+      [single.map((item) => [item]), 1],
     ] as const)
       await withTrainer(
         async (trainer) => {
           stir(trainer.parameters);
-          const { loss } = await trainer.objective(nll).accumulate(items);
-          const { logprobs } = await trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs })).run(items);
+          const objective = trainer.objective(nll);
+          const forward = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
+          const found = { places: 0, loss: 0, logprobs: [] as number[] };
+          for (const items of calls) {
+            found.loss += (await objective.accumulate(items)).loss;
+            const { logprobs } = await forward.run(items);
+            found.logprobs.push(...logprobs!.flat().flatMap((row) => [...row]));
+            found.places += trainer.pack(items).reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+          }
           await trainer.update();
           // AdamW's first step shows signs alone; its first moment holds the gradient.
           const gradient = decodeAdamW((await trainer.state()).optimizer).firstMoment.map((moment) => 10 * moment);
-          const places = trainer.pack(items).reduce((sum, { tokenCount }) => sum + tokenCount, 0);
-          results.push({ places, loss, logprobs: logprobs!.flat().flatMap((row) => [...row]), gradient });
+          results.push({ ...found, gradient });
         },
-        { model: windowed, sequencesPerItem, times: [128] },
+        { model: windowed, sequencesPerItem, shareBeginnings: true, times: [128] },
       );
-    const [together, apart] = results;
-    const once = pairs.length * prompt.length + "yes, ".length;
-    expect(apart!.places - together!.places).toBe(window === null ? once : 0);
-    expect(together!.loss).toBeCloseTo(apart!.loss, 5);
-    expectClose(together!.logprobs, apart!.logprobs, 1e-5);
-    expectClose(together!.gradient, apart!.gradient, 1e-5);
+    const [ofItems, ofSeveral, apart] = results as [(typeof results)[0], (typeof results)[0], (typeof results)[0]];
+    const saved = (found: { places: number }) => apart.places - found.places;
+    expect(saved(ofItems)).toBe(window === null ? pairs.length * prompt.length + "yes, ".length : 0);
+    if (window === null) expect(saved(ofSeveral)).toBeGreaterThan(saved(ofItems));
+    else expect(saved(ofSeveral)).toBe(0);
+    for (const together of [ofItems, ofSeveral]) {
+      expect(together.loss).toBeCloseTo(apart.loss, 5);
+      expectClose(together.logprobs, apart.logprobs, 1e-5);
+      expectClose(together.gradient, apart.gradient, 1e-5);
+    }
   });
 
   it("no example sees another: its log-probabilities do not change with its neighbours", async () => {

@@ -1,11 +1,11 @@
 import type { Tensor } from "@tenet/tensor";
-import { type Actor, sampleItem, trainerOptions } from "./actor.ts";
+import { type Actor, sampleItem, sharing, trainerOptions } from "./actor.ts";
 import { moments } from "./advantages.ts";
 import type { BatchGraph } from "./graph.ts";
 import { valueLoss } from "./losses.ts";
 import { openTrainer } from "./open-trainer.ts";
 import { optimise, tokenMinibatch } from "./optimise.ts";
-import type { PolicyOptions, PolicySettings } from "./policy-options.ts";
+import type { OnlineSettings, PolicyOptions } from "./policy-options.ts";
 import { readNormalisation } from "./preference-model.ts";
 import type { Sample } from "./rollout.ts";
 import type { Forward, Objective, Trainer } from "./trainer.ts";
@@ -104,12 +104,16 @@ export function valueTerm(graph: BatchGraph, values: Tensor, clip: number): Retu
 /** Opens the value network of a signal. Errors: those of loading the adapter that it starts from. */
 export async function openValueNetwork(
   options: Omit<PolicyOptions, "folder">,
-  settings: PolicySettings,
+  settings: OnlineSettings,
   value: ValueOptions,
 ): Promise<ValueNetwork> {
   const { learningRate, learningRateSetting, updates, expected } = value;
   const start = { ...options, from: value.from ?? options.from };
-  const trainer = await trainerOptions(start, { ...settings, learningRate }, { updates, expected });
+  const trainer = await trainerOptions(
+    start,
+    { ...settings, learningRate },
+    { updates, expected, ...sharing(settings) },
+  );
   const optimizer = { ...trainer.optimizer, learningRateSetting };
   const opened = await openTrainer({ ...trainer, optimizer, tuning: { ...trainer.tuning, head: true } });
   const scale = value.from === undefined ? { mean: 0, deviation: 1 } : await readNormalisation(value.from);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Beginnings, families, type KeptBeginnings } from "./beginnings.ts";
+import { Beginnings, type KeptBeginnings } from "./beginnings.ts";
 import { Prefix } from "./cache.ts";
 
 /** An engine that says which texts it computed, and behind what. */
@@ -65,32 +65,4 @@ it("only so many are kept, of so many positions: what was used longest ago goes"
   const narrow = beginnings({ most: 8, positions: 70, live: true });
   for (const kind of [1, 2, 1, 2]) await narrow.found.of([text(kind, 40, 8), text(kind, 40, 9)]);
   expect(narrow.computed).toHaveLength(4);
-});
-
-it("texts of a batch that begin alike are a family where that saves more than a call", () => {
-  const members = (texts: number[][], known = 0) =>
-    families(texts, known).map(({ members, common }) => ({ members: [...members].sort((a, b) => a - b), common }));
-  // Two that share a long beginning; two that share a short one; one by itself.
-  const texts = [text(1, 400, 2), text(9, 30, 2), text(1, 400, 3), text(9, 30, 3), text(5, 400)];
-  expect(members(texts)).toEqual([{ members: [0, 2], common: 400 }]);
-  // What is computed anyway counts for nothing.
-  expect(members(texts, 390)).toEqual([]);
-  expect(members([])).toEqual([]);
-  // Many that share a little, but not less than is worth a call.
-  const many = (length: number) => Array.from({ length: 40 }, (_, own) => text(1, length, 100 + own));
-  expect(members(many(20))).toEqual([{ members: Array.from({ length: 40 }, (_, i) => i), common: 20 }]);
-  expect(members(many(12))).toEqual([]);
-});
-
-it("of families within a family those are taken that save most", () => {
-  const under = (kind: number, count: number, length: number) =>
-    Array.from({ length: count }, (_, own) => [...text(1, 50, 1), ...text(kind, length, 100 + own)]);
-  const lengths = (texts: number[][]) => families(texts, 0).map(({ members, common }) => [members.length, common]);
-  expect(lengths([...under(2, 5, 300), ...under(3, 7, 300)])).toEqual([
-    [5, 353],
-    [7, 353],
-  ]);
-  expect(lengths([...under(2, 5, 20), ...under(3, 7, 20)])).toEqual([[12, 53]]);
-  // Equal texts keep a token each.
-  expect(lengths(Array.from({ length: 4 }, () => text(4, 200)))).toEqual([[4, 202]]);
 });

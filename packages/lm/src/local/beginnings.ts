@@ -1,10 +1,9 @@
 import type { Prefix } from "./cache.ts";
 import type { Engine } from "./engine.ts";
+import { sharedBeginning } from "./families.ts";
 
 /** Beginnings shorter than this are not worth a call of their own. */
-const shortest = 16;
-/** Tokens of a call that take as long as what a call costs whatever it holds. */
-const callWorth = 256;
+export const shortest = 16;
 
 type Computes = Pick<Engine, "emptyPrefix" | "prefix">;
 
@@ -38,7 +37,7 @@ export class Beginnings {
   async of(texts: readonly (readonly number[])[]): Promise<Prefix> {
     const { live = false } = this.#kept;
     const alone = texts.length === 1;
-    const common = shared(live && alone ? [...texts, this.#last] : texts);
+    const common = sharedBeginning(live && alone ? [...texts, this.#last] : texts);
     const known = this.#known(texts[0]!, live && alone ? texts[0]!.length - 1 : common);
     this.#last = texts.at(-1)!;
     const gain = common - (known?.tokens.length ?? 0);
@@ -70,52 +69,4 @@ export class Beginnings {
     while (kept.length > 1 && held() > positions) kept.pop();
     this.#prefixes = kept;
   }
-}
-
-/** How many positions all texts begin with alike; each keeps a token of its own, whose logits are wanted. */
-function shared(texts: readonly (readonly number[])[]): number {
-  const [first] = texts;
-  let common = Math.max(0, Math.min(...texts.map((tokens) => tokens.length - 1)));
-  for (const tokens of texts) {
-    let same = 0;
-    while (same < common && tokens[same] === first![same]) same++;
-    common = same;
-  }
-  return common;
-}
-
-/** Texts of a batch that begin alike. */
-export interface Family {
-  /** By their place in the batch. */
-  readonly members: readonly number[];
-  /** Positions that they share. */
-  readonly common: number;
-}
-
-/**
- * Which texts of a batch, all of which share `known` positions, are worth a beginning of their own: what its members need not compute
- * is more than the call it takes. Of families within families those that save most. Few-shot prompts are such texts.
- */
-export function families(texts: readonly (readonly number[])[], known: number): Family[] {
-  const order = texts.map((_, i) => i).sort((a, b) => compare(texts[a]!, texts[b]!));
-  const alike = order.slice(1).map((text, i) => shared([texts[order[i]!]!, texts[text]!]));
-  /** Of neighbours in order, as one family or as those that lie within. */
-  const best = (from: number, to: number): { readonly saves: number; readonly families: readonly Family[] } => {
-    const inner = alike.slice(from, to - 1);
-    if (inner.length === 0) return { saves: 0, families: [] };
-    const common = inner.reduce((least, one) => Math.min(least, one));
-    const ends = inner.flatMap((one, i) => (one === common ? [from + i + 1] : []));
-    const parts = [...ends, to].map((end, i) => best(i === 0 ? from : ends[i - 1]!, end));
-    const within = parts.reduce((sum, { saves }) => sum + saves, 0);
-    const saves = common - known < shortest ? 0 : inner.length * (common - known) - callWorth;
-    if (saves > within) return { saves, families: [{ members: order.slice(from, to), common }] };
-    return { saves: within, families: parts.flatMap(({ families }) => families) };
-  };
-  return [...best(0, order.length).families];
-}
-
-/** In the order of their tokens. */
-function compare(a: readonly number[], b: readonly number[]): number {
-  const at = a.findIndex((token, i) => token !== b[i]);
-  return at < 0 ? a.length - b.length : at >= b.length ? 1 : a[at]! - b[at]!;
 }

@@ -16,11 +16,12 @@ import {
   UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
-import { type Beginnings, families } from "./beginnings.ts";
+import { type Beginnings, shortest } from "./beginnings.ts";
 import { type BlockLimits, type BlockRow, blockSteps, fitsBlock } from "./block.ts";
 import type { KeyValueCache, Prefix } from "./cache.ts";
 import { PromptLookup } from "./drafts.ts";
 import { type DecodeRow, type Engine, type Stretch, takeCall, tokensPerCall } from "./engine.ts";
+import { families } from "./families.ts";
 import type { Answer, Question } from "./readout.ts";
 
 /** A request that passed all checks. */
@@ -71,6 +72,9 @@ const longestPause = 31;
 
 /** Waiting prompts that are looked at together for what they begin with. */
 const mostAlike = 64;
+
+/** Tokens of a call that take as long as what a call costs whatever it holds. */
+const callWorth = 256;
 
 /** Positions of replies that room is made for at once, where they may be so long. */
 const roomAtOnce = 128;
@@ -231,7 +235,7 @@ interface Kin {
 function kinOf(jobs: readonly Job[], shared: Prefix): Kin[] {
   const found = families(
     jobs.map(({ tokens }) => tokens),
-    shared.tokens.length,
+    { known: shared.tokens.length, shortest, cost: callWorth },
   );
   const taken = new Set(found.flatMap(({ members }) => members));
   const rest = { jobs: jobs.filter((_, i) => !taken.has(i)), common: 0 };

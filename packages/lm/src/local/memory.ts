@@ -5,7 +5,7 @@ import { bytesPerPosition, cacheShape } from "./cache.ts";
 import type { WeightFormat } from "./quantize.ts";
 
 /** Samples decoded together where nothing else is said. */
-export const usualSlots = 64;
+export const usualSlots = 128;
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 export const mostSpare = 2 ** 29;
 

@@ -23,9 +23,12 @@ export async function finish(run: Training): Promise<Trained> {
 /** How far two runs of one training are apart. */
 export interface Distance {
   readonly steps: number;
-  /** Worst |Δ| of a loss over its size, 1e-3 at least; of steps that only sample, of their scores. */
+  /**
+   * Worst |Δ| of a loss over its size, 0.01 at least: a policy's is a sum of terms of size 1 that all but cancel. Of steps that only
+   * sample, of their scores.
+   */
   readonly loss: number;
-  /** The same of the gradient's norm before clipping; absent of trainings that do not report it. */
+  /** Worst |Δ| over its size, 1e-3 at least, of the gradient's norm before clipping; absent of trainings that do not report it. */
   readonly gradNorm?: number;
   /** ‖Δ‖ of the adapters over the distance that training moved from its start; 0 where both are the same. */
   readonly adapter: number;
@@ -42,13 +45,13 @@ export async function distance(
   one: Trained,
   other: Trained,
 ): Promise<Distance> {
-  const worst = (of: (metrics: Metrics) => number | undefined) =>
+  const worst = (of: (metrics: Metrics) => number | undefined, least: number) =>
     one.events.reduce<number | undefined>((most, metrics, i) => {
       const [a, b] = [of(metrics), of(other.events[i] ?? {})];
       if (a === undefined && b === undefined) return most;
       if (a === undefined || b === undefined)
         throw new TypeError(`step ${i + 1}: expected the same metrics of both, got ${a} and ${b}`);
-      return Math.max(most ?? 0, Math.abs(a - b) / Math.max(1e-3, Math.abs(a)));
+      return Math.max(most ?? 0, Math.abs(a - b) / Math.max(least, Math.abs(a)));
     }, undefined);
   const [a, b] = await Promise.all([one, other].map(({ path }) => loadAdapter(path, config)));
   let [difference, moved] = [0, 0];
@@ -60,7 +63,7 @@ export async function distance(
       if (name.endsWith("lora_B.weight")) moved += value ** 2;
     });
   }
-  const [loss, gradNorm] = [worst(lossOf), worst(normOf)];
+  const [loss, gradNorm] = [worst(lossOf, 1e-2), worst(normOf, 1e-3)];
   if (loss === undefined) throw new TypeError("expected a training that reports its loss");
   return {
     ...{ steps: one.events.length, loss },

@@ -12,7 +12,7 @@ import { labellingOf } from "../label-costs.ts";
 import { labelsBy, preferenceModelOf } from "../learnt-from.ts";
 import { deviceOf } from "../models.ts";
 import { peopleCard, wordsAbout } from "../people-card.ts";
-import { isAudited, learnsModelLabels } from "../recipe.ts";
+import { isAudited, learnsModelLabels, sharesPrompts } from "../recipe.ts";
 import { reportStage, type Stage, type StageContext } from "../stages/index.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "../values.ts";
 import { learntFromText, wasLearntFrom } from "./apart.ts";
@@ -83,11 +83,14 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...(preferenceModel && { preferenceModel }),
     ...Object.assign({}, ...checkpoints.map((checkpoint, i) => stagesOf(checkpoint, looked[i]!))),
   };
+  // As they were in training: its rewards are what the scores are held against.
+  const shareBeginnings = preferenceModel !== undefined && sharesPrompts(recipe.policy);
   return reportStage({
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    version: 2,
+    // Replies to one prompt compute it once since 3.
+    version: shareBeginnings ? 3 : 2,
     seed: recipe.seed,
     inputs,
     settings: {
@@ -103,7 +106,9 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       const proxies =
         preferenceModel &&
         !(preferenceGate && without(preferenceGate)) &&
-        (await proxyScores(stage, stage.value(preferenceModel), replies, { ...deviceOf(context.options), shown }));
+        (await proxyScores(stage, stage.value(preferenceModel), replies, {
+          ...{ ...deviceOf(context.options), shareBeginnings, shown },
+        }));
       const seen = (i: number) => ({
         responses: judgedResponses(constitution, replies[i]!),
         ...(proxies ? { proxy: proxies[i]! } : {}),

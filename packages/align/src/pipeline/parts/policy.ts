@@ -13,7 +13,7 @@ import type { PartContext } from "../context.ts";
 import { type Expectation, nothing, type Size } from "../expectation.ts";
 import { checksAreHeard } from "../independence.ts";
 import { deviceOf } from "../models.ts";
-import { type Recipe, rewardsPreference } from "../recipe.ts";
+import { type Recipe, rewardsPreference, sharesPrompts } from "../recipe.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
@@ -70,7 +70,8 @@ export function policyStage(
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
-    version: 1,
+    // Replies to one prompt compute it once since 2.
+    version: sharesPrompts(settings) ? 2 : 1,
     seed: recipe.seed,
     inputs,
     models: asked,
@@ -108,7 +109,9 @@ export function policyStage(
       const judge = learnt.preferenceModel && preferenceSource(learnt.preferenceModel).adapter;
       const costed = learnt.costModel && preferenceSource(learnt.costModel).adapter;
       const open = (adapter: string | undefined) =>
-        adapter === undefined ? undefined : openPreferenceModel(model, adapter, deviceOf(options));
+        adapter === undefined
+          ? undefined
+          : openPreferenceModel(model, adapter, { ...deviceOf(options), shareBeginnings: sharesPrompts(settings) });
       const scorer = await open(judge);
       const cost = await open(costed);
       try {

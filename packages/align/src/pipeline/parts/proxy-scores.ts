@@ -22,30 +22,30 @@ export async function proxyScores(
 ): Promise<ReadonlyMap<string, number>[]> {
   const { reference, adapter } = preferenceSource(value);
   const base = await models.trainable(reference);
+  const prompted = (row: ResponseRow) => givenBefore(row.prompt, shown(row));
   // A constant reply is there also to prompts that the model's template refuses; it has no score then.
-  const taken = replies.map((rows) => rows.filter((row) => takesPrompt(base, givenBefore(row.prompt, shown(row)))));
+  const taken = replies.map((rows, checkpoint) =>
+    rows.map((row, place) => ({ row, checkpoint, place })).filter(({ row }) => takesPrompt(base, prompted(row))),
+  );
+  const total = taken.reduce((sum, rows) => sum + rows.length, 0);
+  // Behind a prompt that is computed once stands what every checkpoint said to it.
+  const groups = options.shareBeginnings ? [taken.flat().sort((a, b) => a.place - b.place)] : taken;
   const model = await openPreferenceModel(base, adapter, options);
   try {
-    const total = taken.reduce((sum, rows) => sum + rows.length, 0);
+    const scored = replies.map(() => new Map<string, number>());
     let done = 0;
-    const scored: ReadonlyMap<string, number>[] = [];
-    for (const rows of taken) {
-      const scores: number[] = [];
-      for (let start = 0; start < rows.length; start += repliesAtOnce) {
-        scores.push(
-          ...(await model.score(
-            rows.slice(start, start + repliesAtOnce).map((row) => ({
-              ...{ prompt: givenBefore(row.prompt, shown(row)), response: row.response },
-              cut: row.finishReason === "length",
-            })),
-            { signal },
-          )),
-        );
-        emit({ type: "progress", stage: "scorecard", done: done + scores.length, total, unit: "replies" });
+    for (const group of groups)
+      for (let start = 0; start < group.length; start += repliesAtOnce) {
+        const some = group.slice(start, start + repliesAtOnce);
+        const rows = some.map(({ row }) => ({
+          ...{ prompt: prompted(row), response: row.response },
+          cut: row.finishReason === "length",
+        }));
+        const scores = await model.score(rows, { signal });
+        for (const [i, { row, checkpoint }] of some.entries()) scored[checkpoint]!.set(row.id, scores[i]!);
+        done += some.length;
+        emit({ type: "progress", stage: "scorecard", done, total, unit: "replies" });
       }
-      done += rows.length;
-      scored.push(new Map(rows.map(({ id }, i) => [id, scores[i]!])));
-    }
     return scored;
   } finally {
     await model.close();
