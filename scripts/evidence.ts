@@ -55,6 +55,14 @@ function print(evidence: Evidence): void {
     for (const principle of must)
       console.log(summaryLine(`${label} − ${before.label}: ${principle}`, change(breaks(principle))));
   }
+  for (const { id, label } of seeds[0]!.baselines ?? []) {
+    const untrained = tableOf(evidence, id, violates);
+    console.log(summaryLine(`${label}, untrained: violations`, summarise(untrained)));
+    for (const trained of checkpoints.slice(1)) {
+      const change = summarise(differences(tableOf(evidence, trained.id, violates), untrained));
+      console.log(summaryLine(`${trained.label} − ${label}: violations`, change));
+    }
+  }
   for (const { id, label } of checkpoints) {
     const own = seeds.flatMap((one) => one.checkpoints.filter((checkpoint) => checkpoint.id === id));
     const rises = own.flatMap(({ perplexityRise }) => perplexityRise ?? []);

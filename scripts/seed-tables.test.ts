@@ -47,3 +47,14 @@ it("an interval of one seed is that of its prompts", () => {
   expect(interval[1]).toBeGreaterThan(0.35);
   expect(interval[1]).toBeLessThan(0.42);
 });
+
+it("finds baselines beside checkpoints, of seeds that have them", () => {
+  const told = evidence({ sl: [reply("a", false)] }, { sl: [reply("a", false)] });
+  const [first, second] = told.seeds;
+  const beside = {
+    ...told,
+    seeds: [{ ...first!, baselines: [{ id: "shown", label: "s", replies: [reply("a", true)] }] }, second!],
+  };
+  const change = differences(tableOf(beside, "sl", violates), tableOf(beside, "shown", violates));
+  expect([...change].map(([seed, row]) => [seed, ...row])).toEqual([[0, ["a", -1]]]);
+});

@@ -51,8 +51,8 @@ export function summarise(table: Table): Summary {
 /** Of replies to one prompt the mean. `of` says what a reply counts for; undefined leaves it out. */
 export function tableOf(evidence: Evidence, id: string, of: (reply: Reply) => number | undefined): Table {
   return new Map(
-    evidence.seeds.flatMap(({ seed, checkpoints }) => {
-      const checkpoint = checkpoints.find((one) => one.id === id);
+    evidence.seeds.flatMap(({ seed, checkpoints, baselines = [] }) => {
+      const checkpoint = [...checkpoints, ...baselines].find((one) => one.id === id);
       if (!checkpoint) return [];
       const values = checkpoint.replies.flatMap((reply): [string, number][] => {
         const value = of(reply);

@@ -36,6 +36,8 @@ export interface SeedResult {
     /** Mean score by the run's own preference model less the first checkpoint's; absent likewise. */
     readonly proxyRise?: number;
   }[];
+  /** What was measured beside them without training; absent where nothing was. */
+  readonly baselines?: readonly { readonly id: string; readonly label: string; readonly replies: readonly Reply[] }[];
   /** Of each stage. */
   readonly seconds: Readonly<Record<string, number>>;
   /** Replies that policies were trained on, and tokens of replies that supervised training learnt; of what the stages report. */
@@ -176,6 +178,12 @@ function runSeed(file: string, seed: number, options: SeedOptions): Promise<numb
   });
 }
 
+/** Baselines that a model answers for, by id, and whose answers theirs are. */
+const untrained: Readonly<Record<string, string>> = {
+  "with-demonstrations": "base with demonstrations",
+  "with-constitution": "base with constitution",
+};
+
 /** What a run that is done gave. */
 function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedResult {
   const store = openStore(storeOf(seed, options), { readOnly: true });
@@ -188,9 +196,9 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
         ({ metric, checkpoint, against }) =>
           metric === name && checkpoint === id && against === card.checkpoints[0]!.id,
       )?.value;
-    const checkpoints = card.checkpoints.map(({ id, label }) => {
-      const rows = [...store.rows<ResponseRow>(store.stage(run, `answers of ${id}`)!.identity)];
-      const replies = rows.map((row) => {
+    const rowsOf = (of: string) => [...store.rows<ResponseRow>(store.stage(run, `answers of ${of}`)!.identity)];
+    const judged = (rows: readonly ResponseRow[]) =>
+      rows.map((row): Reply => {
         const results = runChecks(open.constitution, row).filter(({ applies }) => applies);
         const named = (violated: boolean) => [
           ...new Set(results.filter((one) => one.violated === violated).map(({ principle }) => principle)),
@@ -204,6 +212,9 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
           kept,
         };
       });
+    const checkpoints = card.checkpoints.map(({ id, label }) => {
+      const rows = rowsOf(id);
+      const replies = judged(rows);
       const [perplexityRise, proxyRise] = [rise("perplexity", id), rise("proxy", id)];
       return {
         ...{
@@ -216,10 +227,21 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
         ...(proxyRise === undefined ? {} : { proxyRise }),
       };
     });
+    const baselines = card.baselines?.models.flatMap(({ id, label }) =>
+      id in untrained ? [{ id, label, replies: judged(rowsOf(untrained[id]!)) }] : [],
+    );
     const stages = store.stages(run);
     const seconds = Object.fromEntries(stages.map((stage) => [stage.name, stage.seconds]));
     const recommended = card.recommended && { recommended: card.recommended };
-    return { seed, run, ...recommended, checkpoints, seconds, budget: budgetOf(stages) };
+    return {
+      seed,
+      run,
+      ...recommended,
+      checkpoints,
+      ...(baselines && { baselines }),
+      seconds,
+      budget: budgetOf(stages),
+    };
   } finally {
     store.close();
   }
