@@ -55,9 +55,11 @@ function print(evidence: Evidence): void {
     for (const principle of must)
       console.log(summaryLine(`${label} − ${before.label}: ${principle}`, change(breaks(principle))));
   }
-  for (const { id, label } of seeds[0]!.baselines ?? []) {
+  const baselines = new Map(seeds.flatMap((one) => (one.baselines ?? []).map(({ id, label }) => [id, label] as const)));
+  for (const [id, label] of baselines) {
     const untrained = tableOf(evidence, id, violates);
-    console.log(summaryLine(`${label}, untrained: violations`, summarise(untrained)));
+    const of = untrained.size < seeds.length ? ` (${untrained.size} seeds)` : "";
+    console.log(summaryLine(`${label}, untrained: violations${of}`, summarise(untrained)));
     for (const trained of checkpoints.slice(1)) {
       const change = summarise(differences(tableOf(evidence, trained.id, violates), untrained));
       console.log(summaryLine(`${trained.label} − ${label}: violations`, change));

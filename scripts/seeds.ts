@@ -238,7 +238,7 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
       run,
       ...recommended,
       checkpoints,
-      ...(baselines && { baselines }),
+      ...(baselines && baselines.length > 0 && { baselines }),
       seconds,
       budget: budgetOf(stages),
     };

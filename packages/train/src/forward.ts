@@ -23,7 +23,7 @@ export interface LayoutOptions {
   /** Lengths that rows may have; chosen for `expected` when not given. */
   readonly times?: readonly number[] | undefined;
   /**
-   * Batches to come, each packed on its own, as far as their sequences' lengths are known; longer ones than these do not fit.
+   * Batches to come, each packed on its own, as far as their sequences' tokens are known; longer ones than these do not fit.
    * Without it and `times`, row lengths are chosen for every list of items anew, in steps of 64.
    */
   readonly expected?: readonly (readonly Item[])[] | undefined;
@@ -32,8 +32,8 @@ export interface LayoutOptions {
   /** Sequences of each item, 2 for pairs. Default 1. */
   readonly sequencesPerItem?: number | undefined;
   /**
-   * Whether items of one sequence each stand behind what several of them begin with, computed once: replies to one prompt. Those of one
-   * item always do. The same but for rounding. Default false.
+   * Whether items of one sequence each stand behind what several of them begin with, computed once: replies to one prompt. The same but
+   * for rounding. The sequences of one item do so without this. Default false.
    */
   readonly shareBeginnings?: boolean | undefined;
   readonly device?: DeviceName | "auto";
@@ -62,14 +62,10 @@ interface ForwardPass {
   close(): Promise<void>;
 }
 
-/** Whether what begins alike is laid out once. Layers that look back over a window count places of a row, which then are not positions. */
-function sharesBeginnings({
-  model: { config },
-  sequencesPerItem = 1,
-  shareBeginnings = false,
-}: LayoutOptions): boolean {
+/** Whether what begins alike can be laid out once. Layers that look back over a window count places of a row, which then are not positions. */
+function canShare({ config }: Pick<LocalModel, "config">): boolean {
   const windows = Array.from({ length: config.num_hidden_layers }, (_, layer) => attentionWindow(config, layer));
-  return (sequencesPerItem > 1 || shareBeginnings) && windows.every((window) => window === null);
+  return windows.every((window) => window === null);
 }
 
 /** Packs items into micro-batches and feeds them to programs. */
@@ -83,7 +79,12 @@ export class Layout {
     const tokens = options.microBatchTokens ?? defaultMicroBatchTokens;
     // Parts of the output head: about 256 places each.
     const multiple = Math.max(1, Math.ceil(tokens / 256));
-    this.#packing = { tokens, multiple, shareBeginnings: sharesBeginnings(options) };
+    const { sequencesPerItem = 1, shareBeginnings = false } = options;
+    const can = canShare(options.model);
+    this.#packing = {
+      ...{ tokens, multiple, shareBeginnings: can && sequencesPerItem > 1 },
+      families: can && shareBeginnings && sequencesPerItem === 1,
+    };
     const { expected, times = expected && this.#timesFor(expected) } = options;
     this.#times = times;
   }
@@ -95,7 +96,8 @@ export class Layout {
   graph(time: number, parameters: ParameterSet, mode: { gradient: boolean; checkpointing?: boolean | undefined }) {
     const { model, tuning, sequencesPerItem = 1 } = this.options;
     const { tensors } = parameters;
-    const { multiple: chunks, shareBeginnings } = this.#packing;
+    const { multiple: chunks, families } = this.#packing;
+    const shareBeginnings = families || this.#packing.shareBeginnings;
     return batchGraph({
       ...{ model, tuning, parameters: tensors, time, chunks, sequencesPerItem, shareBeginnings, ...mode },
     });

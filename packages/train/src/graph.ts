@@ -77,7 +77,7 @@ export interface GraphOptions {
   /** Parts in which the output head is computed: the logits of one are in memory at a time. */
   readonly chunks: number;
   readonly sequencesPerItem: number;
-  /** Whether sequences of an item may stand behind a beginning laid out once. */
+  /** Whether sequences may stand behind a beginning laid out once. */
   readonly shareBeginnings?: boolean | undefined;
   /** Whether the loss is differentiated: without it no gradient is prepared in the forward pass. */
   readonly gradient: boolean;

@@ -64,12 +64,12 @@ export async function openLocalTrainer(options: LocalTrainerOptions): Promise<Lo
 
 /** Fewer places of a micro-batch, where the model has a memory budget that those of the settings would not keep. Errors: TrainerError. */
 function boundedTokens(options: LocalTrainerOptions): Pick<LocalTrainerOptions, "microBatchTokens"> {
-  const { model, tuning, sequencesPerItem, checkpointing, times, expected } = options;
+  const { model, tuning, sequencesPerItem, shareBeginnings, checkpointing, times, expected } = options;
   const { microBatchTokens: tokens = defaultMicroBatchTokens } = options;
   if (model.memoryBudget === undefined) return {};
   const sequences = (expected ?? []).flat().flatMap((item) => item.sequences);
   const longest = sequences.reduce((most, sequence) => Math.max(most, sequence.tokens.length), times?.at(0) ?? 1);
-  const shape = { model, tuning, tokens, sequencesPerItem, checkpointing };
+  const shape = { model, tuning, tokens, sequencesPerItem, shareBeginnings, checkpointing };
   return { microBatchTokens: fittingTokens(shape, model.memoryBudget, longest) };
 }
 

@@ -18,6 +18,8 @@ export interface TrainingShape {
   /** Places of a micro-batch. */
   readonly tokens: number;
   readonly sequencesPerItem?: number | undefined;
+  /** `LayoutOptions.shareBeginnings`. */
+  readonly shareBeginnings?: boolean | undefined;
   readonly checkpointing?: boolean | undefined;
 }
 
@@ -28,12 +30,28 @@ const rowLength = 256;
  * Bytes that the results of a training graph take at most over one micro-batch, every place of which is chosen: forward pass, loss and
  * backward pass, the adapter merged into the matrices included; not weights, nor the optimizer's.
  */
-export function activationBytes({ model, tuning, tokens, sequencesPerItem = 1, checkpointing }: TrainingShape): number {
+export function activationBytes({
+  model,
+  tuning,
+  tokens,
+  sequencesPerItem = 1,
+  shareBeginnings,
+  checkpointing,
+}: TrainingShape): number {
   const time = Math.min(rowLength, tokens);
   const chunks = Math.max(1, Math.ceil(tokens / 256));
   const parameters = new ParameterSet(tunedShapes(model, tuning));
   const graph = batchGraph({
-    ...{ model, tuning, parameters: parameters.tensors, time, chunks, sequencesPerItem, checkpointing },
+    ...{
+      model,
+      tuning,
+      parameters: parameters.tensors,
+      time,
+      chunks,
+      sequencesPerItem,
+      shareBeginnings,
+      checkpointing,
+    },
     gradient: true,
   });
   const values = tuning.head ? graph.scores() : graph.tokens({ entropy: true }).logprobs;
@@ -57,6 +75,7 @@ export interface TrainingPlan {
   readonly microBatchTokens: number;
   readonly updateTokens: number;
   readonly sequencesPerItem?: number | undefined;
+  readonly shareBeginnings?: boolean | undefined;
   readonly activationCheckpointing: boolean;
 }
 
@@ -70,12 +89,18 @@ export function trainingBytes(
   plan: TrainingPlan,
   memoryBudget?: number,
 ): { readonly tables: number; readonly activations: number; readonly parameters: number } {
-  const { lora, scores = false, learning, looking, networks, sequencesPerItem } = plan;
+  const { lora, scores = false, learning, looking, networks, sequencesPerItem, shareBeginnings } = plan;
   const shapes = weightShapes(config);
   const weight = (name: string) => input(name, "float32", shapes[name]!);
   const tuning = { lora, head: scores };
   const shape = {
-    ...{ model: { config, weight }, tuning, sequencesPerItem, checkpointing: plan.activationCheckpointing },
+    ...{
+      model: { config, weight },
+      tuning,
+      sequencesPerItem,
+      shareBeginnings,
+      checkpointing: plan.activationCheckpointing,
+    },
     tokens: Math.max(leastTokens, Math.min(plan.microBatchTokens, Math.ceil(plan.updateTokens))),
   };
   const tokens = memoryBudget === undefined ? shape.tokens : fittingTokens(shape, memoryBudget, 1);

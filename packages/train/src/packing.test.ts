@@ -130,6 +130,7 @@ describe("pack", () => {
 
 describe("pack with shared beginnings", () => {
   const shared = { ...options, shareBeginnings: true };
+  const alike = { ...options, families: true };
 
   /** Two sequences that begin alike, and then differ. */
   function pair(beginning: number, tails: readonly number[], from = 1): Item {
@@ -214,11 +215,11 @@ describe("pack with shared beginnings", () => {
   it("items of one sequence stand behind what their family begins with, once a row, and each is whole", () => {
     fc.assert(
       fc.property(replies, (items) => {
-        const batches = pack(items, shared);
+        const batches = pack(items, alike);
         expect(batches.flatMap(({ items }) => items).sort((a, b) => a - b)).toEqual([...items.keys()]);
         for (const batch of batches) {
           expectWhole(batch, items);
-          expect(batch.rows * batch.time).toBeLessThanOrEqual(shared.tokens);
+          expect(batch.rows * batch.time).toBeLessThanOrEqual(alike.tokens);
           // A row says no beginning twice.
           for (let row = 0; row < batch.rows; row++) {
             const starts = [...batch.segments.subarray(row * batch.time, (row + 1) * batch.time)].filter(
@@ -229,7 +230,9 @@ describe("pack with shared beginnings", () => {
         }
         const laid = (some: typeof batches) => some.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
         expect(laid(batches)).toBeLessThanOrEqual(laid(pack(items, options)));
-        expect(pack(items, shared)).toEqual(batches);
+        expect(pack(items, alike)).toEqual(batches);
+        // Without being asked to they share nothing.
+        expect(pack(items, shared)).toEqual(pack(items, options));
       }),
     );
   });
@@ -240,16 +243,24 @@ describe("pack with shared beginnings", () => {
       return { sequences: [{ tokens, chosen: [tokens.length - 1] }] };
     };
     const items = [0, 1, 2, 3].flatMap((own) => [reply(7, 100 + own), reply(8, 200 + own)]);
-    const [batch, ...others] = pack(items, { ...shared, times: [32] });
+    const [batch, ...others] = pack(items, { ...alike, times: [32] });
     expect(others).toEqual([]);
     expect(batch).toMatchObject({ rows: 2, time: 32, tokenCount: 2 * (12 + 4 * 4), items: [0, 1, 2, 3, 4, 5, 6, 7] });
+  });
+
+  it("equal replies share no more than their prompt, so that no place is chosen more often than there are tokens", () => {
+    const prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const items = Array.from({ length: 4 }, (): Item => ({ sequences: [completionSequence(prompt, [5, 5, 5, 5])] }));
+    const [batch, ...others] = pack(items, { ...alike, times: [32] });
+    expect(others).toEqual([]);
+    expect(batch).toMatchObject({ tokenCount: 9 + 4 * 4, lengths: [4, 4, 4, 4] });
   });
 
   it("rows are chosen for what families begin with once", () => {
     const items = Array.from({ length: 8 }, (_, own): Item => {
       return { sequences: [{ tokens: [...Array(100).fill(7), ...Array(20).fill(100 + own)], chosen: [119] }] };
     });
-    const times = (shareBeginnings: boolean) => rowTimes([extentsOf(items, { shareBeginnings })], { tokens: 1024 });
+    const times = (families: boolean) => rowTimes([extentsOf(items, { families })], { tokens: 1024 });
     expect(times(false)).toEqual([128]);
     expect(times(true)).toEqual([272]);
   });

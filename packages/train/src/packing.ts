@@ -28,7 +28,7 @@ export interface PackedBatch {
   /** Token ids [rows · time], 0 where there is none. */
   readonly tokens: Int32Array;
   /**
-   * Segment of each place [rows · time], −1 where there is none: a sequence, or the beginning that an item's sequences share.
+   * Segment of each place [rows · time], −1 where there is none: a sequence, or the beginning that several share.
    * Attention stays inside a segment and the one before it.
    */
   readonly segments: Int32Array;
@@ -63,11 +63,10 @@ export interface PackOptions {
   readonly tokens: number;
   /** The number of chosen places is padded to a multiple of this. */
   readonly multiple: number;
-  /**
-   * Whether what an item's sequences begin with alike is laid out once; where every item is one sequence, what several of them begin
-   * with alike, once a row. Default false.
-   */
+  /** Whether what an item's sequences begin with alike is laid out once. Default false. */
   readonly shareBeginnings?: boolean | undefined;
+  /** Whether what several items of one sequence begin with alike is laid out once a row. Default false. */
+  readonly families?: boolean | undefined;
 }
 
 /** What an item needs of rows. */
@@ -132,12 +131,13 @@ function costOf(batches: readonly OpenBatch[]): number {
 
 /**
  * Packs items into micro-batches by first fit, longest first (first-fit decreasing, Johnson 1973: at most 11/9 of the
- * fewest rows). Deterministic: equal lists give equal batches.
+ * fewest rows, where nothing is shared). Deterministic: equal lists give equal batches.
  *
  * An item's row length is the shortest of `times` that holds its longest sequence. It may fill what is left of longer rows,
  * but opens rows of its own length only. Sequences are never cut here. With `shareBeginnings` the sequences of an item that fits
- * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt. Items of
- * one sequence each stand behind what their family begins with wherever a row that has it has room: the replies to one prompt.
+ * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt. With
+ * `families` items of one sequence each stand behind what their family begins with wherever a row that has it has room: the replies to
+ * one prompt. They share nothing behind their first chosen position, so that no place is chosen more often than its own sequences are long.
  * @throws PackingError when a sequence is longer than the longest row, is empty, or chooses a position outside
  */
 export function pack(items: readonly Item[], options: PackOptions): PackedBatch[] {
@@ -147,19 +147,24 @@ export function pack(items: readonly Item[], options: PackOptions): PackedBatch[
 /** What items that are packed together need of rows. */
 export function extentsOf(
   items: readonly Item[],
-  { shareBeginnings = false }: Pick<PackOptions, "shareBeginnings">,
+  { shareBeginnings = false, families: alike = false }: Pick<PackOptions, "shareBeginnings" | "families">,
 ): Extent[] {
   const extents = items.map(({ sequences }): Extent => {
     const texts = sequences.map(({ tokens }) => tokens);
     const shared = shareBeginnings && texts.length > 1 ? sharedBeginning(texts) : 0;
     return { lengths: texts.map(({ length }) => length), shared };
   });
-  if (!shareBeginnings || !items.every(({ sequences }) => sequences.length === 1)) return extents;
-  const texts = items.map(({ sequences: [only] }) => only!.tokens);
+  if (!alike || !items.every(({ sequences }) => sequences.length === 1)) return extents;
+  const texts = items.map(({ sequences: [only] }) => upToChoice(only!));
   families(texts, { shortest: shortestBeginning }).forEach(({ members, common }, family) => {
     for (const index of members) extents[index] = { ...extents[index]!, shared: common, family };
   });
   return extents;
+}
+
+/** What a sequence may share, and a token more, since each keeps one of its own. */
+function upToChoice({ tokens, chosen }: Sequence): ArrayLike<number> {
+  return chosen.length === 0 ? tokens : Array.prototype.slice.call(tokens, 0, chosen[0]! + 2);
 }
 
 interface OpenBatch {

@@ -6,6 +6,8 @@ import type { WeightFormat } from "./quantize.ts";
 
 /** Samples decoded together where nothing else is said. */
 export const usualSlots = 128;
+/** Those of a served run: fewer, so that a row may become longer than the first requests are. */
+export const liveSlots = 64;
 /** Bytes of keys and values that are kept from one batch to the next, at most. */
 export const mostSpare = 2 ** 29;
 

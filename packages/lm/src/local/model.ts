@@ -26,7 +26,7 @@ import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
-import { mostSpare, usualSlots } from "./memory.ts";
+import { liveSlots, mostSpare, usualSlots } from "./memory.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { encodeScore, requirePrompt, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
@@ -381,7 +381,7 @@ class View implements LocalModel {
         return { ...view.#job(request, place, longest), position };
       },
       room: (positions) => {
-        const slots = view.#slots(positions, budget);
+        const slots = view.#slots(positions, budget, liveSlots);
         return { slots, positions: Math.max(positions, Math.floor(budget / (slots * perPosition))) };
       },
       async *run(arrivals, slots) {
@@ -482,8 +482,8 @@ class View implements LocalModel {
   }
 
   /** Rows of keys and values that fit the budget. */
-  #slots(longest: number, budget = this.#budget()): number {
-    const { slots = usualSlots } = this.#base.options;
+  #slots(longest: number, budget = this.#budget(), usual = usualSlots): number {
+    const { slots = usual } = this.#base.options;
     const row = longest * bytesPerPosition(cacheShape(this.config));
     const fitting = Math.floor(budget / row);
     if (fitting < 1)

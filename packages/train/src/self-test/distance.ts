@@ -24,8 +24,8 @@ export async function finish(run: Training): Promise<Trained> {
 export interface Distance {
   readonly steps: number;
   /**
-   * Worst |Δ| of a loss over its size, 0.01 at least: a policy's is a sum of terms of size 1 that all but cancel. Of steps that only
-   * sample, of their scores.
+   * Worst |Δ| of a loss over its size, 1e-3 at least, of a policy's 0.01: a sum of terms of size 1 that all but cancel. Of steps that
+   * only sample, of their scores.
    */
   readonly loss: number;
   /** Worst |Δ| over its size, 1e-3 at least, of the gradient's norm before clipping; absent of trainings that do not report it. */
@@ -45,12 +45,13 @@ export async function distance(
   one: Trained,
   other: Trained,
 ): Promise<Distance> {
-  const worst = (of: (metrics: Metrics) => number | undefined, least: number) =>
+  const worst = (of: (metrics: Metrics) => number | undefined) =>
     one.events.reduce<number | undefined>((most, metrics, i) => {
       const [a, b] = [of(metrics), of(other.events[i] ?? {})];
       if (a === undefined && b === undefined) return most;
       if (a === undefined || b === undefined)
         throw new TypeError(`step ${i + 1}: expected the same metrics of both, got ${a} and ${b}`);
+      const least = of === lossOf && "loss/policy_avg" in metrics ? 1e-2 : 1e-3;
       return Math.max(most ?? 0, Math.abs(a - b) / Math.max(least, Math.abs(a)));
     }, undefined);
   const [a, b] = await Promise.all([one, other].map(({ path }) => loadAdapter(path, config)));
@@ -63,7 +64,7 @@ export async function distance(
       if (name.endsWith("lora_B.weight")) moved += value ** 2;
     });
   }
-  const [loss, gradNorm] = [worst(lossOf, 1e-2), worst(normOf, 1e-3)];
+  const [loss, gradNorm] = [worst(lossOf), worst(normOf)];
   if (loss === undefined) throw new TypeError("expected a training that reports its loss");
   return {
     ...{ steps: one.events.length, loss },

@@ -226,7 +226,7 @@ function policyWork(
         asked: sampled(iterations * atOnce, maxTokens),
         trainingTokens: replyTokens(policy, iterations * atOnce),
         training: trainingPlan(policy, {
-          ...{ learning, looking: 1, networks: 1 + own },
+          ...{ learning, looking: 1, networks: 1 + own, shareBeginnings: sharesPrompts(policy) },
           updateTokens: Math.ceil(atOnce / policy.minibatches) * (of.prompts().tokens + maxTokens),
         }),
       };

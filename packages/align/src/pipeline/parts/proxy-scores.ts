@@ -25,11 +25,11 @@ export async function proxyScores(
   const prompted = (row: ResponseRow) => givenBefore(row.prompt, shown(row));
   // A constant reply is there also to prompts that the model's template refuses; it has no score then.
   const taken = replies.map((rows, checkpoint) =>
-    rows.map((row, place) => ({ row, checkpoint, place })).filter(({ row }) => takesPrompt(base, prompted(row))),
+    rows.filter((row) => takesPrompt(base, prompted(row))).map((row) => ({ row, checkpoint })),
   );
   const total = taken.reduce((sum, rows) => sum + rows.length, 0);
   // Behind a prompt that is computed once stands what every checkpoint said to it.
-  const groups = options.shareBeginnings ? [taken.flat().sort((a, b) => a.place - b.place)] : taken;
+  const groups = options.shareBeginnings ? [byPrompt(taken.flat())] : taken;
   const model = await openPreferenceModel(base, adapter, options);
   try {
     const scored = replies.map(() => new Map<string, number>());
@@ -50,6 +50,18 @@ export async function proxyScores(
   } finally {
     await model.close();
   }
+}
+
+/** Those of one prompt beside each other, in the order in which prompts come first. */
+function byPrompt<T extends { readonly row: ResponseRow }>(rows: readonly T[]): T[] {
+  const groups = new Map<string, T[]>();
+  for (const one of rows) {
+    const key = JSON.stringify(one.row.prompt);
+    const group = groups.get(key);
+    if (group) group.push(one);
+    else groups.set(key, [one]);
+  }
+  return [...groups.values()].flat();
 }
 
 function takesPrompt(base: Pick<TrainableModel, "text">, prompt: readonly Message[]): boolean {
