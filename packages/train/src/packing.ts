@@ -137,7 +137,7 @@ function costOf(batches: readonly OpenBatch[]): number {
  * but opens rows of its own length only. Sequences are never cut here. With `shareBeginnings` the sequences of an item that fits
  * a row whole stand behind the beginning they have in common, laid out once: the two replies of a pair behind their prompt. With
  * `families` items of one sequence each stand behind what their family begins with wherever a row that has it has room: the replies to
- * one prompt. They share nothing behind their first chosen position, so that no place is chosen more often than its own sequences are long.
+ * one prompt. They share nothing behind their first chosen position, so that a micro-batch has no more of them than places.
  * @throws PackingError when a sequence is longer than the longest row, is empty, or chooses a position outside
  */
 export function pack(items: readonly Item[], options: PackOptions): PackedBatch[] {

@@ -80,10 +80,13 @@ export function arrange(context: PartContext): Arrangement {
   // The audit needs nothing that was trained: a labeller that is refused is refused before anything is spent.
   const audits = [...players.audits, ...audit.made];
   const learnt = learntOf(context, { plan, file: shared.file, prompts: [train, ...(validation ? [validation] : [])] });
-  const scorecard = (some: readonly CheckpointPart[]) => {
+  /** Behind a gate that refused, of what is measured and told only that which needs nothing behind it. */
+  const scorecard = (some: readonly CheckpointPart[], refused?: Stage) => {
     if (heldOut === undefined) return [];
-    const proxy = showsProxy(recipe) ? reinforced.at(-1) : undefined;
-    const [first] = revised;
+    const known = (stage: Stage) => stage === refused || !refused || !inOrder([stage]).includes(refused);
+    const proxy = showsProxy(recipe) ? reinforced.findLast(({ preferenceModel }) => known(preferenceModel)) : undefined;
+    const first = revised.slice(0, 1).find(({ chains, revised }) => known(chains) && known(revised));
+    const passed = [...gates].filter(known);
     return [
       scorecardStage(context, {
         checkpoints: some,
@@ -94,7 +97,7 @@ export function arrange(context: PartContext): Arrangement {
         audits: [...audit.made, ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),
         ...(proxy && gates.has(proxy.gate) && { preferenceGate: proxy.gate }),
-        ...(gates.size > 0 && { gates: [...gates] }),
+        ...(passed.length > 0 && { gates: passed }),
       }),
     ];
   };
@@ -105,7 +108,7 @@ export function arrange(context: PartContext): Arrangement {
     refused(gate) {
       const at = checkpoints.findIndex((one) => inOrder([one.model]).includes(gate));
       return reinforced.some((one) => one.gate === gate || one.costGate === gate)
-        ? scorecard(checkpoints.slice(0, at))
+        ? scorecard(checkpoints.slice(0, at), gate)
         : [];
     },
   };

@@ -46,6 +46,18 @@ async function run(name: string, recipe: string, files: Files = {}) {
 const strict = reinforcedRecipe.replace("gate: { override: true }", "gate: { override: false }");
 
 describe("a preference model that is no better than chance", () => {
+  it.each([
+    ["reverse", "arrangement: reverse\n", ["base"]],
+    ["iterative", "arrangement: { steps: [supervised, policy], rounds: 2 }\n", ["base", "sl-1"]],
+  ])("trains nothing behind it where steps are %s, not even for the scorecard", async (name, arrangement, measured) => {
+    const { error, status, stages, card } = await run(name, `${strict}${arrangement}`);
+    expect(error).toMatchObject({ name: "GateError" });
+    expect(status).toBe("refused");
+    expect(stages.filter((stage) => /^policy|gate [2-9]|^supervised 2/.test(stage))).toEqual([]);
+    expect(card!.checkpoints.map(({ id }) => id)).toEqual(measured);
+    expect(card!.gates).toMatchObject([{ name: "preference model", passed: false }]);
+  });
+
   it("stops the run before a policy is trained; what was learnt before is measured and said", async () => {
     const { error, status, stages, card } = await run("strict", strict);
     expect(error).toMatchObject({
