@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform, totalmem } from "node:os";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
+import { baselineAnswers, type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
 import { openingOf, type ResponseRow, rowId } from "@tenet/data";
 import { openStore, runId, type StageInfo } from "@tenet/runs";
 import { heldTo, instructions } from "../bench/machine.ts";
@@ -178,12 +178,6 @@ function runSeed(file: string, seed: number, options: SeedOptions): Promise<numb
   });
 }
 
-/** Baselines that a model answers for, by id, and whose answers theirs are. */
-const untrained: Readonly<Record<string, string>> = {
-  "with-demonstrations": "base with demonstrations",
-  "with-constitution": "base with constitution",
-};
-
 /** What a run that is done gave. */
 function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedResult {
   const store = openStore(storeOf(seed, options), { readOnly: true });
@@ -196,7 +190,7 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
         ({ metric, checkpoint, against }) =>
           metric === name && checkpoint === id && against === card.checkpoints[0]!.id,
       )?.value;
-    const rowsOf = (of: string) => [...store.rows<ResponseRow>(store.stage(run, `answers of ${of}`)!.identity)];
+    const rowsOf = (stage: string) => [...store.rows<ResponseRow>(store.stage(run, stage)!.identity)];
     const judged = (rows: readonly ResponseRow[]) =>
       rows.map((row): Reply => {
         const results = runChecks(open.constitution, row).filter(({ applies }) => applies);
@@ -213,7 +207,7 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
         };
       });
     const checkpoints = card.checkpoints.map(({ id, label }) => {
-      const rows = rowsOf(id);
+      const rows = rowsOf(`answers of ${id}`);
       const replies = judged(rows);
       const [perplexityRise, proxyRise] = [rise("perplexity", id), rise("proxy", id)];
       return {
@@ -228,7 +222,7 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
       };
     });
     const baselines = card.baselines?.models.flatMap(({ id, label }) =>
-      id in untrained ? [{ id, label, replies: judged(rowsOf(untrained[id]!)) }] : [],
+      id in baselineAnswers ? [{ id, label, replies: judged(rowsOf(baselineAnswers[id]!)) }] : [],
     );
     const stages = store.stages(run);
     const seconds = Object.fromEntries(stages.map((stage) => [stage.name, stage.seconds]));

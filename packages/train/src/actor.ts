@@ -5,7 +5,13 @@ import { batches, type Sampling, shuffled } from "./loop.ts";
 import { figure, sumOf } from "./numbers.ts";
 import { openTrainer } from "./open-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
-import type { OnlineOptions, OnlineSettings, PolicyOptions, PolicySettings } from "./policy-options.ts";
+import {
+  type OnlineOptions,
+  type OnlineSettings,
+  type PolicyOptions,
+  type PolicySettings,
+  sharesPrompts,
+} from "./policy-options.ts";
 import { answeredPlaces, mostUnanswered, type Scored } from "./reward/index.ts";
 import { promptsOf, rewardRequest, rolloutOf, type Sample } from "./rollout.ts";
 import { adapterShape, memoryOptions } from "./settings.ts";
@@ -140,7 +146,11 @@ export async function openActor(
 ): Promise<Actor> {
   const prompts = selectPrompts(options, settings);
   const expected = [...prompts.expected, ...active(options.terms).flatMap((term) => term.expected)];
-  const opening = await trainerOptions(options, settings, { updates, expected, ...sharing(settings) });
+  const opening = await trainerOptions(options, settings, {
+    updates,
+    expected,
+    shareBeginnings: sharesPrompts(settings),
+  });
   const trainer = await openTrainer(valued ? { ...opening, tuning: { ...opening.tuning, head: true } } : opening);
   try {
     const reference = await trainer.frozen(options.reference);
@@ -171,13 +181,6 @@ export async function trainerOptions(
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   };
-}
-
-/** Several samples of a prompt compute it once. */
-export function sharing({ samplesPerPrompt }: Pick<OnlineSettings, "samplesPerPrompt">): {
-  readonly shareBeginnings: boolean;
-} {
-  return { shareBeginnings: samplesPerPrompt > 1 };
 }
 
 interface PromptSelection {
@@ -221,10 +224,12 @@ function expectedBatches(prompts: readonly (readonly number[])[], settings: Onli
   const items = batches(order, () => 1, { size: promptsPerIteration }).flatMap((some, epoch) => {
     const sampled = some.flatMap((prompt) => new Array<number>(samplesPerPrompt).fill(prompt));
     // Samples of one prompt come into different minibatches.
-    const mixed = shuffled(sampled.length, { seed: 0, stage: "expected samples", epoch }).map((i) => sampled[i]!);
-    return (samplesPerPrompt > 1 ? mixed : sampled).map((prompt, i): Item => {
+    const places = sharesPrompts(settings)
+      ? shuffled(sampled.length, { seed: 0, stage: "expected samples", epoch })
+      : sampled.keys();
+    return Array.from(places, (place, i): Item => {
       const response = new Array<number>(maxTokens).fill(-1 - i);
-      return { sequences: [{ tokens: [...prompts[prompt]!, ...response], chosen: [] }] };
+      return { sequences: [{ tokens: [...prompts[sampled[place]!]!, ...response], chosen: [] }] };
     });
   });
   return batches([...items.keys()], () => 1, { size }).map((some) => some.map((i) => items[i]!));

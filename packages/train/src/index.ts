@@ -78,7 +78,13 @@ export {
   type TrainPolicyOptions,
   trainPolicy,
 } from "./policy.ts";
-export type { OnlineOptions, PolicyOptions, PolicyReport, PolicyResult } from "./policy-options.ts";
+export {
+  type OnlineOptions,
+  type PolicyOptions,
+  type PolicyReport,
+  type PolicyResult,
+  sharesPrompts,
+} from "./policy-options.ts";
 export { type PpoOptions, type PpoSettings, ppoSettingsSchema, trainPpo } from "./ppo.ts";
 export {
   type PreferenceOptions,

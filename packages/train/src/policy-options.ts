@@ -132,3 +132,8 @@ const onlineSettings = z.strictObject({
   ...batchFields({ prompts: 1, samples: 1, epochs: 1, minibatches: 1 }),
 });
 export type OnlineSettings = z.output<typeof onlineSettings>;
+
+/** Whether replies to one prompt compute it once, where they are learnt from or scored together: an algorithm samples several. */
+export function sharesPrompts(policy: object): boolean {
+  return "samplesPerPrompt" in policy && Number(policy.samplesPerPrompt) > 1;
+}

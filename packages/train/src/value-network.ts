@@ -1,11 +1,11 @@
 import type { Tensor } from "@tenet/tensor";
-import { type Actor, sampleItem, sharing, trainerOptions } from "./actor.ts";
+import { type Actor, sampleItem, trainerOptions } from "./actor.ts";
 import { moments } from "./advantages.ts";
 import type { BatchGraph } from "./graph.ts";
 import { valueLoss } from "./losses.ts";
 import { openTrainer } from "./open-trainer.ts";
 import { optimise, tokenMinibatch } from "./optimise.ts";
-import type { OnlineSettings, PolicyOptions } from "./policy-options.ts";
+import { type OnlineSettings, type PolicyOptions, sharesPrompts } from "./policy-options.ts";
 import { readNormalisation } from "./preference-model.ts";
 import type { Sample } from "./rollout.ts";
 import type { Forward, Objective, Trainer } from "./trainer.ts";
@@ -112,7 +112,7 @@ export async function openValueNetwork(
   const trainer = await trainerOptions(
     start,
     { ...settings, learningRate },
-    { updates, expected, ...sharing(settings) },
+    { updates, expected, shareBeginnings: sharesPrompts(settings) },
   );
   const optimizer = { ...trainer.optimizer, learningRateSetting };
   const opened = await openTrainer({ ...trainer, optimizer, tuning: { ...trainer.tuning, head: true } });

@@ -85,7 +85,7 @@ export function arrange(context: PartContext): Arrangement {
     if (heldOut === undefined) return [];
     const known = (stage: Stage) => stage === refused || !refused || !inOrder([stage]).includes(refused);
     const proxy = showsProxy(recipe) ? reinforced.findLast(({ preferenceModel }) => known(preferenceModel)) : undefined;
-    const first = revised.slice(0, 1).find(({ chains, revised }) => known(chains) && known(revised));
+    const first = revised.find(({ revised }) => known(revised));
     const passed = [...gates].filter(known);
     return [
       scorecardStage(context, {

@@ -53,6 +53,7 @@ export { dataWarnings } from "./look.ts";
 export { type MemoryEstimate, type ShapeOf, shapesHere } from "./memory.ts";
 export { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 export type { AuditReport } from "./parts/audit.ts";
+export { baselineAnswers } from "./parts/baselines.ts";
 export { neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 export { type RunOptions, runSpec, StageNameError, startRun, type TenetRun } from "./run.ts";
 export { launchOptions, versionsApart } from "./run-engine.ts";

@@ -120,11 +120,6 @@ export function learnsModelLabels(recipe: Recipe): boolean {
   return policy.algorithm === "dpo" || rewardsPreference(policy) || showsProxy(recipe);
 }
 
-/** Whether replies to one prompt compute it once, where they are learnt from or scored together: an algorithm samples several. */
-export function sharesPrompts(policy: Recipe["policy"]): boolean {
-  return policy !== undefined && "samplesPerPrompt" in policy && policy.samplesPerPrompt > 1;
-}
-
 /** Whether the scorecard shows what the preference model says of the replies to held-out prompts. */
 export function showsProxy({ prompts, policy, evaluate }: Recipe): boolean {
   return prompts.heldOut !== undefined && policy !== undefined && (evaluate.proxy ?? rewardsPreference(policy));

@@ -45,14 +45,13 @@ export async function distance(
   one: Trained,
   other: Trained,
 ): Promise<Distance> {
-  const worst = (of: (metrics: Metrics) => number | undefined) =>
+  const worst = (of: (metrics: Metrics) => number | undefined, least: (metrics: Metrics) => number) =>
     one.events.reduce<number | undefined>((most, metrics, i) => {
       const [a, b] = [of(metrics), of(other.events[i] ?? {})];
       if (a === undefined && b === undefined) return most;
       if (a === undefined || b === undefined)
         throw new TypeError(`step ${i + 1}: expected the same metrics of both, got ${a} and ${b}`);
-      const least = of === lossOf && "loss/policy_avg" in metrics ? 1e-2 : 1e-3;
-      return Math.max(most ?? 0, Math.abs(a - b) / Math.max(least, Math.abs(a)));
+      return Math.max(most ?? 0, Math.abs(a - b) / Math.max(least(metrics), Math.abs(a)));
     }, undefined);
   const [a, b] = await Promise.all([one, other].map(({ path }) => loadAdapter(path, config)));
   let [difference, moved] = [0, 0];
@@ -64,7 +63,10 @@ export async function distance(
       if (name.endsWith("lora_B.weight")) moved += value ** 2;
     });
   }
-  const [loss, gradNorm] = [worst(lossOf), worst(normOf)];
+  const [loss, gradNorm] = [
+    worst(lossOf, (metrics) => ("loss/policy_avg" in metrics ? 1e-2 : 1e-3)),
+    worst(normOf, () => 1e-3),
+  ];
   if (loss === undefined) throw new TypeError("expected a training that reports its loss");
   return {
     ...{ steps: one.events.length, loss },

@@ -31,6 +31,12 @@ export const baselineIds: Record<BaselineName, string> = {
   constant: "constant-reply",
 };
 
+/** Stages of what the untrained model answered, by the baseline's id. */
+export const baselineAnswers: Readonly<Record<string, string>> = {
+  [baselineIds.demonstrations]: "answers of base with demonstrations",
+  [baselineIds.constitution]: "answers of base with constitution",
+};
+
 export interface BaselineSources {
   readonly model: Stage<ModelValue>;
   readonly heldOut: Stage<StoredRows<PromptRow>>;
@@ -76,7 +82,7 @@ const makers: Record<BaselineName, (context: PartContext, sources: BaselineSourc
       label: "With demonstrations",
       about: "The untrained model behind the recipe's demonstrations as turns of the conversation.",
       responses: answersStage(context, sources, {
-        name: "answers of base with demonstrations",
+        name: baselineAnswers[baselineIds.demonstrations]!,
         title: "replies of the untrained model behind the demonstrations",
         before: demonstrationTurns(context),
       }),
@@ -88,7 +94,7 @@ const makers: Record<BaselineName, (context: PartContext, sources: BaselineSourc
       label: "With constitution",
       about: "The untrained model with the constitution's principles as its system prompt.",
       responses: answersStage(context, sources, {
-        name: "answers of base with constitution",
+        name: baselineAnswers[baselineIds.constitution]!,
         title: "replies of the untrained model under the constitution",
         system: constitutionPrompt(context),
       }),

@@ -1,6 +1,7 @@
 import type { ChainRow, ExampleRow, OpinionRow, PromptRow } from "@tenet/data";
 import { addressesOf } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
+import { sharesPrompts } from "@tenet/train";
 import { constitutionHash } from "../../constitution/index.ts";
 import { assembleScorecard, type CheckpointEvidence, judgedResponses, type Scorecard } from "../../evaluate/index.ts";
 import { alarmsOf, taughtNothingText } from "../alarms.ts";
@@ -12,7 +13,7 @@ import { labellingOf } from "../label-costs.ts";
 import { labelsBy, preferenceModelOf } from "../learnt-from.ts";
 import { deviceOf } from "../models.ts";
 import { peopleCard, wordsAbout } from "../people-card.ts";
-import { isAudited, learnsModelLabels, sharesPrompts } from "../recipe.ts";
+import { isAudited, learnsModelLabels } from "../recipe.ts";
 import { reportStage, type Stage, type StageContext } from "../stages/index.ts";
 import { localName, type ModelValue, type Report, type StoredRows } from "../values.ts";
 import { learntFromText, wasLearntFrom } from "./apart.ts";
@@ -84,7 +85,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...Object.assign({}, ...checkpoints.map((checkpoint, i) => stagesOf(checkpoint, looked[i]!))),
   };
   // As they were in training: its rewards are what the scores are held against.
-  const shareBeginnings = preferenceModel !== undefined && sharesPrompts(recipe.policy);
+  const shareBeginnings = preferenceModel !== undefined && recipe.policy !== undefined && sharesPrompts(recipe.policy);
   return reportStage({
     name: "scorecard",
     title: "scorecard on held-out prompts",

@@ -3,6 +3,7 @@ import {
   openPreferenceModel,
   policySettingsSchema,
   type SelectionOptions,
+  sharesPrompts,
   trainingPlan,
   trainPolicy,
 } from "@tenet/train";
@@ -13,7 +14,7 @@ import type { PartContext } from "../context.ts";
 import { type Expectation, nothing, type Size } from "../expectation.ts";
 import { checksAreHeard } from "../independence.ts";
 import { deviceOf } from "../models.ts";
-import { type Recipe, rewardsPreference, sharesPrompts } from "../recipe.ts";
+import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";

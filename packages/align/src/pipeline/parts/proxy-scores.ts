@@ -1,6 +1,7 @@
-import { type GivenPrinciple, givenBefore, type ResponseRow } from "@tenet/data";
+import { type GivenPrinciple, givenBefore, groupBy, type ResponseRow } from "@tenet/data";
 import { type Message, refusesText } from "@tenet/lm";
 import { openPreferenceModel, type TrainableModel } from "@tenet/train";
+import { promptKey } from "../../evaluate/index.ts";
 import type { StageContext } from "../stages/index.ts";
 import { type ModelValue, preferenceSource } from "../values.ts";
 
@@ -29,7 +30,9 @@ export async function proxyScores(
   );
   const total = taken.reduce((sum, rows) => sum + rows.length, 0);
   // Behind a prompt that is computed once stands what every checkpoint said to it.
-  const groups = options.shareBeginnings ? [byPrompt(taken.flat())] : taken;
+  const groups = options.shareBeginnings
+    ? [[...groupBy(taken.flat(), ({ row }) => promptKey(row)).values()].flat()]
+    : taken;
   const model = await openPreferenceModel(base, adapter, options);
   try {
     const scored = replies.map(() => new Map<string, number>());
@@ -50,18 +53,6 @@ export async function proxyScores(
   } finally {
     await model.close();
   }
-}
-
-/** Those of one prompt beside each other, in the order in which prompts come first. */
-function byPrompt<T extends { readonly row: ResponseRow }>(rows: readonly T[]): T[] {
-  const groups = new Map<string, T[]>();
-  for (const one of rows) {
-    const key = JSON.stringify(one.row.prompt);
-    const group = groups.get(key);
-    if (group) group.push(one);
-    else groups.set(key, [one]);
-  }
-  return [...groups.values()].flat();
 }
 
 function takesPrompt(base: Pick<TrainableModel, "text">, prompt: readonly Message[]): boolean {
