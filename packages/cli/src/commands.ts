@@ -211,7 +211,12 @@ export function addRunCommands(
       ]),
     )
     .option("--unverified", "write weights that failed their proof all the same")
-    .addOption(new Option("--proof-prompts <n>", "held-out prompts that are replayed (default: 8)").argParser(whole))
+    .addOption(
+      new Option(
+        "--proof-prompts <n>",
+        "held-out prompts that are replayed (default: 8; 96 of quantised weights)",
+      ).argParser(whole),
+    )
     .option("--offline", "use a base model that is there and fetch none")
     .action(async (run: string, folder: string, options: ExportCommandOptions) => {
       const { exportCommand } = await import("./export.ts");

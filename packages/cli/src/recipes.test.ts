@@ -328,6 +328,14 @@ describe("export", () => {
     expect(card).toContain("library_name: gguf");
   });
 
+  /** A program that answers so, whatever it is asked. */
+  const writeServer = (program: string, answers: Record<string, object>) => {
+    const source = `const answers = ${JSON.stringify(answers)};
+require("node:http").createServer((request, response) => response.end(JSON.stringify(answers[request.url])))
+  .listen(Number(process.argv[process.argv.indexOf("--port") + 1]), "127.0.0.1");`;
+    writeFileSync(program, `#!${process.execPath}\n${source}`, { mode: 0o755 });
+  };
+
   it("writes nothing that another program runs otherwise, unless it is told to", async () => {
     // Such a server cuts every prompt into one token, and never ends a reply.
     const program = join(home, "llama-server");
@@ -342,10 +350,7 @@ describe("export", () => {
         completion_probabilities: [{ id: 34, top_logprobs: [] }],
       },
     };
-    const source = `const answers = ${JSON.stringify(answers)};
-require("node:http").createServer((request, response) => response.end(JSON.stringify(answers[request.url])))
-  .listen(Number(process.argv[process.argv.indexOf("--port") + 1]), "127.0.0.1");`;
-    writeFileSync(program, `#!${process.execPath}\n${source}`, { mode: 0o755 });
+    writeServer(program, answers);
     const env = { TENET_LLAMA_SERVER: program };
     const folder = join(home, "lying");
     const { code, stderr } = await tenetWith(env, "export", "recipe", folder, ...gguf);
@@ -382,6 +387,26 @@ require("node:readline").createInterface({ input: process.stdin }).on("line", (l
     expect(code).toBe(2);
     for (const part of ["adapter", "merged"])
       expect(stderr).toMatch(new RegExp(`${part}: transformers in .* does not take .*: ValueError: no such model`));
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it("holds safetensors against vLLM where its program is named", async () => {
+    const program = join(home, "vllm");
+    writeServer(program, {
+      "/health": {},
+      "/tokenize": { tokens: [33] },
+      "/detokenize": { prompt: "qq" },
+      "/v1/completions": {
+        choices: [{ text: "qq", finish_reason: "length", token_ids: [34], prompt_logprobs: [null] }],
+      },
+    });
+    const what = ["--checkpoint", "rl", "--what", "adapter,merged"];
+    const folder = join(home, "unserved");
+    const { code, stderr } = await tenetWith({ TENET_VLLM: program }, "export", "recipe", folder, ...what);
+    expect(code).toBe(2);
+    for (const part of ["adapter", "merged"])
+      expect(stderr).toMatch(new RegExp(`${part}: prompt 1 becomes other tokens .*in vLLM`));
+    expect(stderr).toMatch(/replies do not end at "<\|im_end\|>"/);
     expect(existsSync(folder)).toBe(false);
   });
 

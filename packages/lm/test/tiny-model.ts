@@ -27,9 +27,11 @@ export async function writeTinyModel(
   { seed = 1, config: changes = {} }: TinyOptions = {},
 ): Promise<string> {
   await mkdir(folder, { recursive: true });
+  const family = String(changes.model_type ?? "llama");
   const raw = {
-    model_type: "llama",
-    architectures: ["LlamaForCausalLM"],
+    model_type: family,
+    // Some programs go by this and not by the family.
+    architectures: [`${family[0]!.toUpperCase()}${family.slice(1)}ForCausalLM`],
     hidden_size: 32,
     intermediate_size: 48,
     num_hidden_layers: 2,

@@ -27,6 +27,7 @@ import {
   resolveModel,
   startLlamaServer,
   startTransformers,
+  startVllm,
   weightFaults,
 } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
@@ -67,8 +68,15 @@ export interface PartProof {
 }
 
 export interface ProveOptions extends Pick<PoolOptions, "cacheDir" | "offline" | "signal" | "environment" | "threads"> {
-  /** Held-out prompts that are replayed, at most. Default 8. */
+  /**
+   * Held-out prompts that are replayed, at most. Default 8; 96 where weights are quantised, which may have the model say other things
+   * and not only with other probabilities: whether it breaks principles more often takes more replies to see.
+   */
   readonly proofPrompts?: number;
+}
+
+function promptsToReplay({ type }: WrittenWeights): number {
+  return type.startsWith("Q") ? 96 : 8;
 }
 
 /** What a run holds replies against. */
@@ -87,7 +95,7 @@ const odd: Message[] = [
 /**
  * Opens every written part again and holds it against the checkpoint: weights number for number, and a sample of the held-out prompts
  * in what runs the part: Tenet itself, ONNX Runtime, and where they are at hand llama.cpp's server (TENET_LLAMA_SERVER, or
- * `llama-server` on the PATH) and Python's transformers and PEFT (TENET_TRANSFORMERS_PYTHON).
+ * `llama-server` on the PATH), Python's transformers and PEFT (TENET_TRANSFORMERS_PYTHON) and vLLM (TENET_VLLM).
  */
 export async function proveParts(
   written: readonly WrittenWeights[],
@@ -95,7 +103,7 @@ export async function proveParts(
   { rows, constitution }: ProofEvidence,
   options: ProveOptions,
 ): Promise<PartProof[]> {
-  const { proofPrompts = 8, environment = process.env, ...given } = options;
+  const { proofPrompts, environment = process.env, ...given } = options;
   const scratch = await mkdtemp(join(tmpdir(), "tenet-proof-"));
   let base: { readonly checkpoint: Checkpoint; readonly adapter: Factors | undefined } | undefined;
   let model: LocalModel | undefined;
@@ -115,7 +123,7 @@ export async function proveParts(
     // What nothing opens asks for no base.
     if (opening.length === 0) return [];
     model ??= await openedModel();
-    const asked = promptsFor(model, rows.slice(0, proofPrompts));
+    const asked = promptsFor(model, rows.slice(0, proofPrompts ?? promptsToReplay(one)));
     const prompts = asked.map(({ prompt }) => prompt);
     const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
     const found: RuntimeProof[] = [];
@@ -134,7 +142,7 @@ export async function proveParts(
       const ends = new Set(config.eos_token_ids);
       return ownRuntime(await openLocalModel(path, { ...local, cacheDir: scratch }), { ends });
     };
-    const python = environment.TENET_TRANSFORMERS_PYTHON;
+    const { TENET_TRANSFORMERS_PYTHON: python, TENET_VLLM: vllm } = environment;
     const transformers = (folders: { model: string; adapter?: string }) => {
       if (python) return [() => startTransformers({ python, ...folders })];
       unverified.push(
@@ -142,14 +150,20 @@ export async function proveParts(
       );
       return [];
     };
+    const served = (folders: { model: string; adapter?: string }) => {
+      if (vllm) return [() => startVllm({ program: vllm, ...folders })];
+      unverified.push("vLLM: no program was named (TENET_VLLM)");
+      return [];
+    };
+    const both = (folders: { model: string; adapter?: string }) => [...transformers(folders), ...served(folders)];
     switch (part) {
       case "merged":
-        return [own, ...transformers({ model: path })];
+        return [own, ...both({ model: path })];
       case "adapter": {
-        if (!python) return transformers({ model: "", adapter: path });
+        if (!python && !vllm) return both({ model: "", adapter: path });
         const model = await resolveModel(source.reference, given);
-        if ((await stat(model)).isDirectory()) return transformers({ model, adapter: path });
-        unverified.push("transformers, PEFT: the base is a GGUF file here");
+        if ((await stat(model)).isDirectory()) return both({ model, adapter: path });
+        unverified.push("transformers, PEFT, vLLM: the base is a GGUF file here");
         return [];
       }
       case "gguf": {
@@ -196,8 +210,6 @@ export async function proveParts(
 
 /** Programs that take a part and are not run here. */
 const notRun: Partial<Record<WrittenWeights["part"], readonly string[]>> = {
-  adapter: ["vLLM: not run"],
-  merged: ["vLLM: not run"],
   onnx: ["transformers.js in a browser: not run"],
   "gguf-adapter": ["llama.cpp: it takes a GGUF file of the base as well"],
 };

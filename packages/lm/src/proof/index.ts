@@ -9,3 +9,4 @@ export {
   proveExport,
 } from "./proof.ts";
 export { startTransformers } from "./transformers.ts";
+export { startVllm } from "./vllm.ts";

@@ -1,9 +1,7 @@
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { z } from "zod";
-import { EndpointError, type Prompt } from "../language-model/index.ts";
-import { ExportRuntimeError, type Program, startProgram } from "./program.ts";
+import type { Prompt } from "../language-model/index.ts";
 import type { ExportRuntime } from "./proof.ts";
+import { type StartedServer, startServer } from "./server.ts";
 
 export interface LlamaServerOptions {
   /** The program: llama.cpp's `llama-server`, by name or path. */
@@ -38,42 +36,14 @@ const likeliest = 20;
  */
 export async function startLlamaServer(options: LlamaServerOptions): Promise<ExportRuntime> {
   const { program, model, lora, context = 4096, startSeconds = 120 } = options;
-  const port = await freePort();
-  const args = ["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`];
-  const server = startProgram(
-    program,
-    [...args, "--parallel", "1", ...(lora ? ["--lora", lora] : [])],
-    ["ignore", "ignore"],
-  );
-  const url = `http://127.0.0.1:${port}`;
-  const deadline = Date.now() + startSeconds * 1000;
-  for (;;) {
-    const why = server.ended();
-    if (why !== undefined) throw new ExportRuntimeError(`${program} does not come up with ${model}: ${why}`);
-    const up = await fetch(`${url}/health`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (up) return runtimeOf(url, server);
-    if (Date.now() > deadline) {
-      await stop(server);
-      throw new ExportRuntimeError(`${program} did not come up within ${startSeconds} s`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
+  const args = (port: number) => [
+    ...["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`, "--parallel", "1"],
+    ...(lora ? ["--lora", lora] : []),
+  ];
+  return runtimeOf(await startServer({ program, name: "llama.cpp", args, model, startSeconds }));
 }
 
-function runtimeOf(url: string, server: Program): ExportRuntime {
-  const ask = async <T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> => {
-    const response = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
-    const text = await response.text();
-    if (!response.ok)
-      throw new EndpointError(`llama.cpp's server refuses ${path}: ${text.slice(0, 500)}`, {
-        fault: "http",
-        status: response.status,
-      });
-    return schema.parse(JSON.parse(text));
-  };
+function runtimeOf({ ask, stop }: StartedServer): ExportRuntime {
   const promptTokens = async (prompt: Prompt): Promise<number[]> => {
     const content =
       typeof prompt === "string" ? prompt : (await ask("/apply-template", { messages: prompt }, promptSchema)).prompt;
@@ -118,17 +88,6 @@ function runtimeOf(url: string, server: Program): ExportRuntime {
       const body = { prompt: ids, ...greedy, n_predict: 2, logit_bias: [[token, 1000]] };
       return (await ask("/completion", body, completionSchema)).stop_type === "eos";
     },
-    close: () => stop(server),
+    close: stop,
   };
-}
-
-const stop = (server: Program) => server.stop(() => server.child.kill());
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, "close");
-  return port;
 }

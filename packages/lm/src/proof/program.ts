@@ -15,13 +15,17 @@ export interface Program {
   stop(gently: () => void): Promise<void>;
 }
 
-/** Starts a program; `stdio` is its input and output, what it writes to its errors is kept for people. */
+/**
+ * Starts a program; `stdio` is its input and output, what it writes to its errors is kept for people, `environment` is on top of this
+ * process's own.
+ */
 export function startProgram(
   program: string,
   args: readonly string[],
   stdio: readonly ["ignore" | StdioPipe, "ignore" | StdioPipe],
+  environment: Readonly<Record<string, string>> = {},
 ): Program {
-  const child = spawn(program, args, { stdio: [...stdio, "pipe"] });
+  const child = spawn(program, args, { stdio: [...stdio, "pipe"], env: { ...process.env, ...environment } });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-2000);

@@ -11,7 +11,7 @@ import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/
 import { weightFaults } from "../gguf/index.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
-import { type ExportRuntime, ownRuntime, proveExport, startTransformers } from "./index.ts";
+import { type ExportRuntime, ownRuntime, proveExport, startTransformers, startVllm } from "./index.ts";
 
 let folder: string;
 let source: string;
@@ -40,11 +40,9 @@ const prompts: Prompt[] = [
 ];
 
 let count = 0;
-async function merged(seed = 1): Promise<string> {
+async function merged(seed = 1, onto = checkpoint): Promise<string> {
   const into = join(folder, `merged-${count++}`);
-  await mergeAdapter(checkpoint, { ...randomAdapter(checkpoint.config, seed), baseModel: undefined }, into, {
-    dtype: "F32",
-  });
+  await mergeAdapter(onto, { ...randomAdapter(onto.config, seed), baseModel: undefined }, into, { dtype: "F32" });
   return into;
 }
 
@@ -210,4 +208,84 @@ describe.skipIf(!python)("transformers and PEFT", () => {
     await truncate(path, (await readFile(path)).length - 64);
     await expect(startTransformers({ python: python!, model: into })).rejects.toThrow(/does not take/);
   }, 300_000);
+});
+
+describe("vLLM's server", () => {
+  it("says why it did not come up", async () => {
+    await expect(startVllm({ program: join(folder, "none"), model: "x" })).rejects.toThrow(/ENOENT/);
+    await expect(startVllm({ program: process.execPath, model: "x" })).rejects.toThrow(
+      /does not come up with x: it ended with code/,
+    );
+  });
+
+  it("is not asked for an adapter of more ranks than it takes", async () => {
+    const adapter = join(folder, "wide");
+    const factors = randomAdapter(checkpoint.config, 1);
+    await saveAdapter(adapter, { ...factors, baseModel: "base", config: checkpoint.config });
+    await edit(join(adapter, "adapter_config.json"), (json) => {
+      json.r = 1024;
+    });
+    await expect(startVllm({ program: "vllm", model: source, adapter })).rejects.toThrow(/rank 512 at most.*has 1024/);
+  });
+});
+
+/*
+ * vLLM itself, where this is set:
+ *
+ *   TENET_VLLM  its program `vllm`
+ */
+const vllm = process.env.TENET_VLLM;
+
+/** Heads of a size that its attention takes. */
+const wide = { hidden_size: 128, head_dim: 32 };
+
+describe.skipIf(!vllm)("vLLM", () => {
+  const into = async () => {
+    const opened = await openCheckpoint(await writeTinyModel(join(folder, `wide-${count++}`), { config: wide }));
+    return merged(1, opened).finally(opened.close);
+  };
+
+  it.each(familyShapes)(
+    "%s: loads an adapter on its base as the engine does, and what is merged",
+    async (name, config) => {
+      const from = await writeTinyModel(join(folder, `served-${count++}`), { config: { ...config, ...wide } });
+      await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
+      const plain = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const factors = randomAdapter(plain.config, 1);
+      const own = (await plain.withAdapter({ id: "a", ...adapterFactors(factors) })) as LocalModel;
+      const [adapter, into] = [join(folder, `adapter-${count++}`), join(folder, `merged-${count++}`)];
+      await saveAdapter(adapter, { ...factors, baseModel: "base", config: plain.config });
+      const opened = await openCheckpoint(from);
+      await mergeAdapter(opened, { ...factors, baseModel: undefined }, into, { dtype: "F32" }).finally(opened.close);
+      for (const files of [{ model: from, adapter }, { model: into }]) {
+        const found = await prove(await startVllm({ program: vllm!, ...files, context: 256 }), own);
+        console.log(name, JSON.stringify(found));
+        expect(found).toMatchObject({ samePrompts: 2, faults: [] });
+        expect(found.tokens).toBeGreaterThan(4);
+        expect(found.largest).toBeLessThan(1e-3);
+      }
+      await plain.close();
+    },
+    600_000,
+  );
+
+  it.each(Object.entries(planted))(
+    "finds %s",
+    async (_, { plant, found }) => {
+      const [sound, path] = [await into(), await into()];
+      await plant(path);
+      const own = await openLocalModel(sound, { device: "cpu", cacheDir: folder });
+      const runtime = await startVllm({ program: vllm!, model: path, context: 256 });
+      expect((await prove(runtime, own)).faults.join()).toMatch(found);
+      await own.close();
+    },
+    600_000,
+  );
+
+  it("refuses a file that was cut short", async () => {
+    const model = await into();
+    const path = join(model, "model.safetensors");
+    await truncate(path, (await readFile(path)).length - 64);
+    await expect(startVllm({ program: vllm!, model, context: 256 })).rejects.toThrow(/does not come up/);
+  }, 600_000);
 });
