@@ -61,9 +61,14 @@ def main():
             attention_mask=torch.ones_like(given),
             max_new_tokens=asked["maxTokens"],
             do_sample=False,
+            # what is not said here comes from generation_config.json
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
             pad_token_id=ends[0],
         )
-        return tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
+        said = out[0, len(ids) :].tolist()
+        # a special token in the middle of a reply is part of it
+        return tokenizer.decode(said[:-1] if said and said[-1] in ends else said)
 
     with torch.no_grad():
         for line in sys.stdin:

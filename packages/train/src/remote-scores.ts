@@ -35,12 +35,11 @@ export function scoredBy(
       );
       const { logprobs } = await forward.run(items);
       let at = 0;
-      for (const { position, prompt, continuations, ends } of jobs) {
+      for (const { position, prompt, continuations } of jobs) {
         const scores = continuations.map((tokens) => {
           const tokenLogprobs = Array.from(logprobs![at++]![0]!);
           const logprob = tokenLogprobs.reduce((a, b) => a + b, 0);
-          const named = tokens.map((token) => text.tokenText(token));
-          return { logprob, tokenLogprobs, tokens: named, ...(ends && { ends }) };
+          return { logprob, tokenLogprobs, tokens: tokens.map((token) => text.tokenText(token)) };
         });
         totals.promptTokens += continuations.reduce((sum, tokens) => sum + tokens.length, prompt.length);
         totals.scored++;

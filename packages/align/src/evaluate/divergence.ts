@@ -20,10 +20,8 @@ export const sampleLogprobsSchema = z.strictObject({
   sample: z.string(),
   /** The prompt's key: samples of one prompt are resampled together. */
   prompt: z.string(),
-  /** ln π(y_t | x, y_<t) of the response's tokens. */
+  /** ln π(y_t | x, y_<t) of the response's tokens; the token that ends the turn is not among them. */
   tokenLogprobs: z.array(z.number()).min(1),
-  /** Whether the last of them is the token that ends the turn: not where a limit cut the response, nor where the model does not score it. */
-  ends: z.literal(true).optional(),
 });
 export type SampleLogprobs = z.output<typeof sampleLogprobsSchema>;
 
@@ -42,8 +40,8 @@ export async function* scoreResponses(
   for (const { id, response } of rows)
     if (response === "") yield { input: id, rows: [], aside: "an empty response has no tokens to compare" };
   // Who reasons first is compared by all that it wrote.
-  const requests = usable.map(({ prompt, response, reasoning, finishReason }) => {
-    return { prompt, continuations: [withReasoning(reasoning, response)], ends: finishReason === "stop" };
+  const requests = usable.map(({ prompt, response, reasoning }) => {
+    return { prompt, continuations: [withReasoning(reasoning, response)] };
   });
   for await (const answer of scoreEach(model, requests, call)) {
     const row = usable[answer.request]!;
@@ -51,8 +49,7 @@ export async function* scoreResponses(
       yield { input: row.id, rows: [], aside: answer.refused };
       continue;
     }
-    const { tokenLogprobs, ends } = answer.value[0]!;
-    const content = { sample: row.id, prompt: promptKey(row), tokenLogprobs, ...(ends && { ends }) };
+    const content = { sample: row.id, prompt: promptKey(row), tokenLogprobs: answer.value[0]!.tokenLogprobs };
     const origin = { models: { scored: model.id }, parents: [row.id] };
     yield { input: row.id, rows: [{ id: rowId("sample logprobs", model.id, content), origin, ...content }] };
   }
@@ -82,14 +79,9 @@ export function divergence(
   { seed }: { seed: number },
 ): Divergence {
   const others = new Map(reference.map((row) => [row.sample, row]));
-  const samples = policy.flatMap((own) => {
-    const { sample, prompt } = own;
-    const referred = others.get(sample);
-    if (!referred) return [];
-    // The end counts where both sides scored it.
-    const counted = ({ tokenLogprobs, ends }: SampleLogprobs, side: SampleLogprobs) =>
-      ends && !side.ends ? tokenLogprobs.slice(0, -1) : tokenLogprobs;
-    const [tokenLogprobs, other] = [counted(own, referred), counted(referred, own)];
+  const samples = policy.flatMap(({ sample, prompt, tokenLogprobs }) => {
+    const other = others.get(sample)?.tokenLogprobs;
+    if (!other) return [];
     if (other.length !== tokenLogprobs.length)
       throw new RangeError(
         `response ${sample} has ${tokenLogprobs.length} tokens under the policy and ${other.length} under the reference: KL needs the same tokenizer on both sides`,

@@ -1,7 +1,7 @@
 import type { ExportProof } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
-import { type Asked, proofLines, proofSection, readProof } from "./export-proof.ts";
+import { type Asked, promptsToReplay, proofLines, proofSection, readProof } from "./export-proof.ts";
 
 const text = `name: letters
 version: "1"
@@ -29,6 +29,14 @@ function proof(before: number, after: number): ExportProof {
     faults: [],
   };
 }
+
+it.each(["Q8_0", "Q4_0", "Q4_K"] as const)(
+  "%s is held against as many prompts as show that more principles are broken",
+  (type) => {
+    expect(promptsToReplay({ type })).toBe(96);
+    for (const whole of ["F32", "F16", "BF16"] as const) expect(promptsToReplay({ type: whole })).toBe(8);
+  },
+);
 
 describe("replies of an export, read by the constitution's checks", () => {
   it("may break principles as often as the interval of the checkpoint's own says", () => {

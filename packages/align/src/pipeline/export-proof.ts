@@ -14,6 +14,7 @@ import {
   ggufAdapterFaults,
   type LocalModel,
   loadAdapter,
+  mostVllmRanks,
   nearTie,
   type OnnxWriteType,
   onnxFaults,
@@ -75,7 +76,8 @@ export interface ProveOptions extends Pick<PoolOptions, "cacheDir" | "offline" |
   readonly proofPrompts?: number;
 }
 
-function promptsToReplay({ type }: WrittenWeights): number {
+/** How many by default, by the type of the weights. */
+export function promptsToReplay({ type }: Pick<WrittenWeights, "type">): number {
   return type.startsWith("Q") ? 96 : 8;
 }
 
@@ -123,12 +125,15 @@ export async function proveParts(
     // What nothing opens asks for no base.
     if (opening.length === 0) return [];
     model ??= await openedModel();
+    const { text, config } = model;
     const asked = promptsFor(model, rows.slice(0, proofPrompts ?? promptsToReplay(one)));
     const prompts = asked.map(({ prompt }) => prompt);
     const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
+    const longest = Math.max(...prompts.map((prompt) => text.encodePrompt(prompt).length));
+    const context = Math.min(config.max_position_embeddings, longest + 64);
     const found: RuntimeProof[] = [];
     for (const open of opening) {
-      const runtime = await open();
+      const runtime = await open(context);
       const raw = await proveExport({ ...proof, runtime }).finally(() => runtime.close());
       found.push(readProof(raw, asked, { constitution, type: one.type }));
     }
@@ -150,8 +155,9 @@ export async function proveParts(
       );
       return [];
     };
+    const { signal } = given;
     const served = (folders: { model: string; adapter?: string }) => {
-      if (vllm) return [() => startVllm({ program: vllm, ...folders })];
+      if (vllm) return [(context: number) => startVllm({ program: vllm, ...folders, context, signal })];
       unverified.push("vLLM: no program was named (TENET_VLLM)");
       return [];
     };
@@ -162,13 +168,19 @@ export async function proveParts(
       case "adapter": {
         if (!python && !vllm) return both({ model: "", adapter: path });
         const model = await resolveModel(source.reference, given);
-        if ((await stat(model)).isDirectory()) return both({ model, adapter: path });
+        if ((await stat(model)).isDirectory()) {
+          const { r } = JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
+          if (r <= mostVllmRanks) return both({ model, adapter: path });
+          if (vllm) unverified.push(`vLLM: it serves adapters of rank ${mostVllmRanks} at most`);
+          return transformers({ model, adapter: path });
+        }
         unverified.push("transformers, PEFT, vLLM: the base is a GGUF file here");
         return [];
       }
       case "gguf": {
         const program = await llamaServer(environment);
-        if (program !== undefined) return [own, () => startLlamaServer({ program, model: path })];
+        if (program !== undefined)
+          return [own, (context: number) => startLlamaServer({ program, model: path, context, signal })];
         unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
         return [own];
       }

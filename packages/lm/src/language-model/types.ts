@@ -89,8 +89,6 @@ export interface GenerateResult {
 export interface ScoreRequest {
   prompt: Prompt;
   continuations: string[];
-  /** Score the token that ends a reply too, behind each continuation; a model that cannot leaves it out, and `Score.ends` with it. */
-  ends?: boolean;
   /** Also tell the likeliest token at each position; a model that cannot leaves it out. */
   likeliest?: boolean;
 }
@@ -101,8 +99,6 @@ export interface Score {
   logprob: number;
   tokenLogprobs: number[];
   tokens: string[];
-  /** True where the last token is the one that ends the reply. */
-  ends?: true;
   /** The likeliest token at each position, where it was asked for and is known. */
   likeliest?: { text: string; logprob: number }[];
   /** True when the model named only its likeliest tokens and this was not one of them: `logprob` is then the least of theirs, an upper bound. */

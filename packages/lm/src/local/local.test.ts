@@ -138,29 +138,6 @@ describe("the local model against the training graph", () => {
       }
   });
 
-  it("scores the token that ends a reply where it is asked to, as the rest of the reply", async () => {
-    const prompt = [{ role: "user" as const, content: "Where is it?" }];
-    const request = { prompt, continuations: ["Here", "There, I think"] };
-    const [plain, ended] = [[{ ...request }], [{ ...request, ends: true }]];
-    const told = async (requests: ScoreRequest[]) => {
-      for await (const { scores } of model.score(requests)) return scores;
-      throw new Error("nothing was scored");
-    };
-    const [without, withEnd] = [await told(plain), await told(ended)];
-    const end = model.text.traits!.end!.at(-1)!;
-    const before = model.text.encodePrompt(prompt);
-    for (const [c, continuation] of request.continuations.entries()) {
-      expect(without[c]!.ends).toBeUndefined();
-      expect(withEnd[c]).toMatchObject({ ends: true, tokens: [...without[c]!.tokens, model.text.tokenText(end)] });
-      const tokens = [...before, ...model.text.encode(continuation)];
-      const expected = (await trainingLogprobs([...tokens, end])).at(tokens.length - 1)![end]!;
-      expect(withEnd[c]!.tokenLogprobs.at(-1)).toBeCloseTo(expected, 3);
-      expect(withEnd[c]!.tokenLogprobs).toHaveLength(without[c]!.tokenLogprobs.length + 1);
-    }
-    // A text is no reply that could end.
-    expect((await told([{ prompt: "Where?", continuations: [" Here"], ends: true }]))[0]!.ends).toBeUndefined();
-  });
-
   it("applies adapters, several at once, without changing the base", async () => {
     const prompt = "Tell me about rivers.";
     const continuations = [" They flow.", " No."];

@@ -17,8 +17,6 @@ export interface ScoreJob {
   readonly position: number;
   readonly prompt: readonly number[];
   readonly continuations: readonly (readonly number[])[];
-  /** Whether the last token of each is the one that ends a reply. */
-  readonly ends?: true;
   /** Also tell the likeliest token at each position of a single continuation. */
   readonly likeliest?: boolean;
 }
@@ -39,21 +37,14 @@ export function requirePrompt({ id, text }: Pick<Reader, "id" | "text">, prompt:
 
 /** A request to score, as tokens. Errors: those of `requirePrompt`; UsageError for what is empty, or longer than the context. */
 export function encodeScore(reader: Reader, request: ScoreRequest, position: number): ScoreJob {
-  const { prompt, continuations, likeliest, ends } = request;
+  const { prompt, continuations, likeliest } = request;
   requirePrompt(reader, prompt);
   const { text, config } = reader;
   const encoded = text.encodeBehind(prompt, continuations);
   if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
   if (encoded.texts.some((tokens) => tokens.length === 0))
     throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
-  // Only a conversation has replies that end, and what its template writes there a model was taught.
-  const end = ends && typeof prompt !== "string" ? text.traits?.end?.at(-1) : undefined;
-  const job: ScoreJob = {
-    ...{ position, prompt: encoded.prompt },
-    continuations: end === undefined ? encoded.texts : encoded.texts.map((tokens) => [...tokens, end]),
-    ...(end !== undefined && { ends: true }),
-    ...(likeliest && { likeliest }),
-  };
+  const job = { position, prompt: encoded.prompt, continuations: encoded.texts, ...(likeliest && { likeliest }) };
   const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
   if (longest > config.max_position_embeddings)
     throw new UsageError(
@@ -86,7 +77,7 @@ export async function* scoreJobs(
       batch.map((job) => rowOf(job, base.tokens.length)),
       base,
     );
-    for (const [row, { position, continuations, ends }] of batch.entries()) {
+    for (const [row, { position, continuations }] of batch.entries()) {
       const [first, ...rest] = answers[row]!;
       const scores = continuations.map((continuation, index): Score => {
         const told = [first!, rest[index]!].map((all) => all.filter(({ kind }) => kind === "score"));
@@ -94,14 +85,13 @@ export async function* scoreJobs(
         const logprob = tokenLogprobs.reduce((a, b) => a + b, 0);
         const tokens = continuation.map((token) => text.tokenText(token));
         const best = [...first!, ...rest[index]!].flatMap((answer) => (answer.kind === "draw" ? [answer] : []));
-        const score = { logprob, tokenLogprobs, tokens, ...(ends && { ends }) };
-        if (best.length === 0) return score;
+        if (best.length === 0) return { logprob, tokenLogprobs, tokens };
         const likeliest = best.map(({ token, logprob }, i) => {
           // One number for one token, whichever way it was read off.
           const own = token === continuation[i];
           return { text: text.tokenText(token), logprob: own ? tokenLogprobs[i]! : logprob! };
         });
-        return { ...score, likeliest };
+        return { logprob, tokenLogprobs, tokens, likeliest };
       });
       yield { request: position, scores };
     }

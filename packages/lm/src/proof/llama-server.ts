@@ -11,6 +11,7 @@ export interface LlamaServerOptions {
   readonly lora?: string;
   readonly context?: number;
   readonly startSeconds?: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const promptSchema = z.object({ prompt: z.string() });
@@ -35,12 +36,12 @@ const likeliest = 20;
  * Errors: ExportRuntimeError where the program cannot be started or does not come up with the file, EndpointError for what it refuses.
  */
 export async function startLlamaServer(options: LlamaServerOptions): Promise<ExportRuntime> {
-  const { program, model, lora, context = 4096, startSeconds = 120 } = options;
+  const { program, model, lora, context = 4096, startSeconds = 120, signal } = options;
   const args = (port: number) => [
     ...["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`, "--parallel", "1"],
     ...(lora ? ["--lora", lora] : []),
   ];
-  return runtimeOf(await startServer({ program, name: "llama.cpp", args, model, startSeconds }));
+  return runtimeOf(await startServer({ program, name: "llama.cpp", args, model, startSeconds, signal }));
 }
 
 function runtimeOf({ ask, stop }: StartedServer): ExportRuntime {

@@ -11,8 +11,18 @@ export interface Program {
   readonly child: ChildProcess;
   /** Why it is not running, in its own last words where it has some; undefined while it runs. */
   readonly ended: () => string | undefined;
-  /** Ends it as `gently` does, and by force where that takes more than five seconds. */
-  stop(gently: () => void): Promise<void>;
+  /** Ends it as `gently` does, and by force where that takes longer than so many seconds, by default five. */
+  stop(gently: () => void, seconds?: number): Promise<void>;
+}
+
+/** Characters of what a program writes to its errors that are kept. */
+const mostKept = 16_000;
+
+/** The first error that is named in what a program said, and its end: what comes last is often only that something went wrong. */
+function lastWords(said: string): string {
+  const end = said.trim().slice(-500);
+  const [named] = /^.*\w(?:Error|Exception): .+$/m.exec(said) ?? [];
+  return named === undefined || end.includes(named) ? end : `${named.trim().slice(0, 500)} … ${end}`;
 }
 
 /**
@@ -28,7 +38,7 @@ export function startProgram(
   const child = spawn(program, args, { stdio: [...stdio, "pipe"], env: { ...process.env, ...environment } });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-2000);
+    said = (said + text).slice(-mostKept);
   });
   let failure: Error | undefined;
   child.on("error", (error) => {
@@ -41,13 +51,13 @@ export function startProgram(
       if (failure) return `it cannot be started: ${failure.message}`;
       if (!gone()) return undefined;
       const how = child.signalCode === null ? `code ${child.exitCode}` : child.signalCode;
-      return `it ended with ${how}: ${said.trim().slice(-500) || "without a word"}`;
+      return `it ended with ${how}: ${lastWords(said) || "without a word"}`;
     },
-    async stop(gently) {
+    async stop(gently, seconds = 5) {
       if (failure || gone()) return;
       const ended = once(child, "exit");
       gently();
-      const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+      const timer = setTimeout(() => child.kill("SIGKILL"), 1000 * seconds);
       await ended;
       clearTimeout(timer);
     },

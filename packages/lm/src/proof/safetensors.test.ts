@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,7 +13,14 @@ import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/
 import { weightFaults } from "../gguf/index.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
-import { type ExportRuntime, ownRuntime, proveExport, startTransformers, startVllm } from "./index.ts";
+import {
+  type ExportRuntime,
+  ExportRuntimeError,
+  ownRuntime,
+  proveExport,
+  startTransformers,
+  startVllm,
+} from "./index.ts";
 
 let folder: string;
 let source: string;
@@ -210,12 +219,120 @@ describe.skipIf(!python)("transformers and PEFT", () => {
   }, 300_000);
 });
 
+/**
+ * A program that answers as vLLM does, by its server's answers of version 0.32.0: the model's own tokens, greedy replies and
+ * log-probabilities, and an end at the tokens at which its replies end. `answers` are given in their place: a text, "exit" or "wait".
+ */
+async function standIn(answers: Record<string, string> = {}) {
+  const { text } = model;
+  const known = new Map<string, object>();
+  const sampling = { temperature: 0, maxTokens: 12, logprobs: 2 };
+  const requests = prompts.map((prompt) => ({ prompt, sampling }));
+  for await (const { request, completion } of model.generate(requests)) {
+    const ids = text.encodePrompt(prompts[request]!);
+    const reply = (completion.tokens ?? []).map(({ id }) => id!);
+    const stopped = completion.finishReason === "stop";
+    const [choice] = [{ finish_reason: completion.finishReason, token_ids: stopped ? [...reply, 258] : reply }];
+    known.set(`${ids}`, { choices: [choice] });
+    const told = completion.tokens!.map(({ id, logprob }) => ({ [id!]: { logprob } }));
+    known.set(`${[...ids, ...reply]}`, { choices: [{ prompt_logprobs: [...ids.map(() => null), ...told] }] });
+  }
+  type Asked = { prompt: Prompt & number[]; messages?: Prompt; tokens: number[]; logit_bias?: object };
+  const answer = (url: string, body: Asked): object => {
+    if (url === "/tokenize") return { tokens: text.encodePrompt(body.messages ?? body.prompt) };
+    if (url === "/detokenize") return { prompt: text.decode(body.tokens) };
+    if (url !== "/v1/completions") return {};
+    expect(body).toMatchObject({ model: "export", temperature: 0, repetition_penalty: 1 });
+    const [biased] = Object.keys(body.logit_bias ?? {});
+    if (biased === undefined) return known.get(`${body.prompt}`)!;
+    const ends = ["256", "258"].includes(biased);
+    return { choices: [{ finish_reason: ends ? "stop" : "length", token_ids: [Number(biased)] }] };
+  };
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (part) => {
+      body += part;
+    });
+    request.on("end", () => response.end(JSON.stringify(answer(request.url!, JSON.parse(body || "{}")))));
+  }).listen(0, "127.0.0.1");
+  standIns.push(server);
+  await once(server, "listening");
+  const place = join(folder, `vllm-${count++}`);
+  const script = `const { createServer, request } = require("node:http");
+require("node:fs").writeFileSync(${JSON.stringify(`${place}.argv`)}, JSON.stringify(process.argv.slice(2)));
+const answers = ${JSON.stringify(answers)};
+const { port } = ${JSON.stringify(server.address())};
+createServer((asked, response) => {
+  const own = answers[asked.url];
+  if (own === "wait") return;
+  if (own === "exit") { process.stderr.write("OSError: no memory\\n"); process.exit(3); }
+  if (own !== undefined) return response.end(own);
+  asked.pipe(request({ port, path: asked.url, method: asked.method }, (found) => found.pipe(response)));
+}).listen(Number(process.argv[process.argv.indexOf("--port") + 1]), "127.0.0.1");`;
+  await writeFile(place, `#!${process.execPath}\n${script}`, { mode: 0o755 });
+  return { program: place, argv: async (): Promise<string[]> => JSON.parse(await readFile(`${place}.argv`, "utf8")) };
+}
+
+const standIns: Server[] = [];
+afterAll(() => {
+  for (const server of standIns) server.close();
+});
+
 describe("vLLM's server", () => {
   it("says why it did not come up", async () => {
     await expect(startVllm({ program: join(folder, "none"), model: "x" })).rejects.toThrow(/ENOENT/);
     await expect(startVllm({ program: process.execPath, model: "x" })).rejects.toThrow(
       /does not come up with x: it ended with code/,
     );
+  });
+
+  it("is asked for tokens, log-probabilities, greedy replies and ends", async () => {
+    const { program, argv } = await standIn();
+    const runtime = await startVllm({ program, model: "served", context: 300 });
+    const found = await prove(runtime);
+    expect(found).toMatchObject({ runtime: "vLLM", samePrompts: 2, faults: [] });
+    expect(found.tokens).toBeGreaterThan(4);
+    expect(found.replies.every(({ before, after }) => before === after)).toBe(true);
+    const started = (await argv()).join(" ");
+    expect(started).toMatch(/serve served --host 127\.0\.0\.1 --port \d+ --dtype float32 --max-model-len 300/);
+    expect(started).not.toContain("lora");
+  });
+
+  it("is served an adapter under room for its ranks", async () => {
+    const { program, argv } = await standIn();
+    const adapter = join(folder, `adapter-${count++}`);
+    await saveAdapter(adapter, {
+      ...randomAdapter(checkpoint.config, 1),
+      baseModel: "base",
+      config: checkpoint.config,
+    });
+    expect(await prove(await startVllm({ program, model: source, adapter }))).toMatchObject({ faults: [] });
+    expect((await argv()).join(" ")).toContain(`--enable-lora --max-lora-rank 8 --lora-modules export=${adapter}`);
+  });
+
+  it("fails where it tells no log-probabilities, answers what nobody expects, or goes", async () => {
+    const of = async (answers: Record<string, string>) => {
+      const runtime = await startVllm({ program: (await standIn(answers)).program, model: "x" });
+      return runtime
+        .replyLogprobs("a", { text: "b", tokens: [{ id: 98, text: "b", logprob: -1 }] })
+        .finally(runtime.close);
+    };
+    const silent = { "/v1/completions": JSON.stringify({ choices: [{ prompt_logprobs: [null, null] }] }) };
+    await expect(of(silent)).rejects.toThrow(/vLLM tells no log-probability of token 1/);
+    await expect(of({ "/v1/completions": "{}" })).rejects.toThrow(/answers \/v1\/completions as none.*"\{\}"/);
+    await expect(of({ "/v1/completions": "<html>" })).rejects.toThrow(ExportRuntimeError);
+    await expect(of({ "/v1/completions": "exit" })).rejects.toThrow(
+      /is gone: it ended with code 3: OSError: no memory/,
+    );
+  });
+
+  it("is waited for no longer than it is wanted", async () => {
+    const { program } = await standIn({ "/health": "wait" });
+    const why = new Error("not wanted any more");
+    const signal = AbortSignal.timeout(1500);
+    await expect(startVllm({ program, model: "x", signal })).rejects.toThrow(/timeout/i);
+    await expect(startVllm({ program, model: "x", signal: AbortSignal.abort(why) })).rejects.toThrow(why.message);
+    await expect(startVllm({ program, model: "x", startSeconds: 1 })).rejects.toThrow(/did not come up within 1 s/);
   });
 
   it("is not asked for an adapter of more ranks than it takes", async () => {

@@ -16,11 +16,14 @@ export interface ServerToStart {
   /** On top of this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly startSeconds: number;
+  /** Seconds that it may take to end once it is told to. Default 5. */
+  readonly stopSeconds?: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A server of others that a proof asks, on a port of this machine. */
 export interface StartedServer {
-  /** Errors: EndpointError for what it refuses. */
+  /** Errors: EndpointError for what it refuses, ExportRuntimeError where it is gone or answers otherwise than it should. */
   ask<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T>;
   stop(): Promise<void>;
 }
@@ -30,17 +33,18 @@ export interface StartedServer {
  * Errors: ExportRuntimeError where it cannot be started, or does not come up.
  */
 export async function startServer(options: ServerToStart): Promise<StartedServer> {
-  const { program, name, args, model, environment, startSeconds } = options;
+  const { program, name, args, model, environment, startSeconds, stopSeconds, signal } = options;
   const port = await freePort();
   const server = startProgram(program, args(port), ["ignore", "ignore"], environment);
   const url = `http://127.0.0.1:${port}`;
-  const stop = () => server.stop(() => server.child.kill());
+  const stop = () => server.stop(() => server.child.kill(), stopSeconds);
   const deadline = Date.now() + startSeconds * 1000;
-  while (!(await isUp(url))) {
+  while (!(await isUp(url, deadline, signal))) {
     const why = server.ended();
     if (why !== undefined) throw new ExportRuntimeError(`${program} does not come up with ${model}: ${why}`);
-    if (Date.now() > deadline) {
+    if (signal?.aborted || Date.now() > deadline) {
       await stop();
+      signal?.throwIfAborted();
       throw new ExportRuntimeError(`${program} did not come up within ${startSeconds} s`);
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
@@ -55,9 +59,11 @@ function asking(url: string, name: string, server: Program): StartedServer["ask"
     try {
       response = await fetch(`${url}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     } catch (error) {
-      const why = server.ended();
-      if (why === undefined) throw error;
-      throw new ExportRuntimeError(`${name}'s server is gone: ${why}`);
+      // That a program has ended is told a little later than that its connections have.
+      for (let tries = 0; tries < 20 && server.ended() === undefined; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      const why = server.ended() ?? `it does not answer ${path}`;
+      throw new ExportRuntimeError(`${name}'s server is gone: ${why}`, { cause: error });
     }
     const text = await response.text();
     if (!response.ok)
@@ -65,15 +71,28 @@ function asking(url: string, name: string, server: Program): StartedServer["ask"
         fault: "http",
         status: response.status,
       });
-    return schema.parse(JSON.parse(text));
+    try {
+      return schema.parse(JSON.parse(text));
+    } catch (error) {
+      const answer = JSON.stringify(text.slice(0, 200));
+      throw new ExportRuntimeError(
+        `${name}'s server answers ${path} as none of its versions that are known: ${answer}`,
+        {
+          cause: error,
+        },
+      );
+    }
   };
 }
 
-const isUp = (url: string) =>
-  fetch(`${url}/health`).then(
-    (response) => response.ok,
+async function isUp(url: string, deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const left = AbortSignal.timeout(Math.min(5000, Math.max(1, deadline - Date.now())));
+  const waited = signal ? AbortSignal.any([left, signal]) : left;
+  return fetch(`${url}/health`, { signal: waited }).then(
+    ({ ok }) => ok,
     () => false,
   );
+}
 
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");

@@ -102,13 +102,11 @@ export function looksAt(
               ...{ name: `answers of ${id} under ${id}`, over: responses, model },
               title: `log-probabilities of replies of ${label} under itself`,
               kind: "score-responses",
-              version: 2,
             }),
             reference: scoredStage(context, scoreResponses, {
               ...{ name: `answers of ${id} under ${first.id}`, over: responses, model: first.model },
               title: `log-probabilities of replies of ${label} under ${first.label}`,
               kind: "score-responses",
-              version: 2,
             }),
           },
         }),
