@@ -397,7 +397,7 @@ require("node:readline").createInterface({ input: process.stdin }).on("line", (l
       "/tokenize": { tokens: [33] },
       "/detokenize": { prompt: "qq" },
       "/v1/completions": {
-        choices: [{ text: "qq", finish_reason: "length", token_ids: [34], prompt_logprobs: [null] }],
+        choices: [{ finish_reason: "length", token_ids: [34], prompt_logprobs: [null] }],
       },
     });
     const what = ["--checkpoint", "rl", "--what", "adapter,merged"];
@@ -405,8 +405,7 @@ require("node:readline").createInterface({ input: process.stdin }).on("line", (l
     const { code, stderr } = await tenetWith({ TENET_VLLM: program }, "export", "recipe", folder, ...what);
     expect(code).toBe(2);
     for (const part of ["adapter", "merged"])
-      expect(stderr).toMatch(new RegExp(`${part}: prompt 1 becomes other tokens .*in vLLM`));
-    expect(stderr).toMatch(/replies do not end at "<\|im_end\|>"/);
+      expect(stderr).toContain(`${part}: vLLM tells no log-probability of token 1 of a reply`);
     expect(existsSync(folder)).toBe(false);
   });
 
