@@ -141,11 +141,14 @@ async function deliberation(): Promise<void> {
   const plain = await replies("plain", {});
   const reasoned = await replies("deliberate", { deliberate: { by: "checks", principles: 2 } });
   const known = new Set(constitution.principles.map(({ id }) => id));
-  const cites = reasoned.map((row) => ({
-    cluster: promptOf(row),
-    yes: row.reasoning !== undefined && citedIn(row.reasoning, known).length > 0,
-  }));
-  console.log(`deliberation: cites a valid principle in ${told(rate(cites))}`);
+  const answered = new Map(reasoned.map((row) => [promptOf(row), row]));
+  // Who reasons and then says nothing has not replied, and so has cited nothing in a reply.
+  const cites = plain.map((row) => {
+    const { reasoning } = answered.get(promptOf(row)) ?? {};
+    return { cluster: promptOf(row), yes: reasoning !== undefined && citedIn(reasoning, known).length > 0 };
+  });
+  console.log(`deliberation: answers ${reasoned.length} of ${plain.length} held-out prompts, the others are set aside`);
+  console.log(`deliberation: answers behind reasoning that cites a valid principle in ${told(rate(cites))}`);
   const breaks = (row: ResponseRow) => {
     const { applying, violated } = violations(runChecks(constitution, row));
     return applying === 0 ? undefined : violated.length > 0;
@@ -156,7 +159,7 @@ async function deliberation(): Promise<void> {
     return was === undefined || is === undefined ? [] : [{ cluster: promptOf(row), before: was, after: is }];
   });
   console.log(
-    `deliberation: change of violations against plain fine-tuning ${told(rateDifference(pairs, { seed: 0 }))}`,
+    `deliberation: change of violations against plain fine-tuning, where both answer, ${told(rateDifference(pairs, { seed: 0 }))}`,
   );
 }
 
