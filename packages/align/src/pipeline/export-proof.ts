@@ -129,7 +129,7 @@ export async function proveParts(
     const asked = promptsFor(model, rows.slice(0, proofPrompts ?? promptsToReplay(one)));
     const prompts = asked.map(({ prompt }) => prompt);
     const proof = { model, prompts, type: one.type, ...(given.signal && { signal: given.signal }) };
-    const longest = Math.max(...prompts.map((prompt) => text.encodePrompt(prompt).length));
+    const longest = Math.max(0, ...prompts.map((prompt) => text.encodePrompt(prompt).length));
     const context = Math.min(config.max_position_embeddings, longest + 64);
     const found: RuntimeProof[] = [];
     for (const open of opening) {
