@@ -29,6 +29,7 @@ import {
   startLlamaServer,
   startTransformers,
   startVllm,
+  vllmServes,
   weightFaults,
 } from "@tenet/lm";
 import type { Store } from "@tenet/runs";
@@ -169,9 +170,8 @@ export async function proveParts(
         if (!python && !vllm) return both({ model: "", adapter: path });
         const model = await resolveModel(source.reference, given);
         if ((await stat(model)).isDirectory()) {
-          const { r } = JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
-          if (r <= mostVllmRanks) return both({ model, adapter: path });
-          if (vllm) unverified.push(`vLLM: it serves adapters of rank ${mostVllmRanks} at most`);
+          if (!vllm || (await vllmServes(path))) return both({ model, adapter: path });
+          unverified.push(`vLLM: it serves adapters of rank ${mostVllmRanks} at most`);
           return transformers({ model, adapter: path });
         }
         unverified.push("transformers, PEFT, vLLM: the base is a GGUF file here");

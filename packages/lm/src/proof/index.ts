@@ -9,4 +9,4 @@ export {
   proveExport,
 } from "./proof.ts";
 export { startTransformers } from "./transformers.ts";
-export { mostVllmRanks, startVllm } from "./vllm.ts";
+export { mostVllmRanks, startVllm, vllmServes } from "./vllm.ts";

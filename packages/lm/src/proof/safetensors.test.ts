@@ -55,6 +55,20 @@ async function merged(seed = 1, onto = checkpoint): Promise<string> {
   return into;
 }
 
+/** A model, an adapter beside it, and both merged: as the engine has them, and in folders. */
+async function adapted(config: Record<string, unknown>) {
+  const from = await writeTinyModel(join(folder, `family-${count++}`), { config });
+  await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
+  const plain = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+  const factors = randomAdapter(plain.config, 1);
+  const own = (await plain.withAdapter({ id: "a", ...adapterFactors(factors) })) as LocalModel;
+  const adapter = join(folder, `adapter-${count++}`);
+  await saveAdapter(adapter, { ...factors, baseModel: "base", config: plain.config });
+  const opened = await openCheckpoint(from);
+  const into = await merged(1, opened).finally(opened.close);
+  return { plain, own, from, adapter, into };
+}
+
 async function prove(runtime: ExportRuntime, of: LocalModel = model) {
   return proveExport({ model: of, prompts, runtime, type: "F32", maxTokens: 12 }).finally(() => runtime.close());
 }
@@ -160,15 +174,7 @@ describe.skipIf(!python)("transformers and PEFT", () => {
   it.each(familyShapes)(
     "%s: load an adapter on its base as the engine does, and what is merged",
     async (name, config) => {
-      const from = await writeTinyModel(join(folder, `family-${count++}`), { config });
-      await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
-      const plain = await openLocalModel(from, { device: "cpu", cacheDir: folder });
-      const factors = randomAdapter(plain.config, 1);
-      const own = (await plain.withAdapter({ id: "a", ...adapterFactors(factors) })) as LocalModel;
-      const [adapter, into] = [join(folder, `adapter-${count++}`), join(folder, `merged-${count++}`)];
-      await saveAdapter(adapter, { ...factors, baseModel: "base", config: plain.config });
-      const opened = await openCheckpoint(from);
-      await mergeAdapter(opened, { ...factors, baseModel: undefined }, into, { dtype: "F32" }).finally(opened.close);
+      const { plain, own, from, adapter, into } = await adapted(config);
       for (const files of [{ model: from, adapter }, { model: into }]) {
         const found = await prove(await startTransformers({ python: python!, ...files }), own);
         console.log(name, { ...found, replies: found.replies.length });
@@ -232,7 +238,7 @@ async function standIn(answers: Record<string, string> = {}) {
     const ids = text.encodePrompt(prompts[request]!);
     const reply = (completion.tokens ?? []).map(({ id }) => id!);
     const stopped = completion.finishReason === "stop";
-    const [choice] = [{ finish_reason: completion.finishReason, token_ids: stopped ? [...reply, 258] : reply }];
+    const choice = { finish_reason: completion.finishReason, token_ids: stopped ? [...reply, 258] : reply };
     known.set(`${ids}`, { choices: [choice] });
     const told = completion.tokens!.map(({ id, logprob }) => ({ [id!]: { logprob } }));
     known.set(`${[...ids, ...reply]}`, { choices: [{ prompt_logprobs: [...ids.map(() => null), ...told] }] });
@@ -365,15 +371,7 @@ describe.skipIf(!vllm)("vLLM", () => {
   it.each(familyShapes)(
     "%s: loads an adapter on its base as the engine does, and what is merged",
     async (name, config) => {
-      const from = await writeTinyModel(join(folder, `served-${count++}`), { config: { ...config, ...wide } });
-      await writeFile(join(from, "generation_config.json"), JSON.stringify({ eos_token_id: [256, 258] }));
-      const plain = await openLocalModel(from, { device: "cpu", cacheDir: folder });
-      const factors = randomAdapter(plain.config, 1);
-      const own = (await plain.withAdapter({ id: "a", ...adapterFactors(factors) })) as LocalModel;
-      const [adapter, into] = [join(folder, `adapter-${count++}`), join(folder, `merged-${count++}`)];
-      await saveAdapter(adapter, { ...factors, baseModel: "base", config: plain.config });
-      const opened = await openCheckpoint(from);
-      await mergeAdapter(opened, { ...factors, baseModel: undefined }, into, { dtype: "F32" }).finally(opened.close);
+      const { plain, own, from, adapter, into } = await adapted({ ...config, ...wide });
       for (const files of [{ model: from, adapter }, { model: into }]) {
         const found = await prove(await startVllm({ program: vllm!, ...files, context: 256 }), own);
         console.log(name, JSON.stringify(found));

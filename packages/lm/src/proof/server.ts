@@ -94,7 +94,8 @@ async function isUp(url: string, deadline: number, signal: AbortSignal | undefin
   );
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine that nothing listens on. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as { port: number };

@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
+import { readAdapterConfig } from "../adapter/config.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { ExportRuntimeError } from "./program.ts";
 import type { ExportRuntime } from "./proof.ts";
@@ -111,10 +110,14 @@ export async function startVllm(options: VllmOptions): Promise<ExportRuntime> {
 }
 
 async function loraArguments(adapter: string): Promise<string[]> {
-  const file = join(adapter, "adapter_config.json");
-  const { r } = z.object({ r: z.int().min(1) }).parse(JSON.parse(await readFile(file, "utf8")));
-  const room = ranks.find((rank) => rank >= r);
+  const { rank } = (await readAdapterConfig(adapter)).lora;
+  const room = ranks.find((one) => one >= rank);
   if (room === undefined)
-    throw new ExportRuntimeError(`vLLM takes adapters of rank ${mostVllmRanks} at most; ${adapter} has ${r}`);
+    throw new ExportRuntimeError(`vLLM takes adapters of rank ${mostVllmRanks} at most; ${adapter} has ${rank}`);
   return ["--enable-lora", "--max-lora-rank", `${room}`, "--lora-modules", `${served}=${adapter}`];
+}
+
+/** Whether vLLM serves an adapter of so many ranks. */
+export async function vllmServes(adapter: string): Promise<boolean> {
+  return (await readAdapterConfig(adapter)).lora.rank <= mostVllmRanks;
 }

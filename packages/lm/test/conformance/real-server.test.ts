@@ -7,9 +7,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { endpoint } from "../../src/endpoint/endpoint.ts";
+import { freePort } from "../../src/proof/server.ts";
 import { faultTests } from "./faults.ts";
 import { conformance } from "./suite.ts";
 
@@ -80,13 +80,4 @@ async function stop(): Promise<void> {
   if (!running || running.exitCode !== null) return;
   running.kill();
   await once(running, "exit");
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
