@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { arch, cpus, platform } from "node:os";
 import { join } from "node:path";
 import { pruneCache, taken, temporaryPath, touch, writeWhole } from "./cache-files.ts";
+import { cudaLibraries, ownRuntimeLibrary } from "./cuda.ts";
 import { ort } from "./runtime.ts";
 
 /*
  * Optimising a graph takes longer than loading it: a training graph of 30 layers 5 s against 2. What the runtime made of a graph is kept
- * in a folder, under a name made of the graph, the runtime's version and the processor, and is loaded from then on as it is. A file that
+ * in a folder, under a name made of the graph, the runtime's library and the processor, and is loaded from then on as it is. A file that
  * was damaged is as good as none, and a disk that takes no file costs the time that one would have saved.
  */
 
@@ -39,7 +40,11 @@ export async function storedGraph(
   settings: string,
 ): Promise<StoredGraph | undefined> {
   if (model.length < smallestGraph) return undefined;
-  const name = createHash("sha256").update(`${processor()}\n${settings}\n`).update(model).digest("hex").slice(0, 32);
+  const name = createHash("sha256")
+    .update(`${await machine()}\n${settings}\n`)
+    .update(model)
+    .digest("hex")
+    .slice(0, 32);
   const path = join(folder, `${name}.onnx`);
   if (!(await taken(mkdir(folder, { recursive: true })))) return undefined;
   const written = temporaryPath(path);
@@ -79,10 +84,20 @@ function digest(bytes: Uint8Array): Buffer {
 
 let known: string | undefined;
 
-/** What decides which kernels the runtime takes: its version, the system, the processor and what that one can do. */
-function processor(): string {
-  known ??= [ort.env.versions.node, platform(), arch(), cpus()[0]?.model ?? "", features()].join("\n");
+/** What decides which kernels the runtime takes: its library, the system, the processor and what that one can do. */
+async function machine(): Promise<string> {
+  known ??= [await library(), platform(), arch(), cpus()[0]?.model ?? "", features()].join("\n");
   return known;
+}
+
+/**
+ * The runtime's version, and which file of it this process loaded, where its place is known: one that somebody built or changed tells the
+ * version of the one that it stands for, and may take other kernels.
+ */
+async function library(): Promise<string> {
+  const [path = ownRuntimeLibrary()] = cudaLibraries().runtime;
+  const file = await stat(path).catch(() => undefined);
+  return [ort.env.versions.node, ...(file ? [file.size, file.mtimeMs] : [])].join(" ");
 }
 
 /** The processor's own list of its instruction sets, where the system tells it; elsewhere its name stands for them. */

@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { numel } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
 import { headName, weightShapes } from "../decoder/index.ts";
@@ -23,6 +24,16 @@ export interface Speaking {
 
 const float32 = 4;
 
+/**
+ * Bytes that keys and values of replies may take where nothing is said: a quarter of the machine's memory, or of what a container is given.
+ * Not a share of what is free just now: how many replies are decoded together decides how their log-probabilities round, and a run that is
+ * gone on with shall have the bits of one that was not cut.
+ */
+export function usualBudget(): number {
+  // 0, and sums beyond the machine's, mean that there is no limit.
+  return Math.min(totalmem(), process.constrainedMemory() || totalmem()) / 4;
+}
+
 /** Bytes of the file that a model's weights are mapped from; none of them is there twice. */
 export function weightBytes(config: ModelConfig): number {
   return float32 * Object.values(weightShapes(config)).reduce((sum, shape) => sum + numel(shape), 0);
@@ -34,11 +45,10 @@ export function weightBytes(config: ModelConfig): number {
  */
 export function speakingBytes(
   config: ModelConfig,
-  { replies, positions, weights = "float32", memoryBudget }: Speaking,
+  { replies, positions, weights = "float32", memoryBudget = usualBudget() }: Speaking,
 ): { readonly matrices: number; readonly cache: number; readonly logits: number } {
   const perRow = Math.ceil(positions / 64) * 64 * bytesPerPosition(cacheShape(config));
-  const fitting = memoryBudget === undefined ? usualSlots : Math.max(1, Math.floor(memoryBudget / perRow));
-  const rows = Math.min(replies, usualSlots, fitting);
+  const rows = Math.min(replies, usualSlots, Math.max(1, Math.floor(memoryBudget / perRow)));
   // In 8 bits the file of bytes is mapped, and arranged anew, beside that of float32; 4 bits are used as they lie.
   const perWeight = { float32, int8: 2, int4: 0.75 }[weights];
   return {

@@ -1,4 +1,3 @@
-import { freemem } from "node:os";
 import { checkThreads, type DeviceName, type Feeds, ProgramPool, resolveDevice, type Tensor } from "@tenet/tensor";
 import { adapterFactors, loadAdapter } from "../adapter/index.ts";
 import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
@@ -26,7 +25,7 @@ import { Engine, type Graphs } from "./engine.ts";
 import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
-import { liveSlots, mostSpare, usualSlots } from "./memory.ts";
+import { liveSlots, mostSpare, usualBudget, usualSlots } from "./memory.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { encodeScore, requirePrompt, scoreJobs } from "./score.ts";
 import { mappedWeights } from "./weights.ts";
@@ -54,7 +53,7 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
    */
   readonly stepsPerCall?: number;
   /**
-   * Bytes that one piece of work may take beside the weights: keys and values of replies (a quarter of the free memory when not given), and
+   * Bytes that one piece of work may take beside the weights: keys and values of replies (a quarter of the machine's memory when not given), and
    * what a training computes at once (what its settings say when not given).
    */
   readonly memoryBudget?: number;
@@ -478,7 +477,7 @@ class View implements LocalModel {
 
   /** Bytes that keys and values may take. */
   #budget(): number {
-    return this.#base.options.memoryBudget ?? freemem() / 4;
+    return this.#base.options.memoryBudget ?? usualBudget();
   }
 
   /** Rows of keys and values that fit the budget. */
