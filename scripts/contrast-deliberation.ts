@@ -1,9 +1,11 @@
-// npx tsx --conditions=source scripts/contrast-deliberation.ts --out FOLDER [--prompts 96] [--model smollm2-135m-instruct] [--only contrast|deliberation]
+// npx tsx --conditions=source scripts/contrast-deliberation.ts --out FOLDER [--prompts 96] [--epochs 3] [--development] [--model smollm2-135m-instruct]
+//   [--only contrast|deliberation]
 //
 // Two figures of the method on a small model, with intervals. Contrast: how often the labels of pairs made under a principle and under its
 // opposite (RLCD) agree with the checks, beside the model's own labels of the same pairs. Deliberation: the share of held-out replies
 // that cite a valid principle once reasoning by the checks was learnt, and violations against fine-tuning on the same revisions without it.
-// Both are runs of recipes over the store in --out: the same command continues where it was stopped.
+// Both are runs of recipes over the store in --out: the same command continues where it was stopped. `--development` measures on the
+// development prompts, by which settings are chosen.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +30,8 @@ const { values: given } = parseArgs({
   options: {
     out: { type: "string" },
     prompts: { type: "string", default: "96" },
+    epochs: { type: "string", default: "3" },
+    development: { type: "boolean", default: false },
     model: { type: "string", default: "smollm2-135m-instruct" },
     only: { type: "string" },
   },
@@ -41,14 +45,14 @@ mkdirSync(out, { recursive: true });
 const root = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const store = join(out, "runs");
 const constitution: Constitution = await loadConstitution(root("constitutions/clinical-desk.yaml"));
-const prompts = Number(given.prompts);
+const [prompts, epochs] = [Number(given.prompts), Number(given.epochs)];
 
 const common = {
   model: given.model,
   constitution: root("constitutions/clinical-desk.yaml"),
   prompts: {
     train: { path: root("prompts/clinical/train.jsonl"), limit: prompts },
-    heldOut: { path: root("prompts/clinical/held-out.jsonl"), limit: prompts },
+    heldOut: { path: root(`prompts/clinical/${given.development ? "development" : "held-out"}.jsonl`), limit: prompts },
   },
 };
 const sampling = { temperature: 0.7, maxTokens: 80 };
@@ -133,7 +137,7 @@ async function deliberation(): Promise<void> {
       revision: { temperature: 0.5, maxTokens: 72 },
     },
     examples: { keep: "checks-pass" },
-    ...{ epochs: 3, batchSize: 8, learningRate: 0.0004 },
+    ...{ epochs, batchSize: 8, learningRate: 0.0004 },
   };
   const evaluate = { sampling: { temperature: 0.7, maxTokens: 160 }, divergence: false, baselines: false };
   const replies = (name: string, more: object) =>
