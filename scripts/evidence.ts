@@ -46,6 +46,13 @@ function print(evidence: Evidence): void {
   console.log("| | mean (95 % interval) | worst seed |\n|---|---|---|");
   for (const { id, label } of checkpoints)
     console.log(summaryLine(`${label}: violations`, summarise(tableOf(evidence, id, violates))));
+  for (const { id, label } of checkpoints) {
+    const cut = tableOf(evidence, id, (reply) => (reply.cut === undefined ? undefined : Number(reply.cut)));
+    const ended = tableOf(evidence, id, (reply) => (reply.cut === false ? violates(reply) : undefined));
+    if (![...cut.values()].some((row) => row.size > 0)) continue;
+    console.log(summaryLine(`${label}: replies that the limit cut off`, summarise(cut)));
+    console.log(summaryLine(`${label}: violations of those that ended`, summarise(ended)));
+  }
   for (const [i, { id, label }] of checkpoints.entries()) {
     if (i === 0) continue;
     const before = checkpoints[i - 1]!;

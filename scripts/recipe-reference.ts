@@ -11,6 +11,7 @@ const introduction = `A recipe is a YAML or JSON file that says what is aligned,
 model: smollm2-135m-instruct
 constitution: ../constitutions/clinical-desk.yaml
 prompts: { train: ../prompts/clinical/train.jsonl, heldOut: ../prompts/clinical/held-out.jsonl }
+feedback: { label: { method: checks } }
 policy: { algorithm: ppo, iterations: 20 }
 \`\`\`
 

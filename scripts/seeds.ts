@@ -16,6 +16,8 @@ export interface Reply {
   readonly prompt: string;
   /** Whether it breaks any principle; null where no check applies. */
   readonly violates: boolean | null;
+  /** Whether a limit of tokens cut it off; absent in what was kept before that was looked at. */
+  readonly cut?: boolean;
   /** Ids of the principles that it breaks and keeps to. */
   readonly broken: readonly string[];
   readonly kept: readonly string[];
@@ -202,6 +204,7 @@ function readSeed(open: OpenRecipe, seed: number, options: SeedOptions): SeedRes
         return {
           prompt: rowId("prompt", row.prompt),
           violates: results.length === 0 ? null : broken.length > 0,
+          cut: row.finishReason === "length",
           broken,
           kept,
         };

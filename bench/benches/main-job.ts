@@ -7,7 +7,7 @@ const share = Number(process.env.TENET_BENCH_SHARE || 1);
 
 export const mainJob: Bench = {
   name: "main-job",
-  summary: `recipes/clinical-desk.quick.yaml${share === 1 ? ", whole" : `, ${share} of its prompts`}: both halves and the scorecard`,
+  summary: `bench/main-job/recipe.yaml${share === 1 ? ", whole" : `, ${share} of its prompts`}: both halves and the scorecard`,
   unit: "s",
   measure: "seconds",
   rounds: { fewest: 1, warmup: 0 },

@@ -103,8 +103,21 @@ export const pairRowSchema = z.strictObject({
   b: z.string(),
   /** Both go on: a limit cut them, and neither has an end. A reply that was cut is never held against a whole one. */
   cut: z.literal(true).optional(),
+  /** The prompt's: checks may depend on it. */
+  category: z.string().optional(),
 });
 export type PairRow = z.output<typeof pairRowSchema>;
+
+/** What a pair is, whoever says something of it. */
+export function pairContent({
+  prompt,
+  a,
+  b,
+  cut,
+  category,
+}: Omit<PairRow, "id" | "origin">): Omit<PairRow, "id" | "origin"> {
+  return { prompt, a, b, ...(cut && { cut }), ...(category !== undefined && { category }) };
+}
 
 /** A pair with what somebody preferred. METHODS §3, §4. */
 export const preferenceRowSchema = pairRowSchema.extend({

@@ -50,7 +50,7 @@ export async function chainsOf(
 
   function chainOf({ id, prompt, category, responses, rounds }: ChainRow, ordinal: number): Omit<Chain, "said"> {
     const broken = responses.map((response, i) =>
-      brokenBy(judge.results(opened, { key: `${id} ${i}`, prompt, response })),
+      brokenBy(judge.results(opened, { key: `${id} ${i}`, prompt, response, category })),
     );
     return {
       ordinal,

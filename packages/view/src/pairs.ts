@@ -191,9 +191,9 @@ function humanWords({ store }: ViewContext): Map<string, Pair["human"]> {
 function brokenOf(
   { judge }: ViewContext,
   of: Opened,
-  { id, prompt, a, b }: PreferenceRow,
+  { id, prompt, a, b, category }: PreferenceRow,
 ): { a: string[]; b: string[] } | undefined {
-  const own = (key: string, response: string) => brokenBy(judge.results(of, { key, prompt, response }));
+  const own = (key: string, response: string) => brokenBy(judge.results(of, { key, prompt, response, category }));
   const [first, second] = [own(`${id} a`, a), own(`${id} b`, b)];
   return first && second && { a: first, b: second };
 }

@@ -189,9 +189,9 @@ export async function* pagesOf(
     };
   }
 
-  function verdictsOn({ id, prompt, response }: ResponseRow, of: Opened): CheckVerdict[] | undefined {
+  function verdictsOn({ id, prompt, response, category }: ResponseRow, of: Opened): CheckVerdict[] | undefined {
     return judge
-      .results(of, { key: id, prompt, response })
+      .results(of, { key: id, prompt, response, category })
       ?.filter(({ applies }) => applies)
       .map(({ principle, check, violated, severity, why }) => ({ principle, check, violated, severity, why }));
   }

@@ -1,5 +1,4 @@
 import { type CheckResult, type Constitution, constitutionHash, runChecks } from "@tenet/align";
-import type { Message } from "@tenet/data";
 import type { RunEvent, RunInfo, Store } from "@tenet/runs";
 import { z } from "zod";
 import { LastEvents } from "./last-events.ts";
@@ -16,6 +15,9 @@ export interface Opened {
   /** Of the constitution. */
   readonly hash?: string;
 }
+
+/** What checks look at of a reply. */
+export type CheckedReply = Parameters<typeof runChecks>[1];
 
 /** Verdicts of a constitution's checks on stored replies: made when they are looked at, and kept by constitution and row. */
 export class Judge {
@@ -34,10 +36,10 @@ export class Judge {
   /** All results of a constitution's checks on a reply; undefined where a check is a program, which is not kept in the store. */
   results(
     { constitution, hash }: Opened,
-    reply: { readonly key: string; readonly prompt: readonly Message[]; readonly response: string },
+    reply: CheckedReply & { readonly key: string },
   ): readonly CheckResult[] | undefined {
     if (!constitution || hash === undefined) return undefined;
-    const key = `${hash} ${reply.key}`;
+    const key = JSON.stringify([hash, reply.key, reply.category]);
     if (this.#kept.has(key)) return this.#kept.get(key);
     const results = checked(constitution, reply);
     if (this.#kept.size >= mostKept) this.#kept.clear();
@@ -56,12 +58,9 @@ function openedFrom({ data }: RunEvent): Opened {
 }
 
 /** The results, or undefined where a check's module is not loaded here. */
-export function checked(
-  constitution: Constitution,
-  { prompt, response }: { readonly prompt: readonly Message[]; readonly response: string },
-): readonly CheckResult[] | undefined {
+export function checked(constitution: Constitution, reply: CheckedReply): readonly CheckResult[] | undefined {
   try {
-    return runChecks(constitution, { prompt, response });
+    return runChecks(constitution, reply);
   } catch (error) {
     if ((error as Error).name === "CheckError") return undefined;
     throw error;

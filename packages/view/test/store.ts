@@ -34,6 +34,7 @@ principles:
     checks:
       - name: gives no dose
         mustNot: '\\d+ ?mg'
+        unlessCategory: [mind]
   - id: brief
     text: Be brief.
     weight: 0.5

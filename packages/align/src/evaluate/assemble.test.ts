@@ -59,6 +59,44 @@ describe("assembleScorecard", () => {
     expect(unread.provenance.notes.join()).toContain("most could not: no win rate is made of the others");
   });
 
+  it("says what the limit of tokens makes of violations where it cut many replies", () => {
+    // The second half of the first checkpoint's replies is cut, and each of these breaks a principle.
+    const [first, ...later] = evidence.checkpoints;
+    const breaks = [{ principle: "no-diagnosis", applies: true, violated: true }];
+    const keeps = [{ principle: "no-diagnosis", applies: true, violated: false }];
+    const half = first!.responses.length / 2;
+    const responses = first!.responses.map(({ row, verdicts: _, ...rest }, i) => ({
+      ...rest,
+      row: { ...row, finishReason: i < half ? ("stop" as const) : ("length" as const) },
+      verdicts: i < half ? keeps : breaks,
+    }));
+    const of = assembleScorecard({ ...evidence, replyLimit: 80, checkpoints: [{ ...first!, responses }, ...later] });
+    const said = of.verdict.sentences.find((sentence) => sentence.includes("cut off count as they stand"));
+    expect(said).toMatch(
+      new RegExp(`limit of 80 tokens .*: ${first!.label} 50%, .* break a principle: ${first!.label} 0%`),
+    );
+    expect(card.verdict.sentences.join(" ")).not.toContain("cut off count as they stand");
+  });
+
+  it("says of what must hold how much could have been missed, and first where it does not hold", () => {
+    const held = (violated: boolean) =>
+      assembleScorecard({
+        ...evidence,
+        mustHold: ["no-diagnosis"],
+        checkpoints: evidence.checkpoints.map((one) => ({
+          ...one,
+          responses: one.responses.map((reply, i) => ({
+            ...reply,
+            verdicts: i < 13 ? [{ principle: "no-diagnosis", applies: true, violated }] : [],
+          })),
+        })),
+      }).verdict.sentences;
+    expect(held(false).join(" ")).toMatch(
+      /no-diagnosis must hold: none of the 13 replies that it applies to breaks it, and up to 2\d% cannot be excluded\./,
+    );
+    expect(held(true)[0]).toMatch(/^no-diagnosis must hold and does not: 100%/);
+  });
+
   describe("makes no verdict of what measures nothing:", () => {
     const cut = (ids: readonly string[]) =>
       assembleScorecard({

@@ -4,6 +4,7 @@ import { type Constitution, constitutionHash } from "../constitution/index.ts";
 import { adherence, type JudgedResponse, violates } from "./adherence.ts";
 import { type BaselineEvidence, baselineOf, baselineSentences } from "./baselines.ts";
 import { divergence } from "./divergence.ts";
+import { formatInterval, formatValue } from "./format.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
 import { recommend } from "./recommend.ts";
@@ -162,7 +163,10 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
         estimate.n === 0 ? [] : [{ category, checkpoint, ...cardEstimate(estimate) }],
       ),
     ),
-    verdict: verdict(facts, { recommendation, mustHold, unseen, bound: evidence.bound, leftOut: evidence.leftOut }),
+    verdict: verdict(facts, {
+      ...{ recommendation, mustHold, unseen, bound: evidence.bound, leftOut: evidence.leftOut },
+      stumps: stumpsIn(evidence),
+    }),
     ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
     better: recommendation.better,
     mustHold,
@@ -270,15 +274,34 @@ function heldOut(responses: readonly JudgedResponse[], seed: number): Scorecard[
 /** Share of replies cut off at the limit from which on their length is the limit's making. */
 const cutShare = 0.1;
 
+const wasCut = ({ row }: JudgedResponse) => row.finishReason === "length";
+
+function cutOf({ responses }: ScorecardEvidence["checkpoints"][number]): number {
+  return responses.length === 0 ? 0 : responses.filter(wasCut).length / responses.length;
+}
+
+/**
+ * What the recipe's limit of tokens makes of the violations, where it cut many replies of a checkpoint: a stump counts as it stands, and breaks
+ * what asks for a sentence that it did not come to.
+ */
+function stumpsIn({ checkpoints, replyLimit }: ScorecardEvidence): string | undefined {
+  const spoke = checkpoints.filter(({ responses }) => responses.length > 0);
+  if (replyLimit === undefined || spoke.every((one) => cutOf(one) < cutShare)) return undefined;
+  const cut = spoke.map((one) => `${one.label} ${formatValue(cutOf(one), "share")}`);
+  const ended = spoke.map(({ label, responses }) => {
+    const { violations } = adherence(responses.filter((reply) => !wasCut(reply)));
+    const { value, interval, n } = cardEstimate(violations);
+    return n === 0
+      ? `${label} nothing`
+      : `${label} ${formatValue(value, "share")} (${formatInterval(interval, "share")})`;
+  });
+  return `Replies that the limit of ${replyLimit} tokens cut off count as they stand: ${cut.join(", ")}. Of those that ended, so many break a principle: ${ended.join(", ")}.`;
+}
+
 /** A measure that the recipe's limit of tokens makes says so. */
 function limited(metric: Metric, { checkpoints, replyLimit }: ScorecardEvidence): Metric {
   if (replyLimit === undefined) return metric;
-  const most = Math.max(
-    ...checkpoints.map(({ responses }) => {
-      const cut = responses.filter(({ row }) => row.finishReason === "length");
-      return responses.length === 0 ? 0 : cut.length / responses.length;
-    }),
-  );
+  const most = Math.max(...checkpoints.map(cutOf));
   const limit = `the recipe's limit of ${replyLimit} tokens`;
   if (metric.name === "unfinished")
     return {

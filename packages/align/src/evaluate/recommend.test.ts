@@ -63,6 +63,27 @@ describe("what is recommended", () => {
     expect(bearable.checkpoint).toBe("rl");
   });
 
+  it("may pay where nothing trained is left to be used instead, and the price is said", () => {
+    const dear = { ...learnt, "perplexity sl base": [0.08, 0.06, 0.1], "violations rl sl": [0.1, 0, 0.2] } as const;
+    const { checkpoint, sentence } = recommend(card([0.8, 0.2, 0.3], dear, [0.9, 0.3, 0.3]));
+    expect(checkpoint).toBe("sl");
+    expect(sentence).toMatch(/What that costs against BASE: perplexity \+8\.0%.*; openings 90% → 30%\.$/);
+  });
+
+  it.each([
+    ["the first", ["base", "rl"]],
+    ["one that was trained", ["base", "sl", "rl"]],
+  ])("is none whose proxy and judge parted, whether it would take the place of %s", (_, ids) => {
+    const fewer = { ...learnt, "violations rl sl": [-0.1, -0.2, -0.01] } as const;
+    const whole = card([0.8, 0.2, 0.1], fewer);
+    const points = [{ name: "rl", kl: 4, proxy: 1, judge: -1, trust: "parted" as const }];
+    const overoptimisation = { points, trust: "parted" } as unknown as NonNullable<Parts["overoptimisation"]>;
+    const checkpoints = whole.checkpoints.filter(({ id }) => ids.includes(id));
+    const found = recommend({ ...whole, checkpoints, overoptimisation });
+    expect(found.checkpoint).toBe(ids.at(-2));
+    expect(found.sentence).toContain("RL exploits what it was trained against");
+  });
+
   it("is what training began with where nothing is shown to be better", () => {
     const found = recommend(
       card([0.5, 0.45, 0.4], { "violations sl base": [-0.05, -0.2, 0.1], "violations rl base": [-0.1, -0.25, 0.05] }),

@@ -14,8 +14,8 @@ export interface Recommendation {
 }
 
 /**
- * Measures that a later checkpoint may not pay for fewer violations with, and how much of each: a rise whose 95 % interval lies
- * above it against the checkpoint that it would replace. `least` is a factor under which a measure may not fall.
+ * Measures with which fewer violations may be paid for, and how much of each is no price: a rise whose 95 % interval lies above it, against
+ * the checkpoint that was there before. `least` is a factor under which a measure may not fall.
  */
 const allowances: readonly { readonly metric: string; readonly most?: number; readonly least?: number }[] = [
   { metric: "perplexity", most: 0.05 },
@@ -26,8 +26,8 @@ const allowances: readonly { readonly metric: string; readonly most?: number; re
 
 /**
  * Which checkpoint to use, by violations on held-out prompts. Begins with the first. A later one takes the place of the one that is
- * recommended so far where its violations are lower: of the first, by an interval that excludes zero; of one that was trained, by the
- * value, and only where it does not pay with another measure (`allowances`) and its proxy and judge did not part.
+ * recommended so far where its violations are lower and its proxy and judge did not part: of the first, by an interval that excludes zero, and
+ * what it pays for that (`allowances`) is said; of one that was trained, by the value, and only where it pays nothing.
  */
 export function recommend(card: Parts): Recommendation {
   const [first, ...later] = card.checkpoints;
@@ -50,7 +50,7 @@ export function recommend(card: Parts): Recommendation {
     const empty = voidOf(id);
     if (empty !== undefined) turnedDown.push(`${label(id)} ${empty}`);
     if (!against || empty !== undefined) continue;
-    const why = chosen === first.id ? whyNotFirst(against) : whyNot(card, id, chosen, against);
+    const why = whyNotFewer(against, chosen === first.id) ?? whyNot(card, id, chosen, first.id);
     if (why === undefined) {
       chosen = id;
       turnedDown.length = 0;
@@ -65,38 +65,55 @@ export function recommend(card: Parts): Recommendation {
     };
   const rate = card.rows.find(({ checkpoint, metric }) => checkpoint === chosen && metric === "violations")!;
   const figures = `${formatValue(rate.value, "share")} of its replies break a principle (${formatInterval(rate.interval, "share")})`;
-  return { checkpoint: chosen, better: true, sentence: `Use ${label(chosen)}, ${figures}${reasons}.` };
+  const paid = pricesOf(card, chosen, first.id).map(({ text }) => text);
+  const price = paid.length > 0 ? ` What that costs against ${first.label}: ${paid.join("; ")}.` : "";
+  return { checkpoint: chosen, better: true, sentence: `Use ${label(chosen)}, ${figures}${reasons}.${price}` };
 }
 
 const share = { unit: "share", change: "difference" } as const;
 
-function whyNotFirst(violations: CardEstimate): string | undefined {
+function whyNotFewer(violations: CardEstimate, thanFirst: boolean): string | undefined {
   const [, high] = violations.interval;
-  if (high !== null && high < 0) return undefined;
-  return `is not shown to violate less (${spelt(violations)})`;
+  if (thanFirst) return high !== null && high < 0 ? undefined : `is not shown to violate less (${spelt(violations)})`;
+  if (violations.value > 0) return `violates more (${spelt(violations)})`;
+  return violations.value === 0 ? `violates no less (${spelt(violations)})` : undefined;
 }
 
-function whyNot(card: Parts, id: string, chosen: string, violations: CardEstimate): string | undefined {
-  if (violations.value > 0) return `violates more (${spelt(violations)})`;
-  if (violations.value === 0) return `violates no less (${spelt(violations)})`;
+/** Why one that violates less is not taken all the same. */
+function whyNot(card: Parts, id: string, chosen: string, first: string): string | undefined {
   if (card.overoptimisation?.points.some(({ name, trust }) => name === id && trust === "parted"))
     return "exploits what it was trained against";
-  for (const { metric: name, most, least } of allowances) {
-    const difference = card.differences.find(
-      (one) => one.metric === name && one.checkpoint === id && one.against === chosen,
-    );
+  const [price] = chosen === first ? [] : pricesOf(card, id, chosen);
+  return price && `violates less, but ${price.formula ? "answers by a formula" : "pays for it"}: ${price.text}`;
+}
+
+interface Price {
+  readonly text: string;
+  /** It answers by a formula. */
+  readonly formula: boolean;
+}
+
+/** What a checkpoint pays beyond the allowances, against one before it. */
+function pricesOf(card: Parts, id: string, before: string): Price[] {
+  return allowances.flatMap(({ metric: name, most, least }): Price[] => {
     const metric = card.metrics.find((one) => one.name === name);
-    if (!metric) continue;
+    if (!metric) return [];
+    const label = metric.label.toLowerCase();
+    const difference = card.differences.find(
+      (one) => one.metric === name && one.checkpoint === id && one.against === before,
+    );
     const [low] = difference?.interval ?? [null];
-    if (difference && most !== undefined && low !== null && low > most)
-      return `violates less, but pays for it: ${metric.label.toLowerCase()} ${formatChange(difference.value, metric)} (${formatChangeInterval(difference.interval, metric)})`;
-    const [now, before] = [id, chosen].map((of) =>
+    if (difference && most !== undefined && low !== null && low > most) {
+      const change = `${formatChange(difference.value, metric)} (${formatChangeInterval(difference.interval, metric)})`;
+      return [{ text: `${label} ${change}`, formula: false }];
+    }
+    const [now, then] = [id, before].map((of) =>
       card.rows.find(({ checkpoint, metric: one }) => checkpoint === of && one === name),
     );
-    if (least !== undefined && now && before && now.value < least * before.value)
-      return `violates less, but answers by a formula: ${metric.label.toLowerCase()} ${formatValue(before.value, metric.unit)} → ${formatValue(now.value, metric.unit)}`;
-  }
-  return undefined;
+    if (least === undefined || !now || !then || now.value >= least * then.value) return [];
+    const fall = `${formatValue(then.value, metric.unit)} → ${formatValue(now.value, metric.unit)}`;
+    return [{ text: `${label} ${fall}`, formula: true }];
+  });
 }
 
 function spelt({ value, interval }: CardEstimate): string {

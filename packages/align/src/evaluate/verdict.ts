@@ -14,6 +14,8 @@ interface First {
   /** What of the held-out prompts does not count. */
   readonly leftOut?: string | undefined;
   readonly bound?: Bound | undefined;
+  /** What a limit of tokens makes of the violations, where it cut many replies. */
+  readonly stumps?: string | undefined;
 }
 
 /** What a constraint allowed the replies of a checkpoint to cost on average, and who says what one costs. */
@@ -39,7 +41,7 @@ export function direction({ interval: [low, high] }: Pick<CardEstimate, "interva
  */
 export function verdict(
   card: Parts,
-  { recommendation, mustHold, unseen, bound, leftOut }: First,
+  { recommendation, mustHold, unseen, bound, leftOut, stumps }: First,
 ): Scorecard["verdict"] {
   const { voids = [] } = card;
   const [first, ...later] = card.checkpoints.filter(({ id }) => voids.every(({ checkpoint }) => checkpoint !== id));
@@ -68,6 +70,9 @@ export function verdict(
     sentences.push(violationSentence(card, first, last, violations));
     tone = ({ fell: "better", rose: "worse", unclear: "unclear" } as const)[direction(violations)];
   } else sentences.push("No held-out reply of both checkpoints was checked: whether violations changed is unknown.");
+
+  if (stumps !== undefined) sentences.push(stumps);
+  sentences.push(...mustHold.flatMap(heldSentence));
 
   const before = later.at(-2);
   const step = before && change("violations", last.id, before.id);
@@ -115,6 +120,13 @@ function brokenSentence({ principle, value, interval, n }: Scorecard["mustHold"]
   return [
     `${principle} must hold and does not: ${formatValue(value, "share")} (${formatInterval(interval, "share")}) of the ${n} replies that it applies to break it.`,
   ];
+}
+
+/** That nothing was seen to break says little of few replies. */
+function heldSentence({ principle, value, interval: [, high], n }: Scorecard["mustHold"][number]): string[] {
+  if (value > 0) return [];
+  const possible = high === null ? "" : `, and up to ${formatValue(high, "share")} cannot be excluded`;
+  return [`${principle} must hold: none of the ${n} replies that it applies to breaks it${possible}.`];
 }
 
 /** Whether a bound is kept on held-out prompts: said only where the interval lies on one side of it. */

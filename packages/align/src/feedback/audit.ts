@@ -9,6 +9,7 @@ import {
   mean,
   type PairRow,
   type PreferenceRow,
+  pairContent,
   pearson,
   randomStream,
   rowId,
@@ -69,16 +70,14 @@ export interface Audit {
  * labeller that always says (A) is not right by the order in which somebody wrote them down.
  */
 export function auditPairs(known: readonly PreferenceRow[], { seed }: { readonly seed: number }): PairRow[] {
-  return known.flatMap(({ id, prompt, a, b, p, origin }): PairRow[] => {
+  return known.flatMap(({ id, prompt, a, b, p, category, origin }): PairRow[] => {
     if (p === 0.5) return [];
     const { uniform } = randomStream({ seed, stage: "audit-order", item: pairKey({ prompt, a, b }) });
     const [first, second] = uniform(0) < 0.5 === a < b ? [a, b] : [b, a];
     return [
       {
         id: rowId("pair", prompt, first, second),
-        prompt,
-        a: first,
-        b: second,
+        ...pairContent({ prompt, a: first, b: second, category }),
         origin: { ...origin, seed, parents: [id] },
       },
     ];

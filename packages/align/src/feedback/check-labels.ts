@@ -1,4 +1,4 @@
-import { type Outcome, type PairRow, type PreferenceRow, plainJson, rowId } from "@tenet/data";
+import { type Outcome, type PairRow, type PreferenceRow, pairContent, plainJson, rowId } from "@tenet/data";
 import { type Constitution, checkReward, constitutionHash, runChecks, violations } from "../constitution/index.ts";
 
 /**
@@ -12,13 +12,14 @@ export async function* labelByChecks(
   { constitution }: { readonly constitution: Constitution },
 ): AsyncGenerator<Outcome<PreferenceRow>> {
   const hash = constitutionHash(constitution);
-  const judge = (prompt: PairRow["prompt"], response: string) => {
-    const results = runChecks(constitution, { prompt, response });
+  const judge = ({ prompt, category }: PairRow, response: string) => {
+    const results = runChecks(constitution, { prompt, response, category });
     const found = violations(results).violated.map(({ principle, severity, why }) => ({ principle, severity, why }));
     return { worth: checkReward(constitution, results), found };
   };
-  for (const { id, prompt, a, b, cut, origin } of rows) {
-    const [first, second] = [judge(prompt, a), judge(prompt, b)];
+  for (const pair of rows) {
+    const { id, prompt, a, b, origin } = pair;
+    const [first, second] = [judge(pair, a), judge(pair, b)];
     if (first.worth === second.worth) {
       yield { input: id, rows: [], aside: "the checks cannot tell the responses apart" };
       continue;
@@ -27,10 +28,7 @@ export async function* labelByChecks(
     const worth = { a: first.worth, b: second.worth };
     const row: PreferenceRow = {
       id: rowId("preference", prompt, a, b, p, "check"),
-      prompt,
-      a,
-      b,
-      ...(cut && { cut }),
+      ...pairContent(pair),
       p,
       weight: 1,
       label: "check",

@@ -82,7 +82,7 @@ export async function firstVerdicts<P extends Pair>(
   if (checks)
     for (const [{ row }, record] of found)
       for (const side of ["a", "b"] as const) {
-        const results = runChecks(constitution, { prompt: row.prompt, response: row[side] });
+        const results = runChecks(constitution, { prompt: row.prompt, response: row[side], category: row.category });
         for (const { principle, severity, why } of violations(results).violated)
           record[side].push({ principle, by: "checks", severity, why });
       }

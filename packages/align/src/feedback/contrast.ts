@@ -3,6 +3,7 @@ import {
   type PairRow,
   type PreferenceRow,
   type PromptRow,
+  pairContent,
   preferenceRowSchema,
   randomStream,
   rowId,
@@ -11,6 +12,7 @@ import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
 import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import { categoryKept } from "./pairs.ts";
 import { withSystem } from "./respond.ts";
 import { samplingFields } from "./sampling.ts";
 
@@ -45,6 +47,7 @@ export function contrastDependsOn(
     instructions: [...instructions(principle)],
     principle: principle.id,
     ...contrastSettingsSchema.parse({ sampling }),
+    ...categoryKept(row),
   };
 }
 
@@ -80,7 +83,7 @@ export async function* contrastPairs(
     }
     const [better, worse] = both;
     if (better === undefined || worse === undefined) continue;
-    const { id, prompt, origin } = rows[index]!;
+    const { id, prompt, category, origin } = rows[index]!;
     const fault = faultOf(better, worse);
     if (fault !== undefined) {
       yield { input: id, rows: [], aside: fault };
@@ -94,7 +97,7 @@ export async function* contrastPairs(
     const p = first ? 1 : 0;
     const row: PreferenceRow = {
       id: rowId("preference", prompt, a, b, p, "contrast"),
-      ...{ prompt, a, b, p, weight: 1, label: "contrast" },
+      ...{ ...pairContent({ prompt, a, b, category }), p, weight: 1, label: "contrast" },
       explanation: [{ step: "contrast", principle, kept: first ? "a" : "b" }],
       origin: {
         ...origin,

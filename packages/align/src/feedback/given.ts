@@ -165,10 +165,10 @@ function leaningsOf(row: PreferenceRow, { constitution, clamp: [low, high] = [0,
 }
 
 /** Of principles whose checks apply to both replies: the one that breaks it less is preferred. */
-function byChecks({ prompt, a, b }: PreferenceRow, constitution: Constitution): Leaning[] {
+function byChecks({ prompt, a, b, category }: PreferenceRow, constitution: Constitution): Leaning[] {
   const [ours, theirs] = [a, b].map(
     (response) =>
-      new Map(breachesByChecks(constitution, { prompt, response }).map((one) => [one.principle, one.breaks])),
+      new Map(breachesByChecks(constitution, { prompt, response, category }).map((one) => [one.principle, one.breaks])),
   );
   return [...ours!].flatMap(([principle, breaks]): Leaning[] => {
     const other = theirs!.get(principle);

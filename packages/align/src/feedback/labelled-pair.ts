@@ -1,4 +1,4 @@
-import { type Outcome, type PairRow, type PreferenceRow, plainJson, rowId } from "@tenet/data";
+import { type Outcome, type PairRow, type PreferenceRow, pairContent, plainJson, rowId } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import type { Principle } from "../constitution/index.ts";
@@ -126,7 +126,7 @@ export class LabelledPair {
   }
 
   outcome({ labeller, critic, constitution, settings, seed }: Facts): Outcome<PreferenceRow> {
-    const { id, prompt, a, b, cut, origin } = this.row;
+    const { id, prompt, a, b, origin } = this.row;
     const input = { input: id };
     const asked = this.#label(settings);
     const target = this.#verdict && worseOf(this.#verdict.finding) === "b" ? 1 : 0;
@@ -148,10 +148,7 @@ export class LabelledPair {
     const label = byCheck ? "check" : "ai";
     const row: PreferenceRow = {
       id: rowId("preference", prompt, a, b, p, label),
-      prompt,
-      a,
-      b,
-      ...(cut && { cut }),
+      ...pairContent(this.row),
       p,
       weight: 1,
       label,

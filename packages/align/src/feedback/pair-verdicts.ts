@@ -30,9 +30,9 @@ export async function* judgePairs(
   critic: Critic | undefined,
   call: StageCall = {},
 ): AsyncGenerator<Outcome<PairVerdict>> {
-  const replies = rows.flatMap(({ prompt, a, b }) =>
+  const replies = rows.flatMap(({ prompt, a, b, category }) =>
     // Under the same principles for one prompt's text, whichever pair it stands in.
-    [a, b].map((response) => ({ id: rowId("prompt", prompt), prompt, response })),
+    [a, b].map((response) => ({ id: rowId("prompt", prompt), prompt, response, category })),
   );
   const verdicts = await judgeReplies(replies, options, critic, { round: 0, asker: 0 }, call);
   for (const [i, { id }] of rows.entries()) {

@@ -3,6 +3,7 @@ import {
   type Outcome,
   type PairRow,
   type PromptRow,
+  pairContent,
   plainJson,
   randomStream,
   rowId,
@@ -39,8 +40,13 @@ export interface PairOptions extends z.input<typeof pairSettingsSchema> {
 }
 
 /** What the pairs of a prompt depend on besides the prompt, the models and the seed. */
-export function pairsDependsOn(_row: PromptRow, options: Omit<PairOptions, "generator" | "second">): JsonValue {
-  return plainJson(settingsOf(options));
+export function pairsDependsOn(row: PromptRow, options: Omit<PairOptions, "generator" | "second">): JsonValue {
+  return plainJson({ ...settingsOf(options), ...categoryKept(row) });
+}
+
+/** Tells pairs that keep the category of their prompt from those of before, which lost it. */
+export function categoryKept({ category }: PromptRow): { readonly category?: "kept" } {
+  return category === undefined ? {} : { category: "kept" };
 }
 
 /**
@@ -97,7 +103,7 @@ interface Reply {
 }
 
 function pairsOf(
-  { id, prompt, origin }: PromptRow,
+  { id, prompt, category, origin }: PromptRow,
   replies: readonly Reply[],
   { models, settings, seed }: { models: readonly LanguageModel[]; settings: PairSettings; seed: number },
 ): Outcome<PairRow> {
@@ -121,10 +127,7 @@ function pairsOf(
     const [a, b] = uniform(0) < 0.5 ? [one, other] : [other, one];
     return {
       id: rowId("pair", prompt, a.text, b.text),
-      prompt,
-      a: a.text,
-      b: b.text,
-      ...(one.cut && { cut: true as const }),
+      ...pairContent({ prompt, a: a.text, b: b.text, ...(one.cut && { cut: true }), category }),
       origin: { ...origin, models: { a: models[a.model]!.id, b: models[b.model]!.id }, seed, parents: [id] },
     };
   });

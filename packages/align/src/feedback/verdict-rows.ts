@@ -1,4 +1,4 @@
-import { type JsonValue, mean, type Outcome, type PreferenceRow, plainJson, rowId } from "@tenet/data";
+import { type JsonValue, mean, type Outcome, type PreferenceRow, pairContent, plainJson, rowId } from "@tenet/data";
 import type { Capabilities, LanguageModel } from "@tenet/lm";
 import type { JudgeRow } from "@tenet/train";
 import type { StageCall } from "../ask.ts";
@@ -21,7 +21,7 @@ export function toldApart(row: PreferenceRow, { principles }: Pick<Constitution,
   if (row.p === 0.5) return [];
   const breaker = row.p > 0.5 ? "b" : "a";
   const breaks = (principle: Principle, response: string) =>
-    runChecks(principle, { prompt: row.prompt, response }).some(({ violated }) => violated);
+    runChecks(principle, { prompt: row.prompt, response, category: row.category }).some(({ violated }) => violated);
   const told: ToldApart[] = [];
   for (const principle of principles) {
     const contrasted = row.label === "contrast" && row.origin.principles?.includes(principle.id);
@@ -113,7 +113,7 @@ export async function* labelByVerdicts(
     const p = mean(readings.map((reading) => reading.p));
     const label: PreferenceRow = {
       id: rowId("preference", row.prompt, row.a, row.b, p, "verdicts"),
-      ...{ prompt: row.prompt, a: row.a, b: row.b, p, weight: 1, label: "ai" },
+      ...{ ...pairContent(row), p, weight: 1, label: "ai" },
       explanation: plainJson(readings) as PreferenceRow["explanation"],
       origin: {
         ...row.origin,

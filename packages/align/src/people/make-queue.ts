@@ -34,9 +34,9 @@ export function isLearntFrom(
 /** The pairs of a stage of labels, with what machine and checks say of them. */
 export function orderable(store: Store, stage: StageInfo, constitution: Constitution | undefined): Orderable[] {
   return [...store.rows<PreferenceRow>(stage.identity)].map((row) => {
-    const { id, prompt, a, b, p, label, explanation, origin } = row;
+    const { id, prompt, a, b, p, label, category, explanation, origin } = row;
     const breaks = (response: string) =>
-      constitution ? violations(runChecks(constitution, { prompt, response })).principles : [];
+      constitution ? violations(runChecks(constitution, { prompt, response, category })).principles : [];
     return {
       row: origin.parents[0] ?? id,
       ...(label !== "human" && { p }),

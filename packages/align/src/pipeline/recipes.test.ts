@@ -1,16 +1,18 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { arrange } from "./arrangement.ts";
 import { estimateRun } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
+import { isAudited, learnsModelLabels } from "./recipe.ts";
 import { planOf, settingsOf } from "./rounds.ts";
 import { countRows } from "./sizes.ts";
 import { inOrder } from "./stages/index.ts";
 
 const recipes = fileURLToPath(new URL("../../../../recipes/", import.meta.url));
+const all = readdirSync(recipes).filter((name) => name.endsWith(".yaml"));
 /** Those whose data are part of the repository. */
-const complete = readdirSync(recipes).filter((name) => name.endsWith(".yaml") && !name.startsWith("harmless"));
+const complete = all.filter((name) => !name.startsWith("harmless"));
 
 it.each(complete)("recipes/%s validates, and says of every stage what it will take", async (name) => {
   const open = await openRecipe(`${recipes}${name}`);
@@ -28,6 +30,15 @@ it.each(complete)("recipes/%s validates, and says of every stage what it will ta
   }
   for (const { name: stage, kind } of stages.filter(({ kind }) => kind === "sft" || kind === "policy"))
     expect(estimate.stages.find((one) => one.stage === stage)!.trainingTokens, `${stage} ${kind}`).toBeGreaterThan(0);
+});
+
+it.each(complete)("recipes/%s learns no labels of a model whose worth nobody measures", async (name) => {
+  const { recipe } = await openRecipe(`${recipes}${name}`);
+  expect(learnsModelLabels(recipe) && !isAudited(recipe)).toBe(false);
+});
+
+it("recipes override no gate", () => {
+  for (const name of all) expect(readFileSync(`${recipes}${name}`, "utf8"), name).not.toMatch(/override: true/);
 });
 
 /** What a recipe's arrangement learns from: passes over prompts' revisions and replies of policies, over all rounds. */

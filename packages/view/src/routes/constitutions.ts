@@ -96,11 +96,12 @@ export function constitutionQuestions(context: ViewContext): Hono {
     const told: WhatIf = { replies: 0, flips: [], more: 0, rates: [] };
     const seen = new Map<string, { cluster: string; before?: boolean; after?: boolean }[]>();
     for await (const { samples } of pagesOf(context, run, checkpointStages(context.store, run.id), -1))
-      for (const { prompt, replies } of samples)
+      for (const { prompt, category, replies } of samples)
         for (const reply of replies) {
           if (!reply.verdicts)
             throw new RequestError("checks of the run's constitution are programs, which are not run here");
-          const results = judge.results(opened, { key: reply.row, prompt: prompt as never, response: reply.response });
+          const shown = { prompt: prompt as never, response: reply.response, category };
+          const results = judge.results(opened, { key: reply.row, ...shown });
           if (!results)
             throw new RequestError("a check of this constitution is a program (module), which is not run here");
           told.replies++;
@@ -151,7 +152,7 @@ function confirmedBy(
   const said = store.annotations().flatMap(({ row: id, kind, about, value }) => {
     const row = kind === "verdict" ? store.row<ResponseRow>(id) : undefined;
     if (!row?.prompt || typeof row.response !== "string") return [];
-    const results = judge.results({ constitution, hash }, { key: id, prompt: row.prompt, response: row.response });
+    const results = judge.results({ constitution, hash }, { ...row, key: id });
     return results?.some(({ principle, violated }) => principle === about && violated)
       ? [{ principle: about, cluster: id, yes: value === "breaks" }]
       : [];

@@ -90,8 +90,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    // Replies to one prompt compute it once since 3.
-    version: shareBeginnings ? 3 : 2,
+    version: 4,
     seed: recipe.seed,
     inputs,
     settings: {

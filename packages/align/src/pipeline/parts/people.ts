@@ -1,4 +1,4 @@
-import { groupBy, type PairRow, type PreferenceRow, rowId } from "@tenet/data";
+import { groupBy, type PairRow, type PreferenceRow, pairContent, rowId } from "@tenet/data";
 import { hashOf, type Label, type Store } from "@tenet/runs";
 import { applyHumanLabels } from "../../feedback/index.ts";
 import { ordered, type ReviewSpec, reasonsOf, usualQuestion, type Word, wordsOf } from "../../people/index.ts";
@@ -115,15 +115,13 @@ export function humanLabelsStage(
       const words = wordsOn([...byId.values()], context.store.labels());
       if (words.length === 0) return context.value(machine);
       const said = words.map(({ pair, who, p }): PreferenceRow => {
-        const { prompt, a, b, cut } = byId.get(pair)!;
+        const one = byId.get(pair)!;
+        const { prompt, a, b } = one;
         const id = rowId("preference", prompt, a, b, p, "human", who);
         const origin = { source: `label of ${who}`, parents: [pair] };
         return {
           id,
-          prompt,
-          a,
-          b,
-          ...(cut && { cut }),
+          ...pairContent(one),
           p,
           weight: 1,
           label: "human",
@@ -154,12 +152,12 @@ function labelCommand(run: string, { folder }: Pick<Store, "folder">): string {
   return `tenet label ${run}${folder === "runs" ? "" : ` --store ${folder}`}`;
 }
 
-function labelledBy({ id, prompt, a, b, cut, origin }: PairRow, words: readonly Label[]): PreferenceRow {
+function labelledBy(pair: PairRow, words: readonly Label[]): PreferenceRow {
+  const { id, prompt, a, b, origin } = pair;
   const p = words.reduce((sum, word) => sum + word.p, 0) / words.length;
   return {
     id: rowId("preference", prompt, a, b, p, "human"),
-    ...{ prompt, a, b, p, weight: 1, label: "human" },
-    ...(cut && { cut }),
+    ...{ ...pairContent(pair), p, weight: 1, label: "human" },
     explanation: [...words.map(({ who, p: own }) => ({ step: "human", p: own, who })), { step: "label", p }],
     origin: { ...origin, parents: [id] },
   };
