@@ -6,6 +6,7 @@ import { openStore } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { constitution, reinforcedRecipe, supervisedRecipe, surroundings, writeProject } from "../test/project.ts";
 import { run } from "./index.ts";
+import { gateFault } from "./run-recipe.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-recipes-"));
 const store = join(home, "runs");
@@ -108,6 +109,25 @@ describe("a run", () => {
     expect(code).toBe(0);
     expect(stderr.split("\n").filter((line) => line !== "" && !line.startsWith("warning: "))).toEqual([]);
     expect(stdout).toMatch(/report: .*scorecard\.html/);
+  });
+
+  it("ends with 3 under --gate, where nothing is shown to be better than the model, and is done all the same", async () => {
+    const { code, stdout, stderr } = await tenet("run", recipe, "--quiet", "--gate");
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/tenet: --gate: run recipe-\w+: nothing is shown to be better than Base/);
+    expect(stdout).toMatch(/report: .*scorecard\.html/);
+  });
+
+  it("passes the gate where something is better and what must hold does", () => {
+    const share = { n: 13, interval: [0, 0.2] as [number, number], better: "lower" as const, checkpoint: "sl" };
+    const card = (better: boolean, ...values: number[]) => ({
+      ...{ better, checkpoints: [{ id: "base", label: "Base", model: "m" }] },
+      mustHold: values.map((value, i) => ({ ...share, principle: `principle-${i}`, value })),
+    });
+    expect(gateFault(card(true, 0, 0))).toBeUndefined();
+    expect(gateFault(card(true, 0, 0.1))).toMatch(/principle-1 does not/);
+    expect(gateFault(card(false, 0))).toMatch(/nothing is shown to be better than Base/);
+    expect(gateFault(undefined)).toMatch(/no scorecard/);
   });
 
   it("shows chains as text with what changed", async () => {

@@ -115,17 +115,23 @@ export async function executeRecipe(
   );
 }
 
-/** Errors: GateError where the scorecard recommends nothing over what training began with, or a principle that must hold is broken. */
+/** Errors: GateError where `gateFault` has something to say. */
 async function requireBetter(io: Io, id: string, options: StoreOptions): Promise<void> {
   const { GateError } = await import("@tenet/align");
   await withStore(io, options, async (store) => {
-    const card = await scorecardOf(store, id);
-    const first = card?.checkpoints[0]?.label ?? "the model";
-    if (!card?.better) throw new GateError(`--gate: nothing in run ${id} is shown to be better than ${first}`);
-    const broken = card.mustHold.filter(({ value }) => value > 0).map(({ principle }) => principle);
-    if (broken.length > 0)
-      throw new GateError(`--gate: of the principles that must hold, ${broken.join(", ")} does not`);
+    const fault = gateFault(await scorecardOf(store, id));
+    if (fault !== undefined) throw new GateError(`--gate: run ${id}: ${fault}`);
   });
+}
+
+/** Why a run is not what `--gate` lets pass: nothing is recommended over what training began with, or a principle that must hold is broken. */
+export function gateFault(
+  card: Pick<Scorecard, "better" | "checkpoints" | "mustHold"> | undefined,
+): string | undefined {
+  if (!card) return "there is no scorecard, which prompts.heldOut asks for";
+  if (!card.better) return `nothing is shown to be better than ${card.checkpoints[0]?.label ?? "the model"}`;
+  const broken = card.mustHold.filter(({ value }) => value > 0).map(({ principle }) => principle);
+  return broken.length > 0 ? `of the principles that must hold, ${broken.join(", ")} does not` : undefined;
 }
 
 /** Principles that are shown to be broken still, at most. */
