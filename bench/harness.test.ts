@@ -190,8 +190,12 @@ test("peers that learn the same must begin with the same loss", async () => {
 
 test("a comparison beside other work says so", async () => {
   const players = [player("tenet", Array(7).fill(1), []), player("peer", Array(7).fill(1), [])] as const;
-  const outcome = await compare(bench, ...players, { ...settings, busy: 0.37 });
+  const outcome = await compare(bench, ...players, { ...settings, busy: 0.37, others: () => 0.2 });
   expect(outcome.comparison.busy).toBe(0.37);
+  const later = await compare(bench, ...players, { ...settings, others: () => 0.5 });
+  expect(later.comparison.busy).toBe(0.5);
+  const alone = await compare(bench, ...players, { ...settings, others: () => undefined });
+  expect(alone.comparison).not.toHaveProperty("busy");
   expect(formatTable(bench, [outcome])).toContain("others kept 37 % of the processors busy");
   const memory = { ...outcome, comparison: { ...outcome.comparison, gpu_memory: { ours: 2e9, theirs: 3e9 } } };
   expect(formatTable(bench, [memory])).toContain(

@@ -76,7 +76,7 @@ export interface Comparison {
   losses?: { ours: number; theirs: number };
   /** Bytes on the graphics processor, the runtime's own included; absent where it is not told. */
   gpu_memory?: { ours: number; theirs: number };
-  /** Share of the processors that others kept busy as this began, where it was too large and compared all the same. */
+  /** Share of the processors that others kept busy as this began or over its rounds, where it was too large. */
   busy?: number;
   machine: string;
 }
@@ -112,6 +112,8 @@ export interface Settings {
   /** How far first losses may be apart; unchecked where it is not given. */
   sameLoss?: number | undefined;
   busy?: number | undefined;
+  /** What share others kept busy over the rounds, asked behind them; undefined where that was not too large, or nobody knows. */
+  others?: (() => number | undefined) | undefined;
   onRound?: (player: Player, round: Round, counted: boolean) => void;
 }
 
@@ -137,6 +139,7 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
     if (index === 0) checkSameLoss(bench, pair.ours, pair.theirs, settings.sameLoss);
     if (counted) pairs.push(pair);
   }
+  const busy = Math.max(settings.busy ?? 0, settings.others?.() ?? 0);
   ceilings.push({ ours: await ours.ceiling(), theirs: await theirs.ceiling() });
 
   const ceilingOurs = Math.max(...ceilings.map((ceiling) => ceiling.ours));
@@ -167,7 +170,7 @@ export async function compare(bench: Bench, ours: Player, theirs: Player, settin
       ...(first?.ours.loss === undefined || first.theirs.loss === undefined
         ? {}
         : { losses: { ours: first.ours.loss, theirs: first.theirs.loss } }),
-      ...(settings.busy === undefined ? {} : { busy: settings.busy }),
+      ...(busy > 0 ? { busy } : {}),
       machine: settings.machine,
     },
   };

@@ -1,7 +1,8 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { platform } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { busyShare, describeMachine, instructions } from "./machine.ts";
+import { busyShare, describeMachine, instructions, watchOthers } from "./machine.ts";
 
 /** The command as a person calls it, with arguments that end it before anything is measured. */
 function bench(...args: string[]) {
@@ -25,6 +26,19 @@ test("the share of busy processors counts what runs meanwhile", async () => {
   while (performance.now() < until);
   expect(await share).toBeGreaterThan(0);
   expect(await share).toBeLessThanOrEqual(1);
+});
+
+test.runIf(platform() === "linux")("others are who neither this process nor one of those that are named is", () => {
+  const works = "const until = Date.now() + 1500; while (Date.now() < until);";
+  const child = spawn(process.execPath, ["-e", works]);
+  const [all, others] = [watchOthers([]), watchOthers([child.pid!])];
+  const until = performance.now() + 1000;
+  while (performance.now() < until);
+  const [withChild, without] = [all()!, others()!];
+  child.kill();
+  expect(withChild).toBeGreaterThan(without);
+  expect(without).toBeGreaterThanOrEqual(0);
+  expect(watchOthers([2 ** 30])()).toBeUndefined();
 });
 
 // Two processes that load the whole of Tenet.

@@ -54,16 +54,46 @@ export const quiet = 0.1;
 
 /** The share of all processors' time that was not idle, over some milliseconds in which this process does nothing: 0 to 1. */
 export async function busyShare(milliseconds = 2000): Promise<number> {
-  const times = () =>
-    cpus().reduce(
-      (sum, { times: { idle, ...others } }) => {
-        const busy = Object.values(others).reduce((a, b) => a + b, 0);
-        return { busy: sum.busy + busy, all: sum.all + busy + idle };
-      },
-      { busy: 0, all: 0 },
-    );
-  const before = times();
+  const before = processorTimes();
   await wait(milliseconds);
-  const after = times();
+  const after = processorTimes();
   return (after.busy - before.busy) / (after.all - before.all);
+}
+
+/** Milliseconds of all processors together. */
+function processorTimes(): { readonly busy: number; readonly all: number } {
+  return cpus().reduce(
+    (sum, { times: { idle, ...others } }) => {
+      const busy = Object.values(others).reduce((a, b) => a + b, 0);
+      return { busy: sum.busy + busy, all: sum.all + busy + idle };
+    },
+    { busy: 0, all: 0 },
+  );
+}
+
+/**
+ * Begins to watch; the function it returns tells what share of all processors' time others took since: neither this process nor those of the given
+ * ids. Undefined where the system does not tell what a process took, as Linux does.
+ */
+export function watchOthers(processes: readonly number[]): () => number | undefined {
+  const own = () => {
+    const { user, system } = process.cpuUsage();
+    const theirs = processes.map(processTime);
+    return theirs.includes(undefined) ? undefined : theirs.reduce<number>((a, b) => a + b!, (user + system) / 1000);
+  };
+  const before = { ...processorTimes(), own: own() };
+  return () => {
+    const after = { ...processorTimes(), own: own() };
+    if (before.own === undefined || after.own === undefined) return undefined;
+    return Math.max(0, (after.busy - before.busy - (after.own - before.own)) / (after.all - before.all));
+  };
+}
+
+/** Milliseconds that a process and the children it waited for took; its clock ticks 100 times a second. */
+function processTime(id: number): number | undefined {
+  const file = `/proc/${id}/stat`;
+  if (!existsSync(file)) return undefined;
+  // Behind the name, which may hold anything, utime to cstime are the twelfth to the fifteenth.
+  const fields = readFileSync(file, "latin1").replace(/^.*\)/s, "").trim().split(" ");
+  return 10 * fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0);
 }

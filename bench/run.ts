@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { benches } from "./benches/index.ts";
 import { Child } from "./child.ts";
 import { type Bench, compare, formatTable, nearest, type Outcome, roundsOf } from "./harness.ts";
-import { busyShare, describeMachine, quiet } from "./machine.ts";
+import { busyShare, describeMachine, quiet, watchOthers } from "./machine.ts";
 import { PythonMissingError, preparePeers, python } from "./peers/setup.ts";
 
 /** How long an answer is waited for where rounds take minutes on this machine and may take hours on another. */
@@ -112,6 +112,7 @@ async function main(): Promise<void> {
       machine: describeMachine(device),
       sameLoss: contestant.sameLoss,
       busy,
+      others: othersBeside([ours, theirs]),
       onRound: ({ name }, { seconds, loss }, counted) => {
         const about = `${loss === undefined ? "" : `, loss ${loss.toFixed(4)}`}${counted ? "" : " (warm-up)"}`;
         if (verbose) say(`${name}: ${seconds.toFixed(3)} s${about}`);
@@ -127,6 +128,15 @@ async function main(): Promise<void> {
     if (json) console.log(JSON.stringify(outcome.comparison));
   }
   if (!json) console.log(formatTable(bench, outcomes));
+}
+
+/** Watches who else works from now on, where that is told and too much. */
+function othersBeside(contestants: readonly Child[]): () => number | undefined {
+  const share = watchOthers(contestants.flatMap(({ pid }) => pid ?? []));
+  return () => {
+    const now = share();
+    return now !== undefined && now > quiet ? now : undefined;
+  };
 }
 
 function readArguments() {
