@@ -61,3 +61,20 @@ it("ranks planted flips by the labels' probabilities, which is more than how oft
 it("ranks nothing where nothing was exchanged", () => {
   expect(audited([0.9]).flips).toMatchObject({ planted: 0, ranked: { n: 0, value: Number.NaN } });
 });
+
+it("judges what the labeller said, and not what checks decided before it or added to it", () => {
+  const known = Array.from({ length: 30 }, (_, i) => row(i, "right", "wrong", 1));
+  // A labeller that is always wrong, checks that are always right: alone for the first ten, weighed against it for the others.
+  const labels = known.map((one, i): PreferenceRow => {
+    if (i < 10) return { ...one, p: 1, label: "check", explanation: [{ step: "label", p: 1, downWeight: 1 }] };
+    return { ...one, p: 0.6, explanation: [{ step: "label", p: 0.6, asked: 0.1, downWeight: 0.5 }] };
+  });
+  const audit = auditLabels(known, labels, { seed: 1 });
+  expect(audit).toMatchObject({ labelled: 20, settled: 10, unlabelled: 0, accuracy: { value: 0, n: 20 } });
+  expect(audit.gate.passed).toBe(false);
+  const settled = auditLabels(known.slice(0, 10), labels.slice(0, 10), { seed: 1 });
+  expect(settled.gate).toMatchObject({
+    passed: false,
+    reasons: [expect.stringContaining("checks settled all 10 pairs")],
+  });
+});

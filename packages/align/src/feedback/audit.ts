@@ -33,8 +33,9 @@ export const auditSettingsSchema = z.strictObject({
 export type AuditSettings = z.output<typeof auditSettingsSchema>;
 
 export interface Audit {
-  /** Known pairs that were labelled, and those that were not. */
+  /** Known pairs of which the labeller said something; those that checks settled before it was asked; and those without a label. */
   readonly labelled: number;
+  readonly settled: number;
   readonly unlabelled: number;
   /** Share of readings that are of sampled letters and not of log-probabilities, which is coarser. */
   readonly sampledLetters: Estimate;
@@ -87,8 +88,9 @@ export function auditPairs(known: readonly PreferenceRow[], { seed }: { readonly
 /**
  * What labels are worth, on pairs whose answer is known. METHODS §3.
  *
- * `known` holds the answers as p (above or below ½), `labels` the labeller's rows for the same pairs in either order, as
- * `labelPairs` makes them of `auditPairs`. The gate passes when the lower end of the accuracy's interval is above `chance`.
+ * `known` holds the answers as p (above or below ½), `labels` the rows for the same pairs in either order, as `labelPairs` makes them of
+ * `auditPairs`. Judged is what the labeller said, and not what a check decided or added (`constitutionFirst`): labels are asked of it where no check
+ * decides. The gate passes when the lower end of the accuracy's interval is above `chance`.
  */
 export function auditLabels(
   known: readonly PreferenceRow[],
@@ -98,12 +100,14 @@ export function auditLabels(
   const settings = auditSettingsSchema.parse(rest);
   const byContent = new Map(labels.map((label) => [pairKey(label), label]));
   const judged: Judged[] = [];
-  let unlabelled = 0;
+  let [unlabelled, settled] = [0, 0];
   for (const row of known) {
     if (row.p === 0.5) continue;
     const label = byContent.get(pairKey(row));
+    const own = label && saidIn(label);
     if (label === undefined) unlabelled++;
-    else judged.push(judgedOf(row, label));
+    else if (own === undefined) settled++;
+    else judged.push(judgedOf(row, label, own));
   }
 
   const readings = judged.flatMap((one) => one.readings);
@@ -120,6 +124,7 @@ export function auditLabels(
   );
   return {
     labelled: judged.length,
+    settled,
     unlabelled,
     sampledLetters: wilson(readings.filter(({ letters }) => letters !== undefined).length, readings.length),
     accuracy,
@@ -137,7 +142,13 @@ export function auditLabels(
     ),
     lengthBias: lengthBias(judged),
     flips: plantedFlips(judged, settings.flips, seed),
-    gate: accuracyGate(accuracy, settings, "no pair with a known answer was labelled"),
+    gate: accuracyGate(
+      accuracy,
+      settings,
+      settled > 0
+        ? `checks settled all ${settled} pairs with a known answer, and the labeller was asked about none`
+        : "no pair with a known answer was labelled",
+    ),
   };
 }
 
@@ -152,10 +163,17 @@ interface Judged {
   readonly readings: readonly Reading[];
 }
 
-function judgedOf(row: PreferenceRow, label: PreferenceRow): Judged {
+/** What the labeller said of a pair, as the probability that `a` is better; undefined where checks settled it. */
+function saidIn({ label, p, explanation }: PreferenceRow): number | undefined {
+  const { asked } = explanation.find(({ step }) => step === "label") ?? {};
+  if (typeof asked === "number") return asked;
+  return label === "check" ? undefined : p;
+}
+
+function judgedOf(row: PreferenceRow, label: PreferenceRow, p: number): Judged {
   return {
     key: pairKey(row),
-    p: label.p,
+    p,
     answer: (label.a === row.a ? row.p : 1 - row.p) > 0.5 ? 1 : 0,
     longer: countWords(label.a) - countWords(label.b),
     readings: readingsOf(label.explanation),

@@ -92,7 +92,7 @@ export function auditStage(
       const audit = auditLabels([...inputs.known.rows()], [...inputs.labels.rows()], { ...settings, seed });
       const labellerName = [...inputs.labels.rows()][0]?.origin.models?.labeller ?? "labeller";
       const unread = unreadIn(inputs.labels);
-      const asked = audit.labelled + audit.unlabelled;
+      const asked = audit.labelled + audit.settled + audit.unlabelled;
       return { health: labelHealth(audit, labellerName, { unread, asked }), gate: audit.gate };
     },
     gate({ gate }, { emit }) {
@@ -133,6 +133,14 @@ function labelHealth(
             string,
             Audit["accuracy"],
             string,
+          ],
+        ]
+      : []),
+    ...(audit.settled > 0
+      ? [
+          ["Pairs that checks settled before anybody was asked", wilson(audit.settled, asked)] as [
+            string,
+            Audit["accuracy"],
           ],
         ]
       : []),

@@ -90,7 +90,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    version: 4,
+    // Replies to one prompt compute it once since 3.
+    version: shareBeginnings ? 3 : 2,
     seed: recipe.seed,
     inputs,
     settings: {
