@@ -1,4 +1,5 @@
 import { countWords, isUnspaced, normalForm } from "@tenet/data";
+import { authorityWeight } from "./authority.ts";
 import { contentWords } from "./content-words.ts";
 import { CheckError } from "./errors.ts";
 import { compilePattern, eachMatch, firstMatch } from "./pattern.ts";
@@ -12,7 +13,6 @@ import {
   type RuleName,
   rulesIn,
 } from "./schema.ts";
-import { authorityWeight } from "./specification.ts";
 
 /** What one check says of one response. */
 export interface CheckResult {
@@ -40,8 +40,7 @@ export function runChecks(of: Constitution | Principle, example: CheckedExample)
   return principles.flatMap((principle) =>
     principle.checks.map((check, i) => {
       const result = runCheck(check, `${principle.id}`, i, example);
-      const { authority } = principle;
-      return authority === undefined ? result : { ...result, severity: result.severity * authorityWeight[authority] };
+      return { ...result, severity: result.severity * authorityWeight(principle) };
     }),
   );
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { asAsked, authorityWeight } from "./authority.ts";
 import type { Constitution, Principle } from "./schema.ts";
 
 /**
@@ -8,6 +9,19 @@ import type { Constitution, Principle } from "./schema.ts";
 export function constitutionHash({ name, version, principles }: Constitution): string {
   const sorted = principles.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return hash({ name, version, principles: sorted });
+}
+
+/**
+ * The identity (as of `constitutionHash`) of a constitution that models are asked about or told of: where a level of authority bears on a
+ * principle, how it is asked and what its breach weighs are part of it.
+ */
+export function askedHash(constitution: Constitution): string {
+  const levels = constitution.principles
+    .filter((principle) => asAsked(principle) !== principle.text || authorityWeight(principle) !== 1)
+    .map((principle): [string, string, number] => [principle.id, asAsked(principle), authorityWeight(principle)])
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  const own = constitutionHash(constitution);
+  return levels.length === 0 ? own : hash({ constitution: own, levels });
 }
 
 /** The SHA-256 (hexadecimal) of one principle: changes with anything in it, and with nothing else. */

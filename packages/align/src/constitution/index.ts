@@ -1,3 +1,4 @@
+export { type Authority, asAsked, authorities, authorityWeight } from "./authority.ts";
 export {
   type CaiPaperTexts,
   type Demonstration,
@@ -10,7 +11,7 @@ export { type Collective, type CollectiveOptions, collectiveConstitution } from 
 export { type DrawOptions, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";
 export { givenOf } from "./given.ts";
-export { type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";
+export { askedHash, type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";
 export { type LintFinding, type LintKind, type LintOptions, lintConstitution } from "./lint.ts";
 export {
   isConstitution,
@@ -35,9 +36,6 @@ export {
 } from "./schema.ts";
 export { type SpecCounts, specificationConstitution } from "./spec-constitution.ts";
 export {
-  type Authority,
-  authorities,
-  authorityWeight,
   isSpecification,
   parseSpecification,
   type Specification,

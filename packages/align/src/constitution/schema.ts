@@ -1,7 +1,7 @@
 import { messageSchema } from "@tenet/data";
 import { z } from "zod";
+import { type Authority, asAsked, authorities } from "./authority.ts";
 import { forbidsAll, patternFault } from "./pattern.ts";
-import { type Authority, authorities } from "./specification.ts";
 
 /*
  * What a constitution may say. Types, messages, the reference page and the JSON Schema all come from here. METHODS §1.
@@ -355,9 +355,7 @@ export function withRequests(document: ConstitutionDocument): Constitution {
   return {
     ...document,
     principles: document.principles.map((principle) => {
-      const { text: words, authority } = principle;
-      const proviso = authority !== undefined && mayBeOverridden[authority];
-      const rule = proviso ? `${words}\n(unless ${proviso})` : words;
+      const rule = asAsked(principle);
       return {
         ...principle,
         critiqueRequest:
@@ -372,13 +370,3 @@ export function withRequests(document: ConstitutionDocument): Constitution {
     }),
   };
 }
-
-/** What lifts a principle of a level; a rule is lifted by nothing that is said in a conversation. */
-const mayBeOverridden: Record<Authority, string | undefined> = {
-  root: undefined,
-  system: undefined,
-  developer: "the system message asks otherwise",
-  user: "the person or the system message asks otherwise",
-  guideline:
-    "the person or the system message asks otherwise, or the context makes plain that something else is wanted",
-};

@@ -1,23 +1,11 @@
 import { DocumentError, type Message, makeProblem, nearest, type Problem } from "@tenet/data";
+import { type Authority, authorities } from "./authority.ts";
 
 /*
  * A specification as a document in Markdown, of the form of OpenAI's Model Spec (CC0): sections "## Title {#id authority=root tags=a,b}" of
  * prose, commentary in blocks "!!! name", footnotes, and examples: a line "**Example**: …" and behind it a fenced conversation whose
  * last turns, in <comparison>, are replies marked GOOD, BAD or OK.
  */
-
-/** From what nobody may override to what a hint overrides. */
-export const authorities = ["root", "system", "developer", "user", "guideline"] as const;
-export type Authority = (typeof authorities)[number];
-
-/** What a violation weighs by the level of what it breaks. */
-export const authorityWeight: Readonly<Record<Authority, number>> = {
-  root: 1,
-  system: 1,
-  developer: 0.75,
-  user: 0.5,
-  guideline: 0.25,
-};
 
 export interface Specification {
   readonly title: string | undefined;

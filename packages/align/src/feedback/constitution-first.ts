@@ -2,6 +2,7 @@ import type { PairRow } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import type { StageCall } from "../ask.ts";
 import {
+  asAsked,
   authorities,
   authorityWeight,
   type Constitution,
@@ -119,13 +120,13 @@ async function askCritic<P extends Pair>(
   call: StageCall,
 ): Promise<void> {
   const asked = [...found].flatMap(([{ row, principles }, record]) =>
-    principles.flatMap(({ id, text, authority }) =>
+    principles.flatMap((principle) =>
       (["a", "b"] as const).map((side) => ({
         record,
         side,
-        id,
-        weight: authority === undefined ? 1 : authorityWeight[authority],
-        question: { prompt: row.prompt, response: row[side], principle: text },
+        id: principle.id,
+        weight: authorityWeight(principle),
+        question: { prompt: row.prompt, response: row[side], principle: asAsked(principle) },
       })),
     ),
   );

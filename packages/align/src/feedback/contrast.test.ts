@@ -2,7 +2,7 @@ import type { PreferenceRow, PromptRow } from "@tenet/data";
 import { scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
-import { contrastPairs, labelByContrast } from "./contrast.ts";
+import { contrastDependsOn, contrastPairs, labelByContrast } from "./contrast.ts";
 import { constitutionOf, outcomes, pairRow } from "./fixture.ts";
 import { judgeRows } from "./judge-rows.ts";
 
@@ -67,6 +67,19 @@ it("say the opposite in the principle's own words where it has some", async () =
     const [{ a, b, p }] = rows as [PreferenceRow];
     expect(p === 1 ? [a, b] : [b, a]).toEqual(["See a doctor.", "Go home."]);
   }
+});
+
+it("say of a default what lifts it, and depend on that", () => {
+  const instructionsUnder = (authority: string | undefined) => {
+    const own = constitutionOf([{ id: "brief", text: "Be brief.", authority }]);
+    return contrastDependsOn(prompts[0]!, { constitution: own, seed: 1 }).instructions;
+  };
+  const told = (rule: string) => [
+    `Keep to this rule in your answer: ${rule}`,
+    `Do the opposite of what this rule says in your answer: ${rule}`,
+  ];
+  for (const authority of [undefined, "root"]) expect(instructionsUnder(authority)).toEqual(told("Be brief."));
+  expect(instructionsUnder("developer")).toEqual(told("Be brief.\n(unless the system message asks otherwise)"));
 });
 
 it("are labelled by how they were made, and other pairs are not", async () => {

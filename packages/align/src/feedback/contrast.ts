@@ -11,7 +11,7 @@ import {
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import { asAsked, type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
 import { categoryKept } from "./pairs.ts";
 import { withSystem } from "./respond.ts";
 import { samplingFields } from "./sampling.ts";
@@ -28,11 +28,13 @@ export interface ContrastOptions extends z.input<typeof contrastSettingsSchema> 
 }
 
 /** The system prompts under which a principle is kept to, and broken. */
-function instructions({ text, negation }: Pick<Principle, "text" | "negation">): readonly [string, string] {
+function instructions(principle: Principle): readonly [string, string] {
+  const { negation } = principle;
+  const rule = asAsked(principle);
   return [
-    `Keep to this rule in your answer: ${text}`,
+    `Keep to this rule in your answer: ${rule}`,
     negation === undefined
-      ? `Do the opposite of what this rule says in your answer: ${text}`
+      ? `Do the opposite of what this rule says in your answer: ${rule}`
       : `Keep to this rule in your answer: ${negation}`,
   ];
 }

@@ -96,6 +96,38 @@ describe("by a model", () => {
     });
   });
 
+  it("shows a default with what lifts it, to who writes and to who reads, and depends on it", async () => {
+    const own = constitutionOf([
+      { id: "kind", text: "Be kind.", authority: "root" },
+      { id: "brief", text: "Be brief.", authority: "user" },
+    ]);
+    const asked: string[] = [];
+    const hearing = (says: string) =>
+      scriptedModel({
+        fallback(text) {
+          asked.push(text);
+          return says;
+        },
+      });
+    const keep = { judge: 0.5, readings: 1, asking: { format: "rating" } };
+    const options = { settings: settings({ keep }), constitution: own, seed: 1 };
+    const generator = asReplies(hearing("<think>By [kind] I greet.</think>Hello."));
+    const found = await outcomes(deliberate([prompt], { ...options, generator, critic: hearing("Rating: 9") }));
+    expect(found.get(prompt.id)!.rows).toHaveLength(1);
+    expect(asked).toHaveLength(2);
+    const brief = "Be brief.\n(unless the person or the system message asks otherwise)";
+    for (const text of asked) {
+      expect(text).toContain(`[brief] ${brief}`);
+      expect(text).toMatch(/\[kind\] Be kind\.\n(?!\(unless)/);
+    }
+    expect(deliberateDependsOn(prompt, options)).toMatchObject({
+      shown: expect.arrayContaining([
+        ["kind", "Be kind."],
+        ["brief", brief],
+      ]),
+    });
+  });
+
   it("depends on the principles that it was shown", () => {
     const [first, ...rest] = constitution.principles;
     const changed = { ...constitution, principles: [{ ...first!, text: "Send them home." }, ...rest] };

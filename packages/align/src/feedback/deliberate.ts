@@ -3,6 +3,7 @@ import { type LanguageModel, type Message, readReply } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
 import {
+  asAsked,
   type Constitution,
   constitutionHash,
   drawPrinciples,
@@ -84,7 +85,7 @@ export function deliberateDependsOn(
 ) {
   return plainJson({
     settings,
-    shown: shownTo(row, { settings, constitution, seed }).map(({ id, text }) => [id, text]),
+    shown: shownTo(row, { settings, constitution, seed }).map((principle) => [principle.id, asAsked(principle)]),
   });
 }
 
@@ -212,7 +213,7 @@ async function filtered<W extends { row: number; reasoning: string; reply: strin
 }
 
 function rubricFor(principles: readonly Principle[]) {
-  const listed = principles.map(({ id, text }) => `[${id}] ${text}`).join("\n");
+  const listed = principles.map(named).join("\n");
   return {
     criterion: `Does the reply keep to these principles, and does its reasoning cite those that bear on the prompt, rightly?\n${listed}`,
     scores: [
@@ -233,10 +234,15 @@ function shownTo(
   return drawPrinciples(constitution, { seed, stage: "deliberate", item: id, count });
 }
 
+/** A principle behind the id by which it is cited. */
+function named(principle: Principle): string {
+  return `[${principle.id}] ${asAsked(principle)}`;
+}
+
 function instructions(principles: readonly Principle[]): string {
   return [
     "You keep to these principles:",
-    ...principles.map(({ id, text }) => `[${id}] ${text}`),
+    ...principles.map(named),
     "Before you answer, think between <think> and </think>: which of the principles bear on what the person asks, and what do they ask of your answer? Cite each by its id in square brackets, such as [" +
       `${principles[0]!.id}]. Then answer the person, without speaking of the principles.`,
   ].join("\n\n");

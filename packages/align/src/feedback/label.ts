@@ -2,7 +2,7 @@ import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import { asAsked, type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
 import {
   type Asked,
   type AskingWay,
@@ -45,9 +45,9 @@ export function labelDependsOn(row: PairRow, options: Omit<LabelOptions, "labell
     settings,
     demonstrations,
     principles: drawFor(row, constitution, settings, seed).map((principle) => {
-      const { id, text, preferenceQuestion, authority } = principle;
+      const { id, preferenceQuestion, authority } = principle;
       const asked = settings.method === "judge" ? judgedBy(principle, settings.judge!) : preferenceQuestion;
-      return [id, asked, critic ? text : null, ...(critic && authority !== undefined ? [authority] : [])];
+      return [id, asked, critic ? asAsked(principle) : null, ...(critic && authority !== undefined ? [authority] : [])];
     }),
     checks: checks ? checkedHashes(constitution) : [],
   });

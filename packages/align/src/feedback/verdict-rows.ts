@@ -2,7 +2,7 @@ import { type JsonValue, mean, type Outcome, type PreferenceRow, pairContent, pl
 import type { Capabilities, LanguageModel } from "@tenet/lm";
 import type { JudgeRow } from "@tenet/train";
 import type { StageCall } from "../ask.ts";
-import { type Constitution, constitutionHash, type Principle, runChecks } from "../constitution/index.ts";
+import { asAsked, type Constitution, constitutionHash, type Principle, runChecks } from "../constitution/index.ts";
 import { askingWay, choicePrompt, verdictQuestion, verdicts } from "../judge/index.ts";
 import { checkedHashes } from "./examples.ts";
 
@@ -35,7 +35,7 @@ export function toldApart(row: PreferenceRow, { principles }: Pick<Constitution,
 /** What a critic's questions about pairs depend on besides the pairs and the model. */
 export function verdictsDependOn(constitution: Constitution): JsonValue {
   return plainJson({
-    principles: constitution.principles.map(({ id, text }) => [id, text]),
+    principles: constitution.principles.map((principle) => [principle.id, asAsked(principle)]),
     checks: checkedHashes(constitution),
   });
 }
@@ -53,7 +53,7 @@ export function verdictRows(
   return known.flatMap((row) =>
     toldApart(row, constitution).flatMap(({ principle, breaker }) =>
       (["a", "b"] as const).map((side): JudgeRow => {
-        const asked = { prompt: row.prompt, response: row[side], principle: principle.text };
+        const asked = { prompt: row.prompt, response: row[side], principle: asAsked(principle) };
         const breaks = side === breaker ? 1 : 0;
         const questions = ([0, 1] as const).map((yes) => ({
           prompt: choicePrompt([], verdictQuestion(asked, yes), way),
@@ -88,10 +88,10 @@ export async function* labelByVerdicts(
     fault: undefined as string | undefined,
   }));
   const asked = pairs.flatMap((pair) =>
-    pair.told.flatMap(({ principle: { text: principle } }, at) =>
+    pair.told.flatMap(({ principle }, at) =>
       (["a", "b"] as const).map((side) => ({
         ...{ pair, at, side },
-        ...{ prompt: pair.row.prompt, response: pair.row[side], principle },
+        ...{ prompt: pair.row.prompt, response: pair.row[side], principle: asAsked(principle) },
       })),
     ),
   );

@@ -1,4 +1,4 @@
-import type { Principle } from "../constitution/index.ts";
+import { asAsked, type Principle } from "../constitution/index.ts";
 
 /** What a judge looks for, and what each score from 1 to 5 means. */
 export interface Rubric {
@@ -18,9 +18,10 @@ export const generalRubric: Rubric = {
   ],
 };
 
-/** The rubric of a principle: its author's, else made of its text and what its opposite is. */
-export function rubricOf({ text, negation, rubric }: Pick<Principle, "text" | "negation" | "rubric">): Rubric {
-  const criterion = `Does the response keep to this principle: ${text}`;
+/** The rubric of a principle: its author's, else made of it and what its opposite is. */
+export function rubricOf(principle: Pick<Principle, "text" | "authority" | "negation" | "rubric">): Rubric {
+  const { negation, rubric } = principle;
+  const criterion = `Does the response keep to this principle: ${asAsked(principle)}`;
   if (rubric !== undefined) return { criterion, scores: rubric as [string, string, string, string, string] };
   return {
     criterion,

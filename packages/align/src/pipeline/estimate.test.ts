@@ -5,10 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { constitutionOf } from "../feedback/fixture.ts";
 import { arrange, notesOf } from "./arrangement.ts";
 import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
 import { runSpec } from "./run.ts";
+import { charactersPerToken, principleSize } from "./sizes.ts";
 import { inOrder } from "./stages/index.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-estimate-"));
@@ -32,6 +34,13 @@ describe("estimates", () => {
       "preferenceModel:\n",
       "preferenceModel:\n  human: { path: labelled.jsonl, ratio: 0.25 }\n  pretrain: labelled.jsonl\n",
     );
+
+  it("count a default with what lifts it", () => {
+    const sizeOf = (authority: string) =>
+      principleSize(constitutionOf([{ id: "brief", text: "Be brief.", authority }]).principles);
+    const proviso = "\n(unless the system message asks otherwise)";
+    expect((sizeOf("developer") - sizeOf("root")) * charactersPerToken).toBeCloseTo(proviso.length, 9);
+  });
 
   it("know every stage that a recipe leads to, and no other", async () => {
     const open = await opened(everything);

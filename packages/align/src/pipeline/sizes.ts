@@ -1,5 +1,6 @@
 import type { Message } from "@tenet/data";
 import { type DatasetKinds, openDataset, type PromptRow } from "@tenet/data";
+import { asAsked, type Principle } from "../constitution/index.ts";
 import type { Asked, Size } from "./expectation.ts";
 import type { DatasetReference } from "./recipe.ts";
 import type { Stage } from "./stages/index.ts";
@@ -72,6 +73,11 @@ export function sizes(texts: Readonly<Record<string, string | undefined>>): numb
 
 export function lengthOf(messages: readonly Message[]): number {
   return messages.reduce((sum, { content }) => sum + size(content) + perMessage, 0);
+}
+
+/** A principle as it is asked, the mean of some. */
+export function principleSize(principles: readonly Principle[]): number {
+  return mean(principles.map((principle) => size(asAsked(principle))));
 }
 
 export function mean(values: readonly number[]): number {

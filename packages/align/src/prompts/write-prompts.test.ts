@@ -118,3 +118,27 @@ test.each([
 ])("the line %s is the message %s", (line, message) => {
   expect(messageOf(line)).toBe(message);
 });
+
+test("who writes is told of a default what lifts it, and of a rule nothing more", async () => {
+  const asked: string[] = [];
+  const own = parseConstitution(
+    "{ name: desk, version: v1, principles: [{ id: kind, text: Be kind., authority: root }, { id: brief, text: Be brief., authority: user }] }",
+    { file: "desk.yaml" },
+  ).value;
+  const model = scriptedModel({
+    fallback(text) {
+      asked.push(text);
+      return `What of ${hashOf(asked.length)}?`;
+    },
+  });
+  await writePrompts(own, options({ model, each: 1, benign: 1, variants: 1 }));
+  const about = (rule: string) => asked.filter((text) => text.includes(`keep to this rule:\n${rule}\n\n`));
+  const briefly = about("Be brief.\n(unless the person or the system message asks otherwise)");
+  for (const some of [about("Be kind."), briefly])
+    for (const purpose of ["thinking breaks it", "it is not", "presses harder"])
+      expect(
+        some.some((text) => text.includes(purpose)),
+        purpose,
+      ).toBe(true);
+  expect(about("Be kind.").length + briefly.length).toBe(asked.length);
+});

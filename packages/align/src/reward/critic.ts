@@ -2,6 +2,8 @@ import { rowId } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { Memo, StageCall } from "../ask.ts";
 import {
+  asAsked,
+  askedHash,
   type Constitution,
   constitutionHash,
   drawPrinciples,
@@ -62,10 +64,12 @@ export function criticOf({ critic, identity, seed, sampled, memo, local }: Criti
       reply.prompt,
       reply.response,
       sampled ?? null,
+      // Answers of before defaults were asked with what lifts them are others.
+      ...(asAsked(principle) === principle.text ? [] : [asAsked(principle)]),
     ],
     async *ask(questions, call) {
-      const asked = questions.map(({ reply: { prompt, response }, principle: { text: principle } }) => ({
-        ...{ prompt, response, principle },
+      const asked = questions.map(({ reply: { prompt, response }, principle }) => ({
+        ...{ prompt, response, principle: asAsked(principle) },
       }));
       for await (const answer of verdicts(critic, asked, { seed, sampled }, call)) {
         const { request } = answer;
@@ -121,5 +125,5 @@ export async function judgeReplies(
 
 /** What verdicts depend on besides replies and critic. */
 export function panelDependsOn({ constitution, by, principles }: PanelOptions): unknown {
-  return [constitutionHash(constitution), by, principles];
+  return [by === "checks" ? constitutionHash(constitution) : askedHash(constitution), by, principles];
 }

@@ -49,6 +49,15 @@ it("put the demonstrations between system prompt and prompt, and are no part of 
   expect(respondDependsOn(row, { system: undefined, before: undefined })).toEqual({});
 });
 
+it("tell the untrained model of a default what lifts it", () => {
+  const constitution = constitutionOf([
+    { id: "kind", text: "Be kind." },
+    { id: "brief", text: "Be brief.", authority: "user" },
+  ]);
+  const shown = "- Be kind.\n- Be brief.\n(unless the person or the system message asks otherwise)";
+  expect(constitutionPrompt({ constitution })).toContain(shown);
+});
+
 it("set every prompt aside where the model has no room for what stands before it", async () => {
   const generator = scriptedModel({ fallback: "Rest.", contextTokens: 3 });
   const rows = [promptRow("My knee hurts."), promptRow("My head hurts.")];

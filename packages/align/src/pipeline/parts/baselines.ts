@@ -1,5 +1,6 @@
 import { type ExampleRow, type Message, type Outcome, type PromptRow, type ResponseRow, rowId } from "@tenet/data";
 import { refusesText, UsageError } from "@tenet/lm";
+import { asAsked } from "../../constitution/index.ts";
 import { commonest } from "../../evaluate/variety.ts";
 import { type RespondOptions, respond, respondDependsOn } from "../../feedback/respond.ts";
 import type { PartContext } from "../context.ts";
@@ -71,7 +72,7 @@ export function demonstrationTurns({ demonstrations }: Pick<OpenRecipe, "demonst
 
 /** The constitution as a system prompt. */
 export function constitutionPrompt({ constitution }: Pick<OpenRecipe, "constitution">): string {
-  const principles = constitution.principles.map(({ text }) => `- ${text}`).join("\n");
+  const principles = constitution.principles.map((principle) => `- ${asAsked(principle)}`).join("\n");
   return `You are a helpful assistant. In every reply keep to these principles:\n${principles}`;
 }
 

@@ -1,7 +1,7 @@
 import type { ExampleRow, PromptRow } from "@tenet/data";
 import { deliberate, deliberateDependsOn } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
-import { asking, mean, perMessage, size } from "../sizes.ts";
+import { asking, perMessage, principleSize } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 
@@ -26,7 +26,7 @@ export function deliberationStage(
     seed,
     expect(sized) {
       const { rows, tokens } = sized(prompts);
-      const shown = settings.principles * (mean(constitution.principles.map(({ text }) => size(text))) + perMessage);
+      const shown = settings.principles * (principleSize(constitution.principles) + perMessage);
       const { maxTokens } = settings.sampling;
       const written = rows * settings.samples;
       const asked = [asking("generator", generator, written, tokens + shown, maxTokens)];

@@ -2,7 +2,7 @@ import type { ChainRow, ExampleRow, OpinionRow, PromptRow } from "@tenet/data";
 import { addressesOf } from "@tenet/lm";
 import { hashOf } from "@tenet/runs";
 import { sharesPrompts } from "@tenet/train";
-import { constitutionHash } from "../../constitution/index.ts";
+import { askedHash, constitutionHash } from "../../constitution/index.ts";
 import { assembleScorecard, type CheckpointEvidence, judgedResponses, type Scorecard } from "../../evaluate/index.ts";
 import { alarmsOf, taughtNothingText } from "../alarms.ts";
 import { askedIn } from "../asked-anew.ts";
@@ -95,7 +95,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     seed: recipe.seed,
     inputs,
     settings: {
-      constitution: constitutionHash(constitution),
+      constitution: shown ? askedHash(constitution) : constitutionHash(constitution),
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
       ...(bound && { bound: { ...bound } }),

@@ -1,11 +1,11 @@
 import type { PreferenceRow } from "@tenet/data";
 import { type GivenRewardSettings, givenRewardSchema } from "@tenet/train";
-import { constitutionHash } from "../../constitution/index.ts";
+import { askedHash } from "../../constitution/index.ts";
 import { underPrinciples } from "../../feedback/index.ts";
 import { type Answered, principlesFor } from "../../reward/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Recipe } from "../recipe.ts";
-import { mean, size } from "../sizes.ts";
+import { principleSize } from "../sizes.ts";
 import { rowsStage, type Stage } from "../stages/index.ts";
 import type { StoredRows } from "../values.ts";
 
@@ -31,11 +31,11 @@ export function givenStage(
     seed,
     expect(sized) {
       const { rows, tokens, prompt } = sized(labels);
-      const shown = settings.most * mean(constitution.principles.map(({ text }) => size(text)));
+      const shown = settings.most * principleSize(constitution.principles);
       return { rows: rows * settings.draws, tokens: tokens + shown, prompt: prompt + shown };
     },
     inputs: [labels],
-    settings: () => [settings, clamp ?? null, constitutionHash(constitution)],
+    settings: () => [settings, clamp ?? null, askedHash(constitution)],
     *make(context) {
       const rows = [...context.value(labels).rows()];
       const { outcomes, counts } = underPrinciples(rows, { constitution, settings, clamp, seed });

@@ -11,7 +11,7 @@ import {
 } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Size } from "../expectation.ts";
-import { asking, mean, perMessage, size } from "../sizes.ts";
+import { asking, perMessage, principleSize } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 import { auditLabelsStage } from "./audit.ts";
@@ -57,7 +57,7 @@ function verdict({ recipe: { seed }, constitution }: PartContext): Lesson {
   const questions = ({ tokens, prompt }: Size) => ({
     // Both replies, in both orders of yes and no, under one principle as a rule.
     each: 4,
-    tokens: (tokens + prompt) / 2 + mean(constitution.principles.map(({ text }) => size(text))) + perMessage,
+    tokens: (tokens + prompt) / 2 + principleSize(constitution.principles) + perMessage,
   });
   return {
     title: "a critic's fine-tuning",

@@ -1,7 +1,7 @@
 import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
 import { contrastDependsOn, contrastPairs, makePairs, pairsDependsOn } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
-import { asking, mean, perMessage, size } from "../sizes.ts";
+import { asking, perMessage, principleSize, size } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 
@@ -64,7 +64,7 @@ export function contrastPairsStage(
     seed,
     expect(sized) {
       const { rows, tokens } = sized(prompts);
-      const rule = mean(constitution.principles.map(({ text }) => size(text))) + perMessage;
+      const rule = principleSize(constitution.principles) + perMessage;
       const asked = [asking("generator", model, rows * 2, tokens + rule, sampling.maxTokens)];
       return { rows, tokens: tokens + 2 * sampling.maxTokens, prompt: tokens, asked };
     },

@@ -7,7 +7,7 @@ import {
   trainingPlan,
   trainPolicy,
 } from "@tenet/train";
-import { constitutionHash } from "../../constitution/index.ts";
+import { askedHash, constitutionHash } from "../../constitution/index.ts";
 import { sycophancyProbe } from "../../evaluate/index.ts";
 import { withAlarms } from "../alarms.ts";
 import type { PartContext } from "../context.ts";
@@ -57,6 +57,8 @@ export function policyStage(
   const asked = Object.fromEntries(judgesAsked(settings).map((role) => [role, part.judges[role]]));
   const watched = watchedOn(context, validation);
   const given = rewardsPreference(settings) ? shownBeside(context) : undefined;
+  // What checks alone say of a reply is no question that anybody is asked.
+  const hash = given || asked.critic ? askedHash : constitutionHash;
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),
@@ -82,7 +84,7 @@ export function policyStage(
     behind: [...(rewardsPreference(settings) ? [gate] : []), ...(part.gates ?? [])],
     settings: [
       settings,
-      given || heedsConstitution(settings) ? constitutionHash(constitution) : null,
+      given || heedsConstitution(settings) ? hash(constitution) : null,
       ...(watched ? [watched.settings] : []),
     ],
     without: ({ value }) =>

@@ -5,7 +5,7 @@ import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../../f
 import { criticOf, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
-import { asking, mean, size } from "../sizes.ts";
+import { asking, principleSize, size } from "../sizes.ts";
 import { itemStage, rowsStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 import { constraintOf, judgesAsked } from "./policy-judges.ts";
@@ -63,7 +63,7 @@ function verdictRequests(
   if (by === "checks") return [];
   const principles = constitution.principles.filter(({ weight }) => weight > 0);
   const each = count === "all" ? principles.length : Math.min(count, principles.length);
-  const length = replies.tokens + mean(principles.map(({ text }) => size(text)));
+  const length = replies.tokens + principleSize(principles);
   return [asking("critic", critic, replies.rows * each * 2, length, 0)];
 }
 
