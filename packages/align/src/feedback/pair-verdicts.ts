@@ -9,6 +9,7 @@ const breachesSchema = z.array(
     weight: z.number(),
     breaks: z.number().min(0).max(1),
     by: z.enum(["checks", "critic"]),
+    factor: z.number().min(0).max(1).exactOptional(),
   }),
 );
 

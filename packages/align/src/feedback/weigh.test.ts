@@ -8,7 +8,8 @@ import { trainPreference } from "@tenet/train";
 import { describe, expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
 import { criticOf } from "../reward/index.ts";
-import { judgePairs, type PairVerdict } from "./pair-verdicts.ts";
+import { constitutionOf } from "./fixture.ts";
+import { judgePairs, type PairVerdict, pairVerdictSchema } from "./pair-verdicts.ts";
 import { type WeighSettings, weigh, weighSettingsSchema } from "./weigh.ts";
 
 const constitution = parseConstitution(
@@ -77,6 +78,36 @@ describe("labels held against the constitution", () => {
     for (const [i, factor] of [4, 1, 8, 1].entries()) expect(weights[i]).toBeCloseTo(factor * scale, 12);
     expect(weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(5, 12);
     expect(counts).toEqual({ agreeing: 3, contradicted: 1, bothViolate: 0, unanswered: 0 });
+  });
+
+  it("weigh less where a critic finds that the other breaks what may be overridden", async () => {
+    const critic = scriptedModel({
+      choice: { value: (option, text) => ((option === "Yes.") === text.includes("Assistant: K") ? 50 : -50) },
+    });
+    const rows = [label("1", 0.9), label("2", 0.9, "M", "D")];
+    const shareOf = async (authority: string | undefined) => {
+      const own = constitutionOf([{ id: "no-k", text: "Do not say K.", authority }]);
+      const options = { constitution: own, by: "critic", principles: "all", seed: 1 } as const;
+      const verdicts = new Map<string, PairVerdict>();
+      for await (const { rows: made } of judgePairs(
+        rows,
+        options,
+        criticOf({ critic, identity: "c", seed: 1, local: true }),
+      ))
+        for (const verdict of made) verdicts.set(verdict.pair, pairVerdictSchema.parse(verdict));
+      const { weighed } = weigh(rows, verdicts, settings({ reweight: 1 }));
+      const [first, second] = weighed.map((one) => ("row" in one ? one.row.weight : 0));
+      return first! / second!;
+    };
+    // 1 + R_const of M, 1, less that of K: 1 − 2·(1, ¾, ½ or ¼).
+    for (const [authority, ratio] of [
+      [undefined, 3],
+      ["root", 3],
+      ["developer", 2.5],
+      ["user", 2],
+      ["guideline", 1.5],
+    ] as const)
+      expect(await shareOf(authority)).toBeCloseTo(ratio, 9);
   });
 
   it("stay as they are where the critic does not answer, and are counted", async () => {

@@ -5,7 +5,7 @@ import type { Memo } from "../ask.ts";
 import { constitutionHash, principleHash } from "../constitution/index.ts";
 import { constitutionOf } from "../feedback/fixture.ts";
 import { type Critic, criticOf, judgeReplies, type PanelOptions, panelDependsOn } from "./critic.ts";
-import type { Breach } from "./verdict.ts";
+import { type Breach, constitutionScore, violationProbability } from "./verdict.ts";
 
 const levels = constitutionOf([
   { id: "privacy", text: "Name nobody.", authority: "root" },
@@ -43,6 +43,27 @@ describe("a critic under levels of authority", () => {
       ["brief", 0],
       ["step", 0],
     ]);
+  });
+
+  it("weighs by the level of what is broken in R_const, which is a violation at whatever level", async () => {
+    const breaches = await breachesOf({ ...settings, constitution: levels });
+    // 1 − 2·(1·1 + 1·½ + 2·¼) / 4
+    expect(constitutionScore(breaches)).toBeCloseTo(0, 12);
+    const guideline = breaches.filter(({ principle }) => principle === "step");
+    expect(constitutionScore(guideline)).toBeCloseTo(0.5, 12);
+    expect(violationProbability(guideline)).toBeCloseTo(1, 12);
+  });
+
+  it("counts beside a check as much as that does: the worse of the two, each by the level", async () => {
+    const checks = [{ characters: { max: 3 }, severity: 0.6 }];
+    const both = constitutionOf([{ id: "brief", text: "Be brief.", authority: "user", checks }]);
+    const [harsh] = await breachesOf({ ...settings, by: "both", constitution: both });
+    expect(harsh).toMatchObject({ by: "critic", breaks: expect.closeTo(1, 12), factor: 0.5 });
+    expect(constitutionScore([harsh!])).toBeCloseTo(0, 12);
+    // Half sure of half a violation is less than the check's 0.6 of one.
+    const unsure = scriptedModel({ choice: { value: () => 0 } });
+    const [checked] = await breachesOf({ ...settings, by: "both", constitution: both }, unsure);
+    expect(checked).toMatchObject({ by: "checks", breaks: expect.closeTo(0.3, 12) });
   });
 });
 

@@ -4,6 +4,7 @@ import type { Memo, StageCall } from "../ask.ts";
 import {
   asAsked,
   askedHash,
+  authorityWeight,
   type Constitution,
   constitutionHash,
   drawPrinciples,
@@ -115,7 +116,11 @@ export async function judgeReplies(
   for (const [i, said] of answers.entries()) {
     const { of, principle } = asked[i]!;
     if (typeof said === "object") missing.set(of, said.unanswered);
-    else found[of]!.push({ principle: principle.id, weight: principle.weight, breaks: said, by: "critic" });
+    else {
+      const { id, weight } = principle;
+      const factor = authorityWeight(principle);
+      found[of]!.push({ principle: id, weight, breaks: said, by: "critic", ...(factor !== 1 && { factor }) });
+    }
   }
   return found.map((breaches, i) => {
     const unanswered = missing.get(i);

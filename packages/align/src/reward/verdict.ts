@@ -7,7 +7,14 @@ export type Breach = {
   readonly weight: number;
   readonly breaks: number;
   readonly by: "checks" | "critic";
+  /** What a critic's word weighs by the principle's level of authority; absent: 1. A check's severity has it already. */
+  readonly factor?: number;
 };
+
+/** What a breach weighs, in [0, 1]. */
+function severityOf({ breaks, factor = 1 }: Breach): number {
+  return breaks * factor;
+}
 
 /** What is known of a reply under a constitution: nothing of a principle that is not among them. */
 export type ReplyVerdict = { readonly breaches: readonly Breach[] } | { readonly unanswered: string };
@@ -26,22 +33,25 @@ export function worst(breaches: readonly Breach[]): Breach[] {
   const found = new Map<string, Breach>();
   for (const breach of breaches) {
     const known = found.get(breach.principle);
-    if (known === undefined || breach.breaks > known.breaks) found.set(breach.principle, breach);
+    if (known === undefined || severityOf(breach) > severityOf(known)) found.set(breach.principle, breach);
   }
   return [...found.values()];
 }
 
 /**
- * R_const ∈ [−1, 1]: 1 − 2·Σ wₚ·vₚ / Σ wₚ over the principles p that something is known of, vₚ how far the reply breaks p; undefined where
- * nothing is known. Of checks alone it is `checkReward`. METHODS §6.
+ * R_const ∈ [−1, 1]: 1 − 2·Σ wₚ·vₚ / Σ wₚ over the principles p that something is known of, vₚ how far the reply breaks p, times what p's level
+ * weighs; undefined where nothing is known. Of checks alone it is `checkReward`. METHODS §6.
  */
 export function constitutionScore(breaches: readonly Breach[]): number | undefined {
   const weights = breaches.reduce((sum, { weight }) => sum + weight, 0);
-  const broken = breaches.reduce((sum, { weight, breaks }) => sum + weight * breaks, 0);
+  const broken = breaches.reduce((sum, breach) => sum + breach.weight * severityOf(breach), 0);
   return weights === 0 ? undefined : 1 - (2 * broken) / weights;
 }
 
-/** Probability that a reply violates at all: 1 where a check found it to, else 1 − Π(1 − vₚ) over what the critic was asked. */
+/**
+ * Probability that a reply violates at all, a principle of whatever weight and level: 1 where a check found it to, else 1 − Π(1 − P(breaks p))
+ * over what the critic was asked.
+ */
 export function violationProbability(breaches: readonly Breach[]): number {
   if (breaches.some(({ by, breaks }) => by === "checks" && breaks > 0)) return 1;
   return 1 - breaches.reduce((none, { by, breaks }) => (by === "critic" ? none * (1 - breaks) : none), 1);
