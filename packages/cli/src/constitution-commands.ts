@@ -49,6 +49,12 @@ export function addConstitutionCommands(
       "--prompts <file>",
       "prompts that it is for: principles that apply to none, prompts that nothing applies to",
     )
+    .option(
+      "--run <id>",
+      "principles that pull apart, by the readings of this run's labeller: its id, the beginning of it, or: latest",
+    )
+    .option("--store <folder>", "the run store (default: TENET_STORE, else runs)")
+    .option("--matrix", "how far every two principles agree by these readings")
     .option("--gate", "end with 3 where something is found")
     .action(async (file: string, options: LintCommandOptions) => {
       const { lint } = await import("./constitution.ts");

@@ -2,6 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { loadConstitution, rowId } from "@tenet/align";
+import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { surroundings } from "../test/project.ts";
 import { run } from "./index.ts";
@@ -116,6 +118,88 @@ it("says what a constitution's author probably did not mean", async () => {
     code: 0,
     stdout: "nothing to say of 2 principles\n",
   });
+});
+
+/** A run whose labeller read pairs under two principles, `opposed` of them against each other. */
+async function labelledRun(store: string, file: string, { opposed, of }: { opposed: number; of: number }) {
+  const writer = openStore(store);
+  const made = writer.begin({ name: `opposed-${opposed}`, recipe: {} });
+  made.event({ kind: "opened", data: { constitution: await loadConstitution(file) } });
+  const stage = made.stage({ name: "labels", kind: "label", identity: hashOf([opposed, of]) });
+  for (let i = 0; i < of; i++) {
+    const prompt = [{ role: "user" as const, content: `Question ${i}?` }];
+    const reading = (principle: string, p: number) =>
+      ["a", "b"].map((first) => ({ step: "reading", principle, first, p }));
+    const id = rowId("preference", prompt, opposed);
+    const row = {
+      ...{ id, prompt, a: "Reply one", b: "Reply two", p: 0.5, weight: 1, label: "ai" },
+      explanation: [...reading("doctor", 0.8), ...reading("kind", i < opposed ? 0.3 : 0.7)],
+      origin: { principles: ["doctor", "kind"], parents: [`pair ${i}`] },
+    };
+    stage.append([{ key: hashOf(id), input: `pair ${i}`, ordinal: i, rows: [row] }]);
+  }
+  stage.finish({ inputs: of });
+  made.end("done");
+  writer.close();
+  return made.id;
+}
+
+it("says which principles pull apart, by the readings of a run", async () => {
+  const [file, store] = [join(folder, "read.yaml"), join(folder, "runs")];
+  await writeFile(file, desk);
+  const apart = await labelledRun(store, file, { opposed: 18, of: 20 });
+  const few = await labelledRun(store, file, { opposed: 6, of: 6 });
+  const lint = (...args: string[]) => tenet("constitution", "lint", file, "--store", store, ...args);
+
+  const found = await lint("--run", apart, "--gate");
+  expect(found).toMatchObject({ code: 3, stderr: "" });
+  // By hand: Wilson's interval of 2 of 20.
+  expect(found.stdout).toMatch(
+    /^pull apart +doctor, kind +they prefer the same reply in 0\.10 \[0\.03, 0\.30\] of 20 pairs\n/,
+  );
+  expect(found.stdout).toContain(`${apart}: 20 pairs labelled under two of these principles or more\n`);
+  expect(found.stdout).not.toContain("at one half");
+  expect((await lint("--run", apart, "--matrix")).stdout).toMatch(
+    /principles +prefer the same +of +at one half +not read\ndoctor, kind +0\.10 \[0\.03, 0\.30\] +20 +0 +0\n$/,
+  );
+  const { findings, readings } = JSON.parse((await lint("--run", apart, "--json")).stdout);
+  expect(findings).toMatchObject([{ kind: "pull apart", principles: ["doctor", "kind"] }]);
+  expect(readings).toMatchObject({
+    ...{ run: apart, enough: 10, pairs: 20, leftOut: [] },
+    matrix: [{ principles: ["doctor", "kind"], same: { value: 0.1, n: 20 }, halves: 0, unread: 0 }],
+  });
+
+  // All six are opposed, and six are too few.
+  expect(await lint("--run", few, "--gate")).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(
+      /^nothing to say of 2 principles\n\n.*: 6 pairs labelled.*\nnothing is said of 1 of 1 combinations.* takes 10 pairs .* 6 at most\n$/,
+    ),
+  });
+  // What is asked otherwise now was not read.
+  await writeFile(file, desk.replace("Be kind.", "Be gentle."));
+  expect((await lint("--run", apart)).stdout).toMatch(
+    /0 pairs labelled.*feedback\.label\.principles.*\nleft out.*: kind\n$/,
+  );
+});
+
+it("says what reads no run, and which run was not read", async () => {
+  const [file, store] = [join(folder, "unread.yaml"), join(folder, "unread")];
+  await writeFile(file, desk);
+  const writer = openStore(store);
+  const made = writer.begin({ name: "bare", recipe: {} });
+  made.end("done");
+  writer.close();
+  for (const [args, message] of [
+    [["--matrix"], /--matrix belongs to --run/],
+    [["--store", store], /--store belongs to --run/],
+    [["--store", store, "--run", made.id], /has no labels by a labeller/],
+    [["--store", store, "--run", "none"], /holds no run none/],
+  ] as const)
+    expect(await tenet("constitution", "lint", file, ...args)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(message),
+    });
 });
 
 it("refuses a check that says otherwise of its own examples", async () => {

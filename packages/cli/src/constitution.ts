@@ -1,10 +1,11 @@
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
-import type { CandidateTally, Collective } from "@tenet/align";
+import type { AgreementMatrix, CandidateTally, Collective, Constitution, PreferenceRow } from "@tenet/align";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { table } from "./format.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
 import { writeWhole } from "./report.ts";
+import { constitutionOf, findRun, type StoreOptions, withStore } from "./store.ts";
 
 interface Written {
   json?: boolean;
@@ -77,29 +78,97 @@ export async function fromSpec(io: Io, file: string, { name, out, json }: FromSp
   tell(io, `${table(lines)}\n`);
 }
 
-export interface LintCommandOptions {
-  json?: boolean;
+export interface LintCommandOptions extends StoreOptions {
   prompts?: string;
+  run?: string;
+  matrix?: boolean;
   gate?: boolean;
 }
 
 /** `tenet constitution lint`. Resolves to the exit code. */
-export async function lint(io: Io, file: string, { json, prompts, gate }: LintCommandOptions): Promise<number> {
-  const { collect, lintConstitution, loadConstitution, openDataset } = await import("@tenet/align");
+export async function lint(io: Io, file: string, options: LintCommandOptions): Promise<number> {
+  const { json, prompts, run, matrix, gate } = options;
+  if (run === undefined && (matrix || options.store !== undefined))
+    throw new CommandUsageError(`${matrix ? "--matrix" : "--store"} belongs to --run`);
+  const { collect, lintConstitution, loadConstitution, openDataset, pulledApart } = await import("@tenet/align");
   const constitution = await loadConstitution(file);
   const read = prompts === undefined ? undefined : await collect(await openDataset(prompts, { as: "prompts" }));
-  const findings = lintConstitution(constitution, read ? { prompts: read.rows } : {});
+  const readings = run === undefined ? undefined : await readingsOf(io, run, constitution, options);
+  const findings = [
+    ...lintConstitution(constitution, read ? { prompts: read.rows } : {}),
+    ...(readings ? pulledApart(readings) : []),
+  ];
   const code = gate && findings.length > 0 ? EXIT.refused : EXIT.done;
   if (json) {
-    printJson(io, { findings, ...(read && { prompts: read.counts.rows }) });
+    printJson(io, { findings, ...(read && { prompts: read.counts.rows }), ...(readings && { readings }) });
     return code;
   }
   const rows = findings.map(({ kind, principles, checks = [], why }) => {
     return [kind, [...principles, ...checks.map((name) => `"${name}"`)].join(", "), why];
   });
   const many = `${constitution.principles.length} principles${read ? `, ${read.counts.rows} prompts` : ""}`;
-  say(io, rows.length > 0 ? `${table(rows)}\n` : `nothing to say of ${many}\n`);
+  const parts = [
+    rows.length > 0 ? table(rows) : `nothing to say of ${many}`,
+    ...(readings ? [readingsText(readings)] : []),
+    ...(readings && matrix && readings.matrix.length > 0 ? [matrixText(readings)] : []),
+  ];
+  say(io, `${parts.join("\n\n")}\n`);
   return code;
+}
+
+interface Readings extends AgreementMatrix {
+  readonly run: string;
+  /** From how many pairs on something is said of two principles. */
+  readonly enough: number;
+}
+
+/** What the labeller of a run read of the same pairs under several principles. Errors: UsageError for a run without labels of one. */
+async function readingsOf(io: Io, id: string, constitution: Constitution, options: StoreOptions): Promise<Readings> {
+  const { agreementMatrix, enoughReadings } = await import("@tenet/align");
+  return withStore(io, options, (store) => {
+    const run = findRun(store, id);
+    const stages = store.stages(run.id).filter(({ kind }) => kind === "label");
+    if (stages.length === 0)
+      throw new CommandUsageError(
+        `run ${run.id} has no labels by a labeller; expected a run with feedback.label.method choice, cot or judge`,
+      );
+    function* labels() {
+      for (const { identity } of stages) yield* store.rows<PreferenceRow>(identity);
+    }
+    const asked = constitutionOf(store, run);
+    const found = agreementMatrix(labels(), { constitution, ...(asked && { asked }) });
+    return { run: run.id, enough: enoughReadings, ...found };
+  });
+}
+
+function readingsText({ run, pairs, matrix, enough, leftOut }: Readings): string {
+  const few = matrix.filter(({ same }) => same.n < enough);
+  const most = Math.max(...few.map(({ same }) => same.n));
+  return [
+    `${run}: ${pairs} pairs labelled under two of these principles or more${pairs > 0 ? "" : "; feedback.label.principles says of how many each pair is asked"}`,
+    ...(few.length > 0
+      ? [
+          `nothing is said of ${few.length} of ${matrix.length} combinations of two: it takes ${enough} pairs on which both prefer a reply, and they have ${most} at most`,
+        ]
+      : []),
+    ...(leftOut.length > 0
+      ? [`left out, as the constitution lacks them or asks otherwise: ${leftOut.join(", ")}`]
+      : []),
+  ].join("\n");
+}
+
+function matrixText({ matrix }: Readings): string {
+  const rows = matrix.map(({ principles, same: { value, interval, n }, halves, unread }) => {
+    const [share, low, high] = [value, ...interval].map((part) => part.toFixed(2));
+    return [
+      principles.join(", "),
+      n === 0 ? "unknown" : `${share} [${low}, ${high}]`,
+      `${n}`,
+      `${halves}`,
+      `${unread}`,
+    ];
+  });
+  return table([["principles", "prefer the same", "of", "at one half", "not read"], ...rows]);
 }
 
 export interface CheckOptions {

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import type { Constitution, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
+import type { ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
 import type { Queue, RunInfo, Store } from "@tenet/runs";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
 import { judge } from "./label-keys.ts";
 import { writeWhole } from "./report.ts";
-import { findRun, type StoreOptions, storeText, withStore } from "./store.ts";
+import { constitutionOf, findRun, type StoreOptions, storeText, withStore } from "./store.ts";
 
 export interface LabelOptions extends StoreOptions {
   who?: string;
@@ -112,10 +112,6 @@ async function queueFor(store: Store, run: RunInfo, who: string, options: LabelO
     constitution: constitutionOf(store, run),
   });
   return desk.queue(made.id);
-}
-
-function constitutionOf(store: Store, run: RunInfo): Constitution | undefined {
-  return (store.lastEvent(run.id, "opened")?.data as { constitution?: Constitution } | undefined)?.constitution;
 }
 
 function tellImport(

@@ -1,3 +1,4 @@
+import type { Constitution } from "@tenet/align";
 import type { RunInfo, Store } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -54,4 +55,9 @@ export function findRun(store: Store, id: string): RunInfo {
       ? `${id} is the beginning of several runs: ${shown(meant).join(", ")}`
       : `${store.folder} holds no run ${id}; it holds ${shown(runs).join(", ") || "none"}`,
   );
+}
+
+/** The constitution that a run was last opened with. */
+export function constitutionOf(store: Store, run: RunInfo): Constitution | undefined {
+  return (store.lastEvent(run.id, "opened")?.data as { constitution?: Constitution } | undefined)?.constitution;
 }

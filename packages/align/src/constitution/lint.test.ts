@@ -38,7 +38,10 @@ function added(constitution: Constitution, id: string, text: string, ...checks: 
 }
 
 /** Ten planted faults of each kind, each in a preset; what makes them is a function of their number. */
-const faults: Record<Exclude<LintKind, "uncovered">, (preset: Constitution, i: number) => Constitution> = {
+const faults: Record<
+  Exclude<LintKind, "uncovered" | "pull apart">,
+  (preset: Constitution, i: number) => Constitution
+> = {
   "never drawn": (preset, i) => {
     const made = added(preset, `planted-${i}`, `Planted rule number ${i} about nothing else.`);
     made.principles.at(-1)!.weight = 0;

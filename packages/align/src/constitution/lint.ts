@@ -10,7 +10,9 @@ export type LintKind =
   | "cannot fire"
   | "always fires"
   | "conflict"
-  | "uncovered";
+  | "uncovered"
+  /** Of a labeller's readings: see `pulledApart`. */
+  | "pull apart";
 
 /** Something about a constitution that is probably not what its author wanted. */
 export interface LintFinding {

@@ -6,6 +6,13 @@ export {
   letters,
   readAnswer,
 } from "../judge/index.ts";
+export {
+  type AgreementMatrix,
+  agreementMatrix,
+  enoughReadings,
+  type PrincipleAgreement,
+  pulledApart,
+} from "./agreement-matrix.ts";
 export { type Audit, type AuditSettings, auditLabels, auditPairs, auditSettingsSchema } from "./audit.ts";
 export { labelByChecks } from "./check-labels.ts";
 export {
