@@ -49,10 +49,32 @@ it("the consensus is what pandas makes of the export", async () => {
   );
 });
 
-// Any export, with the figures that polis.golden.py made of it beside it: it is not ours to keep.
+// A real export, which is not ours to keep: its folder, with the summary.csv in which Polis counts it.
 const { TENET_POLIS: real, TENET_POLIS_GOLDEN: figures } = process.env;
+
+it.skipIf(real === undefined)(
+  "a real export has the voters and groups that Polis counts; Seattle's has the known figures (TENET_POLIS: its folder)",
+  async () => {
+    const summary = await readFile(join(real!, "summary.csv"), "utf8");
+    const counted = (name: string) => Number(new RegExp(`^${name},(\\d+)$`, "m").exec(summary)?.[1]);
+    const read = await readPolis(real!);
+    const groups = new Set(read.participants.flatMap(({ group }) => group ?? []));
+    expect({ voters: read.participants.length, groups: groups.size, asides: read.asides }).toEqual({
+      ...{ voters: counted("voters-in-conv"), groups: counted("groups"), asides: [] },
+    });
+    // "$15/hour" of Polis's open data (github.com/compdemocracy/openData, 15-per-hour-seattle).
+    if (!summary.includes("\nurl,https://pol.is/2demo\n")) return;
+    expect([read.statements.length, read.participants.length, groups.size]).toEqual([54, 339, 2]);
+    expect(() => collectiveConstitution(read, options)).toThrow(/no candidate reaches an agreement of 0\.5/);
+    const { counts, document } = collectiveConstitution(read, { ...options, threshold: 0.45 });
+    // Two voted on nothing but what a moderator turned down.
+    expect(counts).toEqual({ statements: 54, rejected: 23, voters: 337, leftOut: 199, clustered: 0 });
+    expect(document.principles).toHaveLength(2);
+  },
+);
+
 it.skipIf(real === undefined || figures === undefined)(
-  "so is a real one's (TENET_POLIS: its folder; TENET_POLIS_GOLDEN: the figures by polis.golden.py)",
+  "the consensus of a real one is what pandas makes of it (TENET_POLIS; TENET_POLIS_GOLDEN: the figures by polis.golden.py)",
   async () => {
     await equalsGolden(real!, JSON.parse(await readFile(figures!, "utf8")) as Golden);
   },

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, it } from "vitest";
 import { readAnswer } from "./letters.ts";
 
@@ -77,3 +78,40 @@ it("the words of an option are the option", () => {
   expect(readAnswer("Rest, and see a doctor.", ["Go away!", "Rest, and see a doctor"])).toBe("B");
   expect(readAnswer("Rest, and see a doctor.", ["Rest", "Rest"])).toBeUndefined();
 });
+
+it("a hundred thousand readings of any text name no letter that is not there, and neither letter before the other", () => {
+  /** What answers are made of; ① and ② stand for the letters. */
+  const piece = fc.constantFrom(
+    ...["①", "②", "(①)", "(②)", "**①**", "[[②]]", "[[C]]", "\\boxed{①}", "Option ①", "response ②", "①.", "②:"],
+    ...[
+      "Answer: ",
+      "Verdict: ",
+      "the answer is ",
+      "the answer is not ",
+      "I prefer ",
+      "I would not choose ",
+      "rather than ",
+    ],
+    ...[" is better", " is clearly the best", " because ", " is rude", "It is a tie.", "Verdict: tie", "equally good"],
+    ...["Yes", "No", "yes, ", "<think>", "</think>", "<|im_end|>", ". ", "\n", " ", ", ", "(", ")", "#", "…"],
+  );
+  // Without letters that would be words of their own.
+  const other = fc.string({ maxLength: 6 }).map((text) => text.replaceAll(/[ab]/gi, ""));
+  const said = fc.array(fc.oneof({ weight: 6, arbitrary: piece }, other), { maxLength: 10 });
+  const options = fc.constantFrom(["", ""] as const, ["Yes.", "No."] as const);
+  const turned = { A: "B", B: "A", tie: "tie" } as const;
+  const seen = new Set<unknown>();
+  fc.assert(
+    fc.property(said, options, (pieces, [one, two]) => {
+      const text = pieces.join("");
+      const written = (x: string, y: string) => text.replaceAll("①", x).replaceAll("②", y);
+      const answer = readAnswer(written("A", "B"), [one, two]);
+      seen.add(answer);
+      expect(readAnswer(written("B", "A"), [two, one])).toBe(answer && turned[answer]);
+      const word = { A: /①|Yes/i, B: /②|No/i, tie: /tie|equally|\[\[C\]\]/ };
+      if (answer !== undefined) expect(text).toMatch(word[answer]);
+    }),
+    { numRuns: 50_000, seed: 1 },
+  );
+  expect(seen).toEqual(new Set(["A", "B", "tie", undefined]));
+}, 120_000);

@@ -200,15 +200,17 @@ describe("whatever a judge says", () => {
     ...["Rating: [[5]]", "[[7.5", "10]]", "[[8]]", "Rating: 3", "综合得分: 4", "综合比较结果: '助手2'", "[RESULT] B"],
     ...["99", "-", " ", "\n", "Result: ", "Response ", "(", ")", "**", "２", "½", "∞", "NaN", "1e1"],
   );
-  const said = fc.array(fc.oneof({ weight: 4, arbitrary: piece }, fc.string({ maxLength: 6 })), { maxLength: 14 });
+  const saidIn = (pieces: fc.Arbitrary<string>) =>
+    fc.array(fc.oneof({ weight: 4, arbitrary: pieces }, fc.string({ maxLength: 6 })), { maxLength: 14 });
+  /** That judges are read from in all, and critics. */
+  const texts = 100_000;
 
-  // 9 formats × 12,000 texts.
   it.each(formats)(
     "$name never throws, and never says what the text does not",
     ({ format }) => {
       const seen = new Set<unknown>();
       fc.assert(
-        fc.property(said, (pieces) => {
+        fc.property(saidIn(piece), (pieces) => {
           const text = pieces.join("");
           const value = format.read(text);
           seen.add(value);
@@ -225,9 +227,61 @@ describe("whatever a judge says", () => {
             expect(text.normalize("NFKC")).toMatch(letters);
           }
         }),
-        { numRuns: 12_000, seed: 1 },
+        { numRuns: Math.ceil(texts / formats.length), seed: 1 },
       );
       expect(seen.size).toBeGreaterThan(2);
+    },
+    120_000,
+  );
+
+  const critics = Object.entries(critiqueFormats);
+  const criticism = fc.constantFrom(
+    ...[
+      "### ",
+      "Feedback:",
+      "feedback",
+      "No critique needed",
+      "There is nothing wrong",
+      "The response is fine",
+      "None",
+    ],
+    ...[
+      "however",
+      "but",
+      "Firstly, ",
+      "it is long",
+      ".",
+      "\n",
+      " ",
+      "#",
+      "…",
+      "！",
+      "综合得分: 10",
+      "综合得分：",
+      "9",
+      "10",
+      "很好",
+    ],
+  );
+  it.each(critics)(
+    "a critique by %s never throws, is a part of the text, and is none only where there are no words",
+    (_, format) => {
+      const seen = new Set<unknown>();
+      fc.assert(
+        fc.property(saidIn(criticism), (pieces) => {
+          const text = pieces.join("");
+          const critique = format.read(text);
+          seen.add(critique?.objects);
+          const words = /[\p{L}\p{N}]/u;
+          if (critique === undefined) expect(text.replace(/feedback/i, "")).not.toMatch(words);
+          else {
+            expect(text).toContain(critique.text);
+            expect(critique.text).toMatch(words);
+          }
+        }),
+        { numRuns: Math.ceil(texts / critics.length), seed: 1 },
+      );
+      expect(seen).toEqual(new Set([true, false, undefined]));
     },
     120_000,
   );
