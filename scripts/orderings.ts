@@ -55,32 +55,45 @@ const { values: given } = parseArgs({
 /** What a part reports: figures under names, with intervals where they have any. */
 type Figures = Record<string, unknown>;
 
+const [seeds, share] = [Number(given.seeds), Number(given.share)];
+
+interface Part {
+  readonly claim: string;
+  /** How many seeds its figures are means over. */
+  readonly seeds: number;
+  readonly run: () => Promise<Figures>;
+}
+
 /** One entry per ordering: what the literature says, and what is computed. */
-const parts: Record<string, { readonly claim: string; readonly run: () => Promise<Figures> }> = {
+const parts: Record<string, Part> = {
   revisions: {
     claim: "the preference score rises with the number of revisions, 0 to 4 (2212.08073, figure 5)",
+    seeds: 1,
     run: revisions,
   },
   labels: {
     claim: "soft labels teach a preference model better than hard ones (2212.08073, section 4.3)",
+    seeds,
     run: softAndHard,
   },
   pretraining: {
     claim: "pre-training on rankings helps most where pairs are few (2112.00861, section 4)",
+    seeds,
     run: pretraining,
   },
   "best-of-n": {
     claim: "best of n trades KL for reward, the gold score rising less than the proxy (2210.10760)",
+    seeds: 1,
     run: bestOfN,
   },
   optimisation: {
     claim: "without a KL penalty the proxy goes on rising while the gold score falls behind (2210.10760)",
+    seeds: 1,
     run: optimisation,
   },
 };
 
 const chosen = given.part ?? Object.keys(parts);
-const [seeds, share] = [Number(given.seeds), Number(given.share)];
 const wrong = chosen.find((name) => !(name in parts));
 if (
   given.data === undefined ||
@@ -104,7 +117,7 @@ const halves = [train.filter((_, i) => i % 2 === 0), train.filter((_, i) => i % 
 try {
   for (const name of chosen) {
     const file = join(out, `${name}.json`);
-    const { claim, run } = parts[name]!;
+    const { claim, seeds, run } = parts[name]!;
     if (!existsSync(file)) {
       const began = performance.now();
       const figures = await run();
@@ -225,16 +238,18 @@ async function revisions(): Promise<Figures> {
       ...{ rounds: 4, critique: sampling, revision: sampling, whenCut: "trim" },
     }),
   );
-  // A revision that was turned down leaves the response before it.
-  const steps = chains.map(({ prompt, responses, rounds }) => {
+  const cutFirst = new Set(first.filter(({ finishReason }) => finishReason === "length").map(({ id }) => id));
+  // A revision that was turned down leaves the response before it; one that was cut is trimmed to where a sentence ends, a first response is not.
+  const steps = chains.map(({ prompt, responses, rounds, origin }) => {
     let at = 0;
-    const texts = [responses[0]!, ...rounds.map(({ rejected }) => responses[rejected === undefined ? ++at : at]!)];
-    return { prompt, texts: [...texts, ...Array<string>(5 - texts.length).fill(texts.at(-1)!)] };
+    const places = [at, ...rounds.map(({ rejected }) => (rejected === undefined ? ++at : at))];
+    const wasCut = cutFirst.has(origin.parents[0]!);
+    return [...places, ...Array<number>(5 - places.length).fill(at)].map((place) => {
+      return { prompt, response: responses[place]!, cut: place === 0 && wasCut };
+    });
   });
-  const scores = await withScorer(folder, (scorer) =>
-    scorer.score(steps.flatMap(({ prompt, texts }) => texts.map((response) => ({ prompt, response })))),
-  );
-  const lengths = steps.flatMap(({ texts }) => texts.map((text) => model.text.encode(text).length));
+  const scores = await withScorer(folder, (scorer) => scorer.score(steps.flat()));
+  const lengths = steps.flat().map(({ response }) => model.text.encode(response).length);
   const change = (values: readonly number[], from: number, to: number) =>
     steps.map((_, i) => values[5 * i + to]! - values[5 * i + from]!);
   const rounds = [1, 2, 3, 4];
