@@ -87,7 +87,8 @@ const identity: readonly Column<{ id: string; origin: Origin }>[] = [
   {
     name: "origin",
     type: "json",
-    about: "Where the row came from: source, models, constitution, principles, seed, parent rows",
+    about:
+      "Where the row came from: source, models or people that wrote it, constitution, principles, seed, parent rows",
     value: (row) => JSON.stringify(row.origin),
   },
 ];

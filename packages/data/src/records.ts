@@ -86,9 +86,11 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
       const prompt = promptIn(value, notes);
       const category = [value.category, value.type].find((name) => typeof name === "string" && name !== "");
       const benign = benignIn(value);
+      // What a model will answer is not written by who wrote the record's reply.
+      const { writtenBy: _, ...origin } = originIn(value, source);
       return {
         id: rowId("prompt", prompt),
-        origin: originIn(value, source),
+        origin,
         prompt,
         ...(category === undefined ? {} : { category: textOf(category, "category") }),
         ...(benign === undefined ? {} : { benign }),

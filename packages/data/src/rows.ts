@@ -18,6 +18,8 @@ export const originSchema = z.strictObject({
   source: z.string().optional(),
   /** `LanguageModel.id`s that wrote the row, by role. */
   models: z.record(z.string(), z.string()).optional(),
+  /** Who wrote the row's reply, where people are known to have. */
+  writtenBy: z.literal("people").optional(),
   /** SHA-256 of the constitution. */
   constitution: z.string().optional(),
   /** Ids of the principles that were drawn, in order. */

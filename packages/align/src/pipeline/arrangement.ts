@@ -14,13 +14,14 @@ import { humanSafety } from "./parts/people-costs.ts";
 import { roleStage } from "./parts/roles.ts";
 import { trainedJudge } from "./parts/trained-judge.ts";
 import { promptStages } from "./parts/validation.ts";
-import { isTrained, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { writtenFile } from "./parts/written.ts";
+import { isTrained, learnsOwnReplies, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import { humanPairs, type Reinforced, reinforce } from "./reinforce.ts";
 import type { Round } from "./round.ts";
 import { type Plan, planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
 import type { StepName } from "./schema/arrangement.ts";
 import { inOrder, type Stage } from "./stages/index.ts";
-import { type Revised, supervise } from "./supervise.ts";
+import { type Imitable, supervise } from "./supervise.ts";
 import type { ModelValue, Report } from "./values.ts";
 
 /** What an arrangement comes to: the checkpoints that the scorecard compares, the first being what it began with. */
@@ -52,27 +53,27 @@ export function arrange(context: PartContext): Arrangement {
   const shared = { base, validation, role: players.role, file: fileReader(context) };
   const audit = labellerAudit(context, players.role);
   const checkpoints: CheckpointPart[] = [{ id: "base", label: "Base", model: base }];
-  const revised: Revised[] = [];
+  const imitated: Imitable[] = [];
   const reinforced: Reinforced[] = [];
   const gates = new Set<Reinforced["gate"]>();
   let model = base;
   for (let number = 1; number <= plan.rounds; number++) {
     const round = roundOf(context, { ...shared, number, plan, train, audit: audit.of });
     // What the other half made of this round, where it came first.
-    const before = (other: StepName) => (plan.steps[0] === other ? revised.at(-1) : undefined);
+    const before = (other: StepName) => (plan.steps[0] === other ? imitated.at(-1) : undefined);
     for (const step of plan.steps) {
       if (step === "supervised") {
         const made = supervise(round, model);
-        revised.push(made);
+        imitated.push(made.imitable);
         model = made.model;
       } else {
-        const made = reinforce(round, model, { plan, earlier: reinforced, revised: before("supervised") });
+        const made = reinforce(round, model, { plan, earlier: reinforced, learnt: before("supervised") });
         reinforced.push(made);
         if (rewardsPreference(round.context.recipe.policy)) gates.add(made.gate);
         if (made.costGate) gates.add(made.costGate);
         model = made.model;
       }
-      checkpoints.push({ ...namesOf(plan, step, number), step, round: number, model });
+      checkpoints.push({ ...namesOf(plan, step, round), step, round: number, model });
     }
   }
   const { heldOut } = recipe.prompts;
@@ -85,12 +86,13 @@ export function arrange(context: PartContext): Arrangement {
     if (heldOut === undefined) return [];
     const known = (stage: Stage) => stage === refused || !refused || !inOrder([stage]).includes(refused);
     const proxy = showsProxy(recipe) ? reinforced.findLast(({ preferenceModel }) => known(preferenceModel)) : undefined;
-    const first = revised.find(({ revised }) => known(revised));
+    const first = imitated.find(({ examples }) => known(examples));
     const passed = [...gates].filter(known);
     return [
       scorecardStage(context, {
         checkpoints: some,
-        ...(first && { chains: first.chains, examples: first.revised }),
+        ...(first?.chains && { chains: first.chains }),
+        ...(first && { examples: first.examples }),
         heldOut: heldOutStage(context, { reference: heldOut, learnt }),
         opinions: opinionsFile(context, shared.file),
         ...(judge && { judge }),
@@ -119,7 +121,7 @@ function learntOf(
   context: PartContext,
   { plan, file, prompts }: { readonly plan: Plan; readonly file: ReadFile; readonly prompts: readonly Learnt[] },
 ): Learnt[] {
-  const learnt: (Learnt | undefined)[] = [...prompts];
+  const learnt: (Learnt | undefined)[] = [...prompts, writtenFile(context, file)];
   if (plan.steps.includes("supervised") && context.recipe.supervised.helpful !== undefined) {
     const helpful = helpfulFile(context, file);
     learnt.push(helpful.examples ?? helpful.prompts);
@@ -139,11 +141,18 @@ export function notesOf({ checkpoints }: Pick<Arrangement, "checkpoints">): Chec
 }
 
 /** What a checkpoint is called: with one round as it always was. */
-function namesOf({ steps, rounds }: Plan, step: StepName, round: number): { id: string; label: string } {
+function namesOf(
+  { steps, rounds }: Plan,
+  step: StepName,
+  { number, context: { recipe } }: Round,
+): { id: string; label: string } {
   const reversed = steps[0] === "policy";
   const short = { supervised: "sl", policy: "rl" }[step];
-  const long = { supervised: reversed ? "RLAIF → CAI" : "SL-CAI", policy: reversed ? "RLAIF" : "RL-CAI" }[step];
-  return rounds === 1 ? { id: short, label: long } : { id: `${short}-${round}`, label: `${long} ${round}` };
+  const byPeople = recipe.feedback.label.method === "people";
+  const long = learnsOwnReplies(recipe)
+    ? { supervised: reversed ? "RLAIF → CAI" : "SL-CAI", policy: reversed ? "RLAIF" : "RL-CAI" }[step]
+    : { supervised: "SFT", policy: byPeople ? "RLHF" : "RLAIF" }[step];
+  return rounds === 1 ? { id: short, label: long } : { id: `${short}-${number}`, label: `${long} ${number}` };
 }
 
 function roundOf(

@@ -298,7 +298,7 @@ function onnxType({ dtype = "F32" }: ExportRunOptions): OnnxWriteType {
   return type;
 }
 
-/** Every dataset that the run made for training. */
+/** Every dataset that the run made for training, or was written for it. */
 async function writeDatasets(store: Store, run: string, into: string): Promise<string[]> {
   const info = store.run(run);
   const written: string[] = [];
@@ -321,9 +321,15 @@ async function writeDatasets(store: Store, run: string, into: string): Promise<s
   return written;
 }
 
-/** What the rows of a stage are, where the stage made them and trainers take them. */
+/** Kinds of stages whose rows trainers take: what a run made, and what people wrote for it. */
+const learnt = new Set([
+  ...["examples", "deliberate", "read-examples-of-people", "mix"],
+  ...["label", "label-by-checks", "label-by-contrast", "label-by-people", "human-labels", "weigh"],
+]);
+
+/** What the rows of such a stage are. */
 function formOf(store: Store, { identity, kind }: StageInfo): "examples" | "preferences" | undefined {
-  if (!["examples", "label", "label-by-checks", "human-labels", "mix"].includes(kind)) return undefined;
+  if (!learnt.has(kind)) return undefined;
   for (const row of store.rows(identity))
     return "completion" in row ? "examples" : "p" in row ? "preferences" : undefined;
   return undefined;

@@ -1,4 +1,4 @@
-import type { PreferenceRow } from "@tenet/data";
+import type { ExampleRow, PreferenceRow } from "@tenet/data";
 import type { StageInfo, Store } from "@tenet/runs";
 import { z } from "zod";
 import type { Scorecard } from "../evaluate/index.ts";
@@ -10,19 +10,34 @@ import type { Scorecard } from "../evaluate/index.ts";
 /** Where the pairs that are learnt from lie: weighed, or mixed, or with people's words over the machine's, or the machine's alone. */
 const labelStages = ["weighed labels", "preferences", "pairs of all rounds", "human labels", "labels"];
 
+/** And the examples: mixed with what keeps the model helpful, with people's, these alone, or the chains' alone. */
+const exampleStages = ["mixture", "all examples", "written", "examples"];
+
 /** The last round's of those. */
-function labelsOf(store: Store, run: string): StageInfo | undefined {
-  const done = store.stages(run).flatMap((stage) => {
-    const [, own, round = "1"] = /^(.*?)(?: (\d+))?$/.exec(stage.name)!;
-    const place = labelStages.indexOf(own!);
+function lastOf(names: readonly string[], stages: readonly StageInfo[]): StageInfo | undefined {
+  const done = stages.flatMap((stage) => {
+    const [, own, round = "1"] = /^(.*?)(?: to imitate)?(?: (\d+))?$/.exec(stage.name)!;
+    const place = names.indexOf(own!);
     return place >= 0 && stage.status === "done" ? [{ stage, place, round: Number(round) }] : [];
   });
   return done.sort((a, b) => b.round - a.round || a.place - b.place)[0]?.stage;
 }
 
+/** Of the examples that some stages learnt, how many people wrote; undefined where nothing was learnt by examples. */
+export function examplesBy(
+  store: Store,
+  stages: readonly StageInfo[],
+): { readonly people: number; readonly all: number } | undefined {
+  const stage = lastOf(exampleStages, stages);
+  if (!stage) return undefined;
+  let people = 0;
+  for (const { origin } of store.rows<ExampleRow>(stage.identity)) if (origin.writtenBy === "people") people++;
+  return { people, all: stage.rows };
+}
+
 /** Pairs that a run learnt from, by who preferred; undefined where nothing was labelled. */
 export function labelsBy(store: Store, run: string): Record<string, number> | undefined {
-  const stage = labelsOf(store, run);
+  const stage = lastOf(labelStages, store.stages(run));
   if (!stage) return undefined;
   const counts: Record<string, number> = {};
   for (const { label } of store.rows<PreferenceRow>(stage.identity)) counts[label] = (counts[label] ?? 0) + 1;

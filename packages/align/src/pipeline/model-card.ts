@@ -1,6 +1,6 @@
 import { cell, table } from "@tenet/data";
 import { catalogue } from "@tenet/lm";
-import type { Store } from "@tenet/runs";
+import type { StageInfo, Store } from "@tenet/runs";
 import { constitutionTerm } from "@tenet/train";
 import { stringify } from "yaml";
 import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
@@ -8,8 +8,8 @@ import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { cardFront } from "./card-front.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
 import { type PartProof, proofSection, type WrittenWeights } from "./export-proof.ts";
-import { labelsBy, preferenceModelOf } from "./learnt-from.ts";
-import { isAudited, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
+import { examplesBy, labelsBy, preferenceModelOf } from "./learnt-from.ts";
+import { isAudited, learnsOwnReplies, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
 import { wentWithout } from "./went-without.ts";
 
 interface Card {
@@ -56,6 +56,7 @@ export async function modelCard(
     ...usage(written, base),
     "## Trained on",
     stageTable(trained),
+    ...writers(store, trained),
     ...(reinforced ? signals(store, run, recipe) : []),
     ...(datasets.length > 0 ? [`The datasets are beside this card: ${datasets.join(", ")}.`] : []),
     ...(constitution
@@ -121,6 +122,18 @@ function stageTable(stages: readonly { name: string; kind: string; rows: number;
   );
 }
 
+/** Whose words the examples were, where some are people's. */
+function writers(store: Store, trained: readonly StageInfo[]): string[] {
+  const examples = examplesBy(store, trained);
+  if (!examples || examples.people === 0) return [];
+  const { people, all } = examples;
+  return [
+    people === all
+      ? `All ${all} examples were written by people.`
+      : `Of ${all} examples ${people} were written by people.`,
+  ];
+}
+
 /** Whose labels they were, and what is known of the preference model. */
 function signals(store: Store, run: string, recipe: Recipe | undefined): string[] {
   const counts = labelsBy(store, run);
@@ -153,7 +166,11 @@ export function licenceOf(reference: string | undefined): string | undefined {
 
 /** What was done, in a sentence's half. @param without whether the policy learnt without its preference model */
 function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint, without: boolean): string {
-  const learning = "supervised learning on its own replies, criticised and revised under the principles";
+  const sources = [
+    ...(!recipe || learnsOwnReplies(recipe) ? ["its own replies, criticised and revised under the principles"] : []),
+    ...(recipe?.supervised.written === undefined ? [] : ["examples that people wrote"]),
+  ];
+  const learning = `supervised learning on ${sources.join(", and on ")}`;
   const policy = recipe?.policy;
   const constitutional = policy === undefined ? "" : rewardedBy(policy);
   const from =

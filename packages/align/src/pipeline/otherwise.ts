@@ -17,7 +17,7 @@ export function changed(original: Recipe, { seed, limit }: Otherwise): Recipe {
   if (limit === undefined) return recipe;
   const { prompts, supervised, preferenceModel, costModel, policy } = recipe;
   limitRows(limit, prompts, ["train", "validation", "heldOut"]);
-  limitRows(limit, supervised, ["helpful"]);
+  limitRows(limit, supervised, ["helpful", "written"]);
   limitRows(limit, preferenceModel, ["pretrain", "human"]);
   if (costModel) limitRows(limit, costModel, ["human"]);
   // An iteration that has more prompts than there are goes through them several times, which is no shorter try.

@@ -84,6 +84,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("file", recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
   const { helpful } = recipe.supervised;
   place(helpful?.replies === "model" ? "prompts" : "examples", recipe.supervised, "helpful", ["supervised", "helpful"]);
+  place("examples", recipe.supervised, "written", ["supervised", "written"]);
   place("file", recipe.feedback, "demonstrations", ["feedback", "demonstrations"]);
   place("preferences", recipe.feedback, "audit", ["feedback", "audit"]);
   place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);

@@ -98,6 +98,13 @@ export const recipeSchema = z.strictObject({
 
 export type Recipe = z.output<typeof recipeSchema>;
 
+/** Whether what the model says itself is learnt from: not where nothing is revised and what was not revised is skipped. */
+export function learnsOwnReplies({
+  supervised: { revisions, examples, deliberate },
+}: Pick<Recipe, "supervised">): boolean {
+  return revisions > 0 || examples.unchanged === "keep" || deliberate?.by === "model";
+}
+
 /** Whether a policy learns from what the preference model says of its replies. */
 export function rewardsPreference(policy: Recipe["policy"]): boolean {
   return policy !== undefined && "reward" in policy && policy.reward.preference > 0;

@@ -15,7 +15,7 @@ import { flaggedStage, verdictsStage, weighedStage } from "./parts/verdicts.ts";
 import type { Round } from "./round.ts";
 import type { Plan } from "./rounds.ts";
 import type { Stage } from "./stages/index.ts";
-import { type Revised, revisions } from "./supervise.ts";
+import { type Imitable, imitable } from "./supervise.ts";
 import type { ModelValue, Report, StoredRows } from "./values.ts";
 
 type Pairs = Stage<StoredRows<PreferenceRow>>;
@@ -43,12 +43,12 @@ export function reinforce(
   {
     plan,
     earlier,
-    revised,
+    learnt,
   }: {
     readonly plan: Plan;
     readonly earlier: readonly Reinforced[];
     /** What this round's supervised half learnt, where it came before. */
-    readonly revised?: Revised | undefined;
+    readonly learnt?: Imitable | undefined;
   },
 ): Reinforced {
   const { context, name, role, validation } = round;
@@ -85,7 +85,7 @@ export function reinforce(
   const learning = context.recipe.policy!;
   const costed = constraintOf(learning)?.cost === "model" ? costOf(round, pairs) : undefined;
   const policy = policyStage(context, {
-    ...(imitatesOf(learning) && { examples: (revised ?? ownRevisions(round, model, prompts)).revised }),
+    ...(imitatesOf(learning) && { examples: (learnt ?? toImitate(round, model, prompts)).examples }),
     ...(avoidsOf(learning) && { flagged: flaggedOf(round, pairs) }),
     ...(costed && { costModel: costed.model, gates: [costed.gate] }),
     judges,
@@ -159,9 +159,9 @@ function withHuman({ context, name, file }: Round, own: Stage<StoredRows<CostRow
   ]);
 }
 
-/** Revisions of where a policy begins, made for it to imitate: no half before it made any. */
-function ownRevisions(round: Round, model: Stage<ModelValue>, prompts: Stage<StoredRows<PromptRow>>): Revised {
-  return revisions({ ...round, name: (own) => round.name(`${own} to imitate`) }, model, prompts);
+/** What a policy imitates, its start's replies revised for it: no half before it made any. */
+function toImitate(round: Round, model: Stage<ModelValue>, prompts: Stage<StoredRows<PromptRow>>): Imitable {
+  return imitable({ ...round, name: (own) => round.name(`${own} to imitate`) }, model, prompts);
 }
 
 /** Pairs labelled by people, where the recipe names a file of them. */

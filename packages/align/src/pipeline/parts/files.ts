@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { type DatasetKinds, openDataset } from "@tenet/data";
+import { type DatasetKinds, type Origin, openDataset } from "@tenet/data";
 import type { DatasetReference, Recipe } from "../recipe.ts";
 import { countRows } from "../sizes.ts";
 import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
@@ -58,6 +58,8 @@ export interface FilePart<As extends keyof DatasetKinds> {
   readonly title: string;
   readonly reference: DatasetReference;
   readonly as: As;
+  /** Who wrote the replies, where people did: the rows then say so. */
+  readonly writtenBy?: Origin["writtenBy"];
 }
 
 /** Reads files, each of a name once, however often it is asked for. */
@@ -75,18 +77,21 @@ export function fileReader(context: Seeded): ReadFile {
 /** The rows of a file, by its content. */
 export function fileStage<As extends keyof DatasetKinds>(
   { recipe: { seed } }: Seeded,
-  { name, title, reference, as }: FilePart<As>,
+  { name, title, reference, as, writtenBy }: FilePart<As>,
 ): Stage<StoredRows<DatasetKinds[As]>> {
   const reading = readingOf(reference, as);
+  const signed = (row: DatasetKinds[As]) => (writtenBy ? { ...row, origin: { ...row.origin, writtenBy } } : row);
   return rowsStage<DatasetKinds[As]>({
     name,
     title: `${title} from ${basename(reading.path)}`,
-    kind: `read-${as}`,
+    kind: writtenBy ? `read-${as}-of-${writtenBy}` : `read-${as}`,
     version: 1,
     seed,
     expect: () => countRows(reference, as),
     settings: reading.settings,
-    make: (context) => reading.make(context, name),
+    async *make(context) {
+      for await (const made of reading.make(context, name)) yield "row" in made ? { row: signed(made.row) } : made;
+    },
   });
 }
 

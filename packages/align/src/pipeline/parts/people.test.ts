@@ -8,6 +8,7 @@ import { reinforcedRecipe, writeRecipe } from "../../../test/pipeline/fixture.ts
 import { reading, run, runWhole, stagesThat } from "../../../test/pipeline/run.ts";
 import type { Scorecard } from "../../evaluate/index.ts";
 import { Desk, drawnSide } from "../../people/index.ts";
+import { exportRun } from "../export-run.ts";
 import { openRecipe } from "../open.ts";
 import type { AuditReport } from "./audit.ts";
 
@@ -111,6 +112,16 @@ test("the scorecard tells what people took, what they cost, and how far they agr
     [3, 6],
   ]);
   expect(JSON.stringify(people)).not.toMatch(/ann|ben/);
+});
+
+test("what people prefer is exported with what was learnt", async () => {
+  const reader = openStore(store, { readOnly: true });
+  try {
+    const { written } = await exportRun(reader, id, join(folder, "exported"), { checkpoint: "rl", what: ["datasets"] });
+    expect(written).toContain("datasets/labels");
+  } finally {
+    reader.close();
+  }
 });
 
 test("who changes their mind has it learnt again, and the former scorecard is still there", async () => {

@@ -3,7 +3,7 @@ import { nearest, type Path } from "@tenet/data";
 import type { z } from "zod";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { avoidsOf, constraintOf, heedsConstitution, imitatesOf } from "../parts/policy-judges.ts";
-import { type Recipe, recipeSchema } from "../recipe.ts";
+import { learnsOwnReplies, type Recipe, recipeSchema } from "../recipe.ts";
 import { type Plan, planOf, setAt } from "../rounds.ts";
 import { type StepName, stepNames } from "../schema/arrangement.ts";
 import type { Rule, Rules } from "./rule.ts";
@@ -87,14 +87,15 @@ export const arrangementRules: Rules = (facts) => {
 };
 
 /** Whether the constitution acts on reinforcement learning itself: its reward, its loss, its bound, or the labels that it learns from. */
-export function isConstitutional({ policy, feedback }: Recipe): boolean {
+export function isConstitutional(recipe: Recipe): boolean {
+  const { policy, feedback } = recipe;
   if (policy === undefined) return false;
   const { constitutionFirst, method } = feedback.label;
   const looks = lookers(constitutionFirst);
   return (
     heedsConstitution(policy) ||
     constraintOf(policy) !== undefined ||
-    imitatesOf(policy) !== undefined ||
+    (imitatesOf(policy) !== undefined && learnsOwnReplies(recipe)) ||
     avoidsOf(policy) !== undefined ||
     feedback.weigh !== undefined ||
     looks.checks ||
@@ -127,7 +128,7 @@ const scheduled = ["supervised", "feedback", "preferenceModel", "costModel", "po
 /** Of those, what all rounds share, and why. */
 const fixed: readonly (readonly [RegExp, string])[] = [
   [
-    /\.(path|format|limit|replies)$|\.demonstrations$|\.audit$|\.audit\.|\.pretrain$|\.human$/,
+    /\.(path|format|limit|replies)$|\.demonstrations$|\.audit$|\.audit\.|\.pretrain$|\.human$|\.helpful$|\.written$/,
     "files are the same in every round",
   ],
   [/\.lora(\.|$)|\.weights$/, "an adapter that is gone on with keeps its shape"],

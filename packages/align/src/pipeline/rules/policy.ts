@@ -78,8 +78,12 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
     },
     {
       at: ["policy", "imitate"],
-      when: policy !== undefined && imitatesOf(policy) !== undefined && supervised.revisions === 0,
-      expected: "supervised.revisions of at least 1: without revisions there is nothing to imitate",
+      when:
+        policy !== undefined &&
+        imitatesOf(policy) !== undefined &&
+        supervised.revisions === 0 &&
+        supervised.written === undefined,
+      expected: "supervised.revisions of at least 1, or supervised.written: without either there is nothing to imitate",
       got: "revisions: 0",
     },
   ];

@@ -1,13 +1,27 @@
+import { imitatesOf } from "../parts/policy-judges.ts";
+import { learnsOwnReplies } from "../recipe.ts";
+import { planOf } from "../rounds.ts";
 import type { Rules } from "./rule.ts";
 
-export const supervisedRules: Rules = ({ recipe: { supervised, policy } }) => {
-  const { revisions, examples, critique, deliberate } = supervised;
+export const supervisedRules: Rules = ({ recipe }) => {
+  const { supervised, policy } = recipe;
+  const { revisions, examples, critique, deliberate, written } = supervised;
+  const own = learnsOwnReplies(recipe);
   return [
     {
       at: ["supervised", "revisions"],
-      when: revisions === 0 && examples.unchanged === "skip" && deliberate?.by !== "model",
+      when: !own && written === undefined,
       expected:
-        'at least 1, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
+        'at least 1, or supervised.written, or supervised.examples.unchanged: "keep": without revisions there is nothing else to learn',
+    },
+    {
+      at: ["supervised", "written"],
+      when:
+        written !== undefined &&
+        !planOf(recipe).steps.includes("supervised") &&
+        (policy === undefined || imitatesOf(policy) === undefined),
+      expected: "supervised among arrangement.steps, or policy.imitate: nothing else learns what people wrote",
+      got: "examples that no step learns",
     },
     {
       at: ["supervised", "examples", "from"],
@@ -29,6 +43,12 @@ export const supervisedRules: Rules = ({ recipe: { supervised, policy } }) => {
       at: ["supervised", "deliberate", "by"],
       when: deliberate?.by === "model" && revisions > 0,
       expected: '"checks", or supervised.revisions: 0: what the model reasons is learnt instead of revisions',
+    },
+    {
+      at: ["supervised", "deliberate"],
+      when: deliberate !== undefined && written !== undefined && !own,
+      expected: 'supervised.revisions of at least 1 beside it, or by: "model": what people wrote is learnt as it is',
+      got: "reasoning for nobody's reply",
     },
     {
       at: ["supervised", "weights"],

@@ -17,6 +17,22 @@ export const supervisedSchema = z.strictObject({
   deliberate: deliberateSettingsSchema
     .optional()
     .describe("Reasoning that cites principles by their ids is learnt before each reply (deliberative alignment)."),
+  written: z
+    .union([
+      path,
+      z.strictObject({
+        ...datasetFields,
+        ratio: z
+          .number()
+          .positive()
+          .optional()
+          .describe("Examples of it for each from a chain; without it all there are."),
+      }),
+    ])
+    .optional()
+    .describe(
+      "Examples that people wrote, each a prompt and a reply, as RLHF begins with: learnt beside those of the chains, or with `revisions: 0` alone.",
+    ),
   helpful: z
     .strictObject({
       ...datasetFields,
@@ -27,7 +43,7 @@ export const supervisedSchema = z.strictObject({
           "`file`: the rows are examples; `model`: they are prompts, and the replies to learn are the recipe's model's own, which hold it to what it was.",
         ),
       sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the model's own replies."),
-      ratio: z.number().positive().default(1).describe("Examples of it for each example from a chain."),
+      ratio: z.number().positive().default(1).describe("Examples of it for each from a chain or of people."),
     })
     .optional()
     .describe("Examples that keep the model helpful, mixed in."),
