@@ -46,6 +46,12 @@ const helpful = readFileSync(`${root}prompts/helpful.jsonl`, "utf8")
   .split("\n")
   .map((line) => z.strictObject({ prompt: z.string().min(10).max(200) }).parse(JSON.parse(line)));
 
+/** What people at the clinical desk would answer. */
+const written = readFileSync(`${root}prompts/clinical/written.jsonl`, "utf8")
+  .trimEnd()
+  .split("\n")
+  .map((line) => rowSchema.extend({ completion: z.string() }).parse(JSON.parse(line)));
+
 describe.each(presets)("the preset %s", (name) => {
   let preset: Constitution;
   beforeAll(async () => {
@@ -89,6 +95,7 @@ describe.each(Object.entries(promptSets))("the prompts %s", (set, [train, heldOu
     const texts = Object.fromEntries([
       ...Object.entries(sets).map(([split, all]) => [split, all.map(({ prompt }) => prompt)]),
       ...others.map((split) => [split, rows(set, split).map(({ prompt }) => prompt)]),
+      ...(set === "clinical" ? [["written", written.map(({ prompt }) => prompt)]] : []),
       ["helpful", helpful.map(({ prompt }) => prompt)],
     ]);
     expect(nearDuplicates(texts).map(({ first, second }) => `${first.text} / ${second.text}`)).toEqual([]);
@@ -300,6 +307,25 @@ describe("the demonstrations of clinical-desk", () => {
       const shown = demonstrations.filter(({ principles }) => principles?.includes(id));
       if (shown.length > 1) expect(openings(shown), id).toBeGreaterThan(1);
     }
+  });
+});
+
+describe("the written examples of clinical-desk", () => {
+  it("keep to every check, and begin in several ways", async () => {
+    const desk = await loadConstitution(`${root}constitutions/clinical-desk.yaml`);
+    for (const { prompt, completion, category } of written) {
+      const reply = { prompt: [{ role: "user" as const, content: prompt }], response: completion, category };
+      const { violated } = violations(runChecks(desk, reply));
+      expect(violated.map(({ check, why }) => `${prompt} ${check}: ${why}`)).toEqual([]);
+    }
+    expect(
+      new Set(written.map(({ completion }) => completion.split(/\s+/).slice(0, 2).join(" "))).size,
+    ).toBeGreaterThan(16);
+  });
+  it("are of every kind that the desk is asked", () => {
+    const kinds = (some: readonly Row[]) => [...new Set(some.map(({ category }) => category))].sort();
+    expect(written.length).toBeGreaterThanOrEqual(24);
+    expect(kinds(written)).toEqual(kinds(rows("clinical", "train")));
   });
 });
 

@@ -39,6 +39,16 @@ it.each(complete)("recipes/%s learns no labels of a model whose worth nobody mea
 
 it("recipes override no gate", () => {
   for (const name of all) expect(readFileSync(`${recipes}${name}`, "utf8"), name).not.toMatch(/override: true/);
+it("recipes/people.yaml learns from people's words alone, and asks no model for a label or a critique", async () => {
+  const open = await openRecipe(`${recipes}people.yaml`);
+  const { checkpoints, targets } = arrange({ ...open, options: {} });
+  expect(checkpoints.map(({ label }) => label)).toEqual(["Base", "SFT", "RLHF"]);
+  const of = (name: string) => inOrder(targets).find((stage) => stage.name === name)!;
+  expect(of("supervised").inputs).toContain(of("written"));
+  expect(of("labels").kind).toBe("label-by-people");
+  const { stages } = await estimateRun(open);
+  const asked = new Set(stages.flatMap(({ roles }) => roles.map(({ role }) => role)));
+  for (const role of ["labeller", "critic", "reviser", "judge"]) expect(asked).not.toContain(role);
 });
 
 /** What a recipe's arrangement learns from: passes over prompts' revisions and replies of policies, over all rounds. */
