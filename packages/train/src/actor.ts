@@ -255,7 +255,7 @@ function describeExperience(
   const scores = rewarded.map(({ reward }) => reward);
   const mean = perSample((i) => scores[i]!);
   const agreeing = samples.map(({ response }) => Number(agrees(response)));
-  const lengths = samples.map(({ tokens }) => tokens.length);
+  const lengths = samples.map(({ length }) => length);
   return {
     "objective/kl": perSample((i) => kl[i]!),
     "objective/kl_k3": perSample(k3),
@@ -263,7 +263,7 @@ function describeExperience(
     "objective/scores": mean,
     "objective/scores_std": Math.sqrt(perSample((i) => (scores[i]! - mean) ** 2)),
     "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
-    "val/response_length": tokens / count,
+    "val/response_length": perSample((i) => lengths[i]!),
     "val/duplicates": duplicateShare(samples),
     "val/agreement": perSample((i) => agreeing[i]!),
     ...figure("reward/length_correlation", pearson(lengths, scores)),

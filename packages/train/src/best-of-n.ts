@@ -42,7 +42,8 @@ interface Progress {
 }
 
 /**
- * Samples n responses to every prompt and keeps the one with the highest reward (the first of equals), as examples to train on.
+ * Samples n responses to every prompt and keeps the one with the highest reward (the first of equals), behind the reasoning that it was
+ * written with, as examples to train on.
  *
  * Yields metrics after every few prompts: `objective/scores` of all samples, `objective/best` of those kept, `objective/kl_bound`,
  * log n − (n − 1)/n nats: what choosing among n adds to KL(π‖π_ref) at most. A killed run continues behind the prompts it had.
@@ -94,7 +95,7 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
         progress.aside.push({ id: prompt.id, reason: `all ${n} samples are empty, or were not judged` });
         continue;
       }
-      const completion = samples[chosen]!.response;
+      const { completion } = samples[chosen]!;
       best.push(scores.get(chosen)!);
       const origin = { source: "best-of-n", models: { generator }, seed, parents: [prompt.id] };
       const id = rowId("example", prompt.prompt, completion);

@@ -22,6 +22,7 @@ export interface ShownRollout {
   readonly parts: Readonly<Record<string, number>>;
   /** Estimate of KL(π‖π_ref) by this reply, in nats. */
   readonly kl: number;
+  /** Of the response; of reasoning before it none. */
   readonly tokens: number;
 }
 

@@ -116,7 +116,7 @@ const mostShown = 64;
 
 /** Those whose figures are numbers: JSON has no others. */
 function shownOf({ samples, rewarded, kl }: Experience): ShownRollout[] {
-  return samples.slice(0, mostShown).flatMap(({ prompt, response, finished, tokens }, i): ShownRollout[] => {
+  return samples.slice(0, mostShown).flatMap(({ prompt, response, finished, length }, i): ShownRollout[] => {
     const { reward: score, parts } = rewarded[i]!;
     if (![score, kl[i]!].every(Number.isFinite)) return [];
     return [
@@ -127,7 +127,7 @@ function shownOf({ samples, rewarded, kl }: Experience): ShownRollout[] {
         score,
         parts: Object.fromEntries(Object.entries(parts).filter(([, part]) => Number.isFinite(part))),
         kl: kl[i]!,
-        tokens: tokens.length,
+        tokens: length,
       },
     ];
   });

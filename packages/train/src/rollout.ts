@@ -13,9 +13,14 @@ export interface Sample {
   /** The turn in the batch that it is of: samples of one prompt's turn have the same. */
   readonly turn: number;
   readonly promptTokens: readonly number[];
-  /** The response's tokens; where it ended by itself, the end token last. Never empty. */
+  /** All that the policy drew, reasoning among it; where it ended by itself, the end token last. Never empty. */
   readonly tokens: readonly number[];
+  /** What a person sees: without reasoning. */
   readonly response: string;
+  /** What the policy wrote, to learn: the response, behind its reasoning where it reasoned. */
+  readonly completion: string;
+  /** Tokens of the response, the end token among them; of reasoning none. */
+  readonly length: number;
   readonly finished: boolean;
   /** The engine's log-probabilities of the tokens it reported: all but the end token. */
   readonly sampledLogprobs: readonly number[];
@@ -60,15 +65,36 @@ export async function rollout(
     const finished = completion.finishReason === "stop";
     const drawn = completion.tokens as readonly (CompletionToken & { id: number })[];
     const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
+    const tokens = [...drawn.map(({ id }) => id), ...(finished ? [end] : [])];
+    // What rewards are told is the reply: nothing is to press on the reasoning before it.
+    const read = readReply(completion.text);
     samples[request * n + completion.index] = {
-      // What rewards are told is the reply: nothing is to press on the reasoning before it.
-      ...{ prompt, index: completion.index, turn: request, promptTokens, finished },
-      response: readReply(completion.text).text,
-      tokens: [...drawn.map(({ id }) => id), ...(finished ? [end] : [])],
+      ...{ prompt, index: completion.index, turn: request, promptTokens, tokens, response: read.text, finished },
+      ...(read.thoughts === undefined
+        ? { completion: read.text, length: tokens.length }
+        : {
+            completion: completion.text.slice(0, read.end),
+            length: tokensWithin(read, drawn, text) + (finished ? 1 : 0),
+          }),
       sampledLogprobs: drawn.map(({ logprob }) => logprob),
     };
   }
   return samples;
+}
+
+/** How many tokens lie in a stretch of the text that they make, wholly or in part. Of several that make one character the last brings it. */
+function tokensWithin(
+  { start, end }: { readonly start: number; readonly end: number },
+  tokens: readonly { readonly id: number }[],
+  text: TextCodec,
+): number {
+  const decoder = text.decoder();
+  let said = 0;
+  return tokens.filter(({ id }) => {
+    const from = said;
+    said += decoder.push(id).length;
+    return (from >= start || said > start) && from < end;
+  }).length;
 }
 
 /**
@@ -93,7 +119,7 @@ export async function rolloutOf(
 }
 
 /** What a reward is told of a sample. @param iteration of training */
-export function rewardRequest({ prompt, response, finished, tokens }: Sample, iteration?: number): RewardRequest {
+export function rewardRequest({ prompt, response, finished, length }: Sample, iteration?: number): RewardRequest {
   const { id, prompt: conversation, category } = prompt;
   return {
     id,
@@ -101,7 +127,7 @@ export function rewardRequest({ prompt, response, finished, tokens }: Sample, it
     ...(category !== undefined && { category }),
     response,
     finished,
-    length: tokens.length,
+    length,
     ...(iteration !== undefined && { iteration }),
   };
 }

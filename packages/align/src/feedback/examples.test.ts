@@ -1,3 +1,4 @@
+import { readReply } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
 import { examplesFromChains, examplesFromResponses } from "./examples.ts";
 import { constitutionOf, outcomes, responseRow } from "./fixture.ts";
@@ -18,6 +19,12 @@ describe("replies as examples", () => {
     const { rows } = await learnt("The sea rises. And then the", "length");
     expect(rows).toMatchObject([{ completion: "The sea rises. And then the", cut: true }]);
     expect((await learnt("The sea rises. And then the")).rows[0]).not.toHaveProperty("cut");
+  });
+
+  it("are learnt behind the reasoning that they were given with", async () => {
+    const row = { ...responseRow("What is a tide?", "The sea rises"), reasoning: "The moon pulls." };
+    const [example] = (await outcomes(examplesFromResponses([row]))).get(row.id)!.rows;
+    expect(readReply(example!.completion)).toMatchObject({ thoughts: "The moon pulls.", text: "The sea rises" });
   });
 
   it("are set aside where they are no text", async () => {

@@ -116,17 +116,18 @@ function exampleOutcome(
  * Completions to learn from replies as they are: of the model itself to prompts that have nothing to do with the constitution,
  * they keep it what it was. METHODS §2.
  *
- * A reply that the length limit cut is learnt as far as it goes and without an end (`cut`), so that the model does not learn to stop
- * there; one that is no text is set aside with the reason. Yields one outcome per reply.
+ * A reply is learnt behind its reasoning, where it has some. One that the length limit cut is learnt as far as it goes and without an end
+ * (`cut`), so that the model does not learn to stop there; one that is no text is set aside with the reason. Yields one outcome per reply.
  */
 export async function* examplesFromResponses(rows: readonly ResponseRow[]): AsyncGenerator<Outcome<ExampleRow>> {
-  for (const { id, prompt, response, finishReason, origin } of rows) {
+  for (const { id, prompt, response, reasoning, finishReason, origin } of rows) {
     const cut = finishReason === "length";
     const fault = response === "" ? "the reply is empty" : degenerate(response);
     if (fault !== undefined) yield { input: id, rows: [], aside: fault };
     else {
-      const content = { prompt, completion: response, weight: 1, ...(cut && { cut: true as const }) };
-      const example = { id: rowId("example", prompt, response, ...(cut ? ["cut"] : [])), ...content };
+      const completion = withReasoning(reasoning, response);
+      const content = { prompt, completion, weight: 1, ...(cut && { cut: true as const }) };
+      const example = { id: rowId("example", prompt, completion, ...(cut ? ["cut"] : [])), ...content };
       yield { input: id, rows: [{ ...example, origin: { ...origin, parents: [id] } }] };
     }
   }

@@ -39,6 +39,8 @@ it.each(complete)("recipes/%s learns no labels of a model whose worth nobody mea
 
 it("recipes override no gate", () => {
   for (const name of all) expect(readFileSync(`${recipes}${name}`, "utf8"), name).not.toMatch(/override: true/);
+});
+
 it("recipes/people.yaml learns from people's words alone, and asks no model for a label or a critique", async () => {
   const open = await openRecipe(`${recipes}people.yaml`);
   const { checkpoints, targets } = arrange({ ...open, options: {} });

@@ -42,7 +42,7 @@ export function weightedSum(terms: readonly RewardTerm[]): Reward {
 export interface Penalties {
   /** Subtracted where a response was cut off instead of ending. */
   readonly missingEnd: number;
-  /** Subtracted for each token. */
+  /** Subtracted for each token of a response; reasoning before it costs nothing. */
   readonly perToken: number;
 }
 

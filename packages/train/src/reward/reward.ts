@@ -7,10 +7,11 @@ export interface RewardRequest {
   readonly prompt: readonly Message[];
   /** The prompt's category, where it has one. */
   readonly category?: string | undefined;
+  /** What a person sees: without reasoning. */
   readonly response: string;
   /** Whether the response ended by itself; false where it was cut off at the limit of tokens. */
   readonly finished: boolean;
-  /** Tokens of the response. */
+  /** Tokens of the response; of reasoning none. */
   readonly length: number;
   /** The round of sampling that it is of, from 0; −1 − n of a look at the model after n of them; absent outside of training. */
   readonly iteration?: number | undefined;

@@ -75,6 +75,17 @@ describe("a reward server as OpenRLHF calls it", () => {
     ]);
   });
 
+  it("judges the reply, and not the reasoning before it", async () => {
+    const { post, batches } = await serving();
+    const prompt = rendered(user("How many?"));
+    const { body } = await post("/get_reward", {
+      query: [`${prompt}<think>\nTwice 3 and 1.\n</think>\n\n7<|im_end|>`],
+      prompts: [prompt],
+    });
+    expect(body).toMatchObject({ rewards: [7], extra_logs: { length: [1] } });
+    expect(batches[0]!.map(({ response, finished }) => [response, finished])).toEqual([["7", true]]);
+  });
+
   it("says what is wrong with a call", async () => {
     const { post } = await serving();
     const prompt = rendered(user("How many?"));

@@ -4,6 +4,7 @@ import {
   type CallersOptions,
   type Message,
   type RunningServer,
+  readReply,
   type TextCodec,
 } from "@tenet/lm";
 import { z } from "zod";
@@ -58,13 +59,15 @@ export function serveReward({ reward, text, about, ...callers }: ServeRewardOpti
 
   const requestOf = (
     prompt: string | readonly Message[],
-    reply: string,
+    written: string,
     { i, category, finished }: { i: number; category?: string | null | undefined; finished: boolean },
   ): RewardRequest => {
     const messages = typeof prompt === "string" ? reading.prompt(prompt) : prompt;
-    const tokens = text.encode(reply).length;
+    // As in trainings here: what is judged is the reply, never the reasoning before it.
+    const { text: response } = readReply(written);
+    const tokens = text.encode(response).length;
     return {
-      ...{ id: `response ${i + 1}`, prompt: messages, response: reply, finished, length: tokens },
+      ...{ id: `response ${i + 1}`, prompt: messages, response, finished, length: tokens },
       ...(category && { category }),
     };
   };

@@ -61,7 +61,11 @@ export const rewardSettingsSchema = z.strictObject({
       "Principles that the preference model judges by, where it is shown some (preferenceModel.given); absent: three, drawn by weight.",
     ),
   missingEndPenalty: z.number().min(0).default(1).describe("Subtracted where a response does not end by itself."),
-  lengthPenalty: z.number().min(0).default(0).describe("Subtracted for each token of a response."),
+  lengthPenalty: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe("Subtracted for each token of a response; reasoning before it costs nothing."),
   failures: z
     .strictObject({
       most: z.number().min(0).max(1).describe("Share of an iteration's responses that may have no answer of a judge."),
