@@ -6,7 +6,7 @@ import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
 
 /** What a recipe may do, and should be thought over: each a sentence that says what follows and what to write instead. */
-export function warningsOf({ recipe, constitution }: OpenRecipe): string[] {
+export function warningsOf({ recipe, constitution }: Pick<OpenRecipe, "recipe" | "constitution">): string[] {
   const { policy, prompts } = recipe;
   const warnings: string[] = [];
   if (learnsModelLabels(recipe) && !isAudited(recipe))
