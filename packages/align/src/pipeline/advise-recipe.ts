@@ -12,7 +12,7 @@ import { type ShapeOf, shapesHere } from "./memory.ts";
 import { type OpenRecipe, openRecipe, type RecipeChanges } from "./open.ts";
 import type { AuditReport } from "./parts/audit.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
-import { type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { asksLabeller, type Recipe, usesLabels } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
 import { runSpec } from "./run.ts";
 import type { ArrangementName } from "./schema/arrangement.ts";
@@ -109,9 +109,9 @@ function advisedRecipe(
 ): Omit<AdvisedRecipe, "price" | "problems"> {
   const { criteria, switches } = advice;
   const labelled = labelsFor(recipe, constitution, advice);
-  const wanted = [...new Set(switches.map(({ name }) => labelled.instead[name] ?? name))].filter(
-    (name) => !isOn[name](recipe),
-  );
+  const wanted = [
+    ...new Set(switches.flatMap(({ name }) => (name in labelled.instead ? (labelled.instead[name] ?? []) : name))),
+  ].filter((name) => !isOn[name](recipe));
   const acting = wanted.some((name) => switchSettings(criteria)[name].path[0] === "policy");
   const { changes, cautions } = policyFor(recipe, acting);
   const { policy } = recipe;
@@ -148,14 +148,16 @@ const fewestExamples = 10;
 interface Labelled {
   readonly changes: AdvisedChange[];
   readonly cautions: string[];
-  /** Switches that do not go with who labels, each with what does the same there. */
-  readonly instead: { readonly [Name in SwitchName]?: SwitchName };
+  /** Switches that do not go with who labels, each with what does the same there, where anything does. */
+  readonly instead: { readonly [Name in SwitchName]?: SwitchName | undefined };
 }
 
 /** Who labels, where a model would and another is advised; the audit that a model's labels want. */
 function labelsFor(recipe: Recipe, constitution: Constitution, { labels, audit, criteria }: Advice): Labelled {
   const { policy, feedback } = recipe;
-  const unused = policy !== undefined && !rewardsPreference(policy) && !showsProxy(recipe);
+  // What acts on labels acts on nothing where nobody learns them.
+  if (policy !== undefined && !usesLabels(recipe))
+    return { changes: [], cautions: [], instead: { weigh: undefined, constitutionFirst: undefined } };
   const { name } = labels[0]!;
   const by = (method: string, changes: AdvisedChange[], ...cautions: string[]): Labelled => ({
     ...{ changes, cautions },
@@ -163,7 +165,7 @@ function labelsFor(recipe: Recipe, constitution: Constitution, { labels, audit, 
     instead: method === "people" ? { constitutionFirst: "weigh" } : {},
   });
   const { method } = feedback.label;
-  if (unused || !["choice", "cot", "judge"].includes(method)) return by(method, []);
+  if (!asksLabeller(recipe)) return by(method, []);
   if (name === "people")
     return by(name, labelSettings(recipe)[name], "the run waits until people have judged the pairs: tenet label");
   if (name !== "model") return by(name, labelSettings(recipe)[name]);

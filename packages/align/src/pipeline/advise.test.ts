@@ -213,6 +213,18 @@ describe("a recipe", () => {
     expect(own.feedback.label.method).toBe("people");
   });
 
+  it("is not advised what acts on labels where nobody learns them", async () => {
+    const given = { goal: "balanced", complexity: "medium", compute: "medium" } as const;
+    const rewarded = "policy: { algorithm: rloo, reward: { preference: 0, constitution: 1 } }\n";
+    const { advice, best } = await adviseRecipe(await recipe("verifiable", rewarded), given);
+    expect(advice.switches.map(({ name }) => name)).toContain("weigh");
+    expect(best.changes).toEqual([]);
+    // DPO learns them itself.
+    const { best: taught } = await adviseRecipe(await recipe("verifiable", policies.dpo), given);
+    const changed = taught.changes.map(({ path }) => path.join("."));
+    expect(changed).toEqual(expect.arrayContaining(["feedback.label", "feedback.weigh"]));
+  });
+
   it("takes what its run's audit said of the labeller, where nothing else is said", async () => {
     const file = await recipe("mixed", "policy: { algorithm: ppo }\nfeedback: { audit: { path: known.jsonl } }\n");
     const open = await openRecipe(file);

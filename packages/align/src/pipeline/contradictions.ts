@@ -8,12 +8,21 @@ import { engineRules } from "./rules/engine.ts";
 import { evaluateRules } from "./rules/evaluate.ts";
 import { labelRules } from "./rules/labels.ts";
 import { policyRules } from "./rules/policy.ts";
+import { reasoningRules } from "./rules/reasoning.ts";
 import { roleRules } from "./rules/roles.ts";
 import type { Rule, Rules } from "./rules/rule.ts";
 import { supervisedRules } from "./rules/supervised.ts";
 
 /** What rules/ says of a recipe by itself: a file for each of its parts. */
-const parts: readonly Rules[] = [supervisedRules, labelRules, policyRules, roleRules, evaluateRules, engineRules];
+const parts: readonly Rules[] = [
+  supervisedRules,
+  labelRules,
+  policyRules,
+  reasoningRules,
+  roleRules,
+  evaluateRules,
+  engineRules,
+];
 
 /** What each by itself may be, but not together. */
 export function contradictions(document: ParsedDocument<Recipe>): Problem[] {

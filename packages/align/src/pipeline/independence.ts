@@ -4,7 +4,7 @@ import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
 import { heedsChecks, judgesAsked } from "./parts/policy-judges.ts";
-import { asksLabeller, rewardsPreference, showsProxy, type TrainableRole } from "./recipe.ts";
+import { asksLabeller, learnsLabels, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;
 
@@ -18,7 +18,7 @@ export function independenceOf({
   constitution,
 }: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
   const { roles, policy } = recipe;
-  const learns = policy !== undefined && (policy.algorithm === "dpo" || rewardsPreference(policy));
+  const learns = learnsLabels(policy);
   const { weigh } = recipe.feedback;
   const looks = lookers(recipe.feedback.label.constitutionFirst);
   const heard = learns && asksLabeller(recipe);
@@ -52,7 +52,7 @@ export function independenceOf({
 export function checksAreHeard({ policy, feedback }: OpenRecipe["recipe"]): boolean {
   if (policy === undefined) return false;
   const { label, weigh } = feedback;
-  const learns = policy.algorithm === "dpo" || rewardsPreference(policy);
+  const learns = learnsLabels(policy);
   const looks = lookers(label.constitutionFirst).checks || label.method === "checks";
   return heedsChecks(policy) || (learns && (looks || (weigh !== undefined && weigh.by !== "critic")));
 }

@@ -30,6 +30,7 @@ const files = {
   "new.jsonl": row("Three"),
   "pairs.jsonl": pair,
   "texts.yaml": "- The sun is far away.\n",
+  "choices.jsonl": `${JSON.stringify({ question: "Which is warm?", choices: ["The sun", "The moon"], answer: 0 })}\n`,
 };
 const judged = `${JSON.stringify({ prompt: "Hello", response: "Hi.", is_safe: true })}\n`;
 type Files = { readonly [name: string]: string | Uint8Array };
@@ -483,6 +484,206 @@ const contradicting: readonly Case[] = [
     ["evaluate.baselines: expected supervised.demonstrations beside it"],
   ],
   [
+    "pairs without reasoning to learn for who reasons",
+    `${start}supervised: { deliberate: { by: checks } }\npolicy: { algorithm: dpo }\n`,
+    [
+      'recipe.yaml:5:22 policy.algorithm: expected "ppo", "grpo", "rloo" or "best-of-n" beside supervised.deliberate',
+      "learns to answer without reasoning",
+    ],
+  ],
+  [
+    "reasoning to imitate beside pairs without it",
+    `${start}arrangement: { steps: [policy] }\nsupervised: { deliberate: { by: checks } }\npolicy: { algorithm: dpo, imitate: {} }\n`,
+    ['recipe.yaml:6:22 policy.algorithm: expected "ppo", "grpo", "rloo" or "best-of-n" beside supervised.deliberate'],
+  ],
+  [
+    "replies without reasoning to avoid for who reasons",
+    `${start}supervised: { deliberate: { by: checks } }\npolicy: { algorithm: ppo, avoid: {} }\n`,
+    ["recipe.yaml:5:34 policy.avoid: expected none beside supervised.deliberate"],
+  ],
+  [
+    "no room for reasoning and a reply",
+    `${start}supervised: { deliberate: { by: checks } }\npolicy: { algorithm: ppo, maxTokens: 63 }\n`,
+    ["recipe.yaml:5:38 policy.maxTokens: expected at least 64 beside supervised.deliberate", "got 63"],
+  ],
+  [
+    "reasoning before more than one reply",
+    `${start}supervised: { deliberate: { by: checks }, examples: { from: every-revision } }\n`,
+    [
+      'recipe.yaml:4:61 supervised.examples.from: expected "final" beside supervised.deliberate',
+      'got the text "every-revision"',
+    ],
+  ],
+  [
+    "reasoning by a model beside revisions",
+    `${start}supervised: { deliberate: { by: model } }\n`,
+    [
+      'recipe.yaml:4:33 supervised.deliberate.by: expected "checks", or supervised.revisions: 0',
+      'got the text "model"',
+    ],
+  ],
+  [
+    "reasoning by checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}supervised: { deliberate: { by: checks } }\n`,
+    ["recipe.yaml:4:33 supervised.deliberate.by: expected checks in the constitution", "which has none"],
+  ],
+  [
+    "labels weighed that nobody makes",
+    `${start}feedback: { weigh: {} }\n`,
+    ["recipe.yaml:4:20 feedback.weigh: expected policy beside it", "got weighing alone"],
+  ],
+  [
+    "labels weighed that nobody learns",
+    `${start}policy: { algorithm: ppo, reward: { preference: 0, constitution: 1 } }\nfeedback: { weigh: {} }\n`,
+    [
+      "recipe.yaml:5:20 feedback.weigh: expected policy.reward.preference above 0, policy: { algorithm: dpo }, or prompts.heldOut and evaluate.proxy: true",
+      "else no label is learnt, and none is weighed, got weighing alone",
+    ],
+  ],
+  [
+    "labels weighed by checks that are not there",
+    `${start.replace("kind.yaml", "unchecked.yaml")}policy: { algorithm: ppo }\nfeedback: { weigh: {} }\n`,
+    ["recipe.yaml:5:20 feedback.weigh: expected checks in the constitution", "which has none"],
+  ],
+  [
+    "joint with a constitution that acts on labels nobody learns",
+    `${start}policy: { algorithm: ppo, reward: { preference: 0, judge: { weight: 1 } } }\nfeedback: { label: { constitutionFirst: { by: checks } } }\narrangement: joint\n`,
+    ["recipe.yaml:6:14 arrangement: expected something constitutional beside it", 'got "joint" without any'],
+  ],
+  [
+    "labels by contrast of pairs that are made otherwise",
+    `${start}policy: { algorithm: ppo }\nfeedback: { label: { method: contrast } }\n`,
+    [
+      "recipe.yaml:5:30 feedback.label.method: expected feedback.pairs.contrast: principle beside it",
+      'got the text "contrast"',
+    ],
+  ],
+  [
+    "an audit of labels by contrast",
+    `${start}policy: { algorithm: ppo }\nfeedback: { pairs: { contrast: principle }, label: { method: contrast }, audit: { path: pairs.jsonl } }\n`,
+    ["recipe.yaml:5:81 feedback.audit: expected no audit beside feedback.label.method: contrast", "got an audit"],
+  ],
+  [
+    "contrast with samples: 3",
+    `${start}policy: { algorithm: ppo }\nfeedback: { pairs: { contrast: principle, samples: 3 } }\n`,
+    ["recipe.yaml:5:32 feedback.pairs.contrast: expected neither samples nor pairs nor system beside it"],
+  ],
+  [
+    "contrast with pairs: all",
+    `${start}policy: { algorithm: ppo }\nfeedback: { pairs: { contrast: principle, pairs: all } }\n`,
+    ["recipe.yaml:5:32 feedback.pairs.contrast: expected neither samples nor pairs nor system beside it"],
+  ],
+  [
+    "contrast with system: Be brief.",
+    `${start}policy: { algorithm: ppo }\nfeedback: { pairs: { contrast: principle, system: Be brief. } }\n`,
+    ["recipe.yaml:5:32 feedback.pairs.contrast: expected neither samples nor pairs nor system beside it"],
+  ],
+  [
+    "principles for a judge that is shown none",
+    `${start}policy: { algorithm: ppo }\nfeedback: { label: { method: judge, judge: { format: auto-j }, principles: 2 } }\n`,
+    ["recipe.yaml:5:76 feedback.label.principles: expected 1 beside the judge auto-j", "got 2"],
+  ],
+  [
+    "an audit on nothing",
+    `${start}policy: { algorithm: ppo }\nfeedback: { audit: { chance: 0.5 } }\n`,
+    ["recipe.yaml:5:20 feedback.audit: expected one of path, a file of pairs", "got none"],
+  ],
+  [
+    "known examples that the constitution does not have",
+    `${start}policy: { algorithm: ppo }\nfeedback: { audit: { examples: true } }\n`,
+    ["recipe.yaml:5:32 feedback.audit.examples: expected a principle for preference with an example", "which has none"],
+  ],
+  [
+    "people who are asked nothing",
+    `${start}policy: { algorithm: ppo }\nfeedback: { people: { each: 2 } }\n`,
+    ["recipe.yaml:5:21 feedback.people: expected feedback.label.method: people", "got people alone"],
+  ],
+  [
+    "a cost model that bounds nothing",
+    `${start}costModel: { by: checks }\npolicy: { algorithm: ppo }\n`,
+    [
+      "recipe.yaml:4:12 costModel: expected policy.constraint: { cost: model, bound: 0 } beside it",
+      "got a cost model alone",
+    ],
+  ],
+  [
+    "a preference model to go without where nothing else rewards",
+    `${start}policy: { algorithm: ppo }\npreferenceModel: { gate: { refused: go-without } }\n`,
+    [
+      "recipe.yaml:5:37 preferenceModel.gate.refused: expected policy.reward with a weight beside that of preference",
+      'got the text "go-without"',
+    ],
+  ],
+  [
+    "ratings of a labeller that knows letters only",
+    `${start}roles: { labeller: { train: { pairs: pairs.jsonl } } }\npolicy: { algorithm: ppo, reward: { judge: { weight: 0.5 } } }\n`,
+    ["recipe.yaml:5:44 policy.reward.judge: expected a labeller that can rate", "got roles.labeller.train"],
+  ],
+  [
+    "a judge's format without a judge",
+    `${start}evaluate: { judge: { format: prometheus-2 } }\n`,
+    ["recipe.yaml:4:20 evaluate.judge: expected roles.judge beside it", "got a format alone"],
+  ],
+  [
+    "a judge's format for one that is trained here",
+    `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}roles: { judge: { train: { pairs: pairs.jsonl } } }\nevaluate: { judge: { format: prometheus-2 } }\n`,
+    ["recipe.yaml:5:20 evaluate.judge: expected roles.judge beside it", "got a judge that the recipe trains"],
+  ],
+  [
+    "questions without a scorecard",
+    `${start}evaluate: { choices: choices.jsonl }\n`,
+    ["recipe.yaml:4:22 evaluate.choices: expected prompts.heldOut beside it", "got questions alone"],
+  ],
+  [
+    "a principle that must hold and is not there",
+    `${start}evaluate: { mustHold: [kind, breif] }\n`,
+    [
+      'recipe.yaml:4:30 evaluate.mustHold[1]: expected the id of a principle of the constitution "kind": kind, brief',
+      'got "breif". Did you mean "brief"?',
+    ],
+  ],
+  [
+    "a persona without dialogues",
+    `${start}roles: { persona: ../model }\n`,
+    ["recipe.yaml:4:19 roles.persona: expected prompts.dialogue beside it", "got a persona alone"],
+  ],
+  [
+    "a trained critic that is to write critiques",
+    `${start}roles: { critic: { train: { pairs: pairs.jsonl } } }\npolicy: { algorithm: ppo, reward: { constitution: { weight: 1, by: critic } } }\n`,
+    [
+      "recipe.yaml:4:27 roles.critic.train: expected supervised.critique.critiques: checks beside it",
+      "got critiques by the model",
+    ],
+  ],
+  [
+    "a trained critic that is to rate reasoning",
+    `${start}roles: { critic: { train: { pairs: pairs.jsonl } } }\nsupervised: { revisions: 0, deliberate: { by: model, keep: { judge: 0.5 } } }\npolicy: { algorithm: ppo, reward: { constitution: { weight: 1, by: critic } } }\n`,
+    ["recipe.yaml:4:27 roles.critic.train: expected no supervised.deliberate.keep beside it"],
+  ],
+  [
+    "a trained critic that nobody asks",
+    `${start}roles: { critic: { train: { pairs: pairs.jsonl } } }\narrangement: { steps: [policy] }\npolicy: { algorithm: ppo }\n`,
+    ["recipe.yaml:4:27 roles.critic.train: expected something that asks it", "got a critic that is never asked"],
+  ],
+  [
+    "a trained critic that is asked for labels nobody makes",
+    `${start}roles: { critic: { train: { pairs: pairs.jsonl } } }\narrangement: { steps: [policy] }\npolicy: { algorithm: ppo, reward: { preference: 0, constitution: 1 } }\nfeedback: { label: { constitutionFirst: { by: critic } } }\n`,
+    ["recipe.yaml:4:27 roles.critic.train: expected something that asks it", "got a critic that is never asked"],
+  ],
+  [
+    "easy pairs for a trained critic",
+    `${start}roles: { critic: { train: { pairs: pairs.jsonl, warmup: 3 } } }\narrangement: { steps: [policy] }\npolicy: { algorithm: ppo, reward: { constitution: { weight: 1, by: critic } } }\n`,
+    ["recipe.yaml:4:57 roles.critic.train.warmup: expected none: easy pairs teach to compare two replies", "got 3"],
+  ],
+  [
+    "a list of servers without the model's name",
+    `${start}roles: { labeller: { endpoint: ["http://a:8000/v1", "http://b:8000/v1"] } }\n`,
+    [
+      "recipe.yaml:4:32 roles.labeller.endpoint: expected the model's name beside a list of servers, as roles.labeller.model",
+      "got a list alone",
+    ],
+  ],
+  [
     "held-out prompts that are trained on",
     start.replace("prompts.jsonl", "prompts.jsonl, heldOut: ./prompts.jsonl"),
     ["recipe.yaml:3:43 prompts.heldOut: expected another file than prompts.train"],
@@ -646,6 +847,19 @@ test("what the cases change opens as it stands", async () => {
   expect(await messageOf(whole)).toBe("opens");
   const shown = `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}policy: { algorithm: dpo }\npreferenceModel: { pretrain: pairs.jsonl }\nevaluate: { proxy: true }\n`;
   expect(await messageOf(shown)).toBe("opens");
+  for (const rest of [
+    "policy: { algorithm: ppo, maxTokens: 64 }\n",
+    "policy: { algorithm: dpo, avoid: {} }\narrangement: reverse\n",
+    "policy: { algorithm: dpo, maxLength: 63 }\narrangement: { steps: [policy] }\n",
+  ])
+    expect(await messageOf(`${start}supervised: { deliberate: { by: checks } }\n${rest}`)).toBe("opens");
+  for (const rest of ["policy: { algorithm: dpo }\n", policy])
+    expect(await messageOf(`${start}feedback: { weigh: {} }\n${rest}`)).toBe("opens");
+  expect(
+    await messageOf(
+      `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}feedback: { weigh: {} }\npolicy: { algorithm: ppo, reward: { preference: 0, constitution: 1 } }\nevaluate: { proxy: true }\n`,
+    ),
+  ).toBe("opens");
   const bounded = (more: string) => `${start}roles: { labeller: { endpoint: "http://localhost:8000/v1", ${more} } }\n`;
   expect(await messageOf(bounded("price: { prompt: 0, completion: 2 }, budget: { usd: 5 }"))).toBe("opens");
   expect(await messageOf(bounded("budget: { tokens: 1000 }"))).toBe("opens");

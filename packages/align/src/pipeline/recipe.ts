@@ -110,6 +110,16 @@ export function rewardsPreference(policy: Recipe["policy"]): boolean {
   return policy !== undefined && "reward" in policy && policy.reward.preference > 0;
 }
 
+/** Whether a policy learns from labels: from the pairs themselves (DPO), or from what the preference model says of its replies. */
+export function learnsLabels(policy: Recipe["policy"]): boolean {
+  return policy?.algorithm === "dpo" || rewardsPreference(policy);
+}
+
+/** Whether anything is made of labels: a policy that learns from them, or a preference model for the scorecard. */
+export function usesLabels(recipe: Recipe): boolean {
+  return learnsLabels(recipe.policy) || showsProxy(recipe);
+}
+
 /** Whether somebody looks what a model's labels are worth before they are learnt. */
 export function isAudited({ feedback, roles }: Recipe): boolean {
   return feedback.audit !== undefined || isTrained(roles.labeller);
@@ -122,9 +132,7 @@ export function asksLabeller({ feedback: { label } }: Pick<Recipe, "feedback">):
 
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */
 export function learnsModelLabels(recipe: Recipe): boolean {
-  const { policy } = recipe;
-  if (policy === undefined || !asksLabeller(recipe)) return false;
-  return policy.algorithm === "dpo" || rewardsPreference(policy) || showsProxy(recipe);
+  return asksLabeller(recipe) && usesLabels(recipe);
 }
 
 /** Whether the scorecard shows what the preference model says of the replies to held-out prompts. */

@@ -3,7 +3,7 @@ import { nearest, type Path } from "@tenet/data";
 import type { z } from "zod";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { avoidsOf, constraintOf, heedsConstitution, imitatesOf } from "../parts/policy-judges.ts";
-import { learnsOwnReplies, type Recipe, recipeSchema } from "../recipe.ts";
+import { learnsLabels, learnsOwnReplies, type Recipe, recipeSchema } from "../recipe.ts";
 import { type Plan, planOf, setAt } from "../rounds.ts";
 import { type StepName, stepNames } from "../schema/arrangement.ts";
 import type { Rule, Rules } from "./rule.ts";
@@ -97,10 +97,7 @@ export function isConstitutional(recipe: Recipe): boolean {
     constraintOf(policy) !== undefined ||
     (imitatesOf(policy) !== undefined && learnsOwnReplies(recipe)) ||
     avoidsOf(policy) !== undefined ||
-    feedback.weigh !== undefined ||
-    looks.checks ||
-    looks.critic ||
-    method === "checks"
+    (learnsLabels(policy) && (feedback.weigh !== undefined || looks.checks || looks.critic || method === "checks"))
   );
 }
 

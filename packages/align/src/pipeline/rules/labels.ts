@@ -1,6 +1,6 @@
 import { lookers } from "../../feedback/constitution-first.ts";
 import { showsRubric } from "../../judge/index.ts";
-import { rewardsPreference, showsProxy } from "../recipe.ts";
+import { rewardsPreference, showsProxy, usesLabels } from "../recipe.ts";
 import { type Rules, withoutPolicy } from "./rule.ts";
 
 /** Pairs, their labels, and the preference model that learns them. */
@@ -93,6 +93,18 @@ export const labelRules: Rules = ({ recipe }) => {
       when: policy === undefined && feedback.demonstrations !== undefined,
       expected: withoutPolicy,
       got: "demonstrations for a labeller alone",
+    },
+    {
+      at: ["feedback", "weigh"],
+      when: policy === undefined && feedback.weigh !== undefined,
+      expected: withoutPolicy,
+      got: "weighing alone",
+    },
+    {
+      at: ["feedback", "weigh"],
+      when: policy !== undefined && feedback.weigh !== undefined && !usesLabels(recipe),
+      expected: `policy.reward.preference above 0, policy: { algorithm: dpo }, or ${user}: else no label is learnt, and none is weighed`,
+      got: "weighing alone",
     },
     ...(["pretrain", "human", "given"] as const).flatMap((key) => [
       {

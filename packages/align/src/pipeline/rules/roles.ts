@@ -2,7 +2,7 @@ import { normalize } from "node:path";
 import { isUncounted } from "@tenet/lm";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { avoidsOf, constraintOf, judgesAsked } from "../parts/policy-judges.ts";
-import { isTrained, type Recipe, rewardsPreference, showsProxy } from "../recipe.ts";
+import { isTrained, type Recipe, usesLabels } from "../recipe.ts";
 import { planOf } from "../rounds.ts";
 import { type Rule, type Rules, withoutPolicy } from "./rule.ts";
 
@@ -19,13 +19,7 @@ export const roleRules: Rules = ({ recipe }) => {
     },
     {
       at: ["roles", "labeller", "train"],
-      when:
-        trained &&
-        policy !== undefined &&
-        policy.algorithm !== "dpo" &&
-        feedback.audit === undefined &&
-        !rewardsPreference(policy) &&
-        !showsProxy(recipe),
+      when: trained && policy !== undefined && feedback.audit === undefined && !usesLabels(recipe),
       expected:
         "policy.reward.preference above 0, policy: { algorithm: dpo } or evaluate.proxy: true: else nothing is labelled",
       got: "a labeller alone",
@@ -101,8 +95,9 @@ function criticRules(recipe: Recipe): Rule[] {
   const { steps } = planOf(recipe);
   const chains = steps.includes("supervised");
   const at = ["roles", "critic", "train"];
+  const labels = usesLabels(recipe) || feedback.audit !== undefined;
   const looks =
-    lookers(feedback.label.constitutionFirst).critic ||
+    (labels && lookers(feedback.label.constitutionFirst).critic) ||
     (feedback.weigh !== undefined && feedback.weigh.by !== "checks") ||
     (policy !== undefined &&
       (judgesAsked(policy).includes("critic") || (avoidsOf(policy)?.by ?? "checks") !== "checks")) ||
