@@ -95,11 +95,13 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
         progress.aside.push({ id: prompt.id, reason: `all ${n} samples are empty, or were not judged` });
         continue;
       }
-      const { completion } = samples[chosen]!;
+      const { completion, finished } = samples[chosen]!;
       best.push(scores.get(chosen)!);
       const origin = { source: "best-of-n", models: { generator }, seed, parents: [prompt.id] };
       const id = rowId("example", prompt.prompt, completion);
-      progress.rows.push(exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion }));
+      progress.rows.push(
+        exampleRowSchema.parse({ id, origin, prompt: prompt.prompt, completion, ...(!finished && { cut: true }) }),
+      );
     }
     const metrics = {
       // Nothing that was judged, or kept, is not worth 0.

@@ -165,6 +165,9 @@ describe.each(seeds)("on a task with a known optimum, seed %i", (seed) => {
     while (!next.done) next = await events.next();
     expect(next.value.report.history[0]!["objective/best"]).toBeGreaterThanOrEqual(0.9);
     expect(next.value.rows.every(({ completion }) => completion.includes("M"))).toBe(true);
+    // No end is taught behind a reply that the limit cut; of those that ended one is.
+    for (const { completion, cut } of next.value.rows)
+      expect(cut, completion).toBe(model.text.encode(completion).length < maxTokens ? undefined : true);
     const supervised = { learningRate: 1e-2, epochs: 8, batchSize: 8, lora };
     const { path } = await run({
       settings: { ...settings, algorithm: "best-of-n", supervised },

@@ -73,8 +73,8 @@ export function policyStage(
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
-    // Replies to one prompt compute it once since 2.
-    version: sharesPrompts(settings) ? 2 : 1,
+    // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut.
+    version: sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1,
     seed: recipe.seed,
     inputs,
     models: asked,
