@@ -52,3 +52,8 @@ export const critiqueSettingsSchema = z.strictObject({
     ),
 });
 export type CritiqueSettings = z.output<typeof critiqueSettingsSchema>;
+
+/** Whether the checks have a say in what comes of a chain: in critiques, in which revision is taken, or where it ends. */
+export function heedsChecks({ critiques, accept, candidates, endWhen }: Omit<CritiqueSettings, "rounds">): boolean {
+  return critiques === "checks" || accept === "no-worse-by-checks" || candidates > 1 || endWhen === "checks-pass";
+}

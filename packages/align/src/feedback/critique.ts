@@ -11,7 +11,7 @@ import {
 } from "../constitution/index.ts";
 import { critiqueFormats, rubricOf } from "../judge/index.ts";
 import { Chain } from "./chain.ts";
-import { type CritiqueSettings, critiqueSettingsSchema } from "./critique-settings.ts";
+import { type CritiqueSettings, critiqueSettingsSchema, heedsChecks } from "./critique-settings.ts";
 import {
   critiqueDemonstrations,
   critiqueTurns,
@@ -34,11 +34,6 @@ export interface CritiqueOptions extends z.input<typeof critiqueSettingsSchema> 
 /** What the chain of a row depends on besides the row, the models and the seed: of the constitution, what it drew and the checks that judge it. */
 export function critiqueDependsOn(row: ResponseRow, options: Omit<CritiqueOptions, "critic" | "reviser">): JsonValue {
   const { settings, constitution, demonstrations, seed } = resolve(options);
-  const judged =
-    settings.critiques === "checks" ||
-    settings.accept === "no-worse-by-checks" ||
-    settings.candidates > 1 ||
-    settings.endWhen === "checks-pass";
   return plainJson({
     settings,
     demonstrations,
@@ -49,7 +44,7 @@ export function critiqueDependsOn(row: ResponseRow, options: Omit<CritiqueOption
         revision: revisionRequest,
       };
     }),
-    checks: judged ? checkedHashes(constitution) : [],
+    checks: heedsChecks(settings) ? checkedHashes(constitution) : [],
     // Chains made when checks took the next drawn principle are others.
     ...(settings.critiques === "checks" && { order: "gravest first" }),
   });

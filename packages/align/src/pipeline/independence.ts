@@ -1,60 +1,64 @@
 import { addressesOf } from "@tenet/lm";
 import type { Scorecard } from "../evaluate/index.ts";
-import { lookers } from "../feedback/constitution-first.ts";
 import { endpointSettings } from "./endpoint-identity.ts";
+import { heardByPolicy, heardBySupervised, heardInLabels, isTaughtByChecks, teacherOf } from "./heard.ts";
 import type { OpenRecipe } from "./open.ts";
-import { heedsChecks, judgesAsked } from "./parts/policy-judges.ts";
-import { asksLabeller, learnsLabels, showsProxy, type TrainableRole } from "./recipe.ts";
+import { isTrained, type Recipe, showsProxy, type TrainableRole } from "./recipe.ts";
 
 type Independence = NonNullable<Scorecard["independence"]>;
 
 /**
- * Whose word can be held against what a policy was trained for: the recipe's judge where it is neither labeller nor critic of
- * the reward; else the checks, where they are no part of the reward; else nobody's. Undefined where there is neither a judge nor
- * anything that was trained against a score. METHODS §7.
+ * Whose word can be held against what a policy was trained for: the recipe's judge, where no training heard it; else the checks, where
+ * the policy learns nothing by them; else nobody's. Undefined where there is neither a judge nor anything that was trained against a score.
+ * METHODS §7.
  */
 export function independenceOf({
   recipe,
   constitution,
 }: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
   const { roles, policy } = recipe;
-  const learns = learnsLabels(policy);
-  const { weigh } = recipe.feedback;
-  const looks = lookers(recipe.feedback.label.constitutionFirst);
-  const heard = learns && asksLabeller(recipe);
-  const rollout = policy === undefined ? [] : judgesAsked(policy);
-  const critics = (heard && looks.critic) || (learns && (weigh?.by === "critic" || weigh?.by === "both"));
-  const asked = new Set([
-    ...(heard ? (["labeller"] as const) : []),
-    ...(critics ? (["critic"] as const) : []),
-    ...rollout,
-  ]);
-  const same = [...asked].filter(
-    (role) => roles.judge !== undefined && isSame(roles.judge, roles[role] ?? recipe.model),
-  );
-  if (roles.judge !== undefined && same.length === 0)
+  const heard = judgeHeard(recipe);
+  if (roles.judge !== undefined && heard === undefined)
     return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
-  if (policy === undefined) return undefined;
-  const nobody =
-    roles.judge === undefined
-      ? "The recipe names no judge (roles.judge)"
-      : `The recipe's judge is its ${same.join(" and ")} too, which training heard`;
-  const rewarded = checksAreHeard(recipe) ? "the checks are part of what was trained against" : undefined;
+  const nobody = heard ?? "The recipe names no judge (roles.judge)";
+  if (policy === undefined) return heard === undefined ? undefined : { kind: "none", why: `${nobody}.` };
   if (!constitution.principles.some(({ checks }) => checks.length > 0))
     return { kind: "none", why: `${nobody}, and the constitution has no checks.` };
-  if (rewarded !== undefined) return { kind: "none", why: `${nobody}, and ${rewarded}: nobody independent was asked.` };
+  if (heardByPolicy(recipe).has("checks") || proxyVoices(recipe).has("checks"))
+    return {
+      kind: "none",
+      why: `${nobody}, and the checks are part of what was trained against: nobody independent was asked.`,
+    };
   if (!showsProxy(recipe))
     return { kind: "none", why: `${nobody}, and there are no scores of what was trained against (evaluate.proxy).` };
-  return { kind: "checks", why: `${nobody}; the checks are no part of the reward and stand for one.` };
+  const besides = [
+    ...(heardBySupervised(recipe).has("checks") ? ["fine-tuning on revisions heard them"] : []),
+    ...(recipe.prompts.validation === undefined ? [] : ["they chose which checkpoint each training returned"]),
+  ];
+  const though = besides.length === 0 ? "" : `, though ${besides.join(" and ")}`;
+  return { kind: "checks", why: `${nobody}; the checks are no part of the reward and stand for one${though}.` };
 }
 
-/** Whether a policy's training hears of the checks: in its reward, its constraint, or the labels that it is rewarded by. */
-export function checksAreHeard({ policy, feedback }: OpenRecipe["recipe"]): boolean {
-  if (policy === undefined) return false;
-  const { label, weigh } = feedback;
-  const learns = learnsLabels(policy);
-  const looks = lookers(label.constitutionFirst).checks || label.method === "checks";
-  return heedsChecks(policy) || (learns && (looks || (weigh !== undefined && weigh.by !== "critic")));
+/** How training heard the recipe's judge, in words; undefined where it did not, or nobody judges. */
+export function judgeHeard(recipe: Recipe): string | undefined {
+  const { judge, ...roles } = recipe.roles;
+  if (judge === undefined) return undefined;
+  const heard = new Set([...heardByPolicy(recipe), ...heardBySupervised(recipe), ...proxyVoices(recipe)]);
+  const same = (["labeller", "critic"] as const).filter(
+    (role) => heard.has(role) && isSame(judge, roles[role] ?? recipe.model),
+  );
+  const who = same.join(" and ");
+  if (same.length > 0 && isTrained(judge))
+    return `The recipe's judge learns from the pairs of its ${who} (roles.judge.train), which training heard`;
+  if (same.length > 0) return `The recipe's judge is its ${who} too, which training heard`;
+  if (isTaughtByChecks(judge) && heard.has("checks"))
+    return "The recipe's judge learns from the checks (roles.judge.train), which training heard too";
+  return undefined;
+}
+
+/** Whose word the preference model learns that stands in the scorecard for what was trained against. */
+function proxyVoices(recipe: Recipe): ReturnType<typeof heardInLabels> {
+  return showsProxy(recipe) ? heardInLabels(recipe) : new Set();
 }
 
 /** Whether two are one model. Of several servers one that both name is enough: they serve the same model. */
@@ -67,7 +71,8 @@ function isSame(one: TrainableRole, other: TrainableRole): boolean {
 
 /** What tells one model from another: where it lies or who serves it, not how it is asked. */
 function modelOf(reference: TrainableRole): string {
-  if (typeof reference === "object" && "train" in reference) return JSON.stringify(["trained", reference]);
+  // Two that learn from the same pairs like the same.
+  if (isTrained(reference)) return JSON.stringify(["trained", teacherOf(reference)]);
   if (typeof reference === "string") return JSON.stringify([reference, null]);
   if ("endpoint" in reference) return JSON.stringify([reference.endpoint, "endpoint", reference.model ?? null]);
   return JSON.stringify([reference.model, reference.adapter ?? null]);

@@ -1,8 +1,8 @@
-import { isDeepStrictEqual } from "node:util";
 import { constitutionTerm } from "@tenet/train";
+import { judgeHeard } from "./independence.ts";
 import type { OpenRecipe } from "./open.ts";
 import { constraintOf } from "./parts/policy-judges.ts";
-import { isAudited, isTrained, learnsModelLabels } from "./recipe.ts";
+import { isAudited, learnsModelLabels } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
 
 /** What a recipe may do, and should be thought over: each a sentence that says what follows and what to write instead. */
@@ -13,10 +13,10 @@ export function warningsOf({ recipe, constitution }: Pick<OpenRecipe, "recipe" |
     warnings.push(
       "the labels are a model's and nobody knows what they are worth: give feedback.audit pairs whose better reply is known, train a labeller that is audited (roles.labeller.train), or let the checks label (feedback.label.method: checks)",
     );
-  const { labeller, judge } = recipe.roles;
-  if (isTrained(labeller) && isTrained(judge) && isDeepStrictEqual(labeller.train.pairs, judge.train.pairs))
+  const heard = judgeHeard(recipe);
+  if (heard !== undefined)
     warnings.push(
-      "the judge learns from the same pairs as the labeller, and will like what it likes: give roles.judge.train.pairs others",
+      `${heard[0]!.toLowerCase()}${heard.slice(1)}: it likes what it taught, so it says who wins, and neither rates replies nor stands for an independent word against over-optimisation; give roles.judge a model that nothing learns from`,
     );
   if (recipe.inference?.weights === "int8")
     warnings.push(

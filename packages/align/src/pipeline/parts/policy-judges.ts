@@ -47,15 +47,6 @@ export function heedsConstitution(policy: PolicyTrainingSettings): boolean {
   return constitutionTerm(policy.reward).weight > 0 || cost === "checks" || cost === "critic";
 }
 
-/** Whether what the checks find is a part of what a policy is told: rewarded, bounded or unlearnt. */
-export function heedsChecks(policy: PolicyTrainingSettings): boolean {
-  const avoids = avoidsOf(policy);
-  if (avoids && avoids.by !== "critic") return true;
-  if (!("reward" in policy)) return false;
-  const { weight, by } = constitutionTerm(policy.reward);
-  return (weight > 0 && by !== "critic") || constraintOf(policy)?.cost === "checks";
-}
-
 /** A policy's constraint, where its algorithm can have one and it has. */
 export function constraintOf(policy: PolicyTrainingSettings | undefined) {
   return policy !== undefined && "constraint" in policy ? policy.constraint : undefined;

@@ -12,7 +12,7 @@ import { sycophancyProbe } from "../../evaluate/index.ts";
 import { withAlarms } from "../alarms.ts";
 import type { PartContext } from "../context.ts";
 import { type Expectation, nothing, type Size } from "../expectation.ts";
-import { checksAreHeard } from "../independence.ts";
+import { heardByPolicy } from "../heard.ts";
 import { deviceOf } from "../models.ts";
 import { type Recipe, rewardsPreference } from "../recipe.ts";
 import { asking } from "../sizes.ts";
@@ -150,7 +150,7 @@ export function policyStage(
           selection:
             learnt.validation &&
             selectionOf(context, [...learnt.validation.rows()], {
-              ...{ leastVariety: 0.5, independent: !checksAreHeard(recipe) },
+              ...{ leastVariety: 0.5, independent: !heardByPolicy(recipe).has("checks") },
               ...(learnt.opinions && { probe: probeOf([...learnt.opinions.rows()]) }),
             }),
           signal,
