@@ -141,6 +141,10 @@ export function addRunCommands(
     .option("--export <file>", "write the pairs left to you, for another program: .csv, else JSON Lines")
     .option("--import <file>", "take the answers of such a file")
     .option("--results", "how far people agree, and what each said")
+    .option("--corrections <file>", "write what people would rather have read, for a recipe to learn from: JSON Lines")
+    .addOption(
+      new Option("--as <form>", "what --corrections writes (default: examples)").choices(["examples", "preferences"]),
+    )
     .action(async (run: string, options: LabelOptions) => {
       const { label } = await import("./label.ts");
       setCode(await label(io, run, options));

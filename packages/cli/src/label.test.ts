@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type PairRow, rowId } from "@tenet/align";
+import { openDataset, type PairRow, type PreferenceRow, rowId } from "@tenet/align";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { reinforcedRecipe, surroundings, writeProject } from "../test/project.ts";
@@ -90,12 +90,34 @@ it("asks by single keys, blind, the least sure first; undo gives the same pair a
   expect(answersOf("ann")).toHaveLength(5);
 });
 
-it("keeps a correction of the reply that was meant, and a note with the answer", async () => {
+it("keeps a correction of the reply that was meant, and a note with the answer; gives corrections back as what recipes read", async () => {
+  const file = (name: string) => join(home, `${name}.jsonl`);
+  expect(await label(undefined, "--corrections", file("none"))).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/nobody corrected a reply .* has a key for it/),
+  });
   await label("c1Better so.\nnit is kinder\n2q", "--who", "cora");
   const [answer] = answersOf("cora");
   expect(answer!.value).toMatchObject({ choice: "left", note: "it is kinder" });
   const [said] = reading((reader) => reader.annotations({ row: answer!.row }));
   expect(said).toMatchObject({ kind: "correction", about: answer!.value.left, value: "Better so.", who: "cora" });
+  const { prompt, a, b } = reading((reader) => reader.row<PairRow>(answer!.row))!;
+  const written = async (as: "examples" | "preferences", ...args: string[]) => {
+    const { code, stdout } = await label(undefined, "--corrections", file(as), ...args);
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`1 correction in ${file(as)}`)]);
+    const rows = [];
+    for await (const one of await openDataset(file(as), { as })) rows.push("row" in one ? one.row : one);
+    return rows;
+  };
+  expect(await written("examples")).toMatchObject([{ prompt, completion: "Better so." }]);
+  const [preference] = await written("preferences", "--as", "preferences");
+  const { p, ...told } = preference as PreferenceRow;
+  const corrected = answer!.value.left === "a" ? a : b;
+  expect(p === 1 ? [told.a, told.b] : [told.b, told.a]).toEqual(["Better so.", corrected]);
+  expect(await label(undefined, "--corrections", file("examples"))).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/is there already; expected a new file, so that no corrections are lost/),
+  });
 });
 
 it("an end of input stops it, and so does Ctrl-C; nobody who is unknown is asked", async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import type { ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
+import type { CorrectionForm, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
 import type { Queue, RunInfo, Store } from "@tenet/runs";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
@@ -18,13 +18,16 @@ export interface LabelOptions extends StoreOptions {
   export?: string;
   import?: string;
   results?: boolean;
+  corrections?: string;
+  as?: CorrectionForm;
 }
 
-/** `tenet label`: people judge a run's pairs here, or elsewhere by a file; what they said so far. Resolves to the exit code. */
+/** `tenet label`: people judge a run's pairs here, or elsewhere by a file; what they said and wrote so far. Resolves to the exit code. */
 export async function label(io: Io, id: string, options: LabelOptions): Promise<number> {
   return withStore(io, { ...options, write: true }, async (store) => {
     const run = findRun(store, id);
     if (options.results) return showResults(io, store, run, options);
+    if (options.corrections !== undefined) return writeCorrections(io, store, run, options.corrections, options);
     const who = personOf(io, options);
     const queue = await queueFor(store, run, who, options);
     const { importSheet, reviewSpecSchema, sheetOf, sheetText, Desk: DeskOf } = await import("@tenet/align");
@@ -36,10 +39,7 @@ export async function label(io: Io, id: string, options: LabelOptions): Promise<
     }
     if (options.export !== undefined) {
       const rows = sheetOf(store, { queue: queue.id, who, question: spec.question });
-      if (existsSync(options.export))
-        throw new CommandUsageError(
-          `${options.export} is there already; expected a new file, so that no answers are lost`,
-        );
+      expectNew(options.export, "answers");
       await writeWhole(options.export, sheetText(rows, { csv: /\.csv$/i.test(options.export) }));
       if (options.json) printJson(io, { queue: queue.id, who, written: options.export, pairs: rows.length });
       else
@@ -50,10 +50,16 @@ export async function label(io: Io, id: string, options: LabelOptions): Promise<
       return EXIT.done;
     }
     if (options.json)
-      throw new CommandUsageError("--json needs --results, --import or --export: people answer by keys");
+      throw new CommandUsageError("--json needs --results, --import, --export or --corrections: people answer by keys");
     const again = `${commandName(io)} label ${run.id}${storeText(options)}`;
     return judge(io, store, new DeskOf(store), { queue, spec, who, again });
   });
+}
+
+/** Errors: UsageError for a file that is there. */
+function expectNew(file: string, what: string): void {
+  if (existsSync(file))
+    throw new CommandUsageError(`${file} is there already; expected a new file, so that no ${what} are lost`);
 }
 
 const choicesText = '"left much", "left", "tie", "right", "right much", "both bad" or "skip"';
@@ -141,6 +147,32 @@ function tellImport(
   say(io, `${table(lines)}\n`);
   for (const { source, reason } of read.aside.slice(0, 10)) tell(io, `${source}: ${reason}\n`);
   if (read.aside.length > 10) tell(io, `and ${read.aside.length - 10} more\n`);
+}
+
+/** What people wrote in place of the run's replies, for a recipe to learn from. */
+async function writeCorrections(
+  io: Io,
+  store: Store,
+  run: RunInfo,
+  file: string,
+  { as = "examples", json }: LabelOptions,
+): Promise<number> {
+  const { correctionsOf } = await import("@tenet/align");
+  const rows = correctionsOf(store, run.id, { as });
+  if (rows.length === 0)
+    throw new CommandUsageError(
+      `nobody corrected a reply of ${run.id} yet; ${commandName(io)} label ${run.id} has a key for it (c), and so has the dashboard`,
+    );
+  expectNew(file, "corrections");
+  await writeWhole(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const reader = { examples: "supervised.helpful", preferences: "preferenceModel.human" }[as];
+  if (json) printJson(io, { run: run.id, as, written: file, corrections: rows.length });
+  else
+    say(
+      io,
+      `${rows.length} ${rows.length === 1 ? "correction" : "corrections"} in ${file}; a recipe learns them by ${reader}: { path: ${file} }\n`,
+    );
+  return EXIT.done;
 }
 
 /** How far people agree, over all queues of the run or one of them. */

@@ -15,6 +15,7 @@ export {
   type Word,
   wordsOf,
 } from "./answers.ts";
+export { type Correction, type CorrectionForm, correctionForms, correctionsOf } from "./corrections.ts";
 export { Desk, type DeskItem, type DeskTurn } from "./desk.ts";
 export { type ImportedAnswers, importSheet, type SheetRow, sheetOf, sheetText } from "./exchange.ts";
 export { isLearntFrom, labelStages, makeQueue, orderable, reasonsOf } from "./make-queue.ts";

@@ -231,7 +231,7 @@ test("a model's card tells what it was trained on from what it was measured on, 
   }
 });
 
-test("a judge compares every two checkpoints, and nothing else is done again", async () => {
+test("a judge compares each checkpoint with the first and with the one before it, and nothing else is done again", async () => {
   const judged = await writeRecipe(join(folder, "judged"), {
     recipe: `${reinforcedRecipe}roles: { judge: ./model }\n`,
   });

@@ -1,4 +1,4 @@
-import type { PairRow, ResponseRow } from "@tenet/data";
+import { correctionForms, correctionsOf } from "@tenet/align";
 import { Hono } from "hono";
 import { stream } from "hono/streaming";
 import { z } from "zod";
@@ -25,27 +25,11 @@ export function exportRoutes(context: ViewContext): Hono {
     });
   });
 
-  /**
-   * People's corrections of a run's replies, as what `tenet` reads: examples to imitate (`prompt`, `completion`), or preferences of
-   * the correction over the reply (`prompt`, `chosen`, `rejected`). Of several people's, each is a line.
-   */
+  /** People's corrections of a run's replies, as what recipes read; each is a line. */
   routes.get("/runs/:run/corrections.jsonl", (c) => {
     const run = runNamed(context, c.req.param("run"));
-    const { as } = z.object({ as: z.enum(["examples", "preferences"]).default("examples") }).parse(c.req.query());
-    const own = new Set(store.stages(run.id).map(({ name }) => name));
-    const lines = store
-      .annotations()
-      .filter(({ kind, value }) => kind === "correction" && typeof value === "string")
-      .flatMap(({ row: id, about, value }) => {
-        const row = store.row<ResponseRow | PairRow>(id);
-        const here = store.lineage(id)[0]?.stages.some((one) => one.run === run.id && own.has(one.stage));
-        if (!row || !here) return [];
-        const { prompt } = row;
-        // Of a pair one of its replies is corrected.
-        const response = "response" in row ? row.response : about === "a" || about === "b" ? row[about] : undefined;
-        if (response === undefined) return [];
-        return [as === "examples" ? { prompt, completion: value } : { prompt, chosen: value, rejected: response }];
-      });
+    const { as } = z.object({ as: z.enum(correctionForms).default("examples") }).parse(c.req.query());
+    const lines = correctionsOf(store, run.id, { as });
     return c.body(lines.map((line) => `${JSON.stringify(line)}\n`).join(""), 200, {
       "content-type": "application/x-ndjson",
       "content-disposition": `attachment; filename="${run.id}.${as}.jsonl"`,
