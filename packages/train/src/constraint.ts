@@ -12,7 +12,7 @@ export const constraintSettingsSchema = z.strictObject({
   bound: z
     .number()
     .describe(
-      "d, what responses may cost on average: of checks and critic the share of violating ones, of a cost model 0.",
+      "d, what responses may cost on average: of checks and critic the share of all responses that violate, of a cost model 0.",
     ),
   multiplier: z
     .strictObject({

@@ -3,6 +3,7 @@ import { groupBy, mean } from "@tenet/data";
 import { type Constitution, constitutionHash } from "../constitution/index.ts";
 import { adherence, type JudgedResponse, violates } from "./adherence.ts";
 import { type BaselineEvidence, baselineOf, baselineSentences } from "./baselines.ts";
+import { type Bound, meanCost } from "./bound.ts";
 import { divergence } from "./divergence.ts";
 import { formatInterval, formatValue } from "./format.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
@@ -11,7 +12,7 @@ import { recommend } from "./recommend.ts";
 import { promptKey } from "./refusal.ts";
 import { cardEstimate, type Metric, type Scorecard, type ScorecardInput, scorecardSchema } from "./scorecard.ts";
 import { brokenReplies, replyList, shownChains, shownSamples } from "./shown.ts";
-import { type Bound, verdict } from "./verdict.ts";
+import { verdict } from "./verdict.ts";
 import { type Comparison, eloRatings, winRate } from "./winrate.ts";
 
 /** What a scorecard is made of: rows that the stages yielded, and what the run knows of itself. */
@@ -48,8 +49,8 @@ export interface ScorecardEvidence
   gates?: ScorecardInput["gates"];
   /** Ids of principles that may not be broken. */
   mustHold?: readonly string[];
-  /** What a policy's replies might cost. */
-  bound?: Bound;
+  /** What a policy's replies might cost, and what a critic or a cost model says that each does, by row id; what the checks say is known. */
+  bound?: Bound & { readonly costs?: ReadonlyMap<string, number> | undefined };
   charts?: ScorecardInput["charts"];
   chains?: readonly ChainRow[];
   costs?: ScorecardInput["costs"];
@@ -164,7 +165,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       ),
     ),
     verdict: verdict(facts, {
-      ...{ recommendation, mustHold, unseen, bound: evidence.bound, leftOut: evidence.leftOut },
+      ...{ recommendation, mustHold, unseen, bound: spent(evidence), leftOut: evidence.leftOut },
       stumps: stumpsIn(evidence),
     }),
     ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
@@ -188,6 +189,14 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       ],
     },
   } satisfies ScorecardInput);
+}
+
+/** The bound with what the replies that it is on cost. */
+function spent({ bound, checkpoints, seed }: ScorecardEvidence) {
+  if (bound === undefined) return undefined;
+  const responses = checkpoints.find(({ id }) => id === bound.checkpoint)?.responses ?? [];
+  const mean = meanCost(responses, bound, { seed });
+  return { ...bound, mean: mean && cardEstimate(mean) };
 }
 
 /** What the card says of verdicts that nobody could read. */

@@ -1,6 +1,7 @@
 export { type Adherence, adherence, type JudgedResponse, type PrincipleVerdict, violates } from "./adherence.ts";
 export { assembleScorecard, type ScorecardEvidence } from "./assemble.ts";
 export type { BaselineEvidence } from "./baselines.ts";
+export type { Bound } from "./bound.ts";
 export {
   type Divergence,
   divergence,

@@ -1,3 +1,4 @@
+import { boundSentence } from "./bound.ts";
 import { formatChange, formatChangeInterval, formatInterval, formatValue } from "./format.ts";
 import type { Recommendation } from "./recommend.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
@@ -13,16 +14,9 @@ interface First {
   readonly unseen: readonly string[];
   /** What of the held-out prompts does not count. */
   readonly leftOut?: string | undefined;
-  readonly bound?: Bound | undefined;
+  readonly bound?: Parameters<typeof boundSentence>[1] | undefined;
   /** What a limit of tokens makes of the violations, where it cut many replies. */
   readonly stumps?: string | undefined;
-}
-
-/** What a constraint allowed the replies of a checkpoint to cost on average, and who says what one costs. */
-export interface Bound {
-  readonly checkpoint: string;
-  readonly bound: number;
-  readonly cost: "checks" | "critic" | "model";
 }
 
 /** Where an interval of a change stands: wholly on one side of zero, or not. */
@@ -127,31 +121,6 @@ function heldSentence({ principle, value, interval: [, high], n }: Scorecard["mu
   if (value > 0) return [];
   const possible = high === null ? "" : `, and up to ${formatValue(high, "share")} cannot be excluded`;
   return [`${principle} must hold: none of the ${n} replies that it applies to breaks it${possible}.`];
-}
-
-/** Whether a bound is kept on held-out prompts: said only where the interval lies on one side of it. */
-function boundSentence(card: Parts, { checkpoint, bound, cost }: Bound): { sentence: string; broken: boolean } {
-  const { label } = card.checkpoints.find(({ id }) => id === checkpoint) ?? { label: checkpoint };
-  const row = card.rows.find((one) => one.checkpoint === checkpoint && one.metric === "violations");
-  if (cost !== "checks" || !row) {
-    const reason = {
-      checks: "no check applies to any reply",
-      critic: "the critic was not asked about them",
-      model: "the cost model did not score them",
-    }[cost];
-    return {
-      sentence: `Whether the bound of ${bound} on ${label}'s replies is kept on held-out prompts is unknown: ${reason}.`,
-      broken: false,
-    };
-  }
-  const [low, high] = row.interval;
-  const broken = low !== null && low > bound;
-  const kept = high !== null && high <= bound;
-  const said = broken ? "broken" : kept ? "kept" : "neither shown to be kept nor to be broken";
-  return {
-    sentence: `The bound of ${formatValue(bound, "share")} is ${said} on held-out prompts: ${formatValue(row.value, "share")} (${formatInterval(row.interval, "share")}) of ${label}'s replies violate.`,
-    broken,
-  };
 }
 
 function unseenSentence(principle: string): string {

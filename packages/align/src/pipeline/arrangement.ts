@@ -88,6 +88,7 @@ export function arrange(context: PartContext): Arrangement {
     const proxy = showsProxy(recipe) ? reinforced.findLast(({ preferenceModel }) => known(preferenceModel)) : undefined;
     const first = imitated.find(({ examples }) => known(examples));
     const passed = [...gates].filter(known);
+    const bounded = reinforced.findLast(({ model }) => some.some((one) => one.model === model));
     return [
       scorecardStage(context, {
         checkpoints: some,
@@ -99,6 +100,7 @@ export function arrange(context: PartContext): Arrangement {
         audits: [...audit.made, ...players.audits],
         ...(proxy && { preferenceModel: proxy.preferenceModel }),
         ...(proxy && gates.has(proxy.gate) && { preferenceGate: proxy.gate }),
+        ...(bounded?.costedBy && { costedBy: bounded.costedBy }),
         ...(passed.length > 0 && { gates: passed }),
       }),
     ];

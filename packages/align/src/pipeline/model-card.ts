@@ -98,7 +98,16 @@ export async function modelCard(
 
 /** Kinds of stages that look at models and labels, and names of those whose kind does other work too. */
 const measuring = new Set([
-  ...["texts", "score-texts", "score-responses", "pair-responses", "compare", "rate", "constant-responses"],
+  ...[
+    "texts",
+    "score-texts",
+    "score-responses",
+    "pair-responses",
+    "compare",
+    "rate",
+    "constant-responses",
+    "critic-costs",
+  ],
   ...["audit-pairs", "audit", "scorecard", "read-choices", "answer-choices", "example-pairs"],
   ...["read-opinions", "answer-opinions"],
 ]);

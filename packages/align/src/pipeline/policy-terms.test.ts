@@ -6,6 +6,7 @@ import { afterAll, expect, it, vi } from "vitest";
 import { documentedMetrics } from "../../test/metric-names.ts";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
+import type { Scorecard } from "../evaluate/index.ts";
 import { estimateRun } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
 
@@ -17,12 +18,18 @@ afterAll(() => rm(folder, { recursive: true }));
 /** A letter that about half of the replies have. */
 const common = constitutionText.replace("[q7]", "[a-e]");
 
-const plain = reinforcedRecipe
-  .replace(/, heldOut: .*/, " }")
-  .replace(/^evaluate.*\n/m, "")
+const measured = reinforcedRecipe
   .replace("  audit: { path: known.jsonl }\n", "")
   .replace("iterations: 4", "iterations: 2");
-const policyWith = (keys: string) => plain.replace("  algorithm: ppo\n", `  algorithm: ppo\n${keys}`);
+const plain = measured.replace(/, heldOut: .*/, " }").replace(/^evaluate.*\n/m, "");
+const policyWith = (keys: string, recipe = plain) => recipe.replace("  algorithm: ppo\n", `  algorithm: ppo\n${keys}`);
+
+/** What the scorecard of a run says of its bound. */
+const saidOfBound = (store: string, id: string) =>
+  reading(store, (reader) => {
+    const { verdict } = reader.stage(id, "scorecard")!.output as Scorecard;
+    return verdict.sentences.find((sentence) => sentence.includes("bound of"));
+  });
 
 it("imitates, avoids, weighs and keeps to a bound where its recipe says so, and redoes nothing else", async () => {
   const recipe = await writeRecipe(join(folder, "recipe"), { recipe: plain, prompts: 8, constitution: common });
@@ -71,8 +78,9 @@ it("bounds the score of a cost model that it learns, behind its gate, and imitat
   await writeFile(join(folder, "cost", "safety.jsonl"), safety.map((row) => `${JSON.stringify(row)}\n`).join(""));
   const cost =
     "costModel: { human: { path: safety.jsonl }, gate: { override: true }, batchSize: 4, maxLength: 512, lora: { rank: 2, alpha: 4 } }\n";
-  const text = policyWith(keys).replace("reward: { preference: 1,", "reward: { preference: 0,");
-  await writeFile(recipe, `arrangement: joint\n${cost}${text}`);
+  const rewarded = (policy: string) =>
+    policyWith(policy, measured).replace("reward: { preference: 1,", "reward: { preference: 0,");
+  await writeFile(recipe, `arrangement: joint\n${cost}${rewarded(keys)}`);
   const store = join(folder, "cost-store");
   const { events, id } = await runWhole(recipe, store);
   expect(stagesThat("done", events)).toEqual(
@@ -97,6 +105,20 @@ it("bounds the score of a cost model that it learns, behind its gate, and imitat
   });
   const asked = await estimateRun(await openRecipe(recipe));
   expect(asked.stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["cost model", "examples to imitate"]));
+  // The cost model scores the replies to held-out prompts, and its word is held against the bound.
+  expect(saidOfBound(store, id)).toMatch(/^The bound of 0 is .*: RLAIF's replies cost −?\d.* by the cost model/);
+
+  // A critic's word is asked for there too; the bound is that of the last round.
+  const byCritic = "  constraint: { cost: critic, bound: 0.3 }\n";
+  const schedule = 'arrangement: { steps: [policy], schedule: { "policy.constraint.bound": [0.99] } }\n';
+  await writeFile(recipe, `${schedule}${rewarded(byCritic)}`);
+  const critic = await runWhole(recipe, store);
+  expect(stagesThat("done", critic.events)).toEqual(expect.arrayContaining(["policy", "costs of rl", "scorecard"]));
+  expect(saidOfBound(store, critic.id)).toMatch(
+    /^The bound of 99% is .*: \d+(\.\d)?% .* replies violate by the critic's word\.$/,
+  );
+  const { stages } = await estimateRun(await openRecipe(recipe));
+  expect(stages.find(({ stage }) => stage === "costs of rl")!.roles.map(({ role }) => role)).toEqual(["critic"]);
 });
 
 it("has an estimate of all that is asked", async () => {

@@ -31,6 +31,8 @@ export interface Reinforced {
   readonly gate: Stage<Report<GateReport>>;
   /** Of the cost model that bounds the policy, where one does. */
   readonly costGate?: Stage<Report<GateReport>>;
+  /** Who says what its replies cost, where that is bounded and the checks do not: a cost model, or the critic. */
+  readonly costedBy?: Stage<ModelValue> | undefined;
 }
 
 /**
@@ -99,7 +101,16 @@ export function reinforce(
     opinions: opinionsFile(context, round.file),
     reference: referenceOf(round, first?.start ?? model),
   });
-  return { model: policy, start: model, judged, preferenceModel, gate, ...(costed && { costGate: costed.gate }) };
+  const costedBy = costed?.model ?? (constraintOf(learning)?.cost === "critic" ? judges.critic : undefined);
+  return {
+    model: policy,
+    start: model,
+    judged,
+    preferenceModel,
+    gate,
+    costedBy,
+    ...(costed && { costGate: costed.gate }),
+  };
 }
 
 /** The pairs of several rounds as one dataset. */

@@ -19,20 +19,13 @@ import { localName, type ModelValue, type Report, type StoredRows } from "../val
 import { learntFromText, wasLearntFrom } from "./apart.ts";
 import type { AuditReport } from "./audit.ts";
 import { baselineParts } from "./baselines.ts";
+import { boundPart } from "./bound.ts";
 import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside, shownSettings } from "./given.ts";
-import { comparisonStage, ratingStage, type Score } from "./judged.ts";
+import { comparisonStage, ratingStage, scoresOf } from "./judged.ts";
 import { unreadIn } from "./labels.ts";
 import { type CheckpointPart, foundIn, looksAt, stagesOf } from "./looks.ts";
-import { constraintOf } from "./policy-judges.ts";
-import { proxyScores } from "./proxy-scores.ts";
-
-/** What the last policy's constraint allows its replies to cost. */
-function boundOf({ policy }: PartContext["recipe"], checkpoints: readonly CheckpointPart[]) {
-  const constraint = constraintOf(policy);
-  const bounded = checkpoints.findLast(({ step }) => step === "policy");
-  return constraint && bounded && { checkpoint: bounded.id, bound: constraint.bound, cost: constraint.cost };
-}
+import { replyScores } from "./reply-scores.ts";
 
 export interface ScorecardParts {
   readonly checkpoints: readonly CheckpointPart[];
@@ -49,7 +42,9 @@ export interface ScorecardParts {
   /** Scores the replies too, unless its gate has the run go without it. */
   readonly preferenceModel?: Stage<ModelValue>;
   readonly preferenceGate?: Stage<Report<GateReport>>;
-  /** Compares the checkpoints' replies, each with those of every checkpoint before it; rates them where training never heard it. */
+  /** Who says what the last policy's replies cost, where that is bounded: a cost model, or the critic. */
+  readonly costedBy?: Stage<ModelValue>;
+  /** Compares the checkpoints' replies, each with those of the first and of the one before it; rates them where training never heard it. */
   readonly judge?: Stage<ModelValue>;
 }
 
@@ -71,7 +66,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     : [];
   const baselines = first ? baselineParts(context, { model: first.model, heldOut, examples }) : [];
   const independence = independenceOf(context);
-  const bound = boundOf(recipe, checkpoints);
+  const bounded = boundPart(context, { checkpoints, looked, costedBy: parts.costedBy });
   const shown = preferenceModel && shownBeside(context);
   const rated = judge && independence?.kind === "judge" ? judge : undefined;
   const spoken = [...answers, ...baselines];
@@ -82,6 +77,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     ...(chains && { chains }),
     ...Object.fromEntries([...audits, ...gates].map((stage) => [stage.name, stage])),
     ...(preferenceModel && { preferenceModel }),
+    ...bounded?.inputs,
     ...Object.assign({}, ...checkpoints.map((checkpoint, i) => stagesOf(checkpoint, looked[i]!))),
   };
   // As they were in training: its rewards are what the scores are held against.
@@ -98,7 +94,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       constitution: shown ? askedHash(constitution) : constitutionHash(constitution),
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
-      ...(bound && { bound: { ...bound } }),
+      ...(bounded && { bound: bounded.settings }),
       ...(shown && { shown: shownSettings(recipe) }),
     },
     async make(_, stage) {
@@ -107,7 +103,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       const proxies =
         preferenceModel &&
         !(preferenceGate && without(preferenceGate)) &&
-        (await proxyScores(stage, stage.value(preferenceModel), replies, {
+        (await replyScores(stage, stage.value(preferenceModel), replies, {
           ...{ ...deviceOf(context.options), shareBeginnings, shown },
         }));
       const seen = (i: number) => ({
@@ -174,7 +170,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ...unaudited(recipe),
         ],
         ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
-        ...(bound && { bound }),
+        ...(bounded && { bound: { ...bounded.bound, costs: await bounded.costs(stage) } }),
         charts: chartsOf(stage.store.metrics(stage.run.id)),
         ...(chains ? { chains: [...stage.value(chains).rows()].filter(({ rounds }) => rounds.length > 0) } : {}),
         costs: costsOf(stage),
@@ -212,10 +208,6 @@ type Independence = NonNullable<Scorecard["independence"]>;
 
 function named(independence: Independence, name: string | undefined): Independence {
   return name === undefined ? independence : { ...independence, name };
-}
-
-function scoresOf(rows: Iterable<Score>): Map<string, number> {
-  return new Map([...rows].map(({ response, score }) => [response, score]));
 }
 
 /** A model as people know it: no path of this machine. */

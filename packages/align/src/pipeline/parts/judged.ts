@@ -23,6 +23,11 @@ import type { ModelValue, StoredRows } from "../values.ts";
 /** What a judge thinks of a reply, however it was asked. */
 export type Score = Pick<JudgedScore, "id" | "origin" | "response" | "score">;
 
+/** Scores by the reply that they are of. */
+export function scoresOf(rows: Iterable<Score>): ReadonlyMap<string, number> {
+  return new Map([...rows].map(({ response, score }) => [response, score]));
+}
+
 /** Who answered better, prompt by prompt. METHODS §7. */
 export function comparisonStage(
   { recipe, constitution, labelDemonstrations: demonstrations }: PartContext,

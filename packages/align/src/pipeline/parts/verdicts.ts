@@ -1,13 +1,14 @@
-import { type ExampleRow, type PairRow, type PreferenceRow, rowId } from "@tenet/data";
+import { type ExampleRow, type PairRow, type PreferenceRow, type ResponseRow, rowId } from "@tenet/data";
 import { constitutionTerm, type PolicyTrainingSettings } from "@tenet/train";
 import { ratingQuestion } from "../../evaluate/index.ts";
 import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../../feedback/index.ts";
-import { criticOf, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
+import { criticOf, judgeReplies, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
 import { asking, principleSize, size } from "../sizes.ts";
 import { itemStage, rowsStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
+import type { Score } from "./judged.ts";
 import { constraintOf, judgesAsked } from "./policy-judges.ts";
 
 /*
@@ -45,6 +46,45 @@ export function verdictsStage(
     run: (rows, { critic: model }, call) => {
       const asked = model && criticOf({ critic: model, identity: model.id, seed, local: true });
       return judgePairs(rows, options, asked, call);
+    },
+  });
+}
+
+/** How likely the critic holds it that replies violate: what each costs, where a constraint goes by its word. */
+export function criticCostsStage(
+  { recipe: { seed }, constitution }: PartContext,
+  part: {
+    readonly name: string;
+    readonly responses: Stage<StoredRows<ResponseRow>>;
+    readonly critic: Stage<ModelValue>;
+  },
+): Stage<StoredRows<Score>> {
+  const { name, responses, critic } = part;
+  // As in training.
+  const options: PanelOptions = { constitution, by: "critic", principles: "all", seed };
+  return itemStage<ResponseRow, Score>({
+    name,
+    title: "what replies to held-out prompts cost by the critic",
+    kind: "critic-costs",
+    version: 1,
+    seed,
+    expect: (sized) => ({ ...sized(responses), asked: verdictRequests(options, sized(responses), critic) }),
+    over: responses,
+    models: { critic },
+    dependsOn: () => panelDependsOn(options),
+    async *run(rows, { critic: model }, call) {
+      const asked = criticOf({ critic: model!, identity: model!.id, seed, local: true });
+      const verdicts = await judgeReplies(rows, options, asked, { round: 0, asker: 0 }, call);
+      for (const [i, verdict] of verdicts.entries()) {
+        const { id: response } = rows[i]!;
+        if ("unanswered" in verdict) {
+          yield { input: response, rows: [], aside: verdict.unanswered };
+          continue;
+        }
+        const score = violationProbability(verdict.breaches);
+        const origin = { parents: [response], models: { critic: model!.id } };
+        yield { input: response, rows: [{ id: rowId("cost", response, score), origin, response, score }] };
+      }
     },
   });
 }

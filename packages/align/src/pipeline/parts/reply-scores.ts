@@ -8,8 +8,8 @@ import { type ModelValue, preferenceSource } from "../values.ts";
 /** Replies scored between two messages of progress. */
 const repliesAtOnce = 64;
 
-/** What the preference model says of each checkpoint's replies, by row id. */
-export async function proxyScores(
+/** What a preference model or a cost model says of each checkpoint's replies, by row id. */
+export async function replyScores(
   { models, signal, emit }: StageContext,
   value: ModelValue,
   replies: readonly (readonly ResponseRow[])[],
