@@ -1,7 +1,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { writeTalkingModel } from "@tenet/fixtures";
+import { type LlamaStandIn, llamaStandIn, writeTalkingModel } from "@tenet/fixtures";
 import {
   adapterShapes,
   type Checkpoint,
@@ -11,12 +11,13 @@ import {
   loadAdapter,
   mergeAdapter,
   openCheckpoint,
+  openLocalModel,
   saveAdapter,
 } from "@tenet/lm";
 import { ParameterSet } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { StoredCheckpoint } from "./checkpoints.ts";
-import { proveParts, type WrittenWeights } from "./export-proof.ts";
+import { type PartProof, proveParts, type WrittenWeights } from "./export-proof.ts";
 
 /*
  * Faults of the kinds that are met where models are served, planted in every part that an export writes: each is found by what
@@ -138,14 +139,17 @@ const planted: readonly [string, Part, (path: string) => Promise<void>, RegExp][
   ["a truncated file", "onnx", (path) => shorten(join(path, "onnx", "model.onnx_data")), cut],
 ];
 
-async function faultsOf(written: WrittenWeights): Promise<string> {
-  const stored = { id: "rl", label: "RL", steps: ["policy"], source } as StoredCheckpoint;
+/** What is found of a part, with a `llama-server` at hand where one is named, and of a base of one's own. */
+async function proofOf(written: WrittenWeights, { reference = source.reference, llama = "" } = {}): Promise<PartProof> {
+  const stored = { id: "rl", label: "RL", steps: ["policy"], source: { ...source, reference } } as StoredCheckpoint;
   const rows = [{ id: "1", prompt: [{ role: "user" as const, content: "Hello there" }] }];
   const evidence = { rows: rows as never, constitution: undefined };
-  const options = { cacheDir: folder, threads: 1, environment: {} };
+  const environment = llama === "" ? {} : { TENET_LLAMA_SERVER: llama };
+  const options = { cacheDir: folder, threads: 1, environment };
   const [proof] = await proveParts([written], stored, evidence, options);
-  return proof!.faults.join("\n");
+  return proof!;
 }
+const faultsOf = async (written: WrittenWeights) => (await proofOf(written)).faults.join("\n");
 
 describe("an export", () => {
   it.each(Object.entries(writers))("of %s is found to be as it should be", async (_, write) => {
@@ -156,5 +160,68 @@ describe("an export", () => {
     const written = await writers[part](fault === "a swapped adapter" ? other : own);
     await plant(written.path);
     expect(await faultsOf(written)).toMatch(found);
+  });
+});
+
+describe("an adapter for llama.cpp", () => {
+  let base: string;
+  beforeAll(async () => {
+    base = join(folder, "base-Q8_0.gguf");
+    await exportGguf(checkpoint, base, { type: "Q8_0" });
+  });
+  const standIns: LlamaStandIn[] = [];
+  afterAll(() => Promise.all(standIns.map((one) => one.close())));
+  /** A program that says what a base says under the adapter, but for a shift of its log-probabilities. */
+  const saying = async (reference: string, shift: number) => {
+    const model = await openLocalModel(reference, { device: "cpu", cacheDir: folder, adapter: own });
+    const standIn = await llamaStandIn(folder, model, { shift });
+    standIns.push(standIn, { ...standIn, close: () => model.close() });
+    return standIn;
+  };
+  const opened = (argv: readonly string[], name: string) => argv[argv.indexOf(name) + 1];
+
+  it("is told not to be verified where llama.cpp is not at hand", async () => {
+    const { runtimes, unverified } = await proofOf(await writers["gguf-adapter"](own));
+    expect([runtimes, unverified.join()]).toEqual([[], expect.stringContaining("no llama-server was at hand")]);
+  });
+
+  it("is opened there beside its base in float32, and held to what that allows", async () => {
+    const written = await writers["gguf-adapter"](own);
+    const standIn = await saying(source.reference, 0.002);
+    const { runtimes, faults, unverified } = await proofOf(written, { llama: standIn.program });
+    expect({ faults, unverified }).toEqual({ faults: [], unverified: [] });
+    expect(runtimes).toMatchObject([{ runtime: "llama.cpp, beside base-F32.gguf", prompts: 2, samePrompts: 2 }]);
+    expect(runtimes[0]!.tokens).toBeGreaterThan(8);
+    const { argv } = await standIn.started();
+    expect(opened(argv, "--lora")).toBe(written.path);
+    expect(opened(argv, "--model")).toMatch(/base-F32\.gguf$/);
+    const other = await saying(source.reference, 0.03);
+    expect((await proofOf(written, { llama: other.program })).faults).toEqual([
+      expect.stringMatching(
+        /differ by up to 0\.0300 .* F32 in llama\.cpp, beside base-F32\.gguf allows 0\.02 and 0\.005$/,
+      ),
+    ]);
+  });
+
+  it("is opened beside the base's own file where that is GGUF, whose products llama.cpp rounds to 8 bits", async () => {
+    const written = await writers["gguf-adapter"](own);
+    const standIn = await saying(base, 0.15);
+    const found = await proofOf(written, { reference: base, llama: standIn.program });
+    expect(found).toMatchObject({ faults: [], runtimes: [{ runtime: "llama.cpp, beside base-Q8_0.gguf" }] });
+    expect(opened((await standIn.started()).argv, "--model")).toBe(base);
+    const other = await saying(base, 0.25);
+    expect((await proofOf(written, { reference: base, llama: other.program })).faults).toEqual([
+      expect.stringMatching(/by 0\.2500 in the mean; .* allows 2 and 0\.2$/),
+    ]);
+  });
+
+  // llama.cpp itself, where its server is named.
+  const program = process.env.TENET_LLAMA_SERVER;
+  it.skipIf(!program)("says in llama.cpp itself what the checkpoint says", async () => {
+    for (const reference of [source.reference, base]) {
+      const found = await proofOf(await writers["gguf-adapter"](own), { reference, llama: program! });
+      console.log(JSON.stringify(found.runtimes));
+      expect(found).toMatchObject({ faults: [], unverified: [], runtimes: [{ prompts: 2, injectable: 1 }] });
+    }
   });
 });

@@ -9,13 +9,13 @@ import {
   EndpointError,
   type ExportProof,
   ExportRuntimeError,
+  exportGguf,
   type Factors,
   type GgufWriteType,
   ggufAdapterFaults,
   type LocalModel,
   loadAdapter,
   mostVllmRanks,
-  nearTie,
   type OnnxWriteType,
   onnxFaults,
   openCheckpoint,
@@ -59,8 +59,7 @@ export interface RuntimeProof extends Omit<ExportProof, "replies"> {
 }
 
 /** What was found when an exported part was opened again. */
-export interface PartProof {
-  readonly part: WrittenWeights["part"];
+export interface PartProof extends Pick<WrittenWeights, "part" | "type"> {
   /** What the programs said that opened it. */
   readonly runtimes: readonly RuntimeProof[];
   readonly faults: readonly string[];
@@ -79,7 +78,12 @@ export interface ProveOptions extends Pick<PoolOptions, "cacheDir" | "offline" |
 
 /** How many by default, by the type of the weights. */
 export function promptsToReplay({ type }: Pick<WrittenWeights, "type">): number {
-  return type.startsWith("Q") ? 96 : 8;
+  return isQuantized(type) ? 96 : 8;
+}
+
+/** Whether weights of a type share scales: types of GGUF, those that are only read too. */
+export function isQuantized(type: string): boolean {
+  return /^I?Q/.test(type);
 }
 
 /** What a run holds replies against. */
@@ -136,7 +140,8 @@ export async function proveParts(
     for (const open of opening) {
       const runtime = await open(context);
       const raw = await proveExport({ ...proof, runtime }).finally(() => runtime.close());
-      found.push(readProof(raw, asked, { constitution, type: one.type }));
+      found.push(readProof(raw, asked, constitution));
+      unverified.push(...notCompared(raw));
     }
     return found;
   };
@@ -162,6 +167,15 @@ export async function proveParts(
       unverified.push("vLLM: no program was named (TENET_VLLM)");
       return [];
     };
+    const llama = async (model: () => Promise<string>, lora?: { lora: string }) => {
+      const program = await llamaServer(environment);
+      if (program !== undefined) {
+        const opened = { program, model: await model(), ...lora, signal };
+        return [(context: number) => startLlamaServer({ ...opened, context })];
+      }
+      unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
+      return [];
+    };
     const both = (folders: { model: string; adapter?: string }) => [...transformers(folders), ...served(folders)];
     switch (part) {
       case "merged":
@@ -177,18 +191,25 @@ export async function proveParts(
         unverified.push("transformers, PEFT, vLLM: the base is a GGUF file here");
         return [];
       }
-      case "gguf": {
-        const program = await llamaServer(environment);
-        if (program !== undefined)
-          return [own, (context: number) => startLlamaServer({ program, model: path, context, signal })];
-        unverified.push("llama.cpp: no llama-server was at hand (name one in TENET_LLAMA_SERVER)");
-        return [own];
-      }
+      case "gguf":
+        return [own, ...(await llama(async () => path))];
       case "onnx":
         return [() => openOnnxRuntime(path, type as OnnxWriteType, given)];
       case "gguf-adapter":
-        return [];
+        return llama(ggufOfBase, { lora: path }).catch((error) => {
+          if (!(error instanceof CheckpointError)) throw error;
+          unverified.push(`llama.cpp: no GGUF file of the base could be written: ${error.message}`);
+          return [];
+        });
     }
+  };
+  /** The base as llama.cpp opens it: its own file where that is GGUF, or else one that is written for this. */
+  const ggufOfBase = async () => {
+    const { checkpoint } = base ?? (await openedBase());
+    if (checkpoint.format === "gguf") return checkpoint.path;
+    const file = join(scratch, "base-F32.gguf");
+    await exportGguf(checkpoint, file, { type: "F32" });
+    return file;
   };
   try {
     const proofs: PartProof[] = [];
@@ -210,7 +231,8 @@ export async function proveParts(
         faults.push(error.message);
       }
       faults.push(...runtimes.flatMap((runtime) => runtime.faults));
-      proofs.push({ part: one.part, runtimes, faults, unverified, notices: one.notices });
+      const { part, type, notices } = one;
+      proofs.push({ part, type, runtimes, faults, unverified, notices });
     }
     return proofs;
   } finally {
@@ -223,8 +245,14 @@ export async function proveParts(
 /** Programs that take a part and are not run here. */
 const notRun: Partial<Record<WrittenWeights["part"], readonly string[]>> = {
   onnx: ["transformers.js in a browser: not run"],
-  "gguf-adapter": ["llama.cpp: it takes a GGUF file of the base as well"],
 };
+
+/** Log-probabilities that were not held against the checkpoint's; that a program tells none at all is a fault. */
+function notCompared({ runtime, tokens, untold }: ExportProof): string[] {
+  if (tokens > 0)
+    return untold > 0 ? [`log-probabilities of ${untold} of ${tokens + untold} tokens: ${runtime} tells none`] : [];
+  return untold > 0 ? [] : [`log-probabilities in ${runtime}: there was no reply with a token`];
+}
 
 /** What differs between the files of an adapter and those that it was copied from, but for the name of its base. */
 async function adapterFaults(path: string, source: string): Promise<readonly string[]> {
@@ -245,7 +273,7 @@ async function adapterFaults(path: string, source: string): Promise<readonly str
 export function readProof(
   { replies, ...proof }: ExportProof,
   asked: readonly Asked[],
-  { constitution, type }: { constitution: Constitution | undefined; type: GgufWriteType },
+  constitution: Constitution | undefined,
 ): RuntimeProof {
   const broken = (which: "before" | "after") => {
     const checked = replies.flatMap((reply) => {
@@ -265,7 +293,8 @@ export function readProof(
     faults: within ? proof.faults : [...proof.faults, fault],
     replies: replies.length,
     sameReplies: replies.filter((reply) => reply.before === reply.after).length,
-    nearTies: replies.filter(({ parts }) => parts?.margin !== undefined && parts.margin <= nearTie(type)).length,
+    nearTies: replies.filter(({ parts }) => parts?.margin !== undefined && parts.margin <= proof.allowed.nearTie)
+      .length,
     ...(before.n > 0 && { violations: { before, after } }),
   };
 }
@@ -363,8 +392,9 @@ function sameReplies({
 }
 
 /** What was found when a part was opened again, a line each. */
-export function proofLines({ part, runtimes, faults, notices, unverified }: PartProof): string[] {
-  const verdict = faults.length > 0 ? "FAILED its proof" : "has the checkpoint's weights, number for number";
+export function proofLines({ part, type, runtimes, faults, notices, unverified }: PartProof): string[] {
+  const weights = `has the checkpoint's weights${type === "F32" ? "" : ` rounded to ${type}`}, number for number`;
+  const verdict = faults.length > 0 ? "FAILED its proof" : weights;
   return [
     `${part} ${verdict}`,
     ...faults.map((fault) => `  ${fault}`),
@@ -406,7 +436,7 @@ export function proofSection(proofs: readonly PartProof[]): string[] {
   ]);
   return [
     "## Verified",
-    "Each part was opened again after it was written, and its weights held against the checkpoint's number for number.",
+    "Each part was opened again after it was written, and its weights held against the checkpoint's, rounded to its type, number for number.",
     ...(lines.length > 0
       ? [
           table(

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { llamaStandIn } from "@tenet/fixtures";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
 import { dialogues } from "../../test/dialogues.ts";
@@ -169,6 +170,34 @@ describe("a program that opens the export", () => {
     );
     await expect(startLlamaServer({ program: process.execPath, model: "x.gguf" })).rejects.toThrow(/ended with code/);
   });
+
+  it("is asked to compute in float32, and allowed what it rounds by the file's matrices", async () => {
+    const standIn = await llamaStandIn(folder, model);
+    const rounding = async (type: GgufWriteType) => {
+      const path = await exported(source, { type });
+      const runtime = await startLlamaServer({ program: standIn.program, model: path });
+      await runtime.close();
+      return runtime.rounding;
+    };
+    expect(await rounding("F32")).toEqual({ largest: 0.02, mean: 0.005, nearTie: 0.04 });
+    expect(await rounding("BF16")).toEqual({ largest: 0.5, mean: 0.1, nearTie: 1 });
+    expect(await rounding("Q4_0")).toEqual({ largest: 2, mean: 0.2, nearTie: 4 });
+    expect((await standIn.started()).environment).toEqual({
+      LLAMA_ARG_CACHE_TYPE_K: "f32",
+      LLAMA_ARG_CACHE_TYPE_V: "f32",
+      LLAMA_ARG_FLASH_ATTN: "off",
+    });
+    await standIn.close();
+  });
+
+  it("has a token that is not among its likeliest at most as likely as the last of them", async () => {
+    const standIn = await llamaStandIn(folder, model, { rank: 20, shift: 5 });
+    const runtime = await startLlamaServer({ program: standIn.program, model: await exported() });
+    const found = await proveExport({ model, prompts, runtime, type: "F32", maxTokens: 8 });
+    expect(found).toMatchObject({ untold: 0, faults: [expect.stringMatching(/differ by up to 5\.0000/)] });
+    await runtime.close();
+    await standIn.close();
+  });
 });
 
 /*
@@ -185,8 +214,9 @@ describe.skipIf(!program)("llama.cpp's server", () => {
     return proveExport({ model: of, ...asked, runtime, type }).finally(() => runtime.close());
   };
   const shown = (name: string, { replies, ...found }: ExportProof) => {
-    const parts = replies.filter((reply) => reply.before !== reply.after).length;
-    console.log(name, JSON.stringify({ ...found, replies: replies.length, parts }));
+    const parts = replies.filter((reply) => reply.before !== reply.after);
+    const margin = Math.max(0, ...parts.map(({ parts }) => parts?.margin ?? 0));
+    console.log(name, JSON.stringify({ ...found, replies: replies.length, parts: parts.length, margin }));
   };
 
   it.each(Object.entries(shapes))(

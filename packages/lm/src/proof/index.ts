@@ -3,10 +3,10 @@ export { ExportRuntimeError } from "./program.ts";
 export {
   type ExportProof,
   type ExportRuntime,
-  nearTie,
   ownRuntime,
   type ProofReply,
   proveExport,
+  type Tolerance,
 } from "./proof.ts";
 export { startTransformers } from "./transformers.ts";
 export { mostVllmRanks, startVllm, vllmServes } from "./vllm.ts";

@@ -1,6 +1,9 @@
+import { basename } from "node:path";
 import { z } from "zod";
+import { openRanges } from "../checkpoint/file.ts";
+import { readGgufHeader } from "../checkpoint/gguf-header.ts";
 import type { Prompt } from "../language-model/index.ts";
-import type { ExportRuntime } from "./proof.ts";
+import { type ExportRuntime, type Tolerance, tolerances, wider, within } from "./proof.ts";
 import { type StartedServer, startServer } from "./server.ts";
 
 export interface LlamaServerOptions {
@@ -32,6 +35,36 @@ const completionSchema = z.object({
 const likeliest = 20;
 
 /**
+ * By itself it rounds keys and values to float16, in its flash attention too, which moved log-probabilities by up to 0.019. Said by
+ * variables, as versions differ in how the argument is written.
+ */
+const inFloat32 = { LLAMA_ARG_CACHE_TYPE_K: "f32", LLAMA_ARG_CACHE_TYPE_V: "f32", LLAMA_ARG_FLASH_ATTN: "off" };
+
+/** Its builds differ in how they multiply float32 matrices, and whether they heed what is asked of them. */
+const float32 = within(0.02, 0.005);
+/** What quantised matrices are multiplied with is rounded to 8 bits, with a scale to 32 numbers, or to 256. */
+const eightBits = within(2, 0.2);
+const eightBitsBy256 = within(8, 0.5, 8);
+
+/** What llama.cpp's products with matrices of a type may do beside exact ones. Source: `vec_dot_type` in ggml-cpu.c. */
+function roundingBy(type: string): Tolerance {
+  if (type === "F32") return float32;
+  if (type === "F16" || type === "BF16") return wider(float32, tolerances[type]);
+  return type.endsWith("_K") || type === "IQ4_XS" ? eightBitsBy256 : eightBits;
+}
+
+/** The widest of a file's matrices. Throws CheckpointError for a file that is no GGUF. */
+async function roundingOf(path: string): Promise<Tolerance> {
+  const file = await openRanges(path);
+  try {
+    const matrices = [...(await readGgufHeader(file)).tensors.values()].filter(({ shape }) => shape.length > 1);
+    return matrices.map(({ type }) => roundingBy(type)).reduce(wider, float32);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
  * Starts llama.cpp's server on a GGUF file, on a port of this machine, to hold an export against.
  * Errors: ExportRuntimeError where the program cannot be started or does not come up with the file, EndpointError for what it refuses.
  */
@@ -41,10 +74,25 @@ export async function startLlamaServer(options: LlamaServerOptions): Promise<Exp
     ...["--model", model, "--host", "127.0.0.1", "--port", `${port}`, "--ctx-size", `${context}`, "--parallel", "1"],
     ...(lora ? ["--lora", lora] : []),
   ];
-  return runtimeOf(await startServer({ program, name: "llama.cpp", args, model, startSeconds, signal }));
+  const server = await startServer({
+    program,
+    name: "llama.cpp",
+    args,
+    model,
+    environment: inFloat32,
+    startSeconds,
+    signal,
+  });
+  try {
+    const name = lora === undefined ? "llama.cpp" : `llama.cpp, beside ${basename(model)}`;
+    return { name, rounding: await roundingOf(model), ...runtimeOf(server) };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
-function runtimeOf({ ask, stop }: StartedServer): ExportRuntime {
+function runtimeOf({ ask, stop }: StartedServer): Omit<ExportRuntime, "name" | "rounding"> {
   const promptTokens = async (prompt: Prompt): Promise<number[]> => {
     const content =
       typeof prompt === "string" ? prompt : (await ask("/apply-template", { messages: prompt }, promptSchema)).prompt;
@@ -54,7 +102,6 @@ function runtimeOf({ ask, stop }: StartedServer): ExportRuntime {
   };
   const greedy = { n_predict: 1, temperature: 0, cache_prompt: true };
   return {
-    name: "llama.cpp",
     promptTokens,
     async replyLogprobs(prompt, { tokens }) {
       const ids = await promptTokens(prompt);
@@ -65,7 +112,9 @@ function runtimeOf({ ask, stop }: StartedServer): ExportRuntime {
         const body = { prompt: [...ids, ...reply.slice(0, found.length)], n_probs: likeliest, ...greedy };
         return ask("/completion", { ...body, n_predict: count }, completionSchema);
       };
-      const told = (step: Step | undefined) => step?.top_logprobs.find(({ id }) => id === reply[found.length])?.logprob;
+      // One that is not among the likeliest is at most as likely as the last of them.
+      const told = (step: Step | undefined) =>
+        (step?.top_logprobs.find(({ id }) => id === reply[found.length]) ?? step?.top_logprobs.at(-1))?.logprob;
       while (found.length < reply.length) {
         const { completion_probabilities: steps = [], tokens_predicted } = await next(reply.length - found.length);
         const before = found.length;

@@ -2,10 +2,21 @@ import type { GgufWriteType } from "../gguf/encode.ts";
 import type { CompletionToken, LanguageModel, Prompt } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
 
+/** What may differ, in nats. */
+export interface Tolerance {
+  /** How far a token's log-probability may move: at most, and in the mean. */
+  readonly largest: number;
+  readonly mean: number;
+  /** How far a greedy token may be ahead of the next likeliest and yet become another. */
+  readonly nearTie: number;
+}
+
 /** A program that runs an exported model, as a proof asks it. */
 export interface ExportRuntime {
   /** For people: which program opened the file. */
   readonly name: string;
+  /** What its own rounding may do, whatever the weights. Default: that of float32. */
+  readonly rounding?: Tolerance;
   /** The tokens that a prompt becomes. */
   promptTokens(prompt: Prompt): Promise<readonly number[]>;
   /** The log-probability of each token of a reply behind its prompt; undefined where one is not told. */
@@ -48,11 +59,14 @@ export interface ExportProof {
   readonly injectable: number;
   /** Greedy replies of both, for who reads them on. */
   readonly replies: readonly ProofReply[];
-  /** Tokens of replies whose log-probabilities were held against each other. */
+  /** Tokens of replies whose log-probabilities were held against each other, and those that the program told none of. */
   readonly tokens: number;
+  readonly untold: number;
   /** Their differences in nats: the largest, and the mean of all. Absent where none was compared. */
   readonly largest?: number;
   readonly mean?: number;
+  /** What they may be, by the type of the weights and the program. */
+  readonly allowed: Tolerance;
   /** What is wrong with the export, a sentence each: none for one that is proven. */
   readonly faults: readonly string[];
 }
@@ -70,24 +84,26 @@ export interface ProofOptions {
 }
 
 /**
- * How far a token's log-probability may move, in nats, by the type of the weights: the largest and the mean. What quantised weights
- * do is no fault; a wrong adapter is found by the weights themselves (`weightFaults`).
+ * What rounding the weights to a type may do, in a program that computes in float32. What was measured stands in docs/serve.md; a wrong
+ * adapter, however small, is found by the weights themselves (`weightFaults`).
  */
-const tolerances: Record<GgufWriteType, { readonly largest: number; readonly mean: number }> = {
-  F32: { largest: 0.02, mean: 0.005 },
-  F16: { largest: 0.05, mean: 0.01 },
-  BF16: { largest: 0.5, mean: 0.1 },
-  Q8_0: { largest: 1, mean: 0.2 },
-  Q4_0: { largest: Number.POSITIVE_INFINITY, mean: 2 },
-  Q4_K: { largest: Number.POSITIVE_INFINITY, mean: 2 },
+export const tolerances: Record<GgufWriteType, Tolerance> = {
+  F32: within(1e-3, 2e-4),
+  F16: within(0.05, 0.01),
+  BF16: within(0.5, 0.1),
+  Q8_0: within(1, 0.2),
+  Q4_0: within(8, 1, 8),
+  Q4_K: within(8, 1, 8),
 };
 
-/**
- * How far ahead of the next likeliest a greedy token has to be, in nats, for a type of the weights never to turn it into another: twice
- * of what each of the two log-probabilities may move by.
- */
-export function nearTie(type: GgufWriteType): number {
-  return 2 * tolerances[type].largest;
+/** @param nearTie by default twice of what each of the two log-probabilities may move by */
+export function within(largest: number, mean: number, nearTie = 2 * largest): Tolerance {
+  return { largest, mean, nearTie };
+}
+
+/** What is allowed where two things round. */
+export function wider(a: Tolerance, b: Tolerance): Tolerance {
+  return within(Math.max(a.largest, b.largest), Math.max(a.mean, b.mean), Math.max(a.nearTie, b.nearTie));
 }
 
 /**
@@ -112,6 +128,7 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   if (others > 1) faults[0] += `; so do ${others - 1} more`;
 
   const differences: number[] = [];
+  let untold = 0;
   const replies: ProofReply[] = [];
   const sampling = { temperature: 0, maxTokens, logprobs: 2 };
   const asked = [...prompts.keys()].filter((i) => !injectable.has(i));
@@ -125,22 +142,25 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
     const after = await runtime.replyLogprobs(prompt, { text, tokens });
     tokens.forEach(({ logprob }, i) => {
       const other = after[i];
-      if (other !== undefined) differences.push(Math.abs(logprob - other));
+      if (other === undefined) untold++;
+      else differences.push(Math.abs(logprob - other));
     });
   }
-  const most = tolerances[type];
+  if (differences.length === 0 && untold > 0)
+    faults.push(`${runtime.name} tells no log-probability of any of the ${untold} tokens of replies`);
+  const allowed = wider(tolerances[type], runtime.rounding ?? tolerances.F32);
   const largest = Math.max(...differences);
   const mean = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
   // Also where a number is none.
-  if (differences.length > 0 && !(largest <= most.largest && mean <= most.mean))
+  if (differences.length > 0 && !(largest <= allowed.largest && mean <= allowed.mean))
     faults.push(
-      `log-probabilities differ by up to ${largest.toFixed(4)} and by ${mean.toFixed(4)} in the mean; ${type} allows ${most.largest} and ${most.mean}`,
+      `log-probabilities differ by up to ${largest.toFixed(4)} and by ${mean.toFixed(4)} in the mean; ${type} in ${runtime.name} allows ${allowed.largest} and ${allowed.mean}`,
     );
-  const apart = replies.filter(({ parts }) => parts?.margin !== undefined && !(parts.margin <= nearTie(type)));
+  const apart = replies.filter(({ parts }) => parts?.margin !== undefined && !(parts.margin <= allowed.nearTie));
   if (apart.length > 0) {
     const { prompt, parts } = apart[0]!;
     faults.push(
-      `the greedy reply to prompt ${prompt + 1} is another from token ${parts!.token + 1} on, where the checkpoint's was ahead by ${parts!.margin!.toFixed(4)}; ${type} turns those within ${nearTie(type)}${apart.length > 1 ? `; so are ${apart.length - 1} more` : ""}`,
+      `the greedy reply to prompt ${prompt + 1} is another from token ${parts!.token + 1} on, where the checkpoint's was ahead by ${parts!.margin!.toFixed(4)}; ${type} in ${runtime.name} turns those within ${allowed.nearTie}${apart.length > 1 ? `; so are ${apart.length - 1} more` : ""}`,
     );
   }
   for (const id of model.text.endIds)
@@ -153,6 +173,8 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
       samePrompts: prompts.length - others - injectable.size,
       injectable: injectable.size,
       tokens: differences.length,
+      untold,
+      allowed,
       replies,
       faults,
     },
@@ -160,20 +182,30 @@ export async function proveExport(options: ProofOptions): Promise<ExportProof> {
   };
 }
 
-/** Where a reply parts from the one before, if it does. */
+/**
+ * Where a reply parts from the one before, if it does. Its tokens are not known, and one that begins with what was said parts before the
+ * texts do: where the next likeliest token goes on as the reply does, beyond where the texts part, it is taken for the reply's own.
+ */
 function parting(tokens: readonly CompletionToken[], before: string, after: string): Pick<ProofReply, "parts"> {
   if (before === after) return {};
+  const same = firstDifference(before, after)!;
   let said = "";
+  let found: ProofReply["parts"];
   for (const [token, { text, top = [] }] of tokens.entries()) {
+    const [first, second] = top;
+    const margin = first && second && first.logprob - second.logprob;
+    const other = said + (second?.text ?? "");
+    if (other.length > same && after.startsWith(other) && !(found && found.margin! <= margin!))
+      found = { token, margin: margin! };
     said += text;
     if (after.startsWith(said)) continue;
-    const [first, second] = top;
-    return { parts: { token, ...(first && second && { margin: first.logprob - second.logprob }) } };
+    const here = { token, ...(margin !== undefined && { margin }) };
+    return { parts: found && !(margin! < found.margin!) ? found : here };
   }
-  return { parts: { token: tokens.length } };
+  return { parts: found ?? { token: tokens.length } };
 }
 
-function firstDifference(a: readonly number[], b: readonly number[]): number | undefined {
+function firstDifference(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number | undefined {
   for (let i = 0; i < Math.max(a.length, b.length); i++) if (a[i] !== b[i]) return i;
   return undefined;
 }
