@@ -21,7 +21,7 @@ export async function exportCommand(
   folder: string,
   options: ExportCommandOptions,
 ): Promise<void> {
-  const { exportRun, proofLines } = await import("@tenet/align");
+  const { baseDifference, exportRun, proofLines } = await import("@tenet/align");
   const what = await partsOf(options.what);
   const { checkpoint, dtype, offline, unverified, proofPrompts } = options;
   const download = downloadProgress(io);
@@ -45,6 +45,8 @@ export async function exportCommand(
     for (const proof of exported.proofs) for (const line of proofLines(proof)) say(io, `${line}\n`);
     if (exported.evidence !== undefined)
       say(io, `evidence: SHA-256 of its manifest ${exported.evidence}; keep it for tenet verify --manifest\n`);
+    const difference = baseDifference(exported.base);
+    if (difference !== undefined) tell(io, `note: ${difference}\n`);
     if (exported.recommended !== undefined)
       tell(io, `note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
     if (exported.written.includes("README.md"))

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { basename } from "node:path";
 import type { RunInfo, StageInfo } from "@tenet/runs";
 import type { Scorecard } from "../evaluate/index.ts";
 import type { StoredCheckpoint } from "./checkpoints.ts";
+import { baseDifference, type ExportBase } from "./export-base.ts";
 import { isMeasured } from "./model-card.ts";
 
 export interface Materials {
@@ -13,7 +13,7 @@ export interface Materials {
   readonly checkpoints: readonly StoredCheckpoint[];
   /** Files of rows, by stage. */
   readonly files: ReadonlyMap<string, string>;
-  readonly base?: string;
+  readonly base: ExportBase;
   readonly licence?: string;
 }
 
@@ -54,12 +54,7 @@ export function billOfMaterials({ info, stages, scorecard, checkpoints, files, b
       component: { type: "machine-learning-model", "bom-ref": "run", name: info.name, version: info.id },
     },
     components: [
-      {
-        type: "machine-learning-model",
-        "bom-ref": `model:${first?.id ?? "base"}`,
-        name: base ?? basename(first?.source.reference ?? "base"),
-        ...(licence !== undefined && { licenses: [{ license: { name: licence } }] }),
-      },
+      { "bom-ref": `model:${first?.id ?? "base"}`, ...baseComponent(base, licence) },
       ...models,
       ...datasets.map(({ name, kind, dataset }) => ({
         type: "data",
@@ -78,6 +73,19 @@ export function billOfMaterials({ info, stages, scorecard, checkpoints, files, b
         dependsOn: [madeOf(trained[i]!, i), ...learntFrom.map(({ name }) => `data:${name}`)],
       })),
     ],
+  };
+}
+
+/** What training began with; where it took the place of a model of the hub, that one is its ancestor. */
+function baseComponent(base: ExportBase, licence: string | undefined): object {
+  const { hub, reference, sha256, insteadOf } = base;
+  const type = "machine-learning-model";
+  return {
+    ...{ type, name: hub ?? reference },
+    ...(insteadOf !== undefined && { description: baseDifference(base) }),
+    ...(sha256 !== undefined && { hashes: [{ alg: "SHA-256", content: sha256 }] }),
+    ...(licence !== undefined && { licenses: [{ license: { name: licence } }] }),
+    ...(insteadOf !== undefined && { pedigree: { ancestors: [{ type, name: insteadOf }] } }),
   };
 }
 

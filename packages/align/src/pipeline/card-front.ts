@@ -6,7 +6,7 @@ export interface CardFront {
   readonly name: string;
   /** An SPDX name. */
   readonly licence?: string | undefined;
-  /** The base's name on the hub. */
+  /** The hub's name of the base, or of the model that it took the place of. */
   readonly base?: string | undefined;
   readonly weights: readonly Pick<WrittenWeights, "part" | "type">[];
   /** Figures of the checkpoint, where there is a scorecard. */

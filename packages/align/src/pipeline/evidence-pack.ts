@@ -7,6 +7,7 @@ import { canonicalJson, type StageInfo, type Store } from "@tenet/runs";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { billOfMaterials } from "./bill-of-materials.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
+import type { ExportBase } from "./export-base.ts";
 import { labelsBy } from "./learnt-from.ts";
 
 /** The list of a pack's files and their hashes, as `sha256sum --check` reads it. */
@@ -14,8 +15,8 @@ export const MANIFEST = "SHA256SUMS";
 
 export interface EvidenceOptions {
   readonly checkpoints: readonly StoredCheckpoint[];
-  /** The base's name on the hub, and its licence, where they are known. */
-  readonly base?: string;
+  readonly base: ExportBase;
+  /** The base's, where it is known. */
   readonly licence?: string;
 }
 

@@ -4,7 +4,6 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { type ExampleRow, ExportError, exportDataset, type PreferenceRow } from "@tenet/data";
 import {
   type Checkpoint,
-  catalogue,
   exportGguf,
   exportGgufAdapter,
   exportOnnx,
@@ -14,13 +13,20 @@ import {
   type OnnxWriteType,
   onnxWriteTypes,
   openCheckpoint,
-  parseReference,
   resolveModel,
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
 import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { writeEvidence } from "./evidence-pack.ts";
-import { type PartProof, type ProveOptions, proofEvidence, proveParts, type WrittenWeights } from "./export-proof.ts";
+import { besideItsFile, type ExportBase, exportBase } from "./export-base.ts";
+import {
+  isQuantized,
+  type PartProof,
+  type ProveOptions,
+  proofEvidence,
+  proveParts,
+  type WrittenWeights,
+} from "./export-proof.ts";
 import { licenceOf, modelCard } from "./model-card.ts";
 import type { PoolOptions } from "./models.ts";
 
@@ -55,6 +61,8 @@ export interface ExportedRun {
   readonly checkpoint: string;
   /** The one that the scorecard recommends, where it is another. */
   readonly recommended?: string;
+  /** What its training began with. */
+  readonly base: ExportBase;
   /** Files and folders, relative to `folder`. */
   readonly written: readonly string[];
   /** What was found when the weights were opened again, a part each. */
@@ -98,30 +106,29 @@ export async function exportRun(
   await mkdir(partial, { recursive: true });
   const written: string[] = [];
   try {
+    const base = await exportBase(all[0]!.source.reference, resolving(options));
     const weights: WrittenWeights[] = [];
     for (const part of exportParts) {
       const write = what.includes(part) ? writers[part] : undefined;
       if (!write) continue;
-      weights.push(
-        await write({ chosen, base: all[0]!, name: `${store.run(run).name} ${chosen.id}`, partial, options }),
-      );
+      weights.push(await write({ chosen, base, name: `${store.run(run).name} ${chosen.id}`, partial, options }));
       written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
       signal?.throwIfAborted();
     }
     const proofs =
       weights.length > 0 ? await proveParts(weights, chosen, await proofEvidence(store, run), options) : [];
-    refuseUnproven(proofs, options);
+    refuseUnproven(proofs, chosen.source.adapter === undefined ? undefined : base.gguf, options);
     signal?.throwIfAborted();
     if (what.includes("datasets")) written.push(...(await writeDatasets(store, run, partial)));
     let evidence: string | undefined;
     if (what.includes("evidence")) {
-      const [base, licence] = [hubName(all[0]!), licenceOf(all[0]!.source.reference)];
-      const known = { ...(base !== undefined && { base }), ...(licence !== undefined && { licence }) };
+      const licence = licenceOf(all[0]!.source.reference);
+      const known = { base, ...(licence !== undefined && { licence }) };
       evidence = await writeEvidence(store, run, join(partial, "evidence"), { checkpoints: all, ...known });
       written.push("evidence");
     }
     if (what.includes("card")) {
-      const made = { checkpoint: chosen, base: hubName(all[0]!), written, weights, proofs };
+      const made = { checkpoint: chosen, base, written, weights, proofs };
       const card = await modelCard(store, run, made);
       await writeFile(join(partial, "README.md"), card);
       written.push("README.md");
@@ -136,6 +143,7 @@ export async function exportRun(
       folder: place,
       checkpoint: chosen.id,
       ...other,
+      base,
       written,
       proofs,
       ...(evidence !== undefined && { evidence }),
@@ -146,13 +154,25 @@ export async function exportRun(
   }
 }
 
-/** Errors: ExportError that says what a part's proof found, unless it is to be written all the same. */
-function refuseUnproven(proofs: readonly PartProof[], { unverified = false }: ExportRunOptions): void {
-  const failed = proofs.flatMap(({ part, faults }) => faults.map((fault) => `${part}: ${fault}`));
-  if (failed.length > 0 && !unverified)
-    throw new ExportError(
-      `nothing was exported: what was written is not the checkpoint.\n${failed.join("\n")}\nWith --unverified it is written all the same, and the card says so.`,
+/**
+ * Errors: ExportError that says what a part's proof found, unless it is to be written all the same.
+ * @param beside the base's own file, where an adapter stands beside one
+ */
+function refuseUnproven(
+  proofs: readonly PartProof[],
+  beside: ExportBase["gguf"],
+  { unverified = false }: ExportRunOptions,
+): void {
+  const failed = proofs.filter(({ faults }) => faults.length > 0);
+  if (failed.length === 0 || unverified) return;
+  const lines = failed.flatMap(({ part, faults }) => faults.map((fault) => `${part}: ${fault}`));
+  if (beside && isQuantized(beside.type) && failed.some(({ type }) => isQuantized(type)))
+    lines.push(
+      `The base is a ${beside.type} file already, whose weights were rounded once more for this. It is as small without that, with the adapter beside it: --what gguf-adapter, then ${besideItsFile(beside)}.`,
     );
+  throw new ExportError(
+    `nothing was exported: what was written is not the checkpoint.\n${lines.join("\n")}\nWith --unverified it is written all the same, and the card says so.`,
+  );
 }
 
 function chosenOf(all: readonly StoredCheckpoint[], run: string, wanted: string | undefined): StoredCheckpoint {
@@ -178,20 +198,10 @@ async function requireRoom(place: string): Promise<void> {
   if ((await readdir(place)).length > 0) throw new ExportError(`${place} is not empty. Choose another folder.`);
 }
 
-/** The name that the base has on Hugging Face's hub, where it is known to have one. */
-function hubName({ source: { reference } }: StoredCheckpoint): string | undefined {
-  const entry = Object.hasOwn(catalogue.models, reference) ? catalogue.models[reference] : undefined;
-  for (const from of entry ? entry.sources.map((source) => source.from) : [reference]) {
-    const parsed = parseReference(from);
-    if (parsed.kind === "hf") return `${parsed.owner}/${parsed.name}`;
-  }
-  return undefined;
-}
-
 /** What a part of the weights is written from. */
 interface ToWrite {
   readonly chosen: StoredCheckpoint;
-  readonly base: StoredCheckpoint;
+  readonly base: ExportBase;
   /** For people. */
   readonly name: string;
   readonly partial: string;
@@ -206,12 +216,12 @@ const writers: Partial<Record<ExportPart, (what: ToWrite) => Promise<WrittenWeig
   onnx: writeOnnx,
 };
 
-/** The adapter's files, whose base is named as others know it rather than by a path of this machine. */
+/** The adapter's files, whose base is named as others can come by its weights rather than by a path of this machine. */
 async function writeAdapter({ chosen: { source }, base, partial }: ToWrite): Promise<WrittenWeights> {
   const folder = join(partial, "adapter");
   await mkdir(folder);
   const config = JSON.parse(await readFile(join(source.adapter!, "adapter_config.json"), "utf8")) as object;
-  const named = { ...config, base_model_name_or_path: hubName(base) ?? basename(base.source.reference) };
+  const named = { ...config, base_model_name_or_path: base.hub ?? base.reference };
   await writeFile(join(folder, "adapter_config.json"), `${JSON.stringify(named, null, 2)}\n`);
   await copyFile(join(source.adapter!, "adapter_model.safetensors"), join(folder, "adapter_model.safetensors"));
   return { part: "adapter", path: folder, type: "F32", notices: [] };

@@ -7,6 +7,7 @@ import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/form
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { cardFront } from "./card-front.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
+import { baseDifference, type ExportBase } from "./export-base.ts";
 import { type PartProof, proofSection, type WrittenWeights } from "./export-proof.ts";
 import { examplesBy, labelsBy, preferenceModelOf } from "./learnt-from.ts";
 import { isAudited, learnsOwnReplies, type Recipe, recipeSchema, rewardsPreference } from "./recipe.ts";
@@ -14,8 +15,7 @@ import { wentWithout } from "./went-without.ts";
 
 interface Card {
   readonly checkpoint: StoredCheckpoint;
-  /** The base's name on the hub. */
-  readonly base: string | undefined;
+  readonly base: ExportBase;
   /** What stands beside the card, and the weights among it. */
   readonly written: readonly string[];
   readonly weights?: readonly Pick<WrittenWeights, "part" | "type">[];
@@ -36,6 +36,7 @@ export async function modelCard(
   const output = store.stage(run, "scorecard")?.output;
   const card = output === undefined ? undefined : parseScorecard(JSON.stringify(output));
   const licence = licenceOf(recipe?.model);
+  const difference = baseDifference(base);
   const datasets = written.filter((path) => path.startsWith("datasets/"));
   const stages = store.stages(run).filter(({ status }) => status === "done");
   const measured = stages.filter(({ name, kind }) => isMeasured(name, kind));
@@ -46,14 +47,15 @@ export async function modelCard(
     from === undefined ? reinforced || !isReinforced(name, kind) : from.includes(name);
   const trained = stages.filter((stage) => !isMeasured(stage.name, stage.kind) && wasUsed(stage));
   const front = cardFront({
-    ...{ name: info.name, licence, base, weights, scorecard: card },
+    ...{ name: info.name, licence, base: base.hub ?? base.insteadOf, weights, scorecard: card },
     ...{ checkpoint: checkpoint.id, reinforced },
   });
   const parts = [
     `---\n${stringify(front)}---`,
     `# ${cell(info.name)}: ${checkpoint.label}`,
-    `${cell(base ?? recipe?.model ?? "A model")}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint, wentWithout(store, run))}.`,
+    `${cell(base.hub ?? base.reference)}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint, wentWithout(store, run))}.`,
     ...usage(written, base),
+    ...(difference === undefined ? [] : ["## Base", `This model was ${cell(difference)}`]),
     "## Trained on",
     stageTable(trained),
     ...writers(store, trained),
@@ -196,22 +198,27 @@ function methodOf(recipe: Recipe | undefined, { steps }: StoredCheckpoint, witho
   return second === undefined ? `${first}${times}` : `${first}; then ${second}${times}`;
 }
 
-function usage(written: readonly string[], base: string | undefined): string[] {
+function usage(written: readonly string[], { hub, insteadOf, gguf }: ExportBase): string[] {
   const code: string[] = [];
-  if (written.includes("adapter"))
+  if (written.includes("adapter")) {
+    const others = insteadOf === undefined ? "" : "# Not the weights that it was trained on: see Base.\n";
     code.push(
-      `from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\nbase = AutoModelForCausalLM.from_pretrained(${base ? JSON.stringify(base) : '"the base model"'})\nmodel = PeftModel.from_pretrained(base, "adapter")`,
+      `from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n${others}base = AutoModelForCausalLM.from_pretrained(${JSON.stringify(hub ?? insteadOf ?? "the base model")})\nmodel = PeftModel.from_pretrained(base, "adapter")`,
     );
+  }
   if (written.includes("merged"))
     code.push(
       'from transformers import AutoModelForCausalLM, AutoTokenizer\n\nmodel = AutoModelForCausalLM.from_pretrained("merged")\ntokenizer = AutoTokenizer.from_pretrained("merged")',
     );
   const shown = code.map((text) => `\`\`\`python\n${text}\n\`\`\``);
-  const gguf = written.find((path) => path.endsWith(".gguf") && !path.endsWith("adapter.gguf"));
-  if (gguf !== undefined)
+  const adapter = "gguf/adapter.gguf";
+  const model = written.find((path) => path.endsWith(".gguf") && path !== adapter);
+  if (model !== undefined)
     shown.push(
-      `\`\`\`sh\nllama-server -m ${gguf}\nollama create my-model -f gguf/Modelfile && ollama run my-model\n\`\`\``,
+      `\`\`\`sh\nllama-server -m ${model}\nollama create my-model -f gguf/Modelfile && ollama run my-model\n\`\`\``,
     );
+  if (written.includes(adapter))
+    shown.push(`\`\`\`sh\nllama-server -m ${gguf?.file ?? "base.gguf"} --lora ${adapter}\n\`\`\``);
   if (written.includes("onnx"))
     shown.push(
       '```js\nimport { pipeline } from "@huggingface/transformers";\n\nconst generate = await pipeline("text-generation", "onnx");\nawait generate([{ role: "user", content: "Hello" }], { max_new_tokens: 64 });\n```',

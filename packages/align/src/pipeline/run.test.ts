@@ -209,7 +209,11 @@ test("a model's card tells what it was trained on from what it was measured on, 
   try {
     const card = async (id: "sl" | "rl") => {
       const checkpoint = (await storedCheckpoints(opened, first.id)).find((one) => one.id === id)!;
-      const text = await modelCard(opened, first.id, { checkpoint, base: undefined, written: ["adapter"] });
+      const text = await modelCard(opened, first.id, {
+        checkpoint,
+        base: { reference: "model" },
+        written: ["adapter"],
+      });
       const of = (title: string) => text.split(`## ${title}\n`)[1]!.split("\n## ")[0]!;
       return { text, trained: of("Trained on"), measured: of("Measured on") };
     };

