@@ -1,7 +1,7 @@
 import type { ExportProof } from "@tenet/lm";
 import { describe, expect, it } from "vitest";
 import { parseConstitution } from "../constitution/index.ts";
-import { type Asked, promptsToReplay, proofLines, proofSection, readProof } from "./export-proof.ts";
+import { type Asked, notCompared, promptsToReplay, proofLines, proofSection, readProof } from "./export-proof.ts";
 
 const text = `name: letters
 version: "1"
@@ -39,6 +39,16 @@ it.each(["Q8_0", "Q4_0", "Q4_K"] as const)(
     for (const whole of ["F32", "F16", "BF16"] as const) expect(promptsToReplay({ type: whole })).toBe(8);
   },
 );
+
+it.each([
+  [40, 0, []],
+  [36, 4, ["log-probabilities of 4 of 40 tokens: llama.cpp tells none"]],
+  [0, 0, ["log-probabilities in llama.cpp: there was no reply with a token"]],
+  // A fault, which says so.
+  [0, 40, []],
+])("of %i tokens that were compared and %i that were not, what was not verified is told", (tokens, untold, told) => {
+  expect(notCompared({ runtime: "llama.cpp", tokens, untold })).toEqual(told);
+});
 
 describe("replies of an export, read by the constitution's checks", () => {
   it("may break principles as often as the interval of the checkpoint's own says", () => {

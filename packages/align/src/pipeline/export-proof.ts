@@ -248,7 +248,7 @@ const notRun: Partial<Record<WrittenWeights["part"], readonly string[]>> = {
 };
 
 /** Log-probabilities that were not held against the checkpoint's; that a program tells none at all is a fault. */
-function notCompared({ runtime, tokens, untold }: ExportProof): string[] {
+export function notCompared({ runtime, tokens, untold }: Pick<ExportProof, "runtime" | "tokens" | "untold">): string[] {
   if (tokens > 0)
     return untold > 0 ? [`log-probabilities of ${untold} of ${tokens + untold} tokens: ${runtime} tells none`] : [];
   return untold > 0 ? [] : [`log-probabilities in ${runtime}: there was no reply with a token`];
