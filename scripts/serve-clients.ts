@@ -2,9 +2,9 @@
 //
 // Programs of others against `tenet serve`, unchanged, and what they get held against the engine: the `openai` package always,
 // EleutherAI's lm-evaluation-harness where --python names a Python that has it (pip install "lm_eval[api]" transformers), with a task
-// of its own from a file and the tokenizer as exports write it: nothing is fetched. With --rounds also
-// how fast 16 callers are served beside what the engine does by itself, one after the other in turns, and what processor time a
-// token takes: ratios, the second for machines that are not quiet.
+// of its own from a file and the tokenizer as exports write it: nothing is fetched. It sends raw texts as token ids, which is its
+// default. With --rounds also how fast 16 callers are served beside what the engine does by itself, one after the other in turns, and
+// what processor time a token takes: ratios, the second for machines that are not quiet.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +12,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { quantile } from "@tenet/data";
-import { type LocalModel, type Message, openCheckpoint, openLocalModel, resolveModel, serve } from "@tenet/lm";
+import {
+  type LocalModel,
+  type Message,
+  openCheckpoint,
+  openLocalModel,
+  type Prompt,
+  resolveModel,
+  serve,
+} from "@tenet/lm";
 import OpenAI from "openai";
 
 const { values } = parseArgs({
@@ -53,7 +61,7 @@ async function openai(client: OpenAI, model: LocalModel): Promise<void> {
   console.log(`openai ${OpenAI.name}: ${same} of 3 replies are the engine's, whole and streamed`);
 }
 
-/** lm-evaluation-harness: scores of choices are the engine's, and it reads whole replies. */
+/** lm-evaluation-harness: scores of choices are the engine's, and so are replies to raw texts and to conversations. */
 async function harness(python: string, url: string, model: LocalModel): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tenet-harness-"));
   const tokenizer = await writeTokenizer(join(folder, "tokenizer"));
@@ -73,7 +81,7 @@ async function harness(python: string, url: string, model: LocalModel): Promise<
     metric_list: [{ metric: "bypass" }],
   });
   const evaluate = async (kind: string, verb: string, name: string, more: readonly string[] = []) => {
-    const settings = `model=served,base_url=${url}/${verb},num_concurrent=4,tokenized_requests=False,tokenizer=${tokenizer}`;
+    const settings = `model=served,base_url=${url}/${verb},num_concurrent=4,tokenizer=${tokenizer}`;
     const args = [
       "-m",
       "lm_eval",
@@ -87,7 +95,8 @@ async function harness(python: string, url: string, model: LocalModel): Promise<
       "--include_path",
       folder,
     ];
-    const child = spawn(python, [...args, "--output_path", join(folder, name), "--log_samples", ...more], {
+    const output = join(folder, `${kind} ${name}`);
+    const child = spawn(python, [...args, "--output_path", output, "--log_samples", ...more], {
       stdio: ["ignore", "ignore", "pipe"],
       env: { ...process.env, OPENAI_API_KEY: "none", HF_HUB_OFFLINE: "1", HF_DATASETS_CACHE: join(folder, "cache") },
     });
@@ -97,11 +106,9 @@ async function harness(python: string, url: string, model: LocalModel): Promise<
     });
     const [code] = await once(child, "exit");
     if (code !== 0) throw new Error(`lm_eval ended with ${code}: ${errors}`);
-    const files = readdirSync(join(folder, name), { recursive: true }).map(String);
+    const files = readdirSync(output, { recursive: true }).map(String);
     const samples = files.find((file) => /samples_.*\.jsonl$/.test(file))!;
-    const lines = readFileSync(join(folder, name, samples), "utf8")
-      .trim()
-      .split("\n");
+    const lines = readFileSync(join(output, samples), "utf8").trim().split("\n");
     return lines.map((line) => JSON.parse(line) as { doc: { question: string }; resps: [[unknown]][] });
   };
   try {
@@ -116,14 +123,18 @@ async function harness(python: string, url: string, model: LocalModel): Promise<
     console.log(
       `lm_eval: ${scored.length} × 2 choices scored, largest difference from the engine ${largest.toFixed(5)} nats`,
     );
-    const replies = await evaluate("local-chat-completions", "chat/completions", "replies", ["--apply_chat_template"]);
-    let same = 0;
-    for (const { doc, resps } of replies)
-      for await (const { completion } of model.generate([
-        { prompt: said(doc.question), sampling: { temperature: 0, maxTokens } },
-      ]))
-        if (completion.text === String([resps].flat(4)[0])) same++;
-    console.log(`lm_eval: ${same} of ${replies.length} greedy replies are the engine's`);
+    const replies = async (kind: string, verb: string, asked: (question: string) => Prompt, more?: string[]) => {
+      const told = await evaluate(kind, verb, "replies", more);
+      let same = 0;
+      for (const { doc, resps } of told) {
+        const request = { prompt: asked(doc.question), sampling: { temperature: 0, maxTokens } };
+        for await (const { completion } of model.generate([request]))
+          if (completion.text === String([resps].flat(4)[0])) same++;
+      }
+      console.log(`lm_eval: ${same} of ${told.length} greedy replies of ${verb} are the engine's`);
+    };
+    await replies("local-completions", "completions", (question) => question);
+    await replies("local-chat-completions", "chat/completions", said, ["--apply_chat_template"]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

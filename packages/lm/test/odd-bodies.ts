@@ -2,6 +2,7 @@
 export const oddValues: readonly unknown[] = [
   ...[null, -1, 0, 1e300, "", "x", [], {}, [[]], true, "\ud800", "y".repeat(3000)],
   ...[{ role: 1 }, [{ role: "user" }], ["x", 1]],
+  ...[[1, 2], [0.5], [[3], [1e9]], [[4], "x"]],
 ];
 
 /** Fields of a request for text. */

@@ -6,6 +6,7 @@ import {
   type SamplingInput,
   type SamplingOptions,
   samplingSchema,
+  type Tokens,
 } from "./types.ts";
 
 /**
@@ -20,7 +21,7 @@ export function resolveSampling(input: SamplingInput = {}): SamplingOptions {
 }
 
 /** What names a request's randomness: its key or, without one, its prompt. */
-export function randomnessKey(request: GenerateRequest): string {
+export function randomnessKey(request: GenerateRequest<Prompt | Tokens>): string {
   return request.key ?? (typeof request.prompt === "string" ? request.prompt : JSON.stringify(request.prompt));
 }
 

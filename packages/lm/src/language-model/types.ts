@@ -9,6 +9,15 @@ export type { Message } from "@tenet/data";
  */
 export type Prompt = string | Message[];
 
+/** A text by the ids of its tokens: what the model sees is these, with nothing put around them. */
+export interface Tokens {
+  readonly tokens: readonly number[];
+}
+
+export function isTokens(text: Prompt | Tokens): text is Tokens {
+  return typeof text === "object" && "tokens" in text;
+}
+
 /** The least `repetitionPenalty`: what is divided by it stays a number. */
 export const leastPenalty = 0.01;
 
@@ -41,8 +50,8 @@ export const samplingSchema = z.strictObject({
 export type SamplingOptions = z.output<typeof samplingSchema>;
 export type SamplingInput = z.input<typeof samplingSchema>;
 
-export interface GenerateRequest {
-  prompt: Prompt;
+export interface GenerateRequest<P = Prompt> {
+  prompt: P;
   sampling?: SamplingInput;
   /**
    * Names the item for its randomness, which is a function of (seed, key, sample index) only. Without a key the prompt
@@ -86,9 +95,9 @@ export interface GenerateResult {
   completion: Completion;
 }
 
-export interface ScoreRequest {
-  prompt: Prompt;
-  continuations: string[];
+export interface ScoreRequest<P = Prompt, C = string> {
+  prompt: P;
+  continuations: C[];
   /** Also tell the likeliest token at each position; a model that cannot leaves it out. */
   likeliest?: boolean;
 }

@@ -7,12 +7,14 @@ import {
   type GenerateRequest,
   type GenerateResult,
   logSoftmax,
+  type Prompt,
   randomnessKey,
   type Sampled,
   type SamplingOptions,
   type StopDetector,
   sampleToken,
   stopDetector,
+  type Tokens,
   UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
@@ -26,7 +28,7 @@ import type { Answer, Question } from "./readout.ts";
 
 /** A request that passed all checks. */
 export interface Job {
-  readonly request: GenerateRequest;
+  readonly request: GenerateRequest<Prompt | Tokens>;
   readonly position: number;
   readonly sampling: SamplingOptions;
   readonly tokens: readonly number[];

@@ -5,3 +5,4 @@ export { mostSpare, type Speaking, speakingBytes, weightBytes } from "./memory.t
 export { type LocalAdapter, type LocalFactors, type LocalModel, type LocalOptions, openLocalModel } from "./model.ts";
 export type { WeightFormat } from "./quantize.ts";
 export { encodeScore, type ScoreJob } from "./score.ts";
+export type { TokenModel } from "./token-model.ts";

@@ -1,9 +1,10 @@
-import type { CallOptions, GenerateRequest, GenerateResult, LanguageModel } from "../language-model/index.ts";
+import type { CallOptions, GenerateRequest, GenerateResult, Prompt, Tokens } from "../language-model/index.ts";
 import type { Job } from "./generate.ts";
+import type { TokenModel } from "./token-model.ts";
 
 export interface LiveDependencies {
   /** A request that passed all checks, under a position that no other has; `place` is its own among the caller's. Throws UsageError, CapabilityError. */
-  job(request: GenerateRequest, position: number, place: number): Job;
+  job(request: GenerateRequest<Prompt | Tokens>, position: number, place: number): Job;
   /** How many samples of so many positions are decoded together, and up to how many positions each could then have. */
   room(positions: number): Room;
   /** Decodes what arrives, so many samples together, until there is nothing more. */
@@ -32,7 +33,7 @@ interface Caller {
  * behind it, waits until the others are done, and is shared out anew. What fails in the decoder fails for all that are under way,
  * and the next caller begins anew.
  */
-export function liveGeneration({ job, room, run }: LiveDependencies): LanguageModel["generate"] {
+export function liveGeneration({ job, room, run }: LiveDependencies): TokenModel["generate"] {
   const callers = new Map<number, Caller>();
   let arrived: Job[] = [];
   let running = false;
@@ -70,7 +71,7 @@ export function liveGeneration({ job, room, run }: LiveDependencies): LanguageMo
     }
   };
 
-  return async function* generate(requests: readonly GenerateRequest[], options: CallOptions = {}) {
+  return async function* generate(requests: readonly GenerateRequest<Prompt | Tokens>[], options: CallOptions = {}) {
     const { signal, onEvent, stream } = options;
     const left = new AbortController();
     const both = signal ? AbortSignal.any([signal, left.signal]) : left.signal;

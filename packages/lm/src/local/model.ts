@@ -7,12 +7,13 @@ import {
   type Capabilities,
   type GenerateRequest,
   type GenerateResult,
-  type LanguageModel,
+  isTokens,
   noUsage,
   type Prompt,
   resolveSampling,
   type ScoreRequest,
   type ScoreResult,
+  type Tokens,
   UsageError,
   type UsageTotals,
 } from "../language-model/index.ts";
@@ -27,7 +28,8 @@ import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
 import { liveSlots, mostSpare, usualBudget, usualSlots } from "./memory.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
-import { encodeScore, requirePrompt, scoreJobs } from "./score.ts";
+import { encodeScore, givenTokens, requirePrompt, scoreJobs } from "./score.ts";
+import type { TokenModel } from "./token-model.ts";
 import { mappedWeights } from "./weights.ts";
 
 export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline" | "onProgress" | "signal"> {
@@ -77,9 +79,8 @@ export interface LocalAdapter {
 }
 
 /** A model in this process: frozen weights, held once, under any number of adapters. */
-export interface LocalModel extends LanguageModel {
+export interface LocalModel extends TokenModel {
   readonly config: ModelConfig;
-  readonly text: TextCodec;
   /** A frozen weight as a graph tensor, for graphs that train on top of it. */
   weight(name: string): Tensor;
   /** Folder in which graphs over these weights are kept once they are optimised: `CompileOptions.graphCache`. */
@@ -97,7 +98,7 @@ export interface LocalModel extends LanguageModel {
    * The same model for callers that do not know of each other: replies to all their requests are decoded together, each request joins
    * those under way and ends by its own signal. `context` bounds prompt and reply together, and so the memory of a slot.
    */
-  live(options?: { readonly context?: number }): LanguageModel & { readonly text: TextCodec };
+  live(options?: { readonly context?: number }): TokenModel;
 }
 
 /**
@@ -337,7 +338,10 @@ class View implements LocalModel {
     return this.#base.model(adapter, { borrowed: true });
   }
 
-  async *generate(requests: readonly GenerateRequest[], options: CallOptions = {}): AsyncGenerator<GenerateResult> {
+  async *generate(
+    requests: readonly GenerateRequest<Prompt | Tokens>[],
+    options: CallOptions = {},
+  ): AsyncGenerator<GenerateResult> {
     this.#open();
     const jobs = requests.map((request, position) => this.#job(request, position, this.config.max_position_embeddings));
     if (jobs.length === 0) return;
@@ -357,11 +361,7 @@ class View implements LocalModel {
     }
   }
 
-  live({
-    context = this.config.max_position_embeddings,
-  }: {
-    readonly context?: number;
-  } = {}): ReturnType<LocalModel["live"]> {
+  live({ context = this.config.max_position_embeddings }: { readonly context?: number } = {}): TokenModel {
     this.#open();
     this.#base.serves();
     const longest = Math.min(context, this.config.max_position_embeddings);
@@ -407,7 +407,10 @@ class View implements LocalModel {
     };
   }
 
-  async *score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): AsyncGenerator<ScoreResult> {
+  async *score(
+    requests: readonly (ScoreRequest | ScoreRequest<Tokens, Tokens>)[],
+    { signal }: CallOptions = {},
+  ): AsyncGenerator<ScoreResult> {
     this.#open();
     const jobs = requests.map((request, position) => encodeScore(this, request, position));
     if (jobs.length === 0) return;
@@ -438,8 +441,8 @@ class View implements LocalModel {
   }
 
   /** `context` bounds prompt and reply together. */
-  #job(request: GenerateRequest, position: number, context: number): Job {
-    const tokens = this.#encode(request.prompt);
+  #job(request: GenerateRequest<Prompt | Tokens>, position: number, context: number): Job {
+    const tokens = this.#encode(request.prompt, position);
     const sampling = resolveSampling(request.sampling);
     const left = context - tokens.length;
     if (left < 1)
@@ -459,7 +462,8 @@ class View implements LocalModel {
     if (this.#closed) throw new UsageError("the model is closed");
   }
 
-  #encode(prompt: Prompt): number[] {
+  #encode(prompt: Prompt | Tokens, position: number): readonly number[] {
+    if (isTokens(prompt)) return givenTokens(this, prompt, `the prompt of request ${position}`);
     requirePrompt(this, prompt);
     const tokens = this.text.encodePrompt(prompt);
     if (tokens.length === 0) throw new UsageError("the prompt has no tokens");

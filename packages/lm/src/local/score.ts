@@ -2,10 +2,12 @@ import type { ModelConfig } from "../checkpoint/index.ts";
 import {
   CapabilityError,
   checkPrompt,
+  isTokens,
   type Prompt,
   type Score,
   type ScoreRequest,
   type ScoreResult,
+  type Tokens,
   UsageError,
 } from "../language-model/index.ts";
 import type { TextCodec } from "../text/index.ts";
@@ -35,22 +37,56 @@ export function requirePrompt({ id, text }: Pick<Reader, "id" | "text">, prompt:
     throw new CapabilityError("chat", `${id} has no chat template: give raw text`);
 }
 
-/** A request to score, as tokens. Errors: those of `requirePrompt`; UsageError for what is empty, or longer than the context. */
-export function encodeScore(reader: Reader, request: ScoreRequest, position: number): ScoreJob {
-  const { prompt, continuations, likeliest } = request;
-  requirePrompt(reader, prompt);
-  const { text, config } = reader;
-  const encoded = text.encodeBehind(prompt, continuations);
-  if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
-  if (encoded.texts.some((tokens) => tokens.length === 0))
-    throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
-  const job = { position, prompt: encoded.prompt, continuations: encoded.texts, ...(likeliest && { likeliest }) };
+/** Tokens as they were given, `of` what. Errors: UsageError for none, and for one that is no whole number within the vocabulary. */
+export function givenTokens({ config }: Pick<Reader, "config">, { tokens }: Tokens, of: string): readonly number[] {
+  const { vocab_size: vocabulary } = config;
+  if (tokens.length === 0) throw new UsageError(`${of} has no tokens`);
+  const place = tokens.findIndex((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
+  if (place < 0) return tokens;
+  throw new UsageError(
+    `token ${place} of ${of} is ${tokens[place]}: expected a whole number from 0 to ${vocabulary - 1}, the model's vocabulary`,
+  );
+}
+
+/**
+ * A request to score, as tokens. Errors: those of `requirePrompt` and `givenTokens`; UsageError for what is empty, or longer than the
+ * context.
+ */
+export function encodeScore(
+  reader: Reader,
+  request: ScoreRequest | ScoreRequest<Tokens, Tokens>,
+  position: number,
+): ScoreJob {
+  const { config } = reader;
+  const { likeliest } = request;
+  const { prompt, texts } = isOfTokens(request)
+    ? {
+        prompt: givenTokens(reader, request.prompt, `the prompt of request ${position}`),
+        texts: request.continuations.map((one, i) =>
+          givenTokens(reader, one, `continuation ${i} of request ${position}`),
+        ),
+      }
+    : encodeTexts(reader, request, position);
+  const job = { position, prompt, continuations: texts, ...(likeliest && { likeliest }) };
   const longest = job.prompt.length + Math.max(0, ...job.continuations.map((tokens) => tokens.length));
   if (longest > config.max_position_embeddings)
     throw new UsageError(
       `request ${position} has ${longest} tokens; the model's context is ${config.max_position_embeddings}`,
     );
   return job;
+}
+
+function isOfTokens(request: ScoreRequest | ScoreRequest<Tokens, Tokens>): request is ScoreRequest<Tokens, Tokens> {
+  return isTokens(request.prompt);
+}
+
+function encodeTexts(reader: Reader, { prompt, continuations }: ScoreRequest, position: number) {
+  requirePrompt(reader, prompt);
+  const encoded = reader.text.encodeBehind(prompt, continuations);
+  if (encoded.prompt.length === 0) throw new UsageError("the prompt has no tokens");
+  if (encoded.texts.some((tokens) => tokens.length === 0))
+    throw new UsageError(`request ${position} has an empty continuation: there is nothing to score`);
+  return encoded;
 }
 
 /**

@@ -1,42 +1,46 @@
-import type { LanguageModel } from "../language-model/index.ts";
-import type { TextCodec } from "../text/index.ts";
+import { isTokens, type LanguageModel, type Score, type Tokens } from "../language-model/index.ts";
 import { ApiError } from "./refusals.ts";
 import type { Echo } from "./replies.ts";
+import { takesTokens } from "./tokens.ts";
 
 /**
- * A raw text's tokens with the log-probability of each behind those before it, and of the likeliest in its place; the first has none, and
- * none has where they are not asked for. Throws ApiError where more than the one likeliest is asked for, for a model whose tokenizer is not at hand, and for a text whose tokens are not those of its parts.
+ * How a model echoes a raw text: its tokens with the log-probability of each behind those before it, and of the likeliest in its place; the
+ * first has none, and no tokens are told where log-probabilities are not asked for. Throws ApiError where more than the one likeliest is
+ * asked for, and for a model whose tokens are not at hand.
  */
-export async function echoOf(
-  model: LanguageModel & { readonly text?: TextCodec },
-  text: string,
+export function echoing(
+  model: LanguageModel,
   logprobs: number | undefined,
-  signal: AbortSignal,
-): Promise<Echo> {
-  if (logprobs === undefined) return { text, tokens: [] };
-  const refuse = (why: string) => new ApiError(400, why, { code: "unsupported_parameter", param: "echo" });
+): (prompt: string | Tokens, signal: AbortSignal) => Promise<Echo> {
+  const refuse = (why: string, param = "echo") => new ApiError(400, why, { code: "unsupported_parameter", param });
+  if (!takesTokens(model)) {
+    if (logprobs !== undefined) throw refuse("this model cannot echo");
+    return async (prompt) => ({ text: prompt as string, tokens: [] });
+  }
+  if (logprobs !== undefined && logprobs > 1)
+    throw refuse(`an echo tells the one likeliest token: logprobs is 0 or 1 with it, not ${logprobs}`, "logprobs");
   const { text: codec } = model;
-  if (!codec) throw refuse("this model cannot echo");
-  if (logprobs > 1)
-    throw new ApiError(400, `an echo tells the one likeliest token: logprobs is 0 or 1 with it, not ${logprobs}`, {
-      code: "unsupported_parameter",
-      param: "logprobs",
-    });
-  const [first, ...rest] = codec.encode(text);
-  if (first === undefined) throw refuse("an empty prompt cannot be echoed");
-  const head = codec.tokenText(first);
-  if (rest.length === 0) return { text, tokens: [{ text: head, logprob: null }] };
-  if (!text.startsWith(head)) throw refuse("the prompt's first character is more than one token: it cannot be echoed");
-  const request = { prompt: head, continuations: [text.slice(head.length)], likeliest: logprobs > 0 };
-  for await (const { scores } of model.score([request], { signal })) {
-    const { tokens, tokenLogprobs, likeliest } = scores[0]!;
-    if (tokens.length !== rest.length) break;
+  return async (prompt, signal) => {
+    const text = isTokens(prompt) ? codec.decode(prompt.tokens) : prompt;
+    if (logprobs === undefined) return { text, tokens: [] };
+    // A beginning-of-text token is the tokenizer's, not the text's.
+    const lead = isTokens(prompt) ? [] : codec.encode("", { addSpecial: true });
+    const [first, ...rest] = isTokens(prompt) ? prompt.tokens : codec.encode(prompt);
+    if (first === undefined) throw refuse("an empty prompt cannot be echoed");
+    const head = { id: first, text: codec.tokenText(first), logprob: null };
+    if (rest.length === 0) return { text, tokens: [head] };
+    const request = {
+      ...{ prompt: { tokens: [...lead, first] }, continuations: [{ tokens: rest }] },
+      likeliest: logprobs > 0,
+    };
+    let score: Score | undefined;
+    for await (const { scores } of model.score([request], { signal })) score = scores[0];
+    const { tokens, tokenLogprobs, likeliest } = score!;
     const told = tokens.map((token, i) => {
-      const own = { text: token, logprob: tokenLogprobs[i]! };
+      const own = { id: rest[i]!, text: token, logprob: tokenLogprobs[i]! };
       // The likeliest and the token itself, as OpenAI's service tells them.
       return likeliest ? { ...own, top: [likeliest[i]!, own] } : own;
     });
-    return { text, tokens: [{ text: head, logprob: null }, ...told] };
-  }
-  throw refuse("this prompt's tokens are not those of its parts: it cannot be echoed");
+    return { text, tokens: [head, ...told] };
+  };
 }

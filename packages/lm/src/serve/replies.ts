@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Completion, CompletionToken, FinishReason, Usage } from "../language-model/index.ts";
+import type { TextCodec } from "../text/index.ts";
 
 /** The two verbs, by what they call their answers. */
 export type Verb = "chat" | "text";
@@ -18,6 +19,7 @@ const reasons: Record<FinishReason, string | null> = {
 export interface Echo {
   readonly text: string;
   readonly tokens: readonly {
+    readonly id: number;
     readonly text: string;
     readonly logprob: number | null;
     readonly top?: NonNullable<CompletionToken["top"]>;
@@ -38,19 +40,21 @@ export interface Envelope {
   readonly created: number;
   readonly model: string;
   readonly verb: Verb;
+  /** Of a model whose tokens are known. */
+  readonly codec: TextCodec | undefined;
 }
 
-export function envelope(verb: Verb, model: string): Envelope {
+export function envelope(verb: Verb, model: string, codec: TextCodec | undefined): Envelope {
   const id = `${verb === "chat" ? "chatcmpl" : "cmpl"}-${randomBytes(12).toString("hex")}`;
-  return { id, created: Math.floor(Date.now() / 1000), model, verb };
+  return { id, created: Math.floor(Date.now() / 1000), model, verb, codec };
 }
 
 /** A whole answer. */
-export function answer({ verb, ...marks }: Envelope, choices: readonly Choice[], usage: Usage): object {
+export function answer({ verb, codec, ...marks }: Envelope, choices: readonly Choice[], usage: Usage): object {
   return {
     ...marks,
     object: objects[verb],
-    choices: [...choices].sort((a, b) => a.index - b.index).map((choice) => whole(verb, choice)),
+    choices: [...choices].sort((a, b) => a.index - b.index).map((choice) => whole({ verb, codec }, choice)),
     usage: usageOf(usage),
   };
 }
@@ -63,7 +67,10 @@ export function usageOf({ promptTokens, completionTokens }: Usage): object {
   };
 }
 
-function whole(verb: Verb, { index, completion, echo, ended = false }: Choice): object {
+function whole(
+  { verb, codec }: Pick<Envelope, "verb" | "codec">,
+  { index, completion, echo, ended = false }: Choice,
+): object {
   const { text, tokens, finishReason } = completion;
   const finish_reason = reasons[finishReason];
   if (verb === "chat")
@@ -76,7 +83,7 @@ function whole(verb: Verb, { index, completion, echo, ended = false }: Choice): 
   return {
     index,
     text: (echo?.text ?? "") + text,
-    logprobs: tokens ? textLogprobs([...(echo?.tokens ?? []), ...tokens, ...(ended ? [end] : [])]) : null,
+    logprobs: tokens ? textLogprobs([...(echo?.tokens ?? []), ...tokens, ...(ended ? [end] : [])], codec) : null,
     finish_reason,
   };
 }
@@ -86,13 +93,13 @@ const end = { text: "", logprob: null };
 
 /** A piece of a stream: text, or the end of a choice with its log-probabilities. */
 export function chunk(
-  { verb, ...marks }: Envelope,
+  { verb, codec, ...marks }: Envelope,
   index: number,
   { text = "", first = false, ended }: { text?: string; first?: boolean; ended?: Completion },
 ): object {
   const finish_reason = ended ? reasons[ended.finishReason] : null;
   const tokens = ended?.tokens;
-  const logprobs = tokens ? (verb === "chat" ? chatLogprobs(tokens) : textLogprobs(tokens)) : null;
+  const logprobs = tokens ? (verb === "chat" ? chatLogprobs(tokens) : textLogprobs(tokens, codec)) : null;
   const choice =
     verb === "chat"
       ? { index, delta: ended ? {} : { ...(first && { role: "assistant" }), content: text }, logprobs, finish_reason }
@@ -101,7 +108,7 @@ export function chunk(
 }
 
 /** The last piece of a stream that is to tell its usage. */
-export function usageChunk({ verb, ...marks }: Envelope, usage: Usage): object {
+export function usageChunk({ verb, codec, ...marks }: Envelope, usage: Usage): object {
   return { ...marks, object: pieces[verb], choices: [], usage: usageOf(usage) };
 }
 
@@ -118,8 +125,10 @@ function chatLogprobs(tokens: readonly CompletionToken[]): object {
 }
 
 function textLogprobs(
-  tokens: readonly { text: string; logprob: number | null; top?: CompletionToken["top"] }[],
+  tokens: readonly { id?: number; text: string; logprob: number | null; top?: CompletionToken["top"] }[],
+  codec: TextCodec | undefined,
 ): object {
+  const decoder = codec?.decoder();
   let offset = 0;
   return {
     tokens: tokens.map(({ text }) => text),
@@ -127,9 +136,10 @@ function textLogprobs(
     top_logprobs: tokens.map(({ top }) =>
       top ? Object.fromEntries(top.map((one) => [one.text, finite(one.logprob)])) : null,
     ),
-    text_offset: tokens.map(({ text }) => {
+    text_offset: tokens.map(({ id, text }) => {
       const at = offset;
-      offset += [...text].length;
+      // A character of several tokens is one, and stands where the first of them does.
+      offset += [...(decoder && id !== undefined ? decoder.push(id) : text)].length;
       return at;
     }),
   };

@@ -1,14 +1,15 @@
 import { randomInt } from "node:crypto";
 import { z } from "zod";
-import { leastPenalty, type Message, type Prompt, type SamplingInput } from "../language-model/index.ts";
+import { leastPenalty, type Message, type Prompt, type SamplingInput, type Tokens } from "../language-model/index.ts";
 import { ApiError } from "./refusals.ts";
+import { promptsOf } from "./tokens.ts";
 
 /** What a body asks for, whichever of the two verbs it came to. */
 export interface Asked {
   /** Absent: the only one that is served. */
   readonly model: string | undefined;
   /** Several of raw text; each has `n` choices. */
-  readonly prompts: readonly Prompt[];
+  readonly prompts: readonly (Prompt | Tokens)[];
   readonly sampling: SamplingInput;
   /** Whether the caller named the seed. */
   readonly seeded: boolean;
@@ -59,7 +60,6 @@ const chatSchema = z.looseObject({
 
 const textSchema = z.looseObject({
   ...common,
-  prompt: z.union([z.string(), z.array(z.string()).min(1).max(256)]),
   logprobs: optional(z.int().min(0).max(1000)),
   echo: optional(z.boolean()),
 });
@@ -108,13 +108,10 @@ export function chatRequest(body: unknown): Asked {
 
 /** Reads the body of `completions`. Throws ApiError naming the field. */
 export function textRequest(body: unknown): Asked {
-  const given = (body as { prompt?: unknown } | null)?.prompt;
-  if (Array.isArray(given) && given.flat().some((one) => typeof one === "number"))
-    throw new ApiError(400, "prompts are text here, not numbers of tokens: send the text itself", { param: "prompt" });
   const asked = parse(textSchema, body);
   return {
     ...shared(asked),
-    prompts: typeof asked.prompt === "string" ? [asked.prompt] : asked.prompt,
+    prompts: promptsOf(asked.prompt),
     echo: asked.echo ?? false,
     sampling: {
       ...sampling(asked, asked.max_tokens),

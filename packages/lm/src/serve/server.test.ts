@@ -8,7 +8,8 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { numbersFrom, oddBody } from "../../test/odd-bodies.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
-import { type LanguageModel, UsageError } from "../language-model/index.ts";
+import { endpoint } from "../endpoint/index.ts";
+import { type LanguageModel, type ScoreResult, scriptedModel, UsageError } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
 import { type RunningServer, serve } from "./index.ts";
 
@@ -158,6 +159,58 @@ describe("OpenAI's client", () => {
     expect(offsets!.slice(0, 3)).toEqual([0, 1, 2]);
     for await (const { scores } of model.score([{ prompt: "H", continuations: ["ello you"] }]))
       told!.slice(1, 9).forEach((logprob, i) => void expect(logprob).toBeCloseTo(scores[0]!.tokenLogprobs[i]!, 4));
+  });
+
+  it("takes token ids for the text that they are of, one or several, whole and streamed", async () => {
+    const texts = ["Once upon a time", "Füße"];
+    const ids = texts.map((text) => model.text.encode(text));
+    const greedy = { ...base0, max_tokens: 8, logprobs: 2 };
+    const said = await client.completions.create({ ...greedy, prompt: texts });
+    const again = await client.completions.create({ ...greedy, prompt: ids });
+    expect({ ...again, id: "", created: 0 }).toEqual({ ...said, id: "", created: 0 });
+    const one = await client.completions.create({ ...greedy, prompt: ids[1]! });
+    expect(one.choices[0]!.text).toBe(said.choices[1]!.text);
+    let streamed = "";
+    for await (const { choices } of await client.completions.create({ ...greedy, prompt: ids[1]!, stream: true }))
+      streamed += choices[0]?.text ?? "";
+    expect(streamed).toBe(said.choices[1]!.text);
+  });
+
+  it("echoes token ids as it echoes their text, also such as no text gives", async () => {
+    const echo = { ...base0, max_tokens: 1, echo: true, logprobs: 1 };
+    const text = "Hello you";
+    const said = await client.completions.create({ ...echo, prompt: text });
+    const again = await client.completions.create({ ...echo, prompt: [model.text.encode(text)] });
+    expect({ ...again, id: "", created: 0 }).toEqual({ ...said, id: "", created: 0 });
+
+    const turn = [257, ...model.text.encode("user"), 258];
+    const { choices } = await client.completions.create({ ...echo, prompt: turn });
+    const { tokens, token_logprobs: told } = choices[0]!.logprobs!;
+    expect(choices[0]!.text.startsWith("<|im_start|>user<|im_end|>")).toBe(true);
+    expect(tokens!.slice(0, 6)).toEqual(["<|im_start|>", ..."user", "<|im_end|>"]);
+    const [first, ...rest] = turn as [number];
+    const request = { prompt: { tokens: [first] }, continuations: [{ tokens: rest }] };
+    for await (const { scores } of model.score([request]))
+      expect(told!.slice(0, 6)).toEqual([null, ...scores[0]!.tokenLogprobs]);
+    const plain = await client.completions.create({ ...base0, prompt: turn, max_tokens: 1, echo: true });
+    expect(plain.choices[0]).toMatchObject({ text: choices[0]!.text, logprobs: null });
+  });
+
+  it("is told where characters of several tokens stand, by which others score behind them", async () => {
+    const { choices } = await client.completions.create({
+      ...{ ...base0, prompt: "éa日b", max_tokens: 1, echo: true, logprobs: 0 },
+    });
+    expect(choices[0]!.logprobs!.text_offset).toEqual([0, 0, 1, 2, 2, 2, 3, 4]);
+    const behind = ["aé", "éa", "日本", "abc"].map((prompt) => ({ prompt, continuations: ["xy"] }));
+    const logprobs = async (from: LanguageModel) => {
+      const results: ScoreResult[] = [];
+      for await (const result of from.score(behind)) results.push(result);
+      return results.toSorted((a, b) => a.request - b.request).map(({ scores }) => scores[0]!.logprob);
+    };
+    const far = endpoint({ baseUrl: server.url, model: "tiny" });
+    const own = await logprobs(model);
+    (await logprobs(far)).forEach((logprob, i) => void expect(logprob).toBeCloseTo(own[i]!, 4));
+    await far.close();
   });
 
   it("is told of a token behind every echo, also where the reply ends at once", async () => {
@@ -320,7 +373,24 @@ describe("what is refused, in OpenAI's form", () => {
       /response_format/,
     ],
     ["a bias", "/v1/completions", json({ model: "tiny", prompt: "x", logit_bias: { 3: 1 } }), 400, /logit_bias/],
-    ["numbers of tokens", "/v1/completions", json({ model: "tiny", prompt: [1, 2] }), 400, /prompts are text/],
+    ...(
+      [
+        ["no prompt", undefined, /^prompt: expected a text, token ids, or a list .*, got nothing$/],
+        ["an empty list", [], /^prompt: .*, got a list of 0$/],
+        ["no token ids", [[1], []], /^prompt\.1: expected a list of token ids, got a list of 0$/],
+        ["too many prompts", Array(257).fill([1]), /^prompt: expected 256 prompts at most, got a list of 257$/],
+        ["a text among token ids", [[1], "x"], /^prompt\.1: expected a list of token ids, got a text$/],
+        ["a token id among texts", ["x", 1], /^prompt\.1: expected a text, got 1$/],
+        ["a list as a token id", [1, 2, [3]], /^prompt\.2: expected a token id, got a list of 1$/],
+        ["a part of a token", [[1], [1, 0.5]], /^token 1 of the prompt of request 1 is 0\.5: expected a whole number/],
+        ["a token below the vocabulary", [-1], /^token 0 of .* is -1: expected a whole number from 0 to 258/],
+        ["a token above the vocabulary", [1, 259], /^token 1 of .* is 259: expected a whole number from 0 to 258/],
+        ["more tokens than the context", Array(600).fill(65), /has 600 tokens; the model's context is 512/],
+      ] as const
+    ).map(([name, prompt, message]): [string, string, string, number, RegExp] => {
+      const echo = { model: "tiny", prompt, echo: true, logprobs: 1 };
+      return [name, "/v1/completions", json(echo), 400, message];
+    }),
     [
       "a negative temperature",
       "/v1/completions",
@@ -372,6 +442,16 @@ describe("what is refused, in OpenAI's form", () => {
     expect(answer.status).toBe(status);
     expect(answer.json.error).toMatchObject({ message: expect.stringMatching(message), type: expect.any(String) });
     expect(answer.json.error).toHaveProperty("param");
+  });
+
+  it("token ids for a model that reads text alone", async () => {
+    const reading = await serve({ models: new Map([["script", scriptedModel({ fallback: "Well." })]]) });
+    const asking = new OpenAI({ baseURL: reading.url, apiKey: "none", maxRetries: 0, logLevel: "off" });
+    const ask = (prompt: string | number[]) => asking.completions.create({ model: "script", prompt });
+    await expect(ask([1, 2])).rejects.toMatchObject({ status: 400, code: "unsupported_parameter", param: "prompt" });
+    await expect(ask([1, 2])).rejects.toThrow(/takes text, and no token ids/);
+    expect((await ask("How?")).choices[0]!.text).toBe("Well.");
+    await reading.close();
   });
 
   it("whatever bodies come, nothing is left under way and nothing failed in here", async () => {

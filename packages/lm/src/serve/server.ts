@@ -1,10 +1,17 @@
 import type { ServerResponse } from "node:http";
-import { type LanguageModel, type Prompt, UsageError } from "../language-model/index.ts";
-import { echoOf } from "./echo.ts";
+import {
+  type CallOptions,
+  type GenerateResult,
+  type LanguageModel,
+  type Tokens,
+  UsageError,
+} from "../language-model/index.ts";
+import { echoing } from "./echo.ts";
 import { answerCalls, type Call, type CallersOptions, type RunningServer } from "./http.ts";
 import { ApiError } from "./refusals.ts";
 import { answer, type Choice, chunk, type Envelope, envelope, usageChunk, type Verb } from "./replies.ts";
 import { type Asked, chatRequest, textRequest } from "./requests.ts";
+import { takesTokens, textOnly } from "./tokens.ts";
 
 export interface ServeOptions extends CallersOptions {
   /** What is served, by the names that callers use; the first is meant where a caller names none and there is no other. */
@@ -16,7 +23,8 @@ const mostUnread = 1 << 20;
 
 /**
  * Serves language models over HTTP as OpenAI's API: `/v1/models`, `/v1/chat/completions`, `/v1/completions`, whole or as streams,
- * with log-probabilities and, for raw text, the echo by which texts are scored. Further sampling has vLLM's names.
+ * with log-probabilities and, for raw text, the echo by which texts are scored; raw text may be the ids of its tokens. Further sampling has
+ * vLLM's names.
  *
  * A caller that goes away ends its own work. Fields that would change a reply and are not built are refused, not ignored.
  * Errors: UsageError for an address that others reach without a token, and for options out of range; what `listen` throws.
@@ -40,7 +48,7 @@ export async function serve({ models, ...callers }: ServeOptions): Promise<Runni
     const asked = verb === "chat" ? chatRequest(body) : textRequest(body);
     const [name, model] = chosen(models, asked.model);
     if (response.destroyed) return;
-    const marks = envelope(verb, name);
+    const marks = envelope(verb, name, takesTokens(model) ? model.text : undefined);
     if (asked.stream) await stream(response, model, asked, marks, signal);
     else send(200, await whole(model, asked, marks, signal));
   };
@@ -67,9 +75,18 @@ function chosen(models: ReadonlyMap<string, LanguageModel>, name: string | undef
   });
 }
 
-/** A caller that names no seed wants another reply to each of its prompts, to equal ones too. */
-const requestsOf = ({ prompts, sampling, seeded }: Asked) =>
-  prompts.map((prompt: Prompt, place) => ({ prompt, sampling, ...(!seeded && { key: `${place}` }) }));
+/** Throws ApiError where token ids are meant for a model that takes none. */
+function replies(
+  model: LanguageModel,
+  { prompts, sampling, seeded }: Asked,
+  options: CallOptions,
+): AsyncIterable<GenerateResult> {
+  // A caller that names no seed wants another reply to each of its prompts, to equal ones too.
+  const asked = <P>(prompts: readonly P[]) =>
+    prompts.map((prompt, place) => ({ prompt, sampling, ...(!seeded && { key: `${place}` }) }));
+  if (takesTokens(model)) return model.generate(asked(prompts), options);
+  return model.generate(asked(prompts.map(textOnly)), options);
+}
 
 /** Choices are numbered through: those of the first prompt, then those of the next. */
 function indexOf({ sampling }: Asked, request: number, index: number): number {
@@ -77,19 +94,21 @@ function indexOf({ sampling }: Asked, request: number, index: number): number {
 }
 
 async function whole(model: LanguageModel, asked: Asked, marks: Envelope, signal: AbortSignal): Promise<object> {
-  const echoes = asked.echo
-    ? await Promise.all(asked.prompts.map((prompt) => echoOf(model, prompt as string, asked.sampling.logprobs, signal)))
-    : [];
-  const choices: Choice[] = [];
+  const echoOf = asked.echo ? echoing(model, asked.sampling.logprobs) : undefined;
+  const results: GenerateResult[] = [];
+  for await (const result of replies(model, asked, { signal })) results.push(result);
+  // Behind the replies: prompts that the model does not take are refused by then.
+  const echoes =
+    echoOf && (await Promise.all(asked.prompts.map((prompt) => echoOf(prompt as string | Tokens, signal))));
   const counted = count();
-  for await (const { request, completion } of model.generate(requestsOf(asked), { signal })) {
-    const echo = echoes[request];
+  const choices = results.map(({ request, completion }): Choice => {
+    const echo = echoes?.[request];
     const ended = echo !== undefined && completion.finishReason === "stop" && asked.sampling.stop === undefined;
     // Counted is what is told: who scores an echo takes off as many tokens as were generated.
     const completionTokens = completion.usage.completionTokens + Number(ended);
     counted.add(request, { ...completion.usage, completionTokens });
-    choices.push({ index: indexOf(asked, request, completion.index), completion, ...(echo && { echo, ended }) });
-  }
+    return { index: indexOf(asked, request, completion.index), completion, ...(echo && { echo, ended }) };
+  });
   return answer(marks, choices, counted.usage());
 }
 
@@ -115,7 +134,7 @@ async function stream(
     begun.add(index);
   };
   const counted = count();
-  const results = model.generate(requestsOf(asked), {
+  const results = replies(model, asked, {
     signal,
     stream: true,
     onEvent: (one) => one.type === "text" && say(indexOf(asked, one.request, one.index), one.text),

@@ -16,6 +16,7 @@ conformance({
   },
   shut: () => rm(folder, { recursive: true }),
   capabilities: localCapabilities,
+  tokens: true,
   // Prompts are computed in rows of different lengths, which adds in a different order.
   tolerance: 1e-4,
 });

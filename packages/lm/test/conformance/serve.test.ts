@@ -23,6 +23,7 @@ conformance({
   open: async () => (await opened()).live(),
   shut: () => rm(folder, { recursive: true }),
   capabilities: localCapabilities,
+  tokens: true,
   tolerance: 1e-4,
 });
 

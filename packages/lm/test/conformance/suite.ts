@@ -5,12 +5,14 @@ import type {
   Capabilities,
   Completion,
   GenerateRequest,
+  GenerateResult,
   LanguageModel,
   ModelEvent,
   Prompt,
   ScoreRequest,
   ScoreResult,
 } from "../../src/language-model/types.ts";
+import type { TokenModel } from "../../src/local/index.ts";
 
 /** An implementation of LanguageModel to be held to the contract. */
 export interface Subject {
@@ -21,6 +23,8 @@ export interface Subject {
   shut?(): Promise<void>;
   /** What the model says of itself; compared with what it then reports. */
   capabilities: Capabilities;
+  /** It is a `TokenModel`. */
+  tokens?: boolean;
   /** Prompts that it answers with at least 24 tokens, variously at temperature 1. */
   prompts?: string[];
   /** Single next tokens for option scoring, behind raw and behind chat prompts. */
@@ -372,6 +376,56 @@ export function conformance(subject: Subject): void {
         expect(Math.abs(result!.scores[0]!.logprob - sum)).toBeLessThanOrEqual(tolerance * 6);
       },
       { "scores of any continuation": can.score.raw === "continuations", "raw prompts": can.raw },
+    );
+
+    const tokenTests = { "texts by their tokens": subject.tokens === true };
+    test(
+      "reads tokens as the text that they are of",
+      async () => {
+        const reader = model as TokenModel;
+        const { text } = reader;
+        const asked = <P>(some: P[]) => some.map((prompt, i) => ({ prompt, key: `${i}`, sampling: { maxTokens: 12 } }));
+        const byRequest = (results: GenerateResult[]) => results.toSorted((a, b) => a.request - b.request);
+        const tokens = texts.map((one) => ({ tokens: text.encodePrompt(one) }));
+        const said = byRequest(await collect(reader.generate(asked(texts))));
+        expect(byRequest(await collect(reader.generate(asked(tokens))))).toEqual(said);
+
+        const behind = [" there", " naïve 日本語 🌊 end"];
+        const scored = await collect(
+          reader.score([
+            { prompt: texts[0]!, continuations: behind },
+            { prompt: tokens[0]!, continuations: behind.map((one) => ({ tokens: text.encode(one) })) },
+          ]),
+        );
+        const [ofTexts, ofTokens] = scored.toSorted((a, b) => a.request - b.request);
+        ofTokens!.scores.forEach((score, i) => {
+          expect(score.tokens).toEqual(ofTexts!.scores[i]!.tokens);
+          expect(Math.abs(score.logprob - ofTexts!.scores[i]!.logprob)).toBeLessThanOrEqual(tolerance);
+        });
+      },
+      tokenTests,
+    );
+
+    test(
+      "refuses tokens that are none of its vocabulary before doing anything",
+      async () => {
+        const reader = model as TokenModel;
+        const before = model.usage();
+        const [known] = reader.text.encode("a") as [number];
+        for (const wrong of [-1, 0.5, Number.NaN, 1e300, can.topLogprobs!]) {
+          const told = new RegExp(
+            `token 1 of .* request 1 is ${String(wrong).replace("+", ".")}: expected a whole number`,
+          );
+          const [fine, other] = [{ tokens: [known] }, { tokens: [known, wrong] }];
+          await expect(collect(reader.generate([{ prompt: fine }, { prompt: other }]))).rejects.toThrow(told);
+          const behind = { prompt: fine, continuations: [fine] };
+          await expect(collect(reader.score([behind, { ...behind, prompt: other }]))).rejects.toThrow(told);
+          await expect(collect(reader.score([behind, { ...behind, continuations: [other] }]))).rejects.toThrow(told);
+        }
+        await expect(collect(reader.generate([{ prompt: { tokens: [] } }]))).rejects.toBeInstanceOf(UsageError);
+        expect(model.usage()).toEqual(before);
+      },
+      tokenTests,
     );
 
     test("refuses calls once closed", async () => {
