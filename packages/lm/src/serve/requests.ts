@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { leastPenalty, type Message, type Prompt, type SamplingInput, type Tokens } from "../language-model/index.ts";
 import { ApiError } from "./refusals.ts";
@@ -22,8 +23,24 @@ export interface Asked {
 /** Tokens of a reply where the caller names no number. */
 const repliesUpTo = 2048;
 
+/** A list that is read up to the first item that is wrong: a million wrong ones are refused for as little as one. */
+const list = <T>(item: z.ZodType<T>) =>
+  z.array(z.unknown()).transform((given, context): T[] => {
+    const items: T[] = [];
+    for (const [place, one] of given.entries()) {
+      const read = item.safeParse(one);
+      if (!read.success) {
+        const { path, message } = read.error.issues[0]!;
+        context.addIssue({ code: "custom", path: [place, ...path], message });
+        return z.NEVER;
+      }
+      items.push(read.data);
+    }
+    return items;
+  });
+
 const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
-const stops = z.union([z.string(), z.array(z.string()).max(64)]);
+const stops = z.union([z.string(), z.array(z.string()).max(64)], "expected a text, or 64 texts at most");
 
 const common = {
   model: optional(z.string()),
@@ -45,12 +62,12 @@ const common = {
 const part = z.looseObject({ type: z.literal("text"), text: z.string() });
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant"]),
-  content: z.union([z.string(), z.array(part)]),
+  content: z.union([z.string(), list(part)], "expected a text, or a list of parts of the type text"),
 });
 
 const chatSchema = z.looseObject({
   ...common,
-  messages: z.array(message).min(1),
+  messages: list(message).refine((messages) => messages.length > 0, "expected at least one"),
   max_completion_tokens: optional(z.int().min(1)),
   logprobs: optional(z.boolean()),
   top_logprobs: optional(z.int().min(0).max(1000)),
@@ -159,7 +176,7 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   for (const [field, harmless] of Object.entries(unbuilt)) {
     const value = (body as Record<string, unknown>)[field];
     if (value === undefined || value === null) continue;
-    if (harmless.some((one) => JSON.stringify(one) === JSON.stringify(value))) continue;
+    if (harmless.some((one) => isDeepStrictEqual(one, value))) continue;
     throw new ApiError(400, `${field} is not built here, and would change the reply: leave it out`, {
       code: "unsupported_parameter",
       param: field,
