@@ -32,6 +32,6 @@ it("notes a base that is not known to be what programs load by its name on the h
   expect(await run(["export", "desk", join(home, "out")], io)).toBe(0);
   expect(written.stdout).toContain("adapter, README.md (checkpoint sl)");
   expect(written.stderr).toMatch(
-    /^note: trained on smollm2-135m-instruct, which may not be what programs load by the hub's name HuggingFaceTB\/SmolLM2-135M-Instruct: .*--what merged/m,
+    /^note: its base, as this machine has it, is smollm2-135m-instruct, which may not be what programs load by the hub's name HuggingFaceTB\/SmolLM2-135M-Instruct: .*--what merged/m,
   );
 });

@@ -24,6 +24,11 @@ export interface LabelOptions extends StoreOptions {
 
 /** `tenet label`: people judge a run's pairs here, or elsewhere by a file; what they said and wrote so far. Resolves to the exit code. */
 export async function label(io: Io, id: string, options: LabelOptions): Promise<number> {
+  const wanted = (["results", "corrections", "import", "export"] as const).filter((one) => options[one] !== undefined);
+  if (wanted.length > 1)
+    throw new CommandUsageError(`expected one of ${wanted.map((one) => `--${one}`).join(" and ")}, got both`);
+  if (options.as !== undefined && options.corrections === undefined)
+    throw new CommandUsageError("--as says what --corrections writes, which is not there");
   return withStore(io, { ...options, write: true }, async (store) => {
     const run = findRun(store, id);
     if (options.results) return showResults(io, store, run, options);
@@ -155,17 +160,18 @@ async function writeCorrections(
   store: Store,
   run: RunInfo,
   file: string,
-  { as = "examples", json }: LabelOptions,
+  options: LabelOptions,
 ): Promise<number> {
+  const { as = "examples", json } = options;
   const { correctionsOf } = await import("@tenet/align");
   const rows = correctionsOf(store, run.id, { as });
   if (rows.length === 0)
     throw new CommandUsageError(
-      `nobody corrected a reply of ${run.id} yet; ${commandName(io)} label ${run.id} has a key for it (c), and so has the dashboard`,
+      `nobody corrected a reply of ${run.id} yet; ${commandName(io)} label ${run.id}${storeText(options)} has a key for it (c), and so has the dashboard`,
     );
   expectNew(file, "corrections");
   await writeWhole(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-  const reader = { examples: "supervised.helpful", preferences: "preferenceModel.human" }[as];
+  const reader = { examples: "supervised.written", preferences: "preferenceModel.human" }[as];
   if (json) printJson(io, { run: run.id, as, written: file, corrections: rows.length });
   else
     say(

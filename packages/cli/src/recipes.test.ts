@@ -127,6 +127,7 @@ describe("a run", () => {
     expect(gateFault(card(true, 0, 0))).toBeUndefined();
     expect(gateFault(card(true, 0, 0.1))).toMatch(/principle-1 does not/);
     expect(gateFault(card(false, 0))).toMatch(/nothing is shown to be better than Base/);
+    expect(gateFault({ ...card(true, 0), unseen: ["kind"] })).toMatch(/nothing tells whether kind does/);
     expect(gateFault(undefined)).toMatch(/no scorecard/);
   });
 

@@ -124,14 +124,21 @@ async function requireBetter(io: Io, id: string, options: StoreOptions): Promise
   });
 }
 
-/** Why a run is not what `--gate` lets pass: nothing is recommended over what training began with, or a principle that must hold is broken. */
+/**
+ * Why a run is not what `--gate` lets pass: nothing is recommended over what training began with, or a principle that must hold is broken, or
+ * nothing tells whether it is.
+ */
 export function gateFault(
-  card: Pick<Scorecard, "better" | "checkpoints" | "mustHold"> | undefined,
+  card: Pick<Scorecard, "better" | "checkpoints" | "mustHold" | "unseen"> | undefined,
 ): string | undefined {
   if (!card) return "there is no scorecard, which prompts.heldOut asks for";
   if (!card.better) return `nothing is shown to be better than ${card.checkpoints[0]?.label ?? "the model"}`;
   const broken = card.mustHold.filter(({ value }) => value > 0).map(({ principle }) => principle);
-  return broken.length > 0 ? `of the principles that must hold, ${broken.join(", ")} does not` : undefined;
+  if (broken.length > 0) return `of the principles that must hold, ${broken.join(", ")} does not`;
+  const { unseen = [] } = card;
+  return unseen.length > 0
+    ? `of the principles that must hold, nothing tells whether ${unseen.join(", ")} does: no check of it applies to any held-out reply`
+    : undefined;
 }
 
 /** Principles that are shown to be broken still, at most. */

@@ -150,6 +150,7 @@ export const columns: {
     },
     weight,
     { name: "label", type: "text", about: "Who preferred: ai, human, ranking or check", value: (row) => row.label },
+    { name: "category", type: "text", about: "The prompt's topic or kind", value: (row) => row.category },
     {
       name: "explanation",
       type: "json",

@@ -111,15 +111,16 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   },
   preferences: {
     expected: "prompt, chosen and rejected; or transcripts in chosen and rejected; or prompt, a, b and p",
-    fields: [...pairFields, "weight", "label", "explanation", "origin"],
+    fields: [...pairFields, "weight", "label", "category", "explanation", "origin"],
     row: ({ source, value }, options) => {
       const { prompt, a, b, p } = pairIn(value, options.notes);
+      const category = has(value, "category") ? { category: textOf(value.category, "category") } : {};
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       const { label: labels, explanation: explanations } = preferenceRowSchema.shape;
       const label = labels.safeParse(value.label).data ?? options.label;
       const explanation = explanations.safeParse(parsed(value.explanation)).data ?? [];
       const id = rowId("preference", prompt, a, b, p, label);
-      return { id, origin: originIn(value, source), prompt, a, b, p, weight, label, explanation };
+      return { id, origin: originIn(value, source), prompt, a, b, ...category, p, weight, label, explanation };
     },
   },
   choices: {

@@ -195,3 +195,10 @@ function excerpt(words: string): string {
 function shorten(text: string): string {
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }
+
+/** Whether what checks find may depend on the category that a prompt's author named. */
+export function looksAtCategories({ principles }: Pick<Constitution, "principles">): boolean {
+  return principles.some(({ checks }) =>
+    checks.some((check) => check.whenCategory || check.unlessCategory || check.module !== undefined),
+  );
+}

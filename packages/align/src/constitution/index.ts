@@ -6,7 +6,7 @@ export {
   importCaiPaper,
   importDemonstrations,
 } from "./cai-paper.ts";
-export { type CheckResult, runChecks } from "./checks.ts";
+export { type CheckResult, looksAtCategories, runChecks } from "./checks.ts";
 export { type Collective, type CollectiveOptions, collectiveConstitution } from "./collective.ts";
 export { type DrawOptions, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";

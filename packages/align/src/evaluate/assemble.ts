@@ -166,11 +166,15 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ),
     verdict: verdict(facts, {
       ...{ recommendation, mustHold, unseen, bound: spent(evidence), leftOut: evidence.leftOut },
-      stumps: stumpsIn(evidence),
+      stumps: stumpsIn({
+        ...evidence,
+        checkpoints: checkpoints.filter(({ id }) => voids.every(({ checkpoint }) => checkpoint !== id)),
+      }),
     }),
     ...(recommendation.checkpoint === undefined ? {} : { recommended: recommendation.checkpoint }),
     better: recommendation.better,
     mustHold,
+    ...(unseen.length > 0 && { unseen }),
     charts: evidence.charts ?? [],
     chains: shownChains(evidence.chains ?? [], evidence.chainSamples ?? 6, seed),
     samples: shownSamples(checkpoints, evidence.samples ?? 12, options),

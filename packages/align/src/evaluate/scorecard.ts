@@ -279,6 +279,8 @@ export const scorecardSchema = z
     better: z.boolean().optional(),
     /** Principles that may not be broken, in the recommended checkpoint. */
     mustHold: z.array(cardEstimateSchema.extend({ principle: z.string(), checkpoint: z.string() })).default([]),
+    /** Principles that may not be broken and of which nothing tells whether they are: no check of them applies to any held-out reply. */
+    unseen: z.array(z.string()).optional(),
     /** Checkpoints whose figures measure nothing, and why: no verdict is made of them. */
     voids: z.array(z.strictObject({ checkpoint: z.string(), why: z.string() })).optional(),
     /** What had to pass before it was learnt from. */

@@ -72,6 +72,11 @@ it("judges what the labeller said, and not what checks decided before it or adde
   const audit = auditLabels(known, labels, { seed: 1 });
   expect(audit).toMatchObject({ labelled: 20, settled: 10, unlabelled: 0, accuracy: { value: 0, n: 20 } });
   expect(audit.gate.passed).toBe(false);
+  // Where the checks are who labels, it is they who are judged.
+  const byChecks = known.map(
+    (one): PreferenceRow => ({ ...one, p: 1, label: "check", explanation: [{ step: "checks" }] }),
+  );
+  expect(auditLabels(known, byChecks, { seed: 1 })).toMatchObject({ labelled: 30, settled: 0, gate: { passed: true } });
   const settled = auditLabels(known.slice(0, 10), labels.slice(0, 10), { seed: 1 });
   expect(settled.gate).toMatchObject({
     passed: false,

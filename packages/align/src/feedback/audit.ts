@@ -163,10 +163,12 @@ interface Judged {
   readonly readings: readonly Reading[];
 }
 
-/** What the labeller said of a pair, as the probability that `a` is better; undefined where checks settled it. */
+/** What the labeller said of a pair, as the probability that `a` is better; undefined where checks settled it before a labeller was asked. */
 function saidIn({ label, p, explanation }: PreferenceRow): number | undefined {
-  const { asked } = explanation.find(({ step }) => step === "label") ?? {};
-  if (typeof asked === "number") return asked;
+  const step = explanation.find((one) => one.step === "label");
+  // Labels without this step are of those who label alone, checks among them.
+  if (step === undefined) return p;
+  if (typeof step.asked === "number") return step.asked;
   return label === "check" ? undefined : p;
 }
 

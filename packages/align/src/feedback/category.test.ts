@@ -1,6 +1,7 @@
 import { type PairRow, type PreferenceRow, type PromptRow, pairContent } from "@tenet/data";
 import { scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
+import { looksAtCategories } from "../constitution/index.ts";
 import { orderable } from "../people/index.ts";
 import { auditPairs } from "./audit.ts";
 import { labelByChecks } from "./check-labels.ts";
@@ -25,18 +26,24 @@ const preference: PreferenceRow = { ...pair, p: 0, weight: 1, label: "human", ex
 const two = () => scriptedModel({ fallback: (_, { index }) => (index === 0 ? "Rest." : "Call for help.") });
 
 it("goes from a prompt to its pairs, and tells them from those that lost it", async () => {
-  const settings = { seed: 1 };
+  const settings = { seed: 1, keepCategory: true };
   const made = await outcomes(makePairs([prompt, promptRow("My knee.")], { generator: two(), ...settings }));
   const rows = [...made.values()].flatMap((outcome) => outcome.rows);
   expect(rows.map(({ category }) => category)).toEqual([emergency, undefined]);
   expect("category" in rows[1]!).toBe(false);
   expect(pairsDependsOn(prompt, settings)).not.toEqual(pairsDependsOn(promptRow("My chest."), settings));
+  // Where no check looks at it, pairs are what they were.
+  const [lost] = [...(await outcomes(makePairs([prompt], { generator: two(), seed: 1 }))).values()];
+  expect(lost!.rows[0]).not.toHaveProperty("category");
+  expect(pairsDependsOn(prompt, { seed: 1 })).toEqual(pairsDependsOn(promptRow("My chest."), settings));
 
   const generator = scriptedModel({ fallback: (text) => (text.includes("opposite") ? "Rest." : "Call for help.") });
   const contrasted = await outcomes(contrastPairs([prompt], { generator, constitution, seed: 1 }));
   expect([...contrasted.values()].flatMap((outcome) => outcome.rows)).toMatchObject([{ category: emergency }]);
   const depends = (row: PromptRow) => contrastDependsOn(row, { constitution, seed: 1 });
   expect(depends(prompt)).not.toEqual(depends(promptRow("My chest.")));
+  expect(looksAtCategories(constitution)).toBe(true);
+  expect(looksAtCategories(constitutionOf([{ id: "help", text: "Help.", checks: [{ must: "help" }] }]))).toBe(false);
 });
 
 it("is looked at by the checks wherever they judge a pair", async () => {

@@ -11,7 +11,14 @@ import {
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
-import { asAsked, type Constitution, constitutionHash, drawPrinciples, type Principle } from "../constitution/index.ts";
+import {
+  asAsked,
+  type Constitution,
+  constitutionHash,
+  drawPrinciples,
+  looksAtCategories,
+  type Principle,
+} from "../constitution/index.ts";
 import { categoryKept } from "./pairs.ts";
 import { withSystem } from "./respond.ts";
 import { samplingFields } from "./sampling.ts";
@@ -49,7 +56,7 @@ export function contrastDependsOn(
     instructions: [...instructions(principle)],
     principle: principle.id,
     ...contrastSettingsSchema.parse({ sampling }),
-    ...categoryKept(row),
+    ...(looksAtCategories(constitution) && categoryKept(row)),
   };
 }
 
@@ -67,6 +74,7 @@ export async function* contrastPairs(
 ): AsyncGenerator<Outcome<PreferenceRow>> {
   const { sampling } = contrastSettingsSchema.parse(rest);
   const hash = constitutionHash(constitution);
+  const keepCategory = looksAtCategories(constitution);
   const requests = rows.flatMap((row) =>
     instructions(drawFor(row, constitution, seed)).map((system, side) => ({
       prompt: withSystem(row.prompt, system),
@@ -99,7 +107,7 @@ export async function* contrastPairs(
     const p = first ? 1 : 0;
     const row: PreferenceRow = {
       id: rowId("preference", prompt, a, b, p, "contrast"),
-      ...{ ...pairContent({ prompt, a, b, category }), p, weight: 1, label: "contrast" },
+      ...{ ...pairContent({ prompt, a, b, ...(keepCategory && { category }) }), p, weight: 1, label: "contrast" },
       explanation: [{ step: "contrast", principle, kept: first ? "a" : "b" }],
       origin: {
         ...origin,

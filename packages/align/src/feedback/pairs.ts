@@ -37,14 +37,16 @@ export interface PairOptions extends z.input<typeof pairSettingsSchema> {
   /** Absent: both responses are the generator's. */
   readonly second?: LanguageModel | undefined;
   readonly seed: number;
+  /** Whether pairs keep the category of their prompt, since checks look at it. Default: no. */
+  readonly keepCategory?: boolean;
 }
 
 /** What the pairs of a prompt depend on besides the prompt, the models and the seed. */
 export function pairsDependsOn(row: PromptRow, options: Omit<PairOptions, "generator" | "second">): JsonValue {
-  return plainJson({ ...settingsOf(options), ...categoryKept(row) });
+  return plainJson({ ...settingsOf(options), ...(options.keepCategory && categoryKept(row)) });
 }
 
-/** Tells pairs that keep the category of their prompt from those of before, which lost it. */
+/** Tells pairs that keep the category of their prompt from those that do not. */
 export function categoryKept({ category }: PromptRow): { readonly category?: "kept" } {
   return category === undefined ? {} : { category: "kept" };
 }
@@ -64,7 +66,7 @@ export async function* makePairs(
   call: StageCall = {},
 ): AsyncGenerator<Outcome<PairRow>> {
   const settings = settingsOf(options);
-  const { generator, second, seed } = options;
+  const { generator, second, seed, keepCategory = false } = options;
   const models = second === undefined ? [generator] : [generator, second];
   const replies = rows.map((): Reply[] => []);
   const refused = new Map<number, string>();
@@ -89,7 +91,7 @@ export async function* makePairs(
       const row = rows[request]!;
       const reason = refused.get(request);
       if (reason !== undefined) yield { input: row.id, rows: [], aside: reason };
-      else yield pairsOf(row, replies[request]!, { models, settings, seed });
+      else yield pairsOf(row, replies[request]!, { models, settings, seed, keepCategory });
     }
   }
 }
@@ -105,7 +107,12 @@ interface Reply {
 function pairsOf(
   { id, prompt, category, origin }: PromptRow,
   replies: readonly Reply[],
-  { models, settings, seed }: { models: readonly LanguageModel[]; settings: PairSettings; seed: number },
+  {
+    models,
+    settings,
+    seed,
+    keepCategory,
+  }: { models: readonly LanguageModel[]; settings: PairSettings; seed: number; keepCategory: boolean },
 ): Outcome<PairRow> {
   const usable = replies.filter(({ text }) => text !== "");
   const seen = new Set<string>();
@@ -127,7 +134,13 @@ function pairsOf(
     const [a, b] = uniform(0) < 0.5 ? [one, other] : [other, one];
     return {
       id: rowId("pair", prompt, a.text, b.text),
-      ...pairContent({ prompt, a: a.text, b: b.text, ...(one.cut && { cut: true }), category }),
+      ...pairContent({
+        prompt,
+        a: a.text,
+        b: b.text,
+        ...(one.cut && { cut: true }),
+        ...(keepCategory && { category }),
+      }),
       origin: { ...origin, models: { a: models[a.model]!.id, b: models[b.model]!.id }, seed, parents: [id] },
     };
   });
@@ -145,6 +158,7 @@ function settingsOf({
   generator: _,
   second: __,
   seed: ___,
+  keepCategory: ____,
   ...settings
 }: Partial<Pick<PairOptions, "generator">> & Omit<PairOptions, "generator">): PairSettings {
   return pairSettingsSchema.parse(settings);

@@ -5,7 +5,7 @@ import type { Store } from "@tenet/runs";
 export const correctionForms = ["examples", "preferences"] as const;
 export type CorrectionForm = (typeof correctionForms)[number];
 
-/** A correction as recipes read it: `supervised.helpful` takes the examples, `preferenceModel.human` the preferences. */
+/** A correction as recipes read it: `supervised.written` takes the examples, `preferenceModel.human` the preferences. */
 export type Correction =
   | { readonly prompt: readonly Message[]; readonly completion: string }
   | { readonly prompt: readonly Message[]; readonly chosen: string; readonly rejected: string };

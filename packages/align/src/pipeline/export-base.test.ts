@@ -133,7 +133,7 @@ describe("a run that began with the catalogue's file", () => {
     expect(config.base_model_name_or_path).toBe(reference);
     expect(card).toContain(`base_model: ${title}\nbase_model_relation: adapter\n`);
     expect(card).toContain(`\n${reference}, aligned to `);
-    expect(card).toContain(`## Base\n\nThis model was ${difference}`);
+    expect(card).toContain(`## Base\n\nOf this model ${difference}`);
     expect(card).toMatch(/# Not the weights .*: see Base\.\nbase = .*from_pretrained\("HuggingFaceTB/);
     expect(card).toContain(`llama-server -m ${base.gguf!.file} --lora gguf/adapter.gguf`);
     const [first] = JSON.parse(await read("evidence/bom.cdx.json")).components;

@@ -94,5 +94,5 @@ export function baseDifference({ reference, sha256, insteadOf, gguf }: ExportBas
     "tenet export --what merged writes the model's own weights (--dtype F32 without rounding)",
     ...(gguf ? [`--what gguf-adapter an adapter for the base's own file: ${besideItsFile(gguf)}`] : []),
   ];
-  return `trained on ${what}, which ${gguf ? "is not" : "may not be"} what programs load by the hub's name ${insteadOf}: beside other weights an adapter is another model. ${exact.join("; ")}.`;
+  return `its base, as this machine has it, is ${what}, which ${gguf ? "is not" : "may not be"} what programs load by the hub's name ${insteadOf}: beside other weights an adapter is another model. ${exact.join("; ")}.`;
 }

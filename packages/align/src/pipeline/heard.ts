@@ -1,7 +1,7 @@
 import { constitutionTerm } from "@tenet/train";
 import { heedsChecks } from "../feedback/critique-settings.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
-import { asksLabeller, isTrained, learnsLabels, type Recipe, type TrainableRole } from "./recipe.ts";
+import { asksLabeller, isTrained, learnsLabels, learnsOwnReplies, type Recipe, type TrainableRole } from "./recipe.ts";
 import { planOf, settingsOf } from "./rounds.ts";
 
 /*
@@ -77,6 +77,8 @@ function labelVoices(recipe: Recipe): readonly Voice[] {
 }
 
 function revisionVoices({ supervised }: Recipe): readonly Voice[] {
+  // What people wrote is none of theirs.
+  if (!learnsOwnReplies({ supervised })) return [];
   const { deliberate, revisions, critique, examples } = supervised;
   if (deliberate?.by === "model") return deliberate.keep ? ["critic"] : [];
   const revised = revisions > 0;

@@ -55,7 +55,7 @@ export async function modelCard(
     `# ${cell(info.name)}: ${checkpoint.label}`,
     `${cell(base.hub ?? base.reference)}, aligned to ${constitution ? `the constitution “${cell(constitution.name)}” (version ${cell(constitution.version)})` : "a constitution"} with Tenet: ${methodOf(recipe, checkpoint, wentWithout(store, run))}.`,
     ...usage(written, base),
-    ...(difference === undefined ? [] : ["## Base", `This model was ${cell(difference)}`]),
+    ...(difference === undefined ? [] : ["## Base", `Of this model ${cell(difference)}`]),
     "## Trained on",
     stageTable(trained),
     ...writers(store, trained),

@@ -53,6 +53,12 @@ export function settingsOf(recipe: Recipe, { schedule }: Pick<Plan, "schedule">,
   return recipeSchema.parse(scheduled(recipe, schedule, round));
 }
 
+/** Whether something holds of a recipe's settings in any round. */
+export function inAnyRound(recipe: Recipe, holds: (round: Recipe) => boolean): boolean {
+  const plan = planOf(recipe);
+  return Array.from({ length: plan.rounds }, (_, i) => settingsOf(recipe, plan, i + 1)).some(holds);
+}
+
 /** The same, not read by a schema: of a recipe that an older Tenet wrote. */
 export function scheduled<Some extends object>(recipe: Some, schedule: Plan["schedule"], round: number): Some {
   const changed = structuredClone(recipe);

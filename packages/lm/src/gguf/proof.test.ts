@@ -190,7 +190,7 @@ describe("a program that opens the export", () => {
     await standIn.close();
   });
 
-  it("has a token that is not among its likeliest at most as likely as the last of them", async () => {
+  it("is asked for all tokens where one is not among its likeliest", async () => {
     const standIn = await llamaStandIn(folder, model, { rank: 20, shift: 5 });
     const runtime = await startLlamaServer({ program: standIn.program, model: await exported() });
     const found = await proveExport({ model, prompts, runtime, type: "F32", maxTokens: 8 });

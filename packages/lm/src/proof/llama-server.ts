@@ -31,8 +31,9 @@ const completionSchema = z.object({
   completion_probabilities: z.array(stepSchema).optional(),
 });
 
-/** Likeliest tokens that are asked for: a reply is greedy, so its tokens are among the first. */
+/** Likeliest tokens that are asked for: a reply is greedy, so its tokens are among the first. Where one is not, all are: more than any vocabulary has. */
 const likeliest = 20;
+const all = 2 ** 24;
 
 /**
  * By itself it rounds keys and values to float16, in its flash attention too, which moved log-probabilities by up to 0.019. Said by
@@ -43,13 +44,14 @@ const inFloat32 = { LLAMA_ARG_CACHE_TYPE_K: "f32", LLAMA_ARG_CACHE_TYPE_V: "f32"
 /** Its builds differ in how they multiply float32 matrices, and whether they heed what is asked of them. */
 const float32 = within(0.02, 0.005);
 /** What quantised matrices are multiplied with is rounded to 8 bits, with a scale to 32 numbers, or to 256. */
-const eightBits = within(2, 0.2);
-const eightBitsBy256 = within(8, 0.5, 8);
+const eightBits = within(4, 0.3);
+const eightBitsBy256 = within(12, 0.6);
 
 /** What llama.cpp's products with matrices of a type may do beside exact ones. Source: `vec_dot_type` in ggml-cpu.c. */
 function roundingBy(type: string): Tolerance {
   if (type === "F32") return float32;
-  if (type === "F16" || type === "BF16") return wider(float32, tolerances[type]);
+  // What matrices are multiplied with is rounded like them.
+  if (type === "F16" || type === "BF16") return within(4 * tolerances[type].largest, 2 * tolerances[type].mean);
   return type.endsWith("_K") || type === "IQ4_XS" ? eightBitsBy256 : eightBits;
 }
 
@@ -108,13 +110,14 @@ function runtimeOf({ ask, stop }: StartedServer): Omit<ExportRuntime, "name" | "
       const found: (number | undefined)[] = [];
       const known = tokens.findIndex(({ id }) => id === undefined);
       const reply = tokens.slice(0, known < 0 ? undefined : known).map(({ id }) => id!);
-      const next = async (count: number) => {
-        const body = { prompt: [...ids, ...reply.slice(0, found.length)], n_probs: likeliest, ...greedy };
+      const next = async (count: number, of = likeliest) => {
+        const body = { prompt: [...ids, ...reply.slice(0, found.length)], n_probs: of, ...greedy };
         return ask("/completion", { ...body, n_predict: count }, completionSchema);
       };
-      // One that is not among the likeliest is at most as likely as the last of them.
-      const told = (step: Step | undefined) =>
-        (step?.top_logprobs.find(({ id }) => id === reply[found.length]) ?? step?.top_logprobs.at(-1))?.logprob;
+      const among = (step: Step | undefined) =>
+        step?.top_logprobs.find(({ id }) => id === reply[found.length])?.logprob;
+      const told = async (step: Step | undefined) =>
+        among(step) ?? (step && among((await next(1, all)).completion_probabilities?.[0]));
       while (found.length < reply.length) {
         const { completion_probabilities: steps = [], tokens_predicted } = await next(reply.length - found.length);
         const before = found.length;
@@ -122,9 +125,9 @@ function runtimeOf({ ask, stop }: StartedServer): Omit<ExportRuntime, "name" | "
         if (steps.length === tokens_predicted)
           for (const step of steps) {
             if (step.id !== reply[found.length]) break;
-            found.push(told(step));
+            found.push(await told(step));
           }
-        if (found.length === before) found.push(told((await next(1)).completion_probabilities?.[0]));
+        if (found.length === before) found.push(await told((await next(1)).completion_probabilities?.[0]));
       }
       return found;
     },

@@ -1,5 +1,6 @@
 import type { GgufWriteType } from "../gguf/encode.ts";
 import type { CompletionToken, LanguageModel, Prompt } from "../language-model/index.ts";
+import type { TokenModel } from "../local/token-model.ts";
 import type { TextCodec } from "../text/index.ts";
 
 /** What may differ, in nats. */
@@ -234,16 +235,21 @@ function around(text: TextCodec, ids: readonly number[], at: number): string {
  * also those that Tenet tells from the chat template.
  */
 export function ownRuntime(
-  model: Pick<LanguageModel, "generate" | "score" | "close"> & { readonly text: TextCodec },
+  model: Pick<TokenModel, "generate" | "score" | "close"> & { readonly text: TextCodec },
   { ends = model.text.endIds }: { readonly ends?: ReadonlySet<number> } = {},
 ): ExportRuntime {
   return {
     name: "Tenet",
     promptTokens: async (prompt) => model.text.encodePrompt(prompt),
     async replyLogprobs(prompt, { text, tokens }) {
-      for await (const { scores } of model.score([{ prompt, continuations: [text] }])) {
+      const ids = tokens.flatMap(({ id }) => id ?? []);
+      // By its tokens where they are known: a reply that ends within a character is no text that becomes them again.
+      const request =
+        ids.length === tokens.length
+          ? { prompt: { tokens: model.text.encodePrompt(prompt) }, continuations: [{ tokens: ids }] }
+          : { prompt, continuations: [text] };
+      for await (const { scores } of model.score([request])) {
         const { tokenLogprobs } = scores[0]!;
-        // A reply whose text becomes other tokens than the model drew cannot be held against them.
         return tokenLogprobs.length === tokens.length ? tokenLogprobs : [];
       }
       return [];

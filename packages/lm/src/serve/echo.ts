@@ -6,11 +6,12 @@ import { takesTokens } from "./tokens.ts";
 /**
  * How a model echoes a raw text: its tokens with the log-probability of each behind those before it, and of the likeliest in its place; the
  * first has none, and no tokens are told where log-probabilities are not asked for. Throws ApiError where more than the one likeliest is
- * asked for, and for a model whose tokens are not at hand.
+ * asked for, for an empty text of `prompts`, the ones that will be echoed, and for a model whose tokens are not at hand.
  */
 export function echoing(
   model: LanguageModel,
   logprobs: number | undefined,
+  prompts: readonly unknown[],
 ): (prompt: string | Tokens, signal: AbortSignal) => Promise<Echo> {
   const refuse = (why: string, param = "echo") => new ApiError(400, why, { code: "unsupported_parameter", param });
   if (!takesTokens(model)) {
@@ -19,6 +20,7 @@ export function echoing(
   }
   if (logprobs !== undefined && logprobs > 1)
     throw refuse(`an echo tells the one likeliest token: logprobs is 0 or 1 with it, not ${logprobs}`, "logprobs");
+  if (logprobs !== undefined && prompts.includes("")) throw refuse("an empty prompt cannot be echoed");
   const { text: codec } = model;
   return async (prompt, signal) => {
     const text = isTokens(prompt) ? codec.decode(prompt.tokens) : prompt;

@@ -176,7 +176,7 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   for (const [field, harmless] of Object.entries(unbuilt)) {
     const value = (body as Record<string, unknown>)[field];
     if (value === undefined || value === null) continue;
-    if (harmless.some((one) => isDeepStrictEqual(one, value))) continue;
+    if (harmless.some((one) => one === value || isDeepStrictEqual(one, value))) continue;
     throw new ApiError(400, `${field} is not built here, and would change the reply: leave it out`, {
       code: "unsupported_parameter",
       param: field,

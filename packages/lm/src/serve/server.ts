@@ -94,7 +94,7 @@ function indexOf({ sampling }: Asked, request: number, index: number): number {
 }
 
 async function whole(model: LanguageModel, asked: Asked, marks: Envelope, signal: AbortSignal): Promise<object> {
-  const echoOf = asked.echo ? echoing(model, asked.sampling.logprobs) : undefined;
+  const echoOf = asked.echo ? echoing(model, asked.sampling.logprobs, asked.prompts) : undefined;
   const results: GenerateResult[] = [];
   for await (const result of replies(model, asked, { signal })) results.push(result);
   // Behind the replies: prompts that the model does not take are refused by then.

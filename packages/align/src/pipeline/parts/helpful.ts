@@ -37,7 +37,7 @@ export function helpfulStage(
     version: 2,
     seed: context.recipe.seed,
     over: responses,
-    dependsOn: () => null,
+    dependsOn: ({ reasoning }) => (reasoning === undefined ? null : "behind its reasoning"),
     run: (rows) => examplesFromResponses(rows),
   });
 }

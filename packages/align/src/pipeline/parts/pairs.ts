@@ -1,4 +1,5 @@
 import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
+import { looksAtCategories } from "../../constitution/index.ts";
 import { contrastDependsOn, contrastPairs, makePairs, pairsDependsOn } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import { asking, perMessage, principleSize, size } from "../sizes.ts";
@@ -17,7 +18,7 @@ export function pairsStage(
 ): Stage<StoredRows<PairRow>> {
   const { name, prompts, model, second } = part;
   const { seed, feedback } = context.recipe;
-  const options = { ...feedback.pairs, seed };
+  const options = { ...feedback.pairs, seed, keepCategory: looksAtCategories(context.constitution) };
   if (feedback.pairs.contrast !== undefined)
     return contrastPairsStage(context, { name, prompts, model, sampling: feedback.pairs.sampling });
   return itemStage<PromptRow, PairRow>({

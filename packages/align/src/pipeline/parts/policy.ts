@@ -15,6 +15,7 @@ import { type Expectation, nothing, type Size } from "../expectation.ts";
 import { heardByPolicy } from "../heard.ts";
 import { deviceOf } from "../models.ts";
 import { type Recipe, rewardsPreference } from "../recipe.ts";
+import { reasons } from "../rules/reasoning.ts";
 import { asking } from "../sizes.ts";
 import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
@@ -86,6 +87,8 @@ export function policyStage(
       settings,
       given || heedsConstitution(settings) ? hash(constitution) : null,
       ...(watched ? [watched.settings] : []),
+      // It was of reasoning too.
+      ...(penalisesLength(settings) && reasons(recipe) ? ["length of the reply alone"] : []),
     ],
     without: ({ value }) =>
       rewardsPreference(settings) && goesWithout(recipe, value(gate).value) ? ["preferenceModel"] : [],
@@ -256,3 +259,7 @@ type PolicyInputs = {
   readonly validation?: Stage<StoredRows<PromptRow>>;
   readonly opinions?: Stage<StoredRows<OpinionRow>>;
 };
+
+function penalisesLength(policy: NonNullable<Recipe["policy"]>): boolean {
+  return "reward" in policy && policy.reward.lengthPenalty > 0;
+}

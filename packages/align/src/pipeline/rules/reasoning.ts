@@ -33,7 +33,7 @@ export const reasoningRules: Rules = ({ recipe }) => {
 };
 
 /** Whether a policy begins as a model that was taught to reason before each reply, or is taught it in its own updates. */
-function reasons({ supervised, policy, arrangement }: Recipe): boolean {
+export function reasons({ supervised, policy, arrangement }: Recipe): boolean {
   if (supervised.deliberate === undefined || policy === undefined) return false;
   const { steps, rounds } = planOf({ arrangement, policy });
   const behind = steps.includes("supervised") && (steps[0] === "supervised" || rounds > 1);
