@@ -180,8 +180,8 @@ describe("a program that opens the export", () => {
       return runtime.rounding;
     };
     expect(await rounding("F32")).toEqual({ largest: 0.02, mean: 0.005, nearTie: 0.04 });
-    expect(await rounding("BF16")).toEqual({ largest: 0.5, mean: 0.1, nearTie: 1 });
-    expect(await rounding("Q4_0")).toEqual({ largest: 2, mean: 0.2, nearTie: 4 });
+    expect(await rounding("BF16")).toEqual({ largest: 2, mean: 0.2, nearTie: 4 });
+    expect(await rounding("Q4_0")).toEqual({ largest: 4, mean: 0.3, nearTie: 8 });
     expect((await standIn.started()).environment).toEqual({
       LLAMA_ARG_CACHE_TYPE_K: "f32",
       LLAMA_ARG_CACHE_TYPE_V: "f32",
