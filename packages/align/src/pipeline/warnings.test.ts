@@ -30,7 +30,7 @@ it.each<[string, Parameters<typeof warnings>[0], RegExp]>([
   [
     "a judge that learns what the labeller learns",
     { policy: { algorithm: "ppo" }, feedback: {}, roles: { labeller: train("p.jsonl"), judge: train("p.jsonl") } },
-    /judge learns from the same pairs as the labeller.*roles\.judge\.train\.pairs others/,
+    /judge learns from the pairs of its labeller.*roles\.judge a model that nothing learns from/,
   ],
   [
     "trainings that nobody watches",
