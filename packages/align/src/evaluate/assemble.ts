@@ -5,7 +5,7 @@ import { adherence, type JudgedResponse, violates } from "./adherence.ts";
 import { type BaselineEvidence, baselineOf, baselineSentences } from "./baselines.ts";
 import { type Bound, meanCost } from "./bound.ts";
 import { divergence } from "./divergence.ts";
-import { formatInterval, formatValue } from "./format.ts";
+import { formatEstimate, formatValue } from "./format.ts";
 import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
 import { recommend } from "./recommend.ts";
@@ -303,10 +303,7 @@ function stumpsIn({ checkpoints, replyLimit }: ScorecardEvidence): string | unde
   const cut = spoke.map((one) => `${one.label} ${formatValue(cutOf(one), "share")}`);
   const ended = spoke.map(({ label, responses }) => {
     const { violations } = adherence(responses.filter((reply) => !wasCut(reply)));
-    const { value, interval, n } = cardEstimate(violations);
-    return n === 0
-      ? `${label} nothing`
-      : `${label} ${formatValue(value, "share")} (${formatInterval(interval, "share")})`;
+    return `${label} ${violations.n === 0 ? "nothing" : formatEstimate(cardEstimate(violations), "share")}`;
   });
   return `Replies that the limit of ${replyLimit} tokens cut off count as they stand: ${cut.join(", ")}. Of those that ended, so many break a principle: ${ended.join(", ")}.`;
 }

@@ -1,4 +1,4 @@
-import { formatChange, formatChangeInterval, formatInterval, formatValue } from "./format.ts";
+import { formatChange, formatChangeInterval, formatEstimate } from "./format.ts";
 import type { CheckpointEvidence } from "./measures.ts";
 import type { Baseline, Scorecard } from "./scorecard.ts";
 import { direction } from "./verdict.ts";
@@ -25,7 +25,7 @@ export function baselineSentences(baselines: readonly Baseline[], { checkpoints,
   return baselines.flatMap(({ id, label, reply }): string[] => {
     const row = rows.find(({ checkpoint, metric }) => checkpoint === id && metric === "violations");
     if (!row) return [];
-    const share = `${formatValue(row.value, "share")} (${formatInterval(row.interval, "share")})`;
+    const share = formatEstimate(row, "share");
     if (reply !== undefined)
       return row.value === 0
         ? [

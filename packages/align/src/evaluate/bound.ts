@@ -1,6 +1,6 @@
 import { bootstrap, type Estimate, mean, rate, wilson } from "@tenet/data";
 import type { JudgedResponse } from "./adherence.ts";
-import { formatInterval, formatValue } from "./format.ts";
+import { formatEstimate, formatValue } from "./format.ts";
 import { promptKey } from "./refusal.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
@@ -68,8 +68,7 @@ export function boundSentence(
   const kept = high !== null && high <= bound;
   const said = broken ? "broken" : kept ? "kept" : "neither shown to be kept nor to be broken";
   const unit = cost === "model" ? "number" : "share";
-  const figure = ({ value, interval }: CardEstimate) =>
-    `${formatValue(value, unit)} (${formatInterval(interval, unit)})`;
+  const figure = (estimate: CardEstimate) => formatEstimate(estimate, unit);
   const found = {
     checks: `${figure(mean)} of ${label}'s replies violate`,
     critic: `${figure(mean)} of ${label}'s replies violate by the critic's word`,

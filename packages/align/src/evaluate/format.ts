@@ -26,6 +26,11 @@ export function formatInterval([low, high]: CardEstimate["interval"], unit: Unit
   return unit === "share" ? `${from.replace("%", "")}–${to}` : `${from}–${to}`;
 }
 
+/** A value with its interval: "12% (4–21%)". */
+export function formatEstimate({ value, interval }: Pick<CardEstimate, "value" | "interval">, unit: Unit): string {
+  return `${formatValue(value, unit)} (${formatInterval(interval, unit)})`;
+}
+
 /** A change with its sign: points for shares ("−33 points"), per cent for ratios ("+2.1%"), else a plain number. */
 export function formatChange(value: number, metric: Pick<Metric, "unit" | "change">): string {
   if (metric.change === "ratio") return `${signed(value * 100, 1)}%`;

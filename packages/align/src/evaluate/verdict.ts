@@ -1,5 +1,5 @@
 import { boundSentence } from "./bound.ts";
-import { formatChange, formatChangeInterval, formatInterval, formatValue } from "./format.ts";
+import { formatChange, formatChangeInterval, formatEstimate, formatInterval, formatValue } from "./format.ts";
 import type { Recommendation } from "./recommend.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
@@ -109,10 +109,11 @@ export function verdict(
   return { tone: tone === "better" && marred ? "mixed" : tone, sentences };
 }
 
-function brokenSentence({ principle, value, interval, n }: Scorecard["mustHold"][number]): string[] {
+function brokenSentence(held: Scorecard["mustHold"][number]): string[] {
+  const { principle, value, n } = held;
   if (value === 0) return [];
   return [
-    `${principle} must hold and does not: ${formatValue(value, "share")} (${formatInterval(interval, "share")}) of the ${n} replies that it applies to break it.`,
+    `${principle} must hold and does not: ${formatEstimate(held, "share")} of the ${n} replies that it applies to break it.`,
   ];
 }
 
@@ -132,7 +133,7 @@ type Names = Scorecard["checkpoints"][number];
 function violationSentence(card: Parts, first: Names, last: Names, change: CardEstimate): string {
   const share = (id: string) => {
     const row = card.rows.find(({ checkpoint, metric }) => checkpoint === id && metric === "violations");
-    return row ? `${formatValue(row.value, "share")} (${formatInterval(row.interval, "share")})` : "unknown";
+    return row ? formatEstimate(row, "share") : "unknown";
   };
   const metric = { unit: "share", change: "difference" } as const;
   const points = formatChange(Math.abs(change.value), metric).replace("+", "");

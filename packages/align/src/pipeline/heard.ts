@@ -2,7 +2,7 @@ import { constitutionTerm } from "@tenet/train";
 import { heedsChecks } from "../feedback/critique-settings.ts";
 import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
 import { asksLabeller, isTrained, learnsLabels, learnsOwnReplies, type Recipe, type TrainableRole } from "./recipe.ts";
-import { planOf, settingsOf } from "./rounds.ts";
+import { planOf, roundsOf } from "./rounds.ts";
 
 /*
  * Whose word models are trained on: what one of these says of replies afterwards is no independent word.
@@ -40,9 +40,7 @@ export function isTaughtByChecks(role: TrainableRole | undefined): boolean {
 }
 
 function inAllRounds(recipe: Recipe, voicesOf: (round: Recipe) => readonly Voice[]): ReadonlySet<Voice> {
-  const plan = planOf(recipe);
-  const rounds = Array.from({ length: plan.rounds }, (_, i) => settingsOf(recipe, plan, i + 1));
-  const heard = new Set(rounds.flatMap(voicesOf));
+  const heard = new Set(roundsOf(recipe).flatMap(voicesOf));
   const { critic, labeller } = recipe.roles;
   // What was taught by the checks says what they say; a critic's pairs are told apart by them, wherever they are from.
   const byChecks = { critic: isTrained(critic), labeller: isTaughtByChecks(labeller) };

@@ -3,7 +3,7 @@ import { catalogue } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
 import { constitutionTerm } from "@tenet/train";
 import { stringify } from "yaml";
-import { formatInterval, formatLabelCounts, formatValue } from "../evaluate/format.ts";
+import { formatEstimate, formatLabelCounts } from "../evaluate/format.ts";
 import { parseScorecard, type Scorecard } from "../evaluate/index.ts";
 import { cardFront } from "./card-front.ts";
 import { openedOf, type StoredCheckpoint } from "./checkpoints.ts";
@@ -157,7 +157,7 @@ function signals(store: Store, run: string, recipe: Recipe | undefined): string[
     said.push(
       accuracy.n === 0
         ? `The preference model learnt ${pairs} pairs and was tested on none.`
-        : `The preference model learnt ${pairs} pairs; on ${accuracy.n} that it never saw it is right in ${formatValue(accuracy.value, "share")} (${formatInterval(accuracy.interval, "share")}).`,
+        : `The preference model learnt ${pairs} pairs; on ${accuracy.n} that it never saw it is right in ${formatEstimate(accuracy, "share")}.`,
     );
   }
   return said.length > 0 ? [said.join(" ")] : [];
@@ -233,9 +233,7 @@ function scores(card: Scorecard): string[] {
     const lines = metrics.flatMap(({ name, label, unit, madeByLimit }) => {
       const found = of.map(({ id }) => rows.find((one) => one.checkpoint === id && one.metric === name));
       if (found.every((row) => row === undefined)) return [];
-      const figures = found.map((row) =>
-        row ? `${formatValue(row.value, unit)} (${formatInterval(row.interval, unit)})` : "",
-      );
+      const figures = found.map((row) => (row ? formatEstimate(row, unit) : ""));
       return [[madeByLimit ? `${label} (made by the recipe's limit of tokens)` : label, ...figures]];
     });
     return table(["", ...of.map(({ label }) => label)], lines);

@@ -53,10 +53,10 @@ export function settingsOf(recipe: Recipe, { schedule }: Pick<Plan, "schedule">,
   return recipeSchema.parse(scheduled(recipe, schedule, round));
 }
 
-/** Whether something holds of a recipe's settings in any round. */
-export function inAnyRound(recipe: Recipe, holds: (round: Recipe) => boolean): boolean {
+/** A recipe's settings in each of its rounds. Errors: those of `settingsOf`. */
+export function roundsOf(recipe: Recipe): Recipe[] {
   const plan = planOf(recipe);
-  return Array.from({ length: plan.rounds }, (_, i) => settingsOf(recipe, plan, i + 1)).some(holds);
+  return Array.from({ length: plan.rounds }, (_, i) => settingsOf(recipe, plan, i + 1));
 }
 
 /** The same, not read by a schema: of a recipe that an older Tenet wrote. */

@@ -1,7 +1,7 @@
 import { lookers } from "../../feedback/constitution-first.ts";
 import { showsRubric } from "../../judge/index.ts";
 import { rewardsPreference, showsProxy, usesLabels } from "../recipe.ts";
-import { inAnyRound } from "../rounds.ts";
+import { roundsOf } from "../rounds.ts";
 import { type Rules, withoutPolicy } from "./rule.ts";
 
 /** Pairs, their labels, and the preference model that learns them. */
@@ -103,7 +103,7 @@ export const labelRules: Rules = ({ recipe }) => {
     },
     {
       at: ["feedback", "weigh"],
-      when: policy !== undefined && feedback.weigh !== undefined && !inAnyRound(recipe, usesLabels),
+      when: policy !== undefined && feedback.weigh !== undefined && !roundsOf(recipe).some(usesLabels),
       expected: `policy.reward.preference above 0, policy: { algorithm: dpo }, or ${user}: else no label is learnt, and none is weighed`,
       got: "weighing alone",
     },

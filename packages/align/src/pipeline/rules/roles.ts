@@ -3,7 +3,7 @@ import { isUncounted } from "@tenet/lm";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { avoidsOf, constraintOf, judgesAsked } from "../parts/policy-judges.ts";
 import { isTrained, type Recipe, usesLabels } from "../recipe.ts";
-import { inAnyRound, planOf } from "../rounds.ts";
+import { planOf, roundsOf } from "../rounds.ts";
 import { type Rule, type Rules, withoutPolicy } from "./rule.ts";
 
 /** Who plays what, and what a judge that is trained learns from. */
@@ -95,7 +95,7 @@ function criticRules(recipe: Recipe): Rule[] {
   const { steps } = planOf(recipe);
   const chains = steps.includes("supervised");
   const at = ["roles", "critic", "train"];
-  const labels = inAnyRound(recipe, usesLabels) || feedback.audit !== undefined;
+  const labels = roundsOf(recipe).some(usesLabels) || feedback.audit !== undefined;
   const looks =
     (labels && lookers(feedback.label.constitutionFirst).critic) ||
     (feedback.weigh !== undefined && feedback.weigh.by !== "checks") ||
