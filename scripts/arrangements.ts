@@ -1,4 +1,4 @@
-// npx tsx --conditions=source scripts/arrangements.ts [RECIPE …] [--seeds 3] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary]
+// npx tsx --conditions=source scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary] [--pool]
 //
 // Runs arrangements of equal budget on the same prompts and lays them beside each other: what the last checkpoint of each violates, and how
 // much more or less that is than the first recipe's, prompt by prompt, with a bootstrap over seeds and prompts. Without recipes the
@@ -6,7 +6,7 @@
 //
 // All recipes of a seed come before the next seed, in one store: what they share is run once, and a call that is cut short has compared
 // all five on the seeds it has. It goes on where it stopped (see seeds.ts). `--limit` is that of `tenet run`, for a machine that has not the hours;
-// its figures are kept apart.
+// its figures are kept apart. Seeds add up over machines: `--from` is the first seed to run, and `--pool` prints what is kept of any processor (and runs nothing).
 import { basename, extname } from "node:path";
 import { parseArgs } from "node:util";
 import { differences, percent, summarise, type Table, tableOf, violates } from "./seed-tables.ts";
@@ -20,17 +20,20 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seeds: { type: "string", default: "3" },
+    from: { type: "string", default: "0" },
     limit: { type: "string" },
     store: { type: "string", default: "runs" },
     out: { type: "string", default: "docs/evidence" },
     summary: { type: "boolean", default: false },
+    pool: { type: "boolean", default: false },
   },
 });
 const count = Number(options.seeds);
+const from = Number(options.from);
 const limit = options.limit === undefined ? undefined : Number(options.limit);
-if (![count, limit ?? 1].every((one) => Number.isInteger(one) && one >= 1)) {
+if (![count, limit ?? 1, from + 1].every((one) => Number.isInteger(one) && one >= 1)) {
   console.error(
-    "usage: scripts/arrangements.ts [RECIPE …] [--seeds 3] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary]",
+    "usage: scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary] [--pool]",
   );
   process.exit(2);
 }
@@ -39,8 +42,12 @@ const recipes = positionals.length > 0 ? positionals : five;
 const { store, out } = options;
 const all: { readonly name: string; readonly seeds: Seeds }[] = [];
 for (const recipe of recipes)
-  all.push({ name: basename(recipe, extname(recipe)), seeds: await Seeds.open(recipe, { store, out, limit }) });
-if (!options.summary) for (let seed = 0; seed < count; seed++) for (const { seeds } of all) await seeds.run(seed);
+  all.push({
+    name: basename(recipe, extname(recipe)),
+    seeds: await Seeds[options.pool ? "pooled" : "open"](recipe, { store, out, limit }),
+  });
+if (!options.summary && !options.pool)
+  for (let seed = from; seed < from + count; seed++) for (const { seeds } of all) await seeds.run(seed);
 print();
 
 function print(): void {
@@ -49,12 +56,14 @@ function print(): void {
     if (seeds.evidence.seeds.length === 0) console.error(`${seeds.place} holds no seed of this recipe yet`);
   const [first] = begun;
   if (!first) return;
+  const commits = new Set(begun.flatMap(({ seeds }) => seeds.evidence.seeds.map(({ commit = "unknown" }) => commit)));
   const { processor, instructions, heldOut } = first.seeds.evidence;
   if (begun.some(({ seeds }) => seeds.evidence.heldOut !== heldOut))
     throw new Error(`the recipes are measured on different prompts: ${begun.map(({ name }) => name).join(", ")}`);
   console.log(
     `${processor} (${instructions.join(", ") || "instruction set unknown"}); violations in per cent of replies to ${heldOut}, differences in points, with 95 % intervals\n`,
   );
+  console.log(`Commits: ${[...commits].join(", ")}\n`);
   console.log(
     `| arrangement | seeds | violations | − ${first.name} | worst seed | perplexity | own proxy | policy's replies | supervised tokens | minutes |`,
   );

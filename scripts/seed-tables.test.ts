@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { differences, summarise, type Table, tableOf, violates } from "./seed-tables.ts";
-import type { Evidence, Reply } from "./seeds.ts";
+import { type Evidence, pool, type Reply } from "./seeds.ts";
 
 const reply = (prompt: string, broken: boolean | null): Reply => ({
   ...{ prompt, violates: broken, broken: broken ? ["kind"] : [], kept: broken === false ? ["kind"] : [] },
@@ -25,11 +25,11 @@ it("means of seeds, of whose prompts those without a check are left out; the wor
 
 it("differences pair seed with seed and prompt with prompt; what only one has is in none", () => {
   const table = (...seeds: readonly Record<string, number>[]): Table =>
-    new Map(seeds.map((row, seed) => [seed, new Map(Object.entries(row))]));
+    new Map(seeds.map((row, seed) => [String(seed), new Map(Object.entries(row))]));
   const found = differences(table({ a: 1, b: 1 }, { a: 1 }, { a: 0 }), table({ a: 0, c: 1 }, { a: 1 }));
   expect([...found].map(([seed, row]) => [seed, ...row])).toEqual([
-    [0, ["a", 1]],
-    [1, ["a", 0]],
+    ["0", ["a", 1]],
+    ["1", ["a", 0]],
   ]);
   const { mean, interval } = summarise(found);
   expect(mean).toBe(0.5);
@@ -56,5 +56,21 @@ it("finds baselines beside checkpoints, of seeds that have them", () => {
     seeds: [{ ...first!, baselines: [{ id: "shown", label: "s", replies: [reply("a", true)] }] }, second!],
   };
   const change = differences(tableOf(beside, "sl", violates), tableOf(beside, "shown", violates));
-  expect([...change].map(([seed, row]) => [seed, ...row])).toEqual([[0, ["a", -1]]]);
+  expect([...change].map(([seed, row]) => [seed, ...row])).toEqual([["0 on p", ["a", -1]]]);
+});
+
+it("pools seeds of several processors: the same number on another is another seed, and pairs are of one processor", () => {
+  const on = (processor: string, ...rows: readonly (readonly Reply[])[]) => ({
+    ...evidence(...rows.map((row) => ({ sl: [reply("a", true)], rl: row }))),
+    processor,
+  });
+  const pooled = pool(on("here"), [
+    on("here", [reply("a", false)]),
+    on("there", [reply("a", true)], [reply("a", false)]),
+  ]);
+  expect(pooled.processor).toBe("here; there");
+  const table = tableOf(pooled, "rl", violates);
+  expect([...table.keys()]).toEqual(["0 on here", "0 on there", "1 on there"]);
+  const change = differences(table, tableOf(pooled, "sl", violates));
+  expect([...change.values()].map((row) => row.get("a"))).toEqual([-1, 0, -1]);
 });

@@ -11,8 +11,8 @@ export interface Summary {
   readonly interval: readonly [number, number];
 }
 
-/** A value for each seed and prompt; what has none is left out. */
-export type Table = ReadonlyMap<number, ReadonlyMap<string, number>>;
+/** A value for each seed (of a processor) and prompt; what has none is left out. */
+export type Table = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 const draws = 4000;
 
@@ -51,14 +51,14 @@ export function summarise(table: Table): Summary {
 /** Of replies to one prompt the mean. `of` says what a reply counts for; undefined leaves it out. */
 export function tableOf(evidence: Evidence, id: string, of: (reply: Reply) => number | undefined): Table {
   return new Map(
-    evidence.seeds.flatMap(({ seed, checkpoints, baselines = [] }) => {
+    evidence.seeds.flatMap(({ seed, processor = evidence.processor, checkpoints, baselines = [] }) => {
       const checkpoint = [...checkpoints, ...baselines].find((one) => one.id === id);
       if (!checkpoint) return [];
       const values = checkpoint.replies.flatMap((reply): [string, number][] => {
         const value = of(reply);
         return value === undefined ? [] : [[reply.prompt, value]];
       });
-      return [[seed, new Map(values)] as const];
+      return [[`${seed} on ${processor}`, new Map(values)] as const];
     }),
   );
 }

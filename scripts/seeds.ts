@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, platform, totalmem } from "node:os";
-import { basename, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { baselineAnswers, type OpenRecipe, openRecipe, runChecks, runSpec, type Scorecard } from "@tenet/align";
 import { openingOf, type ResponseRow, rowId } from "@tenet/data";
@@ -26,6 +26,10 @@ export interface Reply {
 export interface SeedResult {
   readonly seed: number;
   readonly run: string;
+  /** The commit of this repository that ran it; absent where that is not known. */
+  readonly commit?: string;
+  /** What it ran on, where seeds of several processors lie together. */
+  readonly processor?: string;
   readonly recommended?: string;
   readonly checkpoints: readonly {
     readonly id: string;
@@ -88,14 +92,13 @@ export class Seeds {
 
   /** Reads what is there: a file of another processor, or of a recipe that says something else, is not gone on with. */
   static async open(file: string, options: SeedOptions): Promise<Seeds> {
-    const { out, limit } = options;
+    const { out } = options;
     const open = await openRecipe(file, changes(options));
     const { device = "cpu" } = options;
     const accelerator = device === "cpu" ? "" : `, ${acceleratorName(device)}`;
     const held = heldTo() === undefined ? "" : ` held to ${heldTo()}`;
     const processor = `${cpus()[0]?.model.trim() ?? "unknown"}${held}, ${cpus().length} cores${accelerator}, ${platform()} ${arch()}`;
-    const name = `${basename(file, extname(file))}${limit === undefined ? "" : `.limit-${limit}`}`;
-    const place = join(out, `${name}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
+    const place = join(out, `${nameOf(file, options)}.${processor.replaceAll(/\W+/g, "-").toLowerCase()}.json`);
     const kept = existsSync(place) ? (JSON.parse(readFileSync(place, "utf8")) as Evidence) : undefined;
     const recipe = runId(runSpec(open));
     const evidence: Evidence =
@@ -111,6 +114,30 @@ export class Seeds {
     return new Seeds(file, options, { evidence, place });
   }
 
+  /**
+   * What is kept of the recipe on any processor, as one: each seed says which it ran on. What was kept of a recipe that says something else is
+   * left out and named on standard error.
+   */
+  static async pooled(file: string, options: SeedOptions): Promise<Seeds> {
+    const own = await Seeds.open(file, options);
+    const { out } = options;
+    const kept = (existsSync(out) ? readdirSync(out).sort() : [])
+      .filter((name) => name.startsWith(`${nameOf(file, options)}.`) && name.endsWith(".json"))
+      .map((name) => ({ name, evidence: JSON.parse(readFileSync(join(out, name), "utf8")) as Evidence }))
+      // Of `--limit 24`, where this is of none.
+      .filter(({ name }) => options.limit !== undefined || !/\.limit-\d+\./.test(name));
+    for (const { name, evidence } of kept)
+      if (evidence.recipe !== own.evidence.recipe)
+        console.error(`left out: ${name} is of a recipe that says something else`);
+    return new Seeds(file, options, {
+      place: own.place,
+      evidence: pool(
+        own.evidence,
+        kept.map(({ evidence }) => evidence).filter(({ recipe }) => recipe === own.evidence.recipe),
+      ),
+    });
+  }
+
   /** Runs a seed and keeps what it gave, unless that is there. A killed call continues: a run that is done is read from the store. */
   async run(seed: number): Promise<void> {
     const { seeds } = this.evidence;
@@ -118,12 +145,33 @@ export class Seeds {
     const began = Date.now();
     const peak = await runSeed(this.#file, seed, this.#options);
     const result = readSeed(await openRecipe(this.#file, { ...changes(this.#options), seed }), seed, this.#options);
-    seeds.push({ ...result, ...(peak === undefined ? {} : { peak }) });
+    const commit = commitOf();
+    seeds.push({ ...result, ...(commit === undefined ? {} : { commit }), ...(peak === undefined ? {} : { peak }) });
     seeds.sort((a, b) => a.seed - b.seed);
     mkdirSync(this.#options.out, { recursive: true });
     writeFileSync(this.place, `${JSON.stringify(this.evidence)}\n`);
     console.error(`${basename(this.#file)}, seed ${seed}: ${((Date.now() - began) / 1000).toFixed(0)} s`);
   }
+}
+
+/** Seeds of several processors as one evidence; `own` says what they are of. */
+export function pool(own: Evidence, kept: readonly Evidence[]): Evidence {
+  const together = (of: (one: Evidence) => readonly string[]) => [...new Set(kept.flatMap(of))].sort();
+  return {
+    ...own,
+    processor: together(({ processor }) => [processor]).join("; "),
+    instructions: together(({ instructions }) => instructions),
+    seeds: kept.flatMap(({ processor, seeds }) => seeds.map((seed) => ({ processor, ...seed }))),
+  };
+}
+
+function nameOf(file: string, { limit }: SeedOptions): string {
+  return `${basename(file, extname(file))}${limit === undefined ? "" : `.limit-${limit}`}`;
+}
+
+function commitOf(): string | undefined {
+  const asked = spawnSync("git", ["rev-parse", "--short=10", "HEAD"], { cwd: dirname(main), encoding: "utf8" });
+  return asked.status === 0 ? asked.stdout.trim() : undefined;
 }
 
 /** What the driver calls the processor behind a device; the device's own name where it does not tell. */
