@@ -1,4 +1,4 @@
-// npx tsx --conditions=source scripts/contrast-deliberation.ts --out FOLDER [--prompts 96] [--epochs 3] [--development] [--model smollm2-135m-instruct]
+// npx tsx --conditions=source scripts/contrast-deliberation.ts --out FOLDER [--prompts 96] [--epochs 3] [--principles 2] [--development] [--model smollm2-135m-instruct]
 //   [--only contrast|deliberation]
 //
 // Two figures of the method on a small model, with intervals. Contrast: how often the labels of pairs made under a principle and under its
@@ -31,6 +31,7 @@ const { values: given } = parseArgs({
     out: { type: "string" },
     prompts: { type: "string", default: "96" },
     epochs: { type: "string", default: "3" },
+    principles: { type: "string", default: "2" },
     development: { type: "boolean", default: false },
     model: { type: "string", default: "smollm2-135m-instruct" },
     only: { type: "string" },
@@ -45,7 +46,7 @@ mkdirSync(out, { recursive: true });
 const root = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const store = join(out, "runs");
 const constitution: Constitution = await loadConstitution(root("constitutions/clinical-desk.yaml"));
-const [prompts, epochs] = [Number(given.prompts), Number(given.epochs)];
+const [prompts, epochs, principles] = [Number(given.prompts), Number(given.epochs), Number(given.principles)];
 
 const common = {
   model: given.model,
@@ -143,7 +144,7 @@ async function deliberation(): Promise<void> {
   const replies = (name: string, more: object) =>
     rowsOf<ResponseRow>(name, { supervised: { ...supervised, ...more }, evaluate }, "answers of sl");
   const plain = await replies("plain", {});
-  const reasoned = await replies("deliberate", { deliberate: { by: "checks", principles: 2 } });
+  const reasoned = await replies("deliberate", { deliberate: { by: "checks", principles } });
   const known = new Set(constitution.principles.map(({ id }) => id));
   const answered = new Map(reasoned.map((row) => [promptOf(row), row]));
   // Who reasons and then says nothing has not replied, and so has cited nothing in a reply.
