@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { PromptRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { gae, tokenRewards, whiten } from "./advantages.ts";
 import { Checkpoints } from "./checkpoint.ts";
@@ -59,6 +60,19 @@ describe("PPO-Lagrangian against NumPy", () => {
     expect(multipliers[0]).toBeCloseTo(start, 12);
     expect(Math.max(...multipliers)).toBeCloseTo(most, 12);
     expect(multipliers.at(-1)).toBeLessThan(most);
+  });
+
+  it("of multiplier 0 leaves what it weighs as it is, whatever it costs", () => {
+    const settings = constraintSettingsSchema.parse({ bound: 0.1 });
+    const kept = { constraint: { logMultiplier: Number.NEGATIVE_INFINITY, window: [] } };
+    const constraint = new Constraint(settings, kept);
+    constraint.observe([1, 1, 0]);
+    constraint.move(0);
+    expect(constraint.multiplier).toBe(0);
+    const number = fc.double({ noNaN: true, noDefaultInfinity: true });
+    fc.assert(
+      fc.property(number, number, (reward, cost) => Object.is(constraint.combine(reward, cost) + 0, reward + 0)),
+    );
   });
 
   it("answers faster to costs of 0 and 1 than to a cost model's, where the recipe says nothing", () => {
@@ -172,6 +186,33 @@ describe("a constrained policy", () => {
       await expect(train({ settings, cost: undefined })).rejects.toThrow(/needs what the constraint bounds/);
     },
   );
+
+  // λ so small that 1 + λ is 1, and a bound that nothing exceeds: what is learnt from is the reward's advantage to the last bit.
+  it.each([
+    ["ppo", { promptsPerIteration: 8, epochs: 2, minibatches: 2 }, "iteration"],
+    ["ppo", { promptsPerIteration: 8, epochs: 2, minibatches: 2, whitenRewards: true }, "update"],
+    ["ppo", { promptsPerIteration: 8, epochs: 1, minibatches: 2, value: { trunk: "shared" } }, "iteration"],
+    ["grpo", { promptsPerIteration: 2, samplesPerPrompt: 4 }, "iteration"],
+    ["rloo", { promptsPerIteration: 2, samplesPerPrompt: 4 }, "iteration"],
+  ] as const)("that cannot bind is the one of %s alone, bit for bit: %o, every %s", async (algorithm, size, every) => {
+    const settings = { ...small, ...size, algorithm } as TrainPolicyOptions["settings"];
+    const cost = rewardOf("length", (requests) => requests.map(({ length }) => length / small.maxTokens));
+    const bounded = (start: number) => {
+      const constraint = { bound: 1, multiplier: { start, every } };
+      return train({ settings: { ...settings, constraint } as typeof settings, cost });
+    };
+    const alone = await train({ settings, cost: undefined });
+    const constrained = await bounded(1e-300);
+    expect(constrained.bytes).toBe(alone.bytes);
+    const history = constrained.report.history.map((metrics) => {
+      expect(metrics["constraint/lambda"]! / 1e-300).toBeCloseTo(1, 9);
+      expect(metrics["objective/cost"]).toBeGreaterThan(0);
+      return Object.fromEntries(Object.entries(metrics).filter(([name]) => !/cost|constraint|eps/.test(name)));
+    });
+    expect(history).toEqual(alone.report.history.map(({ eps: _, ...metrics }) => metrics));
+    // It is the multiplier that makes them one.
+    expect((await bounded(1)).bytes).not.toBe(alone.bytes);
+  });
 
   it("keeps what it remembers in its checkpoints", async () => {
     const kept: unknown[] = [];
