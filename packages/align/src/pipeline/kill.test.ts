@@ -11,7 +11,7 @@ import { reading, results, runWhole } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
 
 /** How many processes are killed: a few by default, as each costs seconds. With TENET_TEST_KILLS=20 they are what is promised. */
-const kills = Number(process.env.TENET_TEST_KILLS ?? 4);
+const kills = Number(process.env.TENET_TEST_KILLS ?? 3);
 const seed = Number(process.env.TENET_TEST_KILL_SEED ?? 0);
 
 const folder = await mkdtemp(join(tmpdir(), "tenet-kill-"));
@@ -51,7 +51,7 @@ async function momentsOf(recipe: string, store: string): Promise<(share: number)
   };
 }
 
-/** Two halves once, under a bound, and in rounds: each arrangement is the same stages, and goes on in whichever it was killed. */
+/** Under a bound, in rounds, in one loop, in reverse: each arrangement is the same stages, and goes on in whichever it was killed. */
 const arrangements = {
   constrained: reinforcedRecipe.replace(
     "  algorithm: ppo\n",
@@ -65,6 +65,11 @@ const arrangements = {
   preferenceModel: continue
   schedule: { policy.iterations: [3, 2] }
 `,
+  joint: reinforcedRecipe
+    .replace("label: {", "weigh: { by: checks, reweight: 1 }\n  $&")
+    .replace("constitution: 0.5", "$&, shape: sigmoid")
+    .replace("  algorithm: ppo\n", "$&  imitate: { weight: 0.1, batchSize: 2 }\n")
+    .concat("arrangement: joint\n"),
   reverse: `${reinforcedRecipe}arrangement: reverse\n`,
 };
 
