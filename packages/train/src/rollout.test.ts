@@ -43,6 +43,27 @@ async function ended<Event, Result>(training: AsyncGenerator<Event, Result>) {
   }
 }
 
+it("reads each prompt once, however many replies it has", async () => {
+  const read: unknown[] = [];
+  const text = new Proxy(model.text, {
+    get: (target, key) =>
+      key === "encodePrompt"
+        ? (prompt: Parameters<typeof target.encodePrompt>[0]) => {
+            read.push(prompt);
+            return target.encodePrompt(prompt);
+          }
+        : Reflect.get(target, key, target),
+  });
+  const options = { text, seed: 1, iteration: 0, samplesPerPrompt: 4, maxTokens: 100, temperature: 1 };
+  const samples = await rollout(saying([{ text: "Rest." }], model.text), promptsOf("Say", 3), options);
+  expect(samples.map(({ promptTokens }) => promptTokens)).toEqual(
+    samples.map(({ prompt }) => model.text.encodePrompt([...prompt.prompt])),
+  );
+  expect(samples).toHaveLength(12);
+  // Besides, how a reply ends is read off a conversation.
+  expect(read.filter((prompt) => samples.some((sample) => sample.prompt.prompt === prompt))).toHaveLength(3);
+});
+
 describe("reasoning before a reply", () => {
   it("is learnt with it, and is no part of its text or its length", async () => {
     const samples = await samplesOf({ text: reasoned }, { text: "Rest." }, { text: "Rest.", cut: true });

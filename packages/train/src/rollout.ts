@@ -58,18 +58,19 @@ export async function rollout(
     const sampling = { temperature, maxTokens, seed, n, logprobs: 0 };
     return { prompt: prompt as Message[], key: JSON.stringify(["rollout", iteration, id, turn]), sampling };
   });
+  const encoded = prompts.map(({ prompt }) => text.encodePrompt(prompt as Message[]));
   const end = endToken(text);
   const samples: Sample[] = [];
   for await (const { request, completion } of model.generate(requests, signal ? { signal } : {})) {
     const prompt = prompts[request]!;
     const finished = completion.finishReason === "stop";
     const drawn = completion.tokens as readonly (CompletionToken & { id: number })[];
-    const promptTokens = text.encodePrompt(prompt.prompt as Message[]);
     const tokens = [...drawn.map(({ id }) => id), ...(finished ? [end] : [])];
     // What rewards are told is the reply: nothing is to press on the reasoning before it.
     const read = readReply(completion.text);
     samples[request * n + completion.index] = {
-      ...{ prompt, index: completion.index, turn: request, promptTokens, tokens, response: read.text, finished },
+      ...{ prompt, index: completion.index, turn: request, tokens, response: read.text, finished },
+      promptTokens: encoded[request]!,
       ...(read.thoughts === undefined
         ? { completion: read.text, length: tokens.length }
         : {
