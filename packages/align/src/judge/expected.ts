@@ -44,7 +44,7 @@ export async function* expectedRatings(
   if (score.chat === "none")
     throw new CapabilityError(
       "score",
-      `${judge.id} gives no log-probabilities of replies, which ratings are read from: choose another judge`,
+      `${judge.id} gives no log-probabilities of replies, which ratings are read from: choose another judge, or a format whose verdicts are written, such as "rating"`,
     );
   const [best, written] = score.chat === "continuations" ? [10, (i: number) => `${i}/10`] : [9, String];
   const ratings = Array.from({ length: best }, (_, i) => written(i + 1));

@@ -15,7 +15,6 @@ export {
   compareByJudge,
   type JudgeAsking,
   type Judged,
-  type JudgeFormatName,
   judgeAskingSchema,
   type Opinion,
   type Said,

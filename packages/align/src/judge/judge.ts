@@ -1,39 +1,25 @@
 import { groupBy } from "@tenet/data";
 import { type LanguageModel, readReply } from "@tenet/lm";
+import { type JudgeFormatName, judgeAskingFields } from "@tenet/train";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
 import { expectedRatings, unreadVerdict } from "./expected.ts";
 import type { AbsoluteFormat, JudgeCase, RelativeFormat, Sampling } from "./formats/format.ts";
-import { judgeFormats, type WordedFormat } from "./formats/index.ts";
+import { judgeFormats } from "./formats/index.ts";
 
-const names = [...(Object.keys(judgeFormats) as WordedFormat[]), "d-rlaif"] as const;
+const { format, ...others } = judgeAskingFields;
 
-/** How a judge of the literature is asked. The defaults are written here only. */
+/** How a judge of the literature is asked of pairs and of single replies. */
 export const judgeAskingSchema = z
   .strictObject({
-    format: z
-      .enum(names)
-      .describe(
-        "Which judge's questions and answers: `prometheus-1`, `prometheus-2`, `auto-j`, `critique-llm`; `rating`, 1 to 10 in words, for a model trained for none of these; `d-rlaif`, the expected rating 1 to 10 by its log-probabilities.",
-      ),
+    format,
     mode: z
       .enum(["absolute", "relative"])
       .optional()
       .describe(
         "How two replies are compared: by a score of each, or side by side. Side by side by default, where the format can.",
       ),
-    samples: z
-      .int()
-      .min(1)
-      .default(1)
-      .describe("Readable verdicts asked of each case; p and score are means over them."),
-    retries: z
-      .int()
-      .min(0)
-      .max(100)
-      .default(3)
-      .describe("Further tries where a verdict cannot be read; a case without any verdict is then set aside."),
-    maxTokens: z.int().min(1).default(1024).describe("Tokens of a verdict and its reasons, at most."),
+    ...others,
   })
   .superRefine(({ format, mode }, context) => {
     if (mode === "relative" && comparing(format) === undefined)
@@ -44,7 +30,6 @@ export const judgeAskingSchema = z
       });
   });
 export type JudgeAsking = z.output<typeof judgeAskingSchema>;
-export type JudgeFormatName = JudgeAsking["format"];
 
 function comparing(format: JudgeFormatName): RelativeFormat | undefined {
   if (format === "d-rlaif") return undefined;

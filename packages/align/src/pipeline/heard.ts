@@ -1,6 +1,6 @@
 import { constitutionTerm } from "@tenet/train";
 import { heedsChecks } from "../feedback/critique-settings.ts";
-import { avoidsOf, constraintOf, imitatesOf } from "./parts/policy-judges.ts";
+import { avoidsOf, constraintOf, imitatesOf, ratingOf } from "./parts/policy-judges.ts";
 import { asksLabeller, isTrained, learnsLabels, learnsOwnReplies, type Recipe, type TrainableRole } from "./recipe.ts";
 import { planOf, roundsOf } from "./rounds.ts";
 
@@ -57,7 +57,7 @@ function policyVoices(recipe: Recipe): readonly Voice[] {
   return [
     ...(learnsLabels(policy) ? labelVoices(recipe) : []),
     ...(term && term.weight > 0 ? voices(term.by) : []),
-    ...((reward?.judge?.weight ?? 0) > 0 ? (["labeller"] as const) : []),
+    ...(ratingOf(policy) ? (["labeller"] as const) : []),
     ...voices(constraint?.cost === "model" ? costModel?.by : constraint?.cost),
     ...voices(avoidsOf(policy)?.by),
     ...(imitatesOf(policy) ? revisionVoices(recipe) : []),

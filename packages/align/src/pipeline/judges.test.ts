@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ChainRow, ExampleRow, PreferenceRow, PromptRow } from "@tenet/data";
 import { readReply } from "@tenet/lm";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
+import { constitutionText, reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { openJudgeServer } from "../../test/pipeline/judge-server.ts";
 import { reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
 import type { Scorecard } from "../evaluate/index.ts";
@@ -49,6 +49,63 @@ test("a judge in its own format labels, is audited, compares and rates", async (
     expect(card.rows.some(({ metric }) => metric === "win-rate")).toBe(true);
   });
   expect(judge.asked.some((question) => question.includes("###Response to evaluate"))).toBe(true);
+}, 300_000);
+
+test("a judge in its own format rewards a policy by principles, and replies that it does not judge are left out", async () => {
+  const retries = "retries: { baseSeconds: 0.001 }";
+  const before = judge.asked.length;
+  const rated = (term: string) =>
+    `${supervisedRecipe.replace(/, heldOut: .*/, " }").replace(/^evaluate.*\n/m, "")}roles: { labeller: { endpoint: "${judge.url}", model: one, ${retries} } }
+arrangement: { steps: [policy] }
+policy:
+  algorithm: rloo
+  reward: { preference: 0, judge: { weight: 1${term} }, failures: { most: 0.9 } }
+  iterations: 2
+  promptsPerIteration: 3
+  samplesPerPrompt: 4
+  maxTokens: 8
+  microBatchTokens: 512
+`;
+  const byPrinciple = rated(", principles: [short], asking: { format: prometheus-2, retries: 0 }");
+  const recipe = await writeRecipe(join(folder, "rated"), { recipe: byPrinciple });
+  const { id } = await runWhole(recipe, store());
+  // Every fifth verdict of this judge is none.
+  const asked = judge.asked
+    .map((question, i) => ({ question, read: (i + 1) % 5 !== 0 }))
+    .slice(before)
+    .filter(({ question }) => question.includes("###Response to evaluate"));
+  expect(asked.length).toBeGreaterThan(10);
+  for (const { question } of asked) expect(question).toContain("Does the response keep to this principle: Be brief.");
+  const identity = reading(store(), (reader) => {
+    const policy = reader.stage(id, "policy")!;
+    const metrics = reader.metrics(id).filter(({ stage }) => stage === "policy");
+    const of = (name: string) => metrics.filter((metric) => metric.name === name).map(({ value }) => value);
+    const rows = [...reader.rows<{ id: string; origin: never; score: number; said: unknown }>(policy.identity)];
+    // What cannot be read has no row and no reward, and is counted.
+    expect(rows).toHaveLength(asked.filter(({ read }) => read).length);
+    expect(rows.length).toBeLessThan(asked.length);
+    expect(of("reward/unanswered").length).toBeGreaterThan(0);
+    expect(of("reward/judge")).toHaveLength(2);
+    for (const { score, said } of rows) {
+      expect([0, 0.5, 1]).toContain(score);
+      expect(said).toMatchObject([{ format: "prometheus-2", unread: 0 }]);
+    }
+    const usage = reader.usage(id).find(({ stage, role }) => stage === "policy" && role === "labeller");
+    expect(usage!.calls).toBe(asked.length);
+    return policy.identity;
+  });
+
+  // What a principle says is part of what the policy is; in general it is not.
+  const policyOf = async (name: string, text: string, constitution?: string) => {
+    const path = await writeRecipe(join(folder, name), { recipe: text, ...(constitution && { constitution }) });
+    const { id: other } = await runWhole(path, store());
+    return reading(store(), (reader) => reader.stage(other, "policy")!.identity);
+  };
+  const changed = constitutionText.replace("Say it in plain words.", "Say it plainly.");
+  expect(await policyOf("rated", byPrinciple)).toBe(identity);
+  expect(await policyOf("rated", byPrinciple, changed)).not.toBe(identity);
+  const general = rated(", asking: { format: prometheus-2, retries: 0 }");
+  expect(await policyOf("rated", general)).toBe(await policyOf("rated", general, changed));
 }, 300_000);
 
 test("reasoning by the checks is learnt before replies, and read off them again", async () => {

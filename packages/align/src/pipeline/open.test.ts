@@ -620,6 +620,36 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:5:44 policy.reward.judge: expected a labeller that can rate", "got roles.labeller.train"],
   ],
   [
+    "a format of ratings that have no weight",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 0, asking: { format: rating } } } }\n`,
+    ["recipe.yaml:4:65 policy.reward.judge.asking: expected a weight above 0 beside it", "got asking with weight 0"],
+  ],
+  [
+    "principles for ratings in general",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, principles: 1, asking: { format: auto-j } } } }\n`,
+    ["recipe.yaml:4:69 policy.reward.judge.principles: expected no principles beside asking.format: auto-j"],
+  ],
+  [
+    "replies side by side where there is one",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, asking: { format: auto-j, mode: relative } } } }\n`,
+    ["policy.reward.judge.asking.mode: "],
+  ],
+  [
+    "a principle to rate by that is not there",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, principles: [kind, breif] } } }\n`,
+    ["recipe.yaml:4:76 policy.reward.judge.principles[1]: expected the id of a principle", 'Did you mean "brief"?'],
+  ],
+  [
+    "a principle to rate by that is there twice",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, principles: [kind, kind] } } }\n`,
+    ["recipe.yaml:4:76 policy.reward.judge.principles[1]: expected each id once"],
+  ],
+  [
+    "tokens of a rating that is not written",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, asking: { format: d-rlaif, maxTokens: 9 } } } }\n`,
+    ["policy.reward.judge.asking.maxTokens: expected no maxTokens beside format: d-rlaif", "got 9"],
+  ],
+  [
     "a judge's format without a judge",
     `${start}evaluate: { judge: { format: prometheus-2 } }\n`,
     ["recipe.yaml:4:20 evaluate.judge: expected roles.judge beside it", "got a format alone"],

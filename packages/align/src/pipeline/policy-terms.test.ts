@@ -142,6 +142,31 @@ it("has an estimate of all that is asked", async () => {
   expect(stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["weighed labels", "flagged"]));
 });
 
+it("has an estimate of what a judge writes who rates", async () => {
+  const ratedBy = async (judge: string) => {
+    const reward = `reward: { preference: 1, judge: { weight: 0.2${judge} } }`;
+    const recipe = policyWith("").replace("reward: { preference: 1, constitution: 0.5 }", reward);
+    const path = await writeRecipe(join(folder, "rated"), { recipe });
+    const { stages } = await estimateRun(await openRecipe(path));
+    return stages.find(({ stage }) => stage === "policy")!.roles.find(({ role }) => role === "labeller")!;
+  };
+  const [plain, worded, two, named] = [
+    await ratedBy(""),
+    await ratedBy(", asking: { format: prometheus-2, samples: 2, maxTokens: 100 }"),
+    await ratedBy(", principles: 2, asking: { format: rating, maxTokens: 50 }"),
+    await ratedBy(", principles: [plain, no-q, short]"),
+  ];
+  const { promptTokens } = plain;
+  const requests = worded.completionTokens / 200;
+  expect(requests).toBeGreaterThan(1);
+  expect(plain.completionTokens).toBe(0);
+  expect(worded.promptTokens).toBe(promptTokens);
+  expect(two.completionTokens).toBe(2 * 50 * requests);
+  expect(two.promptTokens / promptTokens).toBeCloseTo(2, 1);
+  expect(named.completionTokens).toBe(0);
+  expect(named.promptTokens / promptTokens).toBeCloseTo(3, 1);
+});
+
 it.each([
   ["  constraint: { bound: 1.5 }\n", /policy.constraint.bound: expected a share from 0 to 1/],
   [

@@ -7,13 +7,18 @@ export type Said = number | { readonly unanswered: string };
 export interface AskedOnceOptions<Question> {
   /** Everything that an answer depends on: whom is asked, and what. */
   keyOf(question: Question): unknown;
-  /** Asks, in any order. */
+  /** Asks, in any order. `beside` is what is to stand in the row besides the number. */
   ask(
     questions: readonly Question[],
     call: StageCall,
-  ): AsyncIterable<{ readonly request: number } & ({ readonly value: number } | { readonly unanswered: string })>;
+  ): AsyncIterable<
+    { readonly request: number } & (
+      | { readonly value: number; readonly beside?: Readonly<Record<string, unknown>> }
+      | { readonly unanswered: string }
+    )
+  >;
   /** An answer as a row that people can read. */
-  rowOf(question: Question, value: number): Kept["rows"][number];
+  rowOf(question: Question, value: number, beside?: Readonly<Record<string, unknown>>): Kept["rows"][number];
   /** The number of such a row. */
   numberOf(row: Kept["rows"][number]): number;
   /** Keeps answers over processes and runs; without it they are known to this one alone. */
@@ -89,7 +94,7 @@ export class AskedOnce<Question> {
         continue;
       }
       said.set(key, answer.value);
-      const row = rowOf(question, answer.value);
+      const row = rowOf(question, answer.value, answer.beside);
       waiting.push({ key, ordinal, input: row.id, rows: [row] });
       if (!together) memo?.keep(waiting.splice(0));
     }

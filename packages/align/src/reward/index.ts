@@ -9,7 +9,7 @@ export {
   type Reply,
 } from "./critic.ts";
 export { type Answered, principlesFor } from "./given.ts";
-export { raterOf } from "./rating.ts";
+export { type JudgedRater, type JudgedRatingOptions, judgedRater, type RaterOptions, raterOf } from "./rating.ts";
 export {
   type Breach,
   breachesByChecks,

@@ -1,4 +1,5 @@
 export { answeredPlaces } from "./answers.ts";
+export { type JudgeFormatName, judgeAskingFields, judgeFormatNames } from "./asking.ts";
 export { type Penalties, penalised, type RewardTerm, weightedSum } from "./combine.ts";
 export {
   constitutionalReward,
@@ -20,6 +21,7 @@ export {
   constitutionTerm,
   type GivenRewardSettings,
   givenRewardSchema,
+  type JudgeTerm,
   mostUnanswered,
   type RewardSettings,
   type RewardSources,

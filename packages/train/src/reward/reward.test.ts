@@ -120,6 +120,11 @@ describe("rewards", () => {
     expect(Object.keys(settings({})).sort()).toEqual(
       ["constitution", "lengthPenalty", "missingEndPenalty", "preference", "shape"].sort(),
     );
+    expect(settings({ judge: { weight: 1 } }).judge).toEqual({ weight: 1 });
+    expect(settings({ judge: { weight: 1, asking: { format: "prometheus-2" } } }).judge).toEqual({
+      weight: 1,
+      asking: { format: "prometheus-2", samples: 1, retries: 3, maxTokens: 1024 },
+    });
   });
 
   it("stop when told to", async () => {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { judgeAskingFields } from "./asking.ts";
 import { penalised, type RewardTerm, weightedSum } from "./combine.ts";
 import { type Reward, RewardError } from "./reward.ts";
 
@@ -18,6 +19,24 @@ const constitutionSchema = z.strictObject({
     .default("all")
     .describe("Principles that the critic is asked about: so many, drawn by weight for each prompt anew, or all."),
 });
+
+/** Ratings by a model that is asked of every response. */
+const judgeTermSchema = z.strictObject({
+  weight: weight.describe("Weight of the rating, which lies in [-1, 1]."),
+  asking: z
+    .strictObject(judgeAskingFields)
+    .optional()
+    .describe(
+      "Asks in the format that the labeller was trained for; absent: for the expected rating by its log-probabilities, in words of our own.",
+    ),
+  principles: z
+    .union([z.int().min(1), z.array(z.string().min(1)).min(1)])
+    .optional()
+    .describe(
+      "Principles that a response is rated by, each by itself, of which the mean is taken: so many, drawn by weight for each prompt anew in every iteration, or those of these ids; absent: how good it is in general.",
+    ),
+});
+export type JudgeTerm = z.output<typeof judgeTermSchema>;
 
 /** Principles that a preference model which is shown some judges a reply by. */
 export const givenRewardSchema = z.strictObject({
@@ -45,8 +64,7 @@ export const rewardSettingsSchema = z.strictObject({
     .describe(
       "Weight of the constitutional reward, which lies in [-1, 1]; 0 does without it. A weight alone is that of the checks.",
     ),
-  judge: z
-    .strictObject({ weight: weight.describe("Weight of the expected rating, which lies in [-1, 1].") })
+  judge: judgeTermSchema
     .optional()
     .describe(
       "The labeller (roles.labeller) rates every response while the policy learns (d-RLAIF); without it nobody does.",

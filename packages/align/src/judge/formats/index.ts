@@ -1,3 +1,4 @@
+import type { JudgeFormatName } from "@tenet/train";
 import { autoJPairwise, autoJSingle } from "./auto-j.ts";
 import { critiqueLlmCritic, critiqueLlmPairwise, critiqueLlmSingle } from "./critique-llm.ts";
 import type { AbsoluteFormat, CritiqueFormat, RelativeFormat } from "./format.ts";
@@ -14,9 +15,10 @@ export const judgeFormats = {
   "auto-j": { absolute: autoJSingle, relative: autoJPairwise },
   "critique-llm": { absolute: critiqueLlmSingle, relative: critiqueLlmPairwise },
   rating: { absolute: rating },
-} as const satisfies Record<string, { absolute: AbsoluteFormat; relative?: RelativeFormat }>;
+} as const satisfies Record<WordedFormat, { absolute: AbsoluteFormat; relative?: RelativeFormat }>;
 
-export type WordedFormat = keyof typeof judgeFormats;
+/** All but the one whose verdict is read off log-probabilities. */
+export type WordedFormat = Exclude<JudgeFormatName, "d-rlaif">;
 
 /** Trained critics, by name: how each is asked what is wrong with a response. */
 export const critiqueFormats = { shepherd, "critique-llm": critiqueLlmCritic } as const satisfies Record<

@@ -3,6 +3,7 @@ import type { LanguageModel } from "@tenet/lm";
 import {
   constitutionalReward,
   constitutionTerm,
+  type JudgeTerm,
   type PolicyTrainingSettings,
   type PreferenceScorer,
   preferenceReward,
@@ -18,6 +19,8 @@ import {
   type Critic,
   constitutionScore,
   criticOf,
+  type JudgedRater,
+  judgedRater,
   judgeReplies,
   type PanelOptions,
   type ReplyVerdict,
@@ -34,17 +37,26 @@ export function judgesAsked(policy: PolicyTrainingSettings): readonly ("critic" 
   if (!("reward" in policy)) return [];
   const { weight, by } = constitutionTerm(policy.reward);
   const critic = (weight > 0 && by !== "checks") || constraintOf(policy)?.cost === "critic";
-  return [
-    ...(critic ? (["critic"] as const) : []),
-    ...((policy.reward.judge?.weight ?? 0) > 0 ? (["labeller"] as const) : []),
-  ];
+  return [...(critic ? (["critic"] as const) : []), ...(ratingOf(policy) ? (["labeller"] as const) : [])];
 }
 
 /** Whether the constitution is a part of what a policy is told. */
 export function heedsConstitution(policy: PolicyTrainingSettings): boolean {
   if (!("reward" in policy)) return false;
   const cost = constraintOf(policy)?.cost;
-  return constitutionTerm(policy.reward).weight > 0 || cost === "checks" || cost === "critic";
+  return (
+    constitutionTerm(policy.reward).weight > 0 || ratesByPrinciples(policy) || cost === "checks" || cost === "critic"
+  );
+}
+
+/** Whether replies are rated by principles. */
+export function ratesByPrinciples(policy: PolicyTrainingSettings): boolean {
+  return ratingOf(policy)?.principles !== undefined;
+}
+
+/** How replies are rated, where they are and a weight is given. */
+export function ratingOf(policy: PolicyTrainingSettings): JudgeTerm | undefined {
+  return "reward" in policy && policy.reward.judge && policy.reward.judge.weight > 0 ? policy.reward.judge : undefined;
 }
 
 /** A policy's constraint, where its algorithm can have one and it has. */
@@ -94,8 +106,7 @@ export function judgesOf(
   const critic = asked.critic && criticOf({ ...asked.critic, critic: asked.critic.model, seed, memo });
   const panel = (own: Pick<PanelOptions, "by" | "principles">, asker: number, of: (verdict: ReplyVerdict) => Said) =>
     panelReward({ constitution, seed, ...own }, critic, asker, of);
-  const rater =
-    asked.labeller && raterOf({ ...asked.labeller, rater: asked.labeller.model, question: ratingQuestion, memo });
+  const rate = asked.labeller && raterFor(settings.judge, asked.labeller, options);
   const cost = constraintOf(policy)?.cost;
   return {
     reward: rewardFrom(settings, {
@@ -106,16 +117,28 @@ export function judgesOf(
           ? constitutionalReward((request) => checkReward(constitution, runChecks(constitution, request)))
           : rewardOf("constitution", panel({ by, principles }, askers.reward, scoreOf)),
       judge:
-        rater &&
-        rewardOf("judge", (requests, call) =>
-          rater.answers(requests, { round: roundOf(requests), asker: askers.rater }, call),
-        ),
+        rate &&
+        rewardOf("judge", (requests, call) => rate(requests, { round: roundOf(requests), asker: askers.rater }, call)),
     }),
     ...(cost === "model" && { cost: rewardOf("model", costScores(options.cost!)) }),
     ...((cost === "checks" || cost === "critic") && {
       cost: rewardOf("violations", panel({ by: cost, principles: "all" }, askers.cost, violationOf)),
     }),
   };
+}
+
+/** Who rates replies: in words of our own, or in a judge's format and by principles where settings say so. */
+function raterFor(
+  term: JudgeTerm | undefined,
+  { model: rater, identity, local }: AskedJudge,
+  { constitution, seed, memo }: JudgesOptions,
+): JudgedRater {
+  const options = { rater, identity, local, memo };
+  const { asking, principles } = term ?? {};
+  if (asking !== undefined || principles !== undefined)
+    return judgedRater(options, { asking, principles, constitution, seed });
+  const general = raterOf({ ...options, question: ratingQuestion });
+  return (replies, batch, call) => general.answers(replies, batch, call);
 }
 
 /** Who asks in a round: their answers have places of their own. */

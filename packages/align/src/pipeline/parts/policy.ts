@@ -21,7 +21,7 @@ import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
 import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside } from "./given.ts";
-import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf } from "./policy-judges.ts";
+import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf, ratesByPrinciples } from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
 import { judgeRequests } from "./verdicts.ts";
 
@@ -59,7 +59,7 @@ export function policyStage(
   const watched = watchedOn(context, validation);
   const given = rewardsPreference(settings) ? shownBeside(context) : undefined;
   // What checks alone say of a reply is no question that anybody is asked.
-  const hash = given || asked.critic ? askedHash : constitutionHash;
+  const hash = given || asked.critic || ratesByPrinciples(settings) ? askedHash : constitutionHash;
   const inputs: PolicyInputs = {
     ...(settings.algorithm === "dpo" ? { pairs } : { prompts }),
     ...(rewardsPreference(settings) && { preferenceModel }),

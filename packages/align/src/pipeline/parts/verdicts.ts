@@ -1,7 +1,8 @@
 import { type ExampleRow, type PairRow, type PreferenceRow, type ResponseRow, rowId } from "@tenet/data";
-import { constitutionTerm, type PolicyTrainingSettings } from "@tenet/train";
+import { constitutionTerm, type JudgeTerm, type PolicyTrainingSettings } from "@tenet/train";
 import { ratingQuestion } from "../../evaluate/index.ts";
 import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../../feedback/index.ts";
+import { verdictTokens } from "../../judge/index.ts";
 import { criticOf, judgeReplies, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
@@ -9,7 +10,7 @@ import { asking, principleSize, size } from "../sizes.ts";
 import { itemStage, rowsStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 import type { Score } from "./judged.ts";
-import { constraintOf, judgesAsked } from "./policy-judges.ts";
+import { constraintOf, judgesAsked, ratingOf } from "./policy-judges.ts";
 
 /*
  * What the constitution says of both replies of pairs, and what is made of that: labels weighed, replies to avoid.
@@ -107,6 +108,12 @@ function verdictRequests(
   return [asking("critic", critic, replies.rows * each * 2, length, 0)];
 }
 
+/** By how many criteria a reply is rated. */
+function criteria(principles: JudgeTerm["principles"], constitution: PanelOptions["constitution"]): number {
+  if (principles === undefined) return 1;
+  return typeof principles === "number" ? Math.min(principles, constitution.principles.length) : principles.length;
+}
+
 /** What critic and labeller are asked of a policy's replies while it learns, and where it is looked at. */
 export function judgeRequests(
   { constitution }: PartContext,
@@ -133,12 +140,15 @@ export function judgeRequests(
   const { weight, by, principles } = constitutionTerm(settings.reward);
   const panel = (own: Pick<PanelOptions, "by" | "principles">, count: number) =>
     verdictRequests({ constitution, ...own }, replies(count), judges.critic);
-  const rated = (settings.reward.judge?.weight ?? 0) > 0;
+  const rating = ratingOf(settings);
   const length = tokens + settings.maxTokens + size(ratingQuestion);
+  const each = criteria(rating?.principles, constitution);
   return [
     ...(weight > 0 ? panel({ by, principles }, sampled + looked) : []),
     ...(constraintOf(settings)?.cost === "critic" ? panel({ by: "critic", principles: "all" }, sampled) : []),
-    ...(rated ? [asking("labeller", judges.labeller, sampled + looked, length, 0)] : []),
+    ...(rating
+      ? [asking("labeller", judges.labeller, (sampled + looked) * each, length, verdictTokens(rating.asking))]
+      : []),
   ];
 }
 

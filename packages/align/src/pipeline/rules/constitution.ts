@@ -39,7 +39,7 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
       suggestion: nearest(id, ids),
     })),
     ...principlesNamed(recipe).map(({ id, at }) => ({
-      at: ["policy", "reward", "given", ...at],
+      at: ["policy", "reward", ...at],
       when: !ids.includes(id),
       expected: `the id of a principle of ${named}: ${ids.join(", ")}`,
       got: JSON.stringify(id),
@@ -96,12 +96,14 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
 
 /** Principles that a recipe's reward names, and where. */
 function principlesNamed({ policy }: Recipe): { readonly id: string; readonly at: (string | number)[] }[] {
-  const given = policy !== undefined && "reward" in policy ? policy.reward.given : undefined;
+  const { given, judge } = policy !== undefined && "reward" in policy ? policy.reward : {};
   const { always = [], negate = [], categories = {} } = given ?? {};
+  const rated = Array.isArray(judge?.principles) ? judge.principles : [];
   const listed = (ids: readonly string[], ...at: string[]) => ids.map((id, i) => ({ id, at: [...at, i] }));
   return [
-    ...listed(always, "always"),
-    ...listed(negate, "negate"),
-    ...Object.entries(categories).flatMap(([category, ids]) => listed(ids, "categories", category)),
+    ...listed(always, "given", "always"),
+    ...listed(negate, "given", "negate"),
+    ...Object.entries(categories).flatMap(([category, ids]) => listed(ids, "given", "categories", category)),
+    ...listed(rated, "judge", "principles"),
   ];
 }

@@ -1,10 +1,14 @@
-import { weightedTerms } from "@tenet/train";
-import { constraintOf, imitatesOf } from "../parts/policy-judges.ts";
+import { type JudgeTerm, weightedTerms } from "@tenet/train";
+import { showsRubric } from "../../judge/index.ts";
+import { constraintOf, imitatesOf, ratingOf } from "../parts/policy-judges.ts";
 import { isTrained } from "../recipe.ts";
-import type { Rules } from "./rule.ts";
+import { roundsOf } from "../rounds.ts";
+import type { Facts, Rule, Rules } from "./rule.ts";
 
 /** The algorithm, its reward, and what it learns from besides. */
-export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costModel, preferenceModel }, given }) => {
+export const policyRules: Rules = (facts) => {
+  const { recipe, given } = facts;
+  const { policy, supervised, roles, costModel, preferenceModel } = recipe;
   const constraint = constraintOf(policy);
   const reward = policy !== undefined && "reward" in policy ? policy.reward : undefined;
   const sharesTrunk = policy?.algorithm === "ppo" && policy.value.trunk === "shared";
@@ -52,6 +56,7 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
         "a labeller that can rate (roles.labeller: a model): one that is trained here knows pairs and letters only",
       got: "roles.labeller.train",
     },
+    ...ratingRules(facts, reward?.judge),
     {
       at: ["policy", "constraint", "bound"],
       when:
@@ -88,3 +93,36 @@ export const policyRules: Rules = ({ recipe: { policy, supervised, roles, costMo
     },
   ];
 };
+
+/** Ratings in a judge's format and by principles. */
+function ratingRules({ recipe, given }: Facts, judge: JudgeTerm | undefined): Rule[] {
+  const at = ["policy", "reward", "judge"];
+  const { asking, principles } = judge ?? {};
+  const named = Array.isArray(principles) ? principles : [];
+  const twice = named.findIndex((id, i) => named.indexOf(id) < i);
+  const asks = (given as { policy?: { reward?: { judge?: { asking?: object } } } }).policy?.reward?.judge?.asking ?? {};
+  const rated = roundsOf(recipe).some(({ policy }) => policy !== undefined && ratingOf(policy) !== undefined);
+  return [
+    ...(["asking", "principles"] as const).map((key) => ({
+      at: [...at, key],
+      when: judge?.[key] !== undefined && !rated,
+      expected: "a weight above 0 beside it: with weight 0 nobody is asked",
+      got: `${key} with weight 0`,
+    })),
+    {
+      at: [...at, "principles"],
+      when: asking !== undefined && principles !== undefined && !showsRubric({ ...asking, mode: "absolute" }),
+      expected: `no principles beside asking.format: ${asking?.format}, which has no place for one and judges in general`,
+    },
+    {
+      at: [...at, "principles", twice],
+      when: twice >= 0,
+      expected: "each id once: a reply is rated by the mean over them",
+    },
+    ...(["samples", "retries", "maxTokens"] as const).map((key) => ({
+      at: [...at, "asking", key],
+      when: asking?.format === "d-rlaif" && key in asks,
+      expected: `no ${key} beside format: d-rlaif, which is read off log-probabilities: nothing is written`,
+    })),
+  ];
+}
