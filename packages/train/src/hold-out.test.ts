@@ -25,3 +25,19 @@ it("holds nothing out of nothing, or for no share", () => {
   expect(holdOut(rows, { seed: 1, stage: "test", share: 0 }).validation).toEqual([]);
   expect(holdOut([row(1, 1), row(1, 2)], { seed: 1, stage: "test", share: 0.5 }).validation).toEqual([]);
 });
+
+it("holds so many rows of those that count out, whole prompts at a time, and half of all at most", () => {
+  const counts = ({ reply }: { readonly reply: number }) => reply % 2 === 0;
+  const { train, validation } = holdOut(rows, {
+    seed: 1,
+    stage: "test",
+    share: 0.1,
+    atLeast: { count: 5, of: counts },
+  });
+  expect(validation.length).toBe(12);
+  expect(validation.filter(counts).length).toBe(6);
+  const prompts = new Set(train.map(promptOf));
+  expect(validation.some((one) => prompts.has(promptOf(one)))).toBe(false);
+  const most = holdOut(rows, { seed: 1, stage: "test", share: 0.1, atLeast: { count: 30, of: counts } });
+  expect(most.validation.length).toBe(20);
+});

@@ -9,22 +9,35 @@ export function promptOf({ prompt }: { readonly prompt: readonly Message[] }): s
 /**
  * Holds a share of the rows out, whole prompts at a time: what is trained on one reply to a prompt says little about another reply to
  * the same. Prompts are taken in an order drawn by (seed, stage) until the share is reached, but never all; rows keep their order.
+ * @param atLeast instead of a share: so many rows of those that count, or as many as half of all rows have
  */
 export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
   rows: readonly Row[],
-  { seed, stage, share }: { readonly seed: number; readonly stage: string; readonly share: number },
+  {
+    seed,
+    stage,
+    share,
+    atLeast,
+  }: {
+    readonly seed: number;
+    readonly stage: string;
+    readonly share: number;
+    readonly atLeast?: { readonly count: number; readonly of: (row: Row) => boolean } | undefined;
+  },
 ): { readonly train: readonly Row[]; readonly validation: readonly Row[] } {
   const groups = [...groupBy(rows, promptOf)];
-  const wanted = Math.round(share * rows.length);
+  const wanted = Math.round((atLeast ? 0.5 : share) * rows.length);
   const held = new Set<string>();
   let count = 0;
+  let counting = 0;
   for (const index of shuffled(groups.length, { seed, stage, epoch: 0 })) {
-    if (count >= wanted) break;
+    if (count >= wanted || (atLeast && counting >= atLeast.count)) break;
     const [prompt, members] = groups[index]!;
     // One prompt alone cannot be on both sides.
     if (count + members.length === rows.length) continue;
     held.add(prompt);
     count += members.length;
+    if (atLeast) counting += members.filter(atLeast.of).length;
   }
   const isHeld = (row: Row) => held.has(promptOf(row));
   return { train: rows.filter((row) => !isHeld(row)), validation: rows.filter(isHeld) };

@@ -69,6 +69,8 @@ export interface PreferenceOptions {
   /** Pairs of public rankings to learn from first. */
   readonly pretraining?: readonly PreferenceRow[];
   readonly validation?: readonly PreferenceRow[];
+  /** Without `validation`, instead of `validationShare`: pairs with a preferred reply to be held out, of which half of all may be. */
+  readonly heldOutPairs?: number | undefined;
   readonly settings: z.input<typeof preferenceSettingsSchema>;
   readonly seed: number;
   /** Receives `adapter`, `pretraining` and `checkpoints`; a folder with checkpoints of the same training is continued. */
@@ -220,9 +222,14 @@ async function measure(run: (items: readonly Item[]) => Promise<Sums>, pairs: re
   };
 }
 
-function splitRows({ rows, validation, seed }: PreferenceOptions, { validationShare }: PreferenceSettings) {
+function splitRows(
+  { rows, validation, heldOutPairs, seed }: PreferenceOptions,
+  { validationShare }: PreferenceSettings,
+) {
   if (validation) return { train: rows, validation };
-  return holdOut(rows, { seed, stage: "preference-validation", share: validationShare });
+  const tells = ({ p, a, b }: PreferenceRow) => p !== 0.5 && a !== b;
+  const atLeast = heldOutPairs === undefined ? undefined : { count: heldOutPairs, of: tells };
+  return holdOut(rows, { seed, stage: "preference-validation", share: validationShare, atLeast });
 }
 
 /** Of the training set, drawn by the seed: enough for a deviation known to a twentieth. */

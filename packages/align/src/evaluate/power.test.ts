@@ -1,6 +1,7 @@
-import { randomStream, rateDifference } from "@tenet/data";
+import { randomStream, rate, rateDifference } from "@tenet/data";
 import { expect, it } from "vitest";
-import { leastChange } from "./power.ts";
+import { accuracyGate } from "./gate.ts";
+import { fewPairsText, gatePower, leastChange, leastPairs } from "./power.ts";
 
 /** How often scorecards of so many prompts show a fall, over 1,000 of them. */
 function shown(prompts: number, before: number, change: number): number {
@@ -35,4 +36,39 @@ it("is less with more prompts, and none where no fall can be shown", () => {
   const changes = [50, 100, 200, 400].map((prompts) => leastChange(prompts, 0.3)!);
   expect(changes).toEqual([...changes].sort((a, b) => b - a));
   expect(leastChange(12, 0.05)).toBeUndefined();
+});
+
+it.each([
+  [12, 0.7, 0.5],
+  [48, 0.7, 0.5],
+  [95, 0.6, 0.5],
+  [120, 0.8, 0.7],
+])(
+  "a gate on %i pairs lets a signal that is right on %f pass, over a chance of %f, as often as of 1,000",
+  (pairs, accuracy, chance) => {
+    const gates = 1000;
+    let passed = 0;
+    for (let gate = 0; gate < gates; gate++) {
+      const { uniform } = randomStream({ seed: gate, stage: "gate", item: `${pairs} ${accuracy}` });
+      const seen = Array.from({ length: pairs }, (_, i) => ({ cluster: String(i), yes: uniform(i) < accuracy }));
+      if (accuracyGate(rate(seen), { chance, override: false }, "").passed) passed++;
+    }
+    expect(Math.abs(passed / gates - gatePower(pairs, { accuracy, chance }))).toBeLessThan(0.03);
+  },
+);
+
+it("names the least pairs from which on a gate lets a good signal pass four times in five", () => {
+  const signal = { accuracy: 0.7, chance: 0.5 };
+  const least = leastPairs(signal)!;
+  // Fewer may do by the luck of whole numbers: 46 do, 47 do not.
+  expect(gatePower(least - 1, signal)).toBeLessThan(0.8);
+  for (let pairs = least; pairs < 4 * least; pairs++) expect(gatePower(pairs, signal)).toBeGreaterThanOrEqual(0.8);
+  expect(leastPairs({ accuracy: 0.7, chance: 0.7 })).toBeUndefined();
+  expect(gatePower(0, signal)).toBe(0);
+  expect(gatePower(3, { accuracy: 1, chance: 0.5 })).toBe(0);
+  expect(gatePower(4, { accuracy: 1, chance: 0.5 })).toBe(1);
+  expect(fewPairsText(least, 0.5)).toBeUndefined();
+  expect(fewPairsText(12, 0.5)).toBe(
+    `on 12 pairs a preference model that is right on 0.7 of all is shown to be above chance (0.5) in 25 % of tests; it takes ${least} to do so four times in five`,
+  );
 });

@@ -1,3 +1,5 @@
+import { wilson } from "@tenet/data";
+
 /** How surely a change is to be shown: the usual 80 %. */
 const wantedPower = 0.8;
 
@@ -46,4 +48,56 @@ function normal(x: number): number {
   const series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
   const tail = 0.5 * series * Math.exp((-x * x) / 2);
   return x > 0 ? 1 - tail : tail;
+}
+
+/** How often a signal is right that is not to be refused for want of pairs: our choice, and no measurement. */
+const usefulAccuracy = 0.7;
+
+/**
+ * How often a signal that is right this often clears a gate that tests it on so many pairs: exact, the binomial probability of every
+ * count whose Wilson interval lies above chance. Pairs are taken as independent; several of one prompt are worth less.
+ * @param pairs whose answer is known and that were not learnt from
+ * @example
+ * gatePower(48, { accuracy: 0.7, chance: 0.5 }).toFixed(2); // "0.84"
+ */
+export function gatePower(
+  pairs: number,
+  { accuracy, chance }: { readonly accuracy: number; readonly chance: number },
+): number {
+  if (accuracy >= 1) return Number(pairs > 0 && wilson(pairs, pairs).interval[0] > chance);
+  // ln of the probability of no right answer; each further one by the ratio of neighbours.
+  let logProbability = pairs * Math.log(1 - accuracy);
+  const odds = Math.log(accuracy / (1 - accuracy));
+  let clears = 0;
+  for (let right = 0; right <= pairs; right++) {
+    if (pairs > 0 && wilson(right, pairs).interval[0] > chance) clears += Math.exp(logProbability);
+    logProbability += Math.log((pairs - right) / (right + 1)) + odds;
+  }
+  return Math.min(1, clears);
+}
+
+/**
+ * The least number of pairs from which on such a signal clears the gate four times in five; undefined where it takes more than 5,000. Since
+ * counts are whole, power falls a little with single pairs more: fewer than these may do, and the next one not.
+ */
+export function leastPairs(signal: { readonly accuracy: number; readonly chance: number }): number | undefined {
+  if (signal.accuracy <= signal.chance) return undefined;
+  const does = (pairs: number) => gatePower(pairs, signal) >= wantedPower;
+  let first = 1;
+  while (!does(first)) if (++first > mostPairs) return undefined;
+  let least = first;
+  for (let pairs = first; pairs <= 2 * first; pairs++) if (!does(pairs)) least = pairs + 1;
+  return least;
+}
+
+const mostPairs = 5000;
+
+/** That a gate which is given so many pairs often refuses what is good for something, and how many it takes; undefined where they are enough. */
+export function fewPairsText(pairs: number, chance: number): string | undefined {
+  const signal = { accuracy: usefulAccuracy, chance };
+  const power = gatePower(pairs, signal);
+  if (power >= wantedPower) return undefined;
+  const least = leastPairs(signal);
+  const takes = least === undefined ? "no number of pairs would do" : `it takes ${least} to do so four times in five`;
+  return `on ${pairs} ${pairs === 1 ? "pair" : "pairs"} a preference model that is right on ${usefulAccuracy} of all is shown to be above chance (${chance}) in ${(100 * power).toFixed(0)} % of tests; ${takes}`;
 }

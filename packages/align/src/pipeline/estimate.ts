@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { runId, type Store } from "@tenet/runs";
 import { stringify } from "yaml";
-import { leastChange } from "../evaluate/index.ts";
+import { fewPairsText, leastChange } from "../evaluate/index.ts";
 import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { Expectation, Size } from "./expectation.ts";
@@ -127,7 +127,12 @@ export async function estimateRun(
       ...(priced.length > 0 && { dollars: sum(priced.map(({ dollars }) => dollars)) }),
       ...(largest && memory.unknown.length === 0 && { memory: largest }),
     },
-    notes: [...notesOf(stages, untimed, recipe), ...memoryNotes(memory.unknown, largest), ...warningsOf(open)],
+    notes: [
+      ...notesOf(stages, untimed, recipe),
+      ...gateNotes(expected.values(), recipe),
+      ...memoryNotes(memory.unknown, largest),
+      ...warningsOf(open),
+    ],
   };
 }
 
@@ -277,6 +282,24 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
   if (stages.some(({ rows }) => rows >= mostCounted))
     notes.push(`of files with more than ${mostCounted} rows, so many are counted`);
   return notes;
+}
+
+/** That a gate cannot be given the pairs that it is to judge by, or too few to tell a good preference model by. */
+export function gateNotes(expected: Iterable<Expectation>, { preferenceModel }: Recipe): string[] {
+  const wanted = preferenceModel.gate.pairs;
+  const notes = [...expected].flatMap(({ gate }): string[] => {
+    if (!gate) return [];
+    const pairs = Math.round(gate.pairs);
+    const short =
+      wanted !== undefined && pairs < wanted
+        ? `the gate of the preference model is to judge by ${wanted} pairs (preferenceModel.gate.pairs), and the prompts give ${pairs} at most: give more`
+        : undefined;
+    const few = fewPairsText(wanted === undefined ? pairs : Math.min(wanted, pairs), gate.chance);
+    const remedy = "give its gate more (preferenceModel.gate.pairs)";
+    return [...(short ? [short] : []), ...(few ? [`${few}: ${remedy}`] : [])];
+  });
+  // Rounds have the same to say.
+  return [...new Set(notes)];
 }
 
 function memoryNotes(unknown: readonly string[], largest: object | undefined): string[] {

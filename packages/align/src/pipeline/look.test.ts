@@ -73,6 +73,17 @@ describe("what stands in the files of a recipe", () => {
     expect((await warnings({})).join("\n")).toMatch(/3 held-out prompts show no fall of violations at all: give more/);
   });
 
+  it.each([
+    ["", /on 1 pair a preference model that is right on 0.7 .* it takes 48 .*preferenceModel\.gate\.pairs/],
+    [
+      "preferenceModel: { gate: { pairs: 50 } }\n",
+      /is to judge by 50 pairs \(preferenceModel\.gate\.pairs\), and the prompts give 6 at most/,
+    ],
+  ])("is warned of where the preference model is tested on too few pairs: %j", async (gate, message) => {
+    const recipe = `${supervisedRecipe}feedback: { label: { method: checks } }\npolicy: { algorithm: ppo }\n${gate}`;
+    expect((await warnings({}, { recipe })).join("\n")).toMatch(message);
+  });
+
   it.each<[string, string, RegExp]>([
     [
       "whose when no prompt matches",

@@ -10,6 +10,8 @@ import {
 } from "@tenet/data";
 import { type Constitution, runChecks } from "../constitution/index.ts";
 import { leastChange } from "../evaluate/index.ts";
+import { arrange } from "./arrangement.ts";
+import { expectations, gateNotes } from "./estimate.ts";
 import type { OpenRecipe } from "./open.ts";
 import { learntFrom, learntFromText } from "./parts/apart.ts";
 import { placesOf } from "./places.ts";
@@ -63,6 +65,13 @@ export async function dataWarnings(open: OpenRecipe): Promise<string[]> {
   for (const { prompt, revision } of open.demonstrations) replies.push({ prompt: [...prompt], response: revision });
   warnings.push(...checkWarnings(constitution, { train, heldOut: heldOut ?? [], replies }));
   warnings.push(...lengthWarnings(recipe, constitution));
+  try {
+    const expected = await expectations(arrange({ ...open, options: {} }).targets);
+    warnings.push(...gateNotes(expected.values(), recipe));
+  } catch (error) {
+    if (!(error instanceof DatasetError)) throw error;
+    if (!warnings.includes(error.message)) warnings.push(error.message);
+  }
   return warnings;
 }
 

@@ -5,7 +5,7 @@ import { givenStage } from "./parts/given.ts";
 import { labelsStage } from "./parts/labels.ts";
 import { mixStage } from "./parts/mixture.ts";
 import { opinionsFile } from "./parts/opinions.ts";
-import { pairsStage } from "./parts/pairs.ts";
+import { pairsStage, testPairsStage } from "./parts/pairs.ts";
 import { humanLabelsStage } from "./parts/people.ts";
 import { humanCostsStage, humanSafety } from "./parts/people-costs.ts";
 import { policyStage } from "./parts/policy.ts";
@@ -65,7 +65,9 @@ export function reinforce(
   const labelled = weighed(round, withPeoples(round, ofRounds(round, rounds)));
   // People are asked about pairs to learn from alone: the model is then tested on a share of these.
   const tested = byPeople ? undefined : validation;
-  const held = tested && pairsStage(context, { name: name("validation pairs"), prompts: tested, model });
+  const learntBy = { prompts, labels };
+  const held =
+    tested && testPairsStage(context, { name: name("validation pairs"), prompts: tested, model, learnt: learntBy });
   const [first] = earlier;
   const { preferenceModel, gate } =
     plan.preferenceModel === "once" && first
@@ -212,7 +214,11 @@ function preferenceModelOf(
     held,
     rankings,
   });
-  return { preferenceModel, gate: preferenceGateStage(context, { name: name("preference gate"), preferenceModel }) };
+  const gate = preferenceGateStage(context, {
+    ...{ name: name("preference gate"), preferenceModel },
+    ...(held ? { held } : { learnt: labelled }),
+  });
+  return { preferenceModel, gate };
 }
 
 /** What the policy is held to, where that is not the model that it starts from. */

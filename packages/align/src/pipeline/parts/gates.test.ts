@@ -152,6 +152,79 @@ describe("a preference model that is no better than chance", () => {
   });
 });
 
+describe("the pairs that the gate judges by", () => {
+  const constitution = constitutionText.replace("[q7]", "[A-Ma-m]");
+  const asking = (gate: string, prompts = "prompts: {") =>
+    reinforcedRecipe
+      .replace("  audit: { path: known.jsonl }\n", "")
+      .replace("prompts: {", prompts)
+      .replace("gate: { override: true }", `gate: ${gate}`)
+      .replace("pairs: { sampling:", "pairs: { samples: 3, pairs: all, sampling:")
+      .replace(
+        "label: { swap: true, constitutionFirst: { by: checks, downWeight: 0.5 } }",
+        "label: { method: checks }",
+      );
+  const apart = "prompts: { validation: { share: 0.3 },";
+  const counts = (id: string, ...names: string[]) => {
+    const opened = openStore(store);
+    try {
+      return names.map((name) => [...opened.rows(opened.stage(id, name)!.identity)].length);
+    } finally {
+      opened.close();
+    }
+  };
+  const tested = (id: string) => {
+    const opened = openStore(store);
+    try {
+      const { report } = opened.stage(id, "preference model")!.output as {
+        report: { pairs: number; evaluation: { accuracy: { n: number } } };
+      };
+      return { learnt: report.pairs, tested: report.evaluation.accuracy.n };
+    } finally {
+      opened.close();
+    }
+  };
+
+  it("are as many as the recipe asks for, of as many replies to each validation prompt as that takes", async () => {
+    const { id, error } = await run("many", asking("{ override: true, pairs: 60 }", apart), {
+      prompts: 30,
+      constitution,
+    });
+    expect(error).toBeUndefined();
+    const [prompts, made, told, learnt, labels] = counts(
+      ...([id, "validation", "validation pairs", "validation labels", "pairs", "labels"] as const),
+    );
+    // Three replies to a prompt are three pairs, of which the checks tell a part apart.
+    expect(labels).toBeLessThan(learnt!);
+    expect(made).toBeGreaterThan(3 * prompts!);
+    expect(told).toBeGreaterThanOrEqual(60);
+    expect(tested(id).tested).toBe(told);
+  });
+
+  it("are lacking where the prompts cannot give them: the refusal says how many, and what to change", async () => {
+    const { id, error } = await run("lacking", asking("{ pairs: 100000 }", apart), { prompts: 30, constitution });
+    const { tested: n } = tested(id);
+    expect((error as Error).message).toMatch(/the gate refuses the preference model/);
+    expect((error as Error).message).toContain(
+      `preferenceModel.gate.pairs asks for 100000 pairs with a preferred reply, and ${100_000 - n} are lacking: give more prompts (prompts.validation)`,
+    );
+  });
+
+  it("are held out of those that are learnt from where there are no validation prompts", async () => {
+    const share = await run("share", asking("{ override: true }"), { prompts: 30, constitution });
+    const pairs = await run("pairs", asking("{ override: true, pairs: 18 }"), { prompts: 30, constitution });
+    const [before, after] = [tested(share.id), tested(pairs.id)];
+    expect(before.tested).toBeLessThan(18);
+    expect(after.tested).toBeGreaterThanOrEqual(18);
+    expect(after.tested + after.learnt).toBe(before.tested + before.learnt);
+  });
+
+  it("are said to be few where they cannot tell a good model from chance", async () => {
+    const { error } = await run("few", asking("{}"), { prompts: 30, constitution });
+    expect((error as Error).message).toMatch(/a preference model that is right on 0.7 of all .* it takes 48/);
+  });
+});
+
 describe("prompts to validate on", () => {
   it("are trained on by nobody, watch both trainings, and test the preference model", async () => {
     const apart = reinforcedRecipe

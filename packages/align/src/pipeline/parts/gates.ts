@@ -1,9 +1,10 @@
-import type { Estimate } from "@tenet/data";
+import type { Estimate, PreferenceRow } from "@tenet/data";
 import { wilson } from "@tenet/data";
-import { accuracyGate, type Gate } from "../../evaluate/index.ts";
+import { accuracyGate, fewPairsText, type Gate } from "../../evaluate/index.ts";
 import type { PartContext } from "../context.ts";
+import { nothing } from "../expectation.ts";
 import { GateError, reportStage, type Stage } from "../stages/index.ts";
-import type { ModelValue, Report } from "../values.ts";
+import type { ModelValue, Report, StoredRows } from "../values.ts";
 
 /** What a gate found, as the store and the scorecard keep it. */
 export interface GateReport {
@@ -22,9 +23,18 @@ export const judgedPreferences = "preference model";
  */
 export function preferenceGateStage(
   { recipe }: PartContext,
-  { name, preferenceModel }: { readonly name: string; readonly preferenceModel: Stage<ModelValue> },
+  part: { readonly name: string; readonly preferenceModel: Stage<ModelValue> } & (
+    | { readonly held: Stage<StoredRows<PreferenceRow>> }
+    /** What a share of is held out. */
+    | { readonly learnt: Stage<StoredRows<PreferenceRow>> }
+  ),
 ): Stage<Report<GateReport>> {
+  const { name, preferenceModel } = part;
+  const { validationShare } = recipe.preferenceModel;
   const { refused, ...settings } = recipe.preferenceModel.gate;
+  const { chance, pairs: wanted } = settings;
+  const accuracyOf = ({ report }: ModelValue): Estimate =>
+    (report as { evaluation?: { accuracy: Estimate } } | undefined)?.evaluation?.accuracy ?? wilson(0, 0);
   return reportStage({
     name,
     title: "whether the preference model is right more often than chance",
@@ -33,14 +43,26 @@ export function preferenceGateStage(
     seed: recipe.seed,
     inputs: { preferenceModel },
     settings,
-    async make(inputs) {
-      const { evaluation } = (inputs.preferenceModel.report ?? {}) as { evaluation?: { accuracy: Estimate } };
-      const accuracy = evaluation?.accuracy ?? wilson(0, 0);
-      return { name: judgedPreferences, gate: accuracyGate(accuracy, settings, "no pair was held out to test it on") };
+    expect(sized) {
+      if ("held" in part) return { ...nothing, gate: { chance, pairs: sized(part.held).rows } };
+      const { rows } = sized(part.learnt);
+      const pairs = wanted === undefined ? Math.round(validationShare * rows) : Math.min(wanted, Math.floor(rows / 2));
+      return { ...nothing, gate: { chance, pairs } };
     },
-    gate({ gate }, { emit }) {
+    async make(inputs) {
+      const accuracy = accuracyOf(inputs.preferenceModel);
+      const gate = accuracyGate(accuracy, settings, "no pair was held out to test it on");
+      if (wanted !== undefined && accuracy.n < wanted)
+        gate.reasons.push(
+          `preferenceModel.gate.pairs asks for ${wanted} pairs with a preferred reply, and ${wanted - accuracy.n} are lacking: give more prompts (${"held" in part ? "prompts.validation" : "prompts.train"})`,
+        );
+      return { name: judgedPreferences, gate };
+    },
+    gate({ gate }, { emit, value }) {
       if (gate.passed) return;
-      const message = gate.reasons.join("; ");
+      const { n } = accuracyOf(value(preferenceModel));
+      const few = n === 0 ? undefined : fewPairsText(n, chance);
+      const message = [...gate.reasons, ...(few === undefined ? [] : [few])].join("; ");
       const warn = (then: string) =>
         emit({
           ...{ type: "message", stage: name, level: "warning" },
@@ -49,7 +71,7 @@ export function preferenceGateStage(
       if (gate.open) return warn("the recipe overrides it");
       if (refused === "go-without") return warn("the policy learns from what else its reward has");
       throw new GateError(
-        `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (prompts.validation, preferenceModel.validationShare), go on without it (preferenceModel.gate.refused: go-without, where policy.reward weighs something else), or set preferenceModel.gate.override: true, which the scorecard will say`,
+        `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (preferenceModel.gate.pairs, prompts.validation), go on without it (preferenceModel.gate.refused: go-without, where policy.reward weighs something else), or set preferenceModel.gate.override: true, which the scorecard will say`,
       );
     },
   });

@@ -1,5 +1,6 @@
-import type { PairRow, PreferenceRow, PromptRow } from "@tenet/data";
+import { groupBy, type PairRow, type PreferenceRow, type PromptRow, rate } from "@tenet/data";
 import { looksAtCategories } from "../../constitution/index.ts";
+import { promptKey } from "../../evaluate/refusal.ts";
 import { contrastDependsOn, contrastPairs, makePairs, pairsDependsOn } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import { asking, perMessage, principleSize, size } from "../sizes.ts";
@@ -14,11 +15,16 @@ export function pairsStage(
     readonly prompts: Stage<StoredRows<PromptRow>>;
     readonly model: Stage<ModelValue>;
     readonly second?: Stage<ModelValue> | undefined;
+    /** Replies to each prompt, of which every two are compared, otherwise than the recipe says. */
+    readonly samples?: number;
   },
 ): Stage<StoredRows<PairRow>> {
-  const { name, prompts, model, second } = part;
+  const { name, prompts, model, second, samples: own } = part;
   const { seed, feedback } = context.recipe;
-  const options = { ...feedback.pairs, seed, keepCategory: looksAtCategories(context.constitution) };
+  const options = {
+    ...{ ...feedback.pairs, seed, keepCategory: looksAtCategories(context.constitution) },
+    ...(own !== undefined && { samples: own, pairs: "all" as const }),
+  };
   if (feedback.pairs.contrast !== undefined)
     return contrastPairsStage(context, { name, prompts, model, sampling: feedback.pairs.sampling });
   return itemStage<PromptRow, PairRow>({
@@ -29,9 +35,9 @@ export function pairsStage(
     seed,
     expect(sized) {
       const { rows, tokens } = sized(prompts);
-      const { samples, pairs: which, sampling } = options;
+      const { samples, sampling } = options;
       return {
-        rows: rows * (which === "all" ? (samples * (samples - 1)) / 2 : 1),
+        rows: rows * pairsEach(options),
         tokens: tokens + 2 * sampling.maxTokens,
         prompt: tokens,
         asked: [asking("generator", model, rows * samples, tokens + size(options.system), sampling.maxTokens)],
@@ -43,6 +49,66 @@ export function pairsStage(
     run: (rows, { generator, second: other }, call) =>
       makePairs(rows, { ...options, generator: generator!, second: other }, call),
   });
+}
+
+/** Replies to one prompt that are compared at most: of more, each says less that the others have not said. */
+const mostSamples = 16;
+
+/**
+ * Pairs that the preference model is tested on: made as those that it learns from or, where the recipe says how many its gate is to judge
+ * by (`preferenceModel.gate.pairs`), of as many replies to each prompt as that takes. What share of two replies makes no pair, or one without a
+ * preferred reply, is told by those that are learnt from.
+ */
+export function testPairsStage(
+  context: PartContext,
+  part: {
+    readonly name: string;
+    readonly prompts: Stage<StoredRows<PromptRow>>;
+    readonly model: Stage<ModelValue>;
+    /** What is learnt from: the prompts, and the labels of their pairs. */
+    readonly learnt: {
+      readonly prompts: Stage<StoredRows<PromptRow>>;
+      readonly labels: Stage<StoredRows<PreferenceRow>>;
+    };
+  },
+): Stage<StoredRows<PairRow>> {
+  const { prompts, learnt } = part;
+  const { feedback, preferenceModel } = context.recipe;
+  const wanted = preferenceModel.gate.pairs;
+  if (wanted === undefined || feedback.pairs.contrast !== undefined) return pairsStage(context, part);
+  const of = (samples: number) => pairsStage(context, { ...part, samples });
+  const stage = of(2);
+  return {
+    ...stage,
+    inputs: [...stage.inputs, learnt.labels],
+    expect: (sized) => of(samplesFor(wanted, sized(prompts).rows)).expect!(sized),
+    execute(run) {
+      const labels = [...run.value(learnt.labels).rows()];
+      const share = tellingShare(labels, run.value(learnt.prompts).count, pairsEach(feedback.pairs));
+      return of(samplesFor(wanted / share, run.value(prompts).count)).execute(run);
+    },
+  };
+}
+
+/** The share of what could be compared that a label tells apart: the lower end of its interval, since others may have less of it. */
+function tellingShare(labels: readonly PreferenceRow[], prompts: number, each: number): number {
+  const telling = [...groupBy(labels, promptKey).values()].map((of) => of.filter(({ p }) => p !== 0.5).length);
+  const observed = Array.from({ length: prompts }, (_, prompt) =>
+    Array.from({ length: each }, (_, pair) => ({ cluster: String(prompt), yes: pair < (telling[prompt] ?? 0) })),
+  );
+  return rate(observed.flat()).interval[0];
+}
+
+/** Replies to each prompt, of which so many pairs can be made. */
+function samplesFor(pairs: number, prompts: number): number {
+  let samples = 2;
+  while (samples < mostSamples && prompts * pairsEach({ samples, pairs: "all" }) < pairs) samples++;
+  return samples;
+}
+
+/** Pairs of a prompt, where all can be compared. */
+function pairsEach({ samples, pairs }: { readonly samples: number; readonly pairs: "one" | "all" }): number {
+  return pairs === "all" ? (samples * (samples - 1)) / 2 : 1;
 }
 
 /** Pairs whose answer is known by how they were made (RLCD). METHODS §3. */

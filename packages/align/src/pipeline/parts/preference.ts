@@ -21,6 +21,8 @@ export function preferenceModelStage(
 ): Stage<ModelValue> {
   const { name, base, pairs, held, rankings } = part;
   const settings = preferenceSettingsSchema.parse(pick(preferenceModel ?? {}, preferenceSettingsSchema.shape));
+  // Of pairs to test it on, there are as many as there are.
+  const heldOutPairs = held ? undefined : preferenceModel.gate.pairs;
   return trainingStage({
     name,
     title: "preference model",
@@ -31,7 +33,7 @@ export function preferenceModelStage(
       Partial<Record<"held" | "rankings", typeof pairs>>,
     mayBeEmpty: ["held"],
     base,
-    settings,
+    settings: heldOutPairs === undefined ? settings : [settings, heldOutPairs],
     expect(sized) {
       const of = sized(pairs);
       // Training reads the prompt behind both replies.
@@ -52,6 +54,7 @@ export function preferenceModelStage(
         rows: [...inputs.pairs.rows()],
         ...(inputs.held && { validation: [...inputs.held.rows()] }),
         ...(inputs.rankings && { pretraining: [...inputs.rankings.rows()] }),
+        heldOutPairs,
         settings,
         seed,
         folder,

@@ -5,6 +5,7 @@ import { onStage } from "./done.ts";
 import {
   type Described,
   described,
+  type Expect,
   type Inputs,
   mapValues,
   type Stage,
@@ -26,6 +27,8 @@ export interface ReportStageOptions<I extends Inputs, Result> extends Described 
   readonly inputs: I;
   /** What it depends on besides the inputs and the seed. */
   readonly settings: unknown;
+  /** By default nothing. */
+  readonly expect?: Expect;
   make(inputs: ValuesOf<I>, context: StageContext & { readonly stage: StageWriter }): Promise<Result>;
   /** Whether the run may go on behind it; throws GateError where it may not. Asked on every run, also of a stored report. */
   gate?(result: Result, context: StageContext): void;
@@ -36,7 +39,7 @@ export function reportStage<I extends Inputs, Result>(options: ReportStageOption
   const { kind, version, seed, inputs } = options;
   return {
     ...described(options, Object.values(inputs)),
-    expect: () => nothing,
+    expect: options.expect ?? (() => nothing),
     async execute(context) {
       const values = mapValues(inputs, (stage) => context.value(stage)) as ValuesOf<I>;
       const hashes = mapValues(values as Record<string, Value>, ({ hash }) => hash);
