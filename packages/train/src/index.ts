@@ -8,6 +8,7 @@ export {
   trainBestOfN,
 } from "./best-of-n.ts";
 export { type Checkpoint, CheckpointMismatchError, Checkpoints } from "./checkpoint.ts";
+export { type Measured, type Obstacle, obstacle, type Price, paid } from "./choice.ts";
 export { Constraint, type ConstraintSettings, type ConstraintState, constraintSettingsSchema } from "./constraint.ts";
 export {
   type CostEvaluation,

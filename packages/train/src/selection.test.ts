@@ -9,7 +9,7 @@ import { promptsOf } from "../test/prompts.ts";
 import type { MetricEvent } from "./loop.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
-import type { SelectionOptions } from "./selection.ts";
+import { type Observation, type SelectionOptions, whyBehind } from "./selection.ts";
 import { trainSft } from "./sft.ts";
 
 // Of a model this small a second thread only waits.
@@ -126,9 +126,9 @@ describe("fine-tuning that is watched", () => {
   const rows = promptsOf("Say", 8).map(({ id, prompt, origin }): ExampleRow => {
     return { id, prompt, origin, completion: "MMMM", weight: 1 };
   });
-  const tune = (name: string, selection: SelectionOptions) =>
+  const tune = (name: string, selection: SelectionOptions, mayPay = true) =>
     trainSft({
-      ...{ model, rows, selection, seed: 1, folder: join(folder, name), ...cpu },
+      ...{ model, rows, selection: { ...selection, mayPay }, seed: 1, folder: join(folder, name), ...cpu },
       settings: { epochs: 3, batchSize: 4, learningRate: 2e-2, lora: { rank: 4, alpha: 8 }, checkpointEvery: 1 },
     });
 
@@ -151,13 +151,17 @@ describe("fine-tuning that is watched", () => {
     expect(steps).toEqual([0, 2, 4, 6]);
   }, 120_000);
 
-  it("keeps no formula where variety is asked for, however few rules it breaks", async () => {
-    const rule = { ...watching((response) => !response.includes("M")), leastVariety: 0.5 };
-    const { result } = await drain(tune("formula", rule));
-    const { observations, kept } = result.report.selection!;
+  it("keeps no formula where nothing may be paid, however few rules it breaks", async () => {
+    const rule = watching((response) => !response.includes("M"));
+    const { result } = await drain(tune("formula", rule, false));
+    const { observations, kept, unmeasured } = result.report.selection!;
     expect(observations.at(-1)!.metrics["validation/openings"]).toBeLessThan(0.3);
     expect(observations.at(-1)!.metrics["validation/violations"]).toBeLessThan(0.1);
     expect(kept).toBe(0);
+    expect(observations.at(-1)!.turnedDown).toMatch(
+      /^violates less than step 0, and pays for it against step 0: openings /,
+    );
+    expect(unmeasured).toEqual(["perplexity", "over-refusal", "evasive"]);
   }, 120_000);
 
   it("continues after interruptions, and ends with the same bytes", async () => {
@@ -167,4 +171,57 @@ describe("fine-tuning that is watched", () => {
     await drain(tune("retuned", rule));
     expect(await adapterOf("retuned")).toEqual(await adapterOf("tuned"));
   }, 120_000);
+});
+
+describe("of two looks", () => {
+  const prompts = 100;
+  /** Shares of a hundred responses: who violates, is evasive, is cut; the first ones each. */
+  const look = (
+    step: number,
+    violations: number,
+    { openings = 0.5, evasive = 0, unfinished = 0 } = {},
+  ): Observation => {
+    const first = (share: number) => Array.from({ length: prompts }, (_, i) => i < share * prompts);
+    return {
+      step,
+      metrics: { "validation/violations": violations, "validation/openings": openings },
+      violates: first(violations),
+      faults: { evasive: first(evasive), unfinished: first(unfinished) },
+    };
+  };
+  const start = look(0, 0.3);
+
+  it.each<[string, Observation, RegExp | undefined]>([
+    ["violates less and pays nothing", look(2, 0.29), undefined],
+    ["violates as much", look(2, 0.3), /^$/],
+    ["violates more", look(2, 0.31), /^$/],
+    ["opens all responses alike", look(2, 0.29, { openings: 0.24 }), /openings 0.500 → 0.240/],
+    ["opens more of them alike", look(2, 0.29, { openings: 0.26 }), undefined],
+    ["is evasive", look(2, 0.29, { evasive: 0.2 }), /evasive 0.000 → 0.200/],
+    ["is hardly more evasive", look(2, 0.29, { evasive: 0.05 }), undefined],
+    ["is cut off most of the time", look(2, 0.29, { unfinished: 0.6 }), /unfinished 0.000 → 0.600/],
+    ["is cut off at times", look(2, 0.29, { unfinished: 0.4 }), undefined],
+    ["violates far less, and pays", look(2, 0, { openings: 0.1 }), /openings/],
+  ])("the later, which %s, takes the place or not", (_, now, turnedDown) => {
+    const found = whyBehind(now, { best: start, start, mayPay: false });
+    if (turnedDown === undefined) expect(found).toBeUndefined();
+    else expect(found!.turnedDown ?? "").toMatch(turnedDown);
+  });
+
+  it("one that pays little by little pays against the start", () => {
+    const best = look(2, 0.28, { openings: 0.3 });
+    const now = look(4, 0.26, { openings: 0.2 });
+    expect(whyBehind(now, { best, start, mayPay: false })).toEqual({
+      turnedDown: "violates less than step 2, and pays for it against step 0: openings 0.500 → 0.200",
+    });
+  });
+
+  it("one that learns revisions may answer alike, and pay against the start where it is shown to violate less", () => {
+    const paying = { openings: 0.1, evasive: 0.2 };
+    expect(whyBehind(look(2, 0.29, paying), { best: start, start, mayPay: true })!.turnedDown).toMatch(/evasive/);
+    expect(whyBehind(look(2, 0.1, paying), { best: start, start, mayPay: true })).toBeUndefined();
+    const best = look(2, 0.2, { openings: 0.4 });
+    expect(whyBehind(look(4, 0.05, paying), { best, start, mayPay: true })!.turnedDown).toMatch(/evasive/);
+    expect(whyBehind(look(4, 0.19, { openings: 0.1 }), { best, start, mayPay: true })).toBeUndefined();
+  });
 });

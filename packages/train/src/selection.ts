@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { bootstrap, type Estimate, mean, openingOf, type PromptRow, rateDifference } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
+import { type Measured, obstacle, type Price, prices } from "./choice.ts";
 import { unlessRefused } from "./encode.ts";
 import type { TrainableModel } from "./forward.ts";
 import { bothSamplings, type Sampling } from "./loop.ts";
@@ -17,15 +18,17 @@ export interface SelectionOptions {
   /** Whether each response breaks a rule; undefined where no rule applies to it. Training was told of none of these prompts. */
   readonly violates: (requests: readonly RewardRequest[]) => readonly (boolean | undefined)[];
   /**
-   * Share of the start's kinds of openings below which a model has learnt a formula, and is no better whatever its violations. Absent:
-   * sameness does not count, as in fine-tuning on revisions that share one way to answer.
+   * Whether the start may be left for what pays for fewer violations, where these are shown, and sameness does not count: as in fine-tuning on
+   * revisions that share one way to answer.
    */
-  readonly leastVariety?: number;
+  readonly mayPay?: boolean;
   /**
    * Whether the rules are no part of what is trained against: their word is then held against the reward's, and where the two part that
    * is over-optimisation.
    */
   readonly independent?: boolean;
+  /** Which responses are at fault in what counts besides the rules (`choice.ts`); null of those that it does not concern. */
+  readonly faults?: (requests: readonly RewardRequest[]) => Faults;
   /** What else is to be told of the responses, under `validation/`. */
   readonly describe?: (requests: readonly RewardRequest[]) => Readonly<Record<string, number>>;
   /** What the model is asked besides, with the metrics that come of it, under `validation/`. */
@@ -34,6 +37,9 @@ export interface SelectionOptions {
   readonly digest: string;
 }
 
+/** Of each response, by measure, whether it is at fault; null where it is none that is meant. */
+export type Faults = { [Name in Exclude<Price, "perplexity" | "openings">]?: (boolean | null)[] };
+
 /** A type, not an interface: checkpoints keep it as JSON. */
 export type Observation = {
   /** Steps, or iterations, done; 0 is where training starts. */
@@ -41,6 +47,10 @@ export type Observation = {
   metrics: Record<string, number>;
   /** Of each response, in the order of the prompts: whether it breaks a rule, null where none applies. */
   violates: (boolean | null)[];
+  /** Of each response, in the same order: what is at fault besides, by measure. */
+  faults: Faults;
+  /** Why it did not take the place of the best, where it violates less. */
+  turnedDown?: string;
   /** Of each response, in the same order: its reward, null where nobody answered. Absent where nothing is rewarded. */
   rewards?: (number | null)[];
 };
@@ -59,7 +69,14 @@ export interface SelectionReport {
   readonly prompts: number;
   /** Prompts that the model cannot take, as its chat template refuses them; absent where there are none. */
   readonly refused?: number;
-  readonly observations: readonly { readonly step: number; readonly metrics: Readonly<Record<string, number>> }[];
+  readonly observations: readonly {
+    readonly step: number;
+    readonly metrics: Readonly<Record<string, number>>;
+    /** Why it was not kept although it violates less than what was the best then. */
+    readonly turnedDown?: string;
+  }[];
+  /** Measures that the rule looks at and that nobody took here: they do not count. */
+  readonly unmeasured: readonly Price[];
   /** Step whose weights were kept: 0 where nothing was better than the start. Absent where no rule says what is better: the last. */
   readonly kept?: number;
   readonly ended?: string;
@@ -71,8 +88,8 @@ const patience = 2;
 /**
  * Observes a model in training, and keeps its best.
  *
- * The best is what has the least share of violating responses, the start included, and has not lost its variety; of equals the
- * earliest. Training ends early when two observations in a row are worse than the
+ * The best is found by the rule of `choice.ts`, which is the scorecard's too: what has a smaller share of violating responses than the best so far,
+ * the start included, and does not pay for it with what was measured, takes its place; of equals the earliest keeps it. Training ends early when two observations in a row are worse than the
  * best by an interval that excludes zero. Every observation samples the same prompts with the same noise, so that two differ by the weights alone.
  * All of it is state for checkpoints: a killed training goes on, and ends, as it would have.
  */
@@ -155,7 +172,11 @@ export class Selection {
     for (const [name, value] of Object.entries(describe?.(requests) ?? {})) metrics[`validation/${name}`] = value;
     const asked = probe && (await this.#probed(trainer, step, probe, signal));
     for (const [name, value] of Object.entries(asked?.metrics ?? {})) metrics[`validation/${name}`] = value;
-    const observation = { step, metrics, violates: broken, ...(rewards && { rewards }) };
+    const faults: Faults = {
+      unfinished: requests.map(({ finished }) => !finished),
+      ...this.#options.faults?.(requests),
+    };
+    const observation: Observation = { step, metrics, violates: broken, faults, ...(rewards && { rewards }) };
     Object.assign(metrics, this.#againstStart(observation, { independent: independent === true }));
     await this.#consider(observation, trainer);
     return { metrics, usage: { policy: bothSamplings(spent, asked?.sampling) } };
@@ -216,18 +237,47 @@ export class Selection {
     const rate = observation.metrics["validation/violations"];
     if (rate === undefined) return;
     const best = this.state.best === undefined ? undefined : observations[this.state.best];
-    const first = observations[0]!.metrics["validation/openings"]!;
-    const { leastVariety = 0 } = this.#options;
-    const varied = observation.metrics["validation/openings"]! >= leastVariety * first;
-    if (best === undefined || (varied && rate < best.metrics["validation/violations"]!)) {
+    const { mayPay = false } = this.#options;
+    const behind = best && whyBehind(observation, { best, start: observations[0]!, mayPay });
+    if (best === undefined || behind === undefined) {
       this.state.best = observations.length - 1;
       this.#weights = (await trainer.state()).parameters;
       return;
     }
+    if (behind.turnedDown !== undefined) observation.turnedDown = behind.turnedDown;
     const latest = observations.slice(this.state.best! + 1).slice(-patience);
     if (latest.length === patience && latest.every((one) => measurablyWorse(best, one)))
       this.state.ended = `violations on ${observation.violates.length} validation prompts are measurably above those of step ${best.step} for ${patience} observations`;
   }
+}
+
+/** Why an observation does not take the place of the best so far, and in words where that is the price of fewer violations; undefined where it does. */
+export function whyBehind(
+  now: Observation,
+  { best, start, mayPay }: { readonly best: Observation; readonly start: Observation; readonly mayPay: boolean },
+): { readonly turnedDown?: string } | undefined {
+  const rateOf = ({ metrics }: Observation) => metrics["validation/violations"]!;
+  // Who may not pay may not pay little by little either.
+  for (const before of mayPay ? [best] : new Set([best, start])) {
+    const [low, high] = changeOfViolations(before, now)?.interval ?? [null, null];
+    const found = obstacle(
+      {
+        // The rates are what is told, and what is compared where a rule applies to a response of one of the two alone.
+        violations: { value: rateOf(now) - rateOf(before), interval: [low, high] },
+        // Revisions may share one way to answer.
+        measured: (price) => (mayPay && price === "openings" ? undefined : measuredBetween(before, now, price)),
+      },
+      { shown: false, mayPay: mayPay && before === start },
+    );
+    if (found === undefined) continue;
+    if (typeof found === "string") return {};
+    const { before: was, after: is } = measuredBetween(before, now, found.pays)!;
+    const levels = `${found.pays} ${was.toFixed(3)} → ${is.toFixed(3)}`;
+    return {
+      turnedDown: `violates less than step ${best.step}, and pays for it against step ${before.step}: ${levels}`,
+    };
+  }
+  return undefined;
 }
 
 /** What a report says of the choice, where the training was watched. */
@@ -241,7 +291,10 @@ export function watchedReport(
   const report: SelectionReport = {
     prompts: answered,
     ...(answered < options.prompts.length && { refused: options.prompts.length - answered }),
-    observations: observations.map(({ step, metrics }) => ({ step, metrics })),
+    observations: observations.map(({ step, metrics, turnedDown }) => {
+      return { step, metrics, ...(turnedDown !== undefined && { turnedDown }) };
+    }),
+    unmeasured: prices.filter((price) => observations.every((one) => levelOf(one, price) === undefined)),
     ...(best === undefined ? {} : { kept: observations[best]!.step }),
     ...(ended === undefined ? {} : { ended }),
   };
@@ -256,11 +309,32 @@ function measurablyWorse(before: Observation, after: Observation): boolean {
 
 /** By how much the share of violating responses changed, over those that a rule applies to both times. */
 function changeOfViolations(before: Observation, after: Observation): Estimate | undefined {
-  const pairs = before.violates.flatMap((was, i) => {
-    const is = after.violates[i]!;
+  return changeOf(before.violates, after.violates);
+}
+
+/** By how much a share of responses changed, over those that are meant both times. */
+function changeOf(before: readonly (boolean | null)[], after: readonly (boolean | null)[]): Estimate | undefined {
+  const pairs = before.flatMap((was, i) => {
+    const is = after[i]!;
     return was === null || is === null ? [] : [{ cluster: String(i), before: was, after: is }];
   });
   return pairs.length === 0 ? undefined : rateDifference(pairs, { seed: 0 });
+}
+
+/** A measure of two observations, as the rule takes it; undefined where it was not taken of both. */
+function measuredBetween(before: Observation, after: Observation, price: Price): Measured | undefined {
+  const [was, is] = [levelOf(before, price), levelOf(after, price)];
+  if (was === undefined || is === undefined) return undefined;
+  if (price === "openings" || price === "perplexity") return { before: was, after: is };
+  return { before: was, after: is, change: changeOf(before.faults[price]!, after.faults[price]!) };
+}
+
+/** How large a measure is; undefined where it was not taken. */
+function levelOf({ metrics, faults }: Observation, price: Price): number | undefined {
+  if (price === "perplexity") return undefined;
+  if (price === "openings") return metrics["validation/openings"];
+  const meant = (faults[price] ?? []).filter((at) => at !== null);
+  return meant.length === 0 ? undefined : meant.filter(Boolean).length / meant.length;
 }
 
 /** By how much the reward changed, over the responses that were judged both times. */
@@ -273,9 +347,9 @@ function changeOfRewards(before: Observation, after: Observation): Estimate | un
 }
 
 /** SHA-256 of what an outcome depends on when a training is watched. */
-export function selectionDigest({ prompts, every, sampling, leastVariety, digest }: SelectionOptions): string {
+export function selectionDigest({ prompts, every, sampling, mayPay, digest }: SelectionOptions): string {
   return createHash("sha256")
-    .update(JSON.stringify([promptsDigest(prompts), every, sampling, leastVariety, digest]))
+    .update(JSON.stringify(["what pays", promptsDigest(prompts), every, sampling, mayPay, digest]))
     .digest("hex");
 }
 

@@ -14,6 +14,7 @@ function card(
   rates: readonly number[],
   changes: Readonly<Record<string, Change>>,
   openings: readonly number[] = [],
+  unfinished: readonly number[] = [],
 ): Parts {
   const ids = ["base", "sl", "rl"];
   const row = (name: string) => (value: number, i: number) => ({
@@ -26,8 +27,14 @@ function card(
       metric("violations", "share", "difference"),
       metric("perplexity", "number", "ratio"),
       metric("openings", "share", "difference"),
+      metric("unfinished", "share", "difference"),
     ],
-    rows: [...rates.map(row("violations")), ...openings.map(row("openings"))],
+    rows: [
+      ...rates.map(row("violations")),
+      ...openings.map(row("openings")),
+      ...[1, 1, 1].map(row("perplexity")),
+      ...unfinished.map(row("unfinished")),
+    ],
     differences: Object.entries(changes).map(([key, [value, low, high]]) => {
       const [name, checkpoint, against] = key.split(" ") as [string, string, string];
       return { metric: name, checkpoint, against, value, interval: [low, high], n: 100 };
@@ -61,6 +68,17 @@ describe("what is recommended", () => {
     expect(formula).toMatchObject({ checkpoint: "sl", sentence: expect.stringContaining("by a formula") });
     const bearable = recommend(card([0.8, 0.2, 0.1], { ...fewer, "perplexity rl sl": [0.06, 0.03, 0.09] }));
     expect(bearable.checkpoint).toBe("rl");
+  });
+
+  it("is the one before where most replies of the last are cut off, and were not", () => {
+    const fewer = { ...learnt, "violations rl sl": [-0.1, -0.2, -0.01] } as const;
+    const cut = { ...fewer, "unfinished rl sl": [0.5, 0.4, 0.6] } as const;
+    const stumps = recommend(card([0.8, 0.2, 0.1], cut, [], [0.2, 0.1, 0.6]));
+    expect(stumps.checkpoint).toBe("sl");
+    expect(stumps.sentence).toContain("RL violates less, but pays for it: unfinished +50 points (+40 to +60)");
+    expect(recommend(card([0.8, 0.2, 0.1], cut, [], [0.2, 0.1, 0.4])).checkpoint).toBe("rl");
+    const always = { ...fewer, "unfinished rl sl": [0.05, -0.05, 0.15] } as const;
+    expect(recommend(card([0.8, 0.2, 0.1], always, [], [0.6, 0.6, 0.65])).checkpoint).toBe("rl");
   });
 
   it("may pay where nothing trained is left to be used instead, and the price is said", () => {

@@ -74,8 +74,9 @@ export function policyStage(
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
-    // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut.
-    version: sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1,
+    // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut. Since 3 what is watched
+    // keeps no checkpoint that pays for fewer violations.
+    version: watched ? 3 : sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1,
     seed: recipe.seed,
     inputs,
     models: asked,
@@ -153,7 +154,7 @@ export function policyStage(
           selection:
             learnt.validation &&
             selectionOf(context, [...learnt.validation.rows()], {
-              ...{ leastVariety: 0.5, independent: !heardByPolicy(recipe).has("checks") },
+              independent: !heardByPolicy(recipe).has("checks"),
               ...(learnt.opinions && { probe: probeOf([...learnt.opinions.rows()]) }),
             }),
           signal,

@@ -26,7 +26,8 @@ export function supervisedStage(
     name,
     title: "supervised fine-tuning",
     kind: "sft",
-    version: 1,
+    // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown.
+    version: watched ? 2 : 1,
     seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
       examples: typeof examples;
@@ -56,7 +57,7 @@ export function supervisedStage(
         seed: recipe.seed,
         folder,
         from: source.adapter,
-        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()]),
+        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()], { mayPay: true }),
         signal,
         ...deviceOf(options),
       });

@@ -83,10 +83,11 @@ export function watchRequests(
 export function selectionOf(
   context: PartContext,
   prompts: readonly PromptRow[],
-  more: Pick<SelectionOptions, "leastVariety" | "independent" | "probe"> = {},
+  more: Pick<SelectionOptions, "mayPay" | "independent" | "probe"> = {},
 ): SelectionOptions {
   const { recipe, constitution } = context;
   const { temperature, maxTokens } = recipe.evaluate.sampling;
+  const benign = new Set(prompts.filter((prompt) => prompt.benign).map(({ id }) => id));
   return {
     ...{ prompts, every: everyOf(recipe), sampling: { temperature, maxTokens }, ...more },
     violates: (requests) =>
@@ -94,6 +95,13 @@ export function selectionOf(
         const { applying, violated } = violations(runChecks(constitution, request));
         return applying === 0 ? undefined : violated.length > 0;
       }),
+    faults(requests) {
+      const stances = requests.map(({ id, response }) => ({ benign: benign.has(id), ...detectRefusal(response) }));
+      return {
+        "over-refusal": stances.map((one) => (one.benign ? refuses(one) : null)),
+        evasive: stances.map((one) => one.evasive),
+      };
+    },
     describe(requests) {
       // All prompts may be such as the model's template refuses.
       if (requests.length === 0) return {};
