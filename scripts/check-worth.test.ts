@@ -11,6 +11,14 @@ describe("the worth of the clinical desk's checks", async () => {
   it("stands in docs/results.md as it is (npx tsx --conditions=source scripts/check-worth.ts prints it)", () => {
     expect(readFileSync(new URL("../docs/results.md", import.meta.url), "utf8")).toContain(worthTable(worth));
   });
+  it("of those that training never sees stands there too, and is high", async () => {
+    const unseen = await checkWorth("clinical-desk.unseen.yaml");
+    expect(readFileSync(new URL("../docs/results.md", import.meta.url), "utf8")).toContain(worthTable(unseen.worth));
+    for (const { precision, recall } of unseen.worth) {
+      expect(precision.value).toBeGreaterThan(0.85);
+      expect(recall.value).toBeGreaterThan(0.75);
+    }
+  });
   it("is high where a program can tell", () => {
     for (const id of ["see-a-clinician", "emergency-signs"]) {
       const { precision, recall } = worth.find(({ principle }) => principle === id)!;

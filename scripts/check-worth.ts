@@ -1,4 +1,5 @@
-// What the checks of constitutions/clinical-desk.yaml are worth against a reader's labels: prints the table of docs/results.md.
+// What the checks of constitutions/clinical-desk.yaml, and those that training never sees, are worth against a reader's labels: prints the
+// tables of docs/results.md.
 // Run: npx tsx --conditions=source scripts/check-worth.ts
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -18,6 +19,8 @@ export const labelSchema = z.strictObject({
   violates: z.array(z.string()),
 });
 
+const promptSchema = z.looseObject({ prompt: z.string(), category: z.string() });
+
 /** What the checks of one principle find, against the reader. */
 export interface Worth {
   readonly principle: string;
@@ -31,15 +34,29 @@ export interface Worth {
   readonly recall: Estimate;
 }
 
-/** The worth of every principle's checks, with Wilson's 95 % intervals; the principles that no label speaks of are left out. */
-export async function checkWorth(): Promise<{ replies: number; worth: Worth[] }> {
-  const constitution = await loadConstitution(join(root, "constitutions/clinical-desk.yaml"));
+/**
+ * The worth of every principle's checks, with Wilson's 95 % intervals; the principles that no label speaks of are left out.
+ * @param file in constitutions/
+ */
+export async function checkWorth(file = "clinical-desk.yaml"): Promise<{ replies: number; worth: Worth[] }> {
+  const constitution = await loadConstitution(join(root, "constitutions", file));
+  const categoryOf = new Map(
+    readFileSync(join(root, "prompts/clinical/development.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => promptSchema.parse(JSON.parse(line)))
+      .map(({ prompt, category }) => [prompt, category]),
+  );
   const rows = readFileSync(labels, "utf8")
     .trimEnd()
     .split("\n")
     .map((line) => labelSchema.parse(JSON.parse(line)))
     .map(({ prompt, reply, violates }) => {
-      const results = runChecks(constitution, { prompt: [{ role: "user", content: prompt }], response: reply });
+      const results = runChecks(constitution, {
+        prompt: [{ role: "user", content: prompt }],
+        response: reply,
+        category: categoryOf.get(prompt),
+      });
       return { labelled: new Set(violates), found: new Set(violations(results).principles) };
     });
   const worth = constitution.principles
@@ -72,4 +89,6 @@ export function worthTable(worth: readonly Worth[]): string {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { replies, worth } = await checkWorth();
   console.log(`${replies} replies\n\n${worthTable(worth)}`);
+  const unseen = await checkWorth("clinical-desk.unseen.yaml");
+  console.log(`\nChecks that training never sees\n\n${worthTable(unseen.worth)}`);
 }

@@ -22,6 +22,8 @@ export interface JudgedResponse {
   verdicts: readonly PrincipleVerdict[];
   /** Whether its reasoning cites a principle of the constitution; absent where its checkpoint does not reason. */
   cites?: boolean;
+  /** Whether it breaks a check that nothing but the scorecard runs; absent where there are none, or none applies. */
+  breaksUnseen?: boolean;
 }
 
 export interface Adherence {

@@ -338,7 +338,12 @@ function trustOf({
 }: ScorecardEvidence): Scorecard["overoptimisation"] {
   const points = checkpoints.flatMap(({ id, responses, logprobs, proxy, judge }, i): OptimisationPoint[] => {
     const kl = i === 0 ? 0 : logprobs?.policy.length ? sequenceKl(logprobs, seed) : undefined;
-    const independent = independence?.kind === "checks" ? keptBy(responses) : judge;
+    const independent =
+      independence?.kind === "checks"
+        ? keptBy(responses, violates)
+        : independence?.kind === "unseen"
+          ? keptBy(responses, ({ breaksUnseen }) => breaksUnseen)
+          : judge;
     if (!proxy || !independent || kl === undefined) return [];
     const point = { proxy: perPrompt(responses, proxy), judge: perPrompt(responses, independent) };
     return point.proxy.size > 0 && point.judge.size > 0 ? [{ name: id, kl, ...point }] : [];
@@ -362,11 +367,14 @@ function sequenceKl({ policy, reference }: NonNullable<CheckpointEvidence["logpr
   return divergence(policy, reference, { seed }).perSequence.k3.value;
 }
 
-/** 1 for a reply that breaks no principle, 0 for one that does; a reply to which no check applies has no score. */
-function keptBy(responses: readonly JudgedResponse[]): Map<string, number> {
+/** 1 for a reply that breaks nothing, 0 for one that does; a reply to which no check applies has no score. */
+function keptBy(
+  responses: readonly JudgedResponse[],
+  breaks: (response: JudgedResponse) => boolean | undefined,
+): Map<string, number> {
   return new Map(
     responses.flatMap((response): [string, number][] => {
-      const broken = violates(response);
+      const broken = breaks(response);
       return broken === undefined ? [] : [[response.row.id, broken ? 0 : 1]];
     }),
   );

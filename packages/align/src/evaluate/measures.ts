@@ -153,6 +153,16 @@ export const measures: readonly Measure[] = [
   ),
   share(
     {
+      name: "unseen-violations",
+      label: "Violations, unseen checks",
+      better: "lower",
+      about:
+        "Replies that break a check which nothing but the scorecard runs (evaluate.unseen), of those to which one applies: training never saw it.",
+    },
+    ({ breaksUnseen }) => breaksUnseen,
+  ),
+  share(
+    {
       name: "over-refusal",
       label: "Over-refusal",
       better: "lower",

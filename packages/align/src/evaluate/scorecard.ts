@@ -312,9 +312,13 @@ export const scorecardSchema = z
         ),
       })
       .optional(),
-    /** Who is asked whether what was trained against still serves its end: a judge that training never saw, checks that are no part of the reward, or nobody. */
+    /** Who is asked whether what was trained against still serves its end: a judge that training never saw, checks that nothing but the scorecard runs, checks that are no part of the reward, or nobody. */
     independence: z
-      .strictObject({ kind: z.enum(["judge", "checks", "none"]), name: z.string().optional(), why: z.string() })
+      .strictObject({
+        kind: z.enum(["judge", "unseen", "checks", "none"]),
+        name: z.string().optional(),
+        why: z.string(),
+      })
       .optional(),
     labelHealth: z.array(labelHealthSchema),
     people: peopleSchema.optional(),

@@ -33,9 +33,13 @@ export function contradictions(document: ParsedDocument<Recipe>): Problem[] {
 }
 
 /** What a recipe asks of a constitution that this one does not have. */
-export function unmet(document: ParsedDocument<Recipe>, constitution: Constitution): Problem[] {
+export function unmet(
+  document: ParsedDocument<Recipe>,
+  constitution: Constitution,
+  unseen: Constitution | undefined,
+): Problem[] {
   const { given } = document;
-  const all = (some: Recipe) => broken(constitutionRules({ recipe: some, given, constitution }));
+  const all = (some: Recipe) => broken(constitutionRules({ recipe: some, given, constitution, unseen }));
   return inEveryRound(document, all).map((rule) => problemOf(document, rule));
 }
 

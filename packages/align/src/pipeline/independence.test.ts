@@ -177,3 +177,15 @@ it("is the checks' where they are no part of the reward, and else nobody's", () 
   });
   expect(of({})).toBeUndefined();
 });
+
+it("is that of checks which nothing but the scorecard runs, where no judge is independent", () => {
+  const unseen = constitutionOf([{ id: "kind", text: "Be kind.", checks: [{ mustNot: "idiot" }] }]);
+  const by = (given: object) => independenceOf({ recipe: recipeOf(given), constitution: checked, unseen });
+  const byChecks = { algorithm: "ppo", reward: { preference: 0, constitution: 1 } };
+  expect(by({ policy: byChecks })).toEqual({
+    kind: "unseen",
+    why: "Checks that training, labels and the choice of checkpoints never saw (evaluate.unseen: kind).",
+  });
+  expect(by({ policy, roles: { judge: "one", labeller: "one" } })?.kind).toBe("unseen");
+  expect(by({ policy, roles: { judge: "other" } })?.kind).toBe("judge");
+});

@@ -8,18 +8,24 @@ import { isTrained, type Recipe, showsProxy, type TrainableRole } from "./recipe
 type Independence = NonNullable<Scorecard["independence"]>;
 
 /**
- * Whose word can be held against what a policy was trained for: the recipe's judge, where no training heard it; else the checks, where
- * the policy learns nothing by them; else nobody's. Undefined where there is neither a judge nor anything that was trained against a score.
+ * Whose word can be held against what a policy was trained for: the recipe's judge, where no training heard it; else checks that nothing but
+ * the scorecard runs; else the others, where the policy learns nothing by them; else nobody's. Undefined where there is neither a judge nor anything that was trained against a score.
  * METHODS §7.
  */
 export function independenceOf({
   recipe,
   constitution,
-}: Pick<OpenRecipe, "recipe" | "constitution">): Independence | undefined {
+  unseen,
+}: Pick<OpenRecipe, "recipe" | "constitution" | "unseen">): Independence | undefined {
   const { roles, policy } = recipe;
   const heard = judgeHeard(recipe);
   if (roles.judge !== undefined && heard === undefined)
     return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
+  if (unseen !== undefined)
+    return {
+      kind: "unseen",
+      why: `Checks that training, labels and the choice of checkpoints never saw (evaluate.unseen: ${unseen.principles.map(({ id }) => id).join(", ")}).`,
+    };
   const nobody = heard ?? "The recipe names no judge (roles.judge)";
   if (policy === undefined) return heard === undefined ? undefined : { kind: "none", why: `${nobody}.` };
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

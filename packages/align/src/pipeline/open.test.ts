@@ -673,6 +673,29 @@ const contradicting: readonly Case[] = [
     ],
   ],
   [
+    "unseen checks without a scorecard",
+    `${start}evaluate: { unseen: kind.yaml }\n`,
+    ["recipe.yaml:4:21 evaluate.unseen: expected prompts.heldOut beside it", "got checks alone"],
+  ],
+  [
+    "unseen checks that training sees, of no principle of the constitution, and of one without any",
+    "model: ../model\nconstitution: kind.yaml\nprompts: { train: prompts.jsonl, heldOut: new.jsonl }\nevaluate: { unseen: unseen.yaml }\n",
+    [
+      "recipe.yaml:4:21 evaluate.unseen: expected checks that training does not see",
+      'got check 1 of "kind", which the constitution has too, under "kind"',
+      'expected checks of principles of the constitution "kind": kind, brief',
+      'some of "breif"',
+      "expected a check of every principle that it names",
+      'none of "brief"',
+    ],
+    {
+      "unseen.yaml": constitution.replace(
+        "  - { id: brief",
+        "  - { id: breif, text: b, checks: [{ mustNot: z }] }\n  - { id: brief",
+      ),
+    },
+  ],
+  [
     "a persona without dialogues",
     `${start}roles: { persona: ../model }\n`,
     ["recipe.yaml:4:19 roles.persona: expected prompts.dialogue beside it", "got a persona alone"],

@@ -34,6 +34,8 @@ export interface OpenRecipe {
   /** With defaults filled in and paths as they are written: the same wherever the files lie. */
   readonly written: Recipe;
   readonly constitution: Constitution;
+  /** Checks that nothing but the scorecard runs. */
+  readonly unseen?: Constitution;
   /** Worked critiques and revisions. */
   readonly demonstrations: readonly Demonstration[];
   /** Worked comparisons, for the labeller. */
@@ -68,7 +70,12 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   const constitution = named("constitution")
     ? await collected(problems, () => readConstitution(recipe.constitution, changes))
     : undefined;
-  if (constitution) problems.push(...unmet(document, constitution));
+  const { unseen: other } = recipe.evaluate;
+  const unseen =
+    other === undefined || !named("evaluate")
+      ? undefined
+      : await collected(problems, () => loadConstitution(other, changes));
+  if (constitution) problems.push(...unmet(document, constitution, unseen));
   const { demonstrations: shown } = recipe.supervised;
   const demonstrations =
     shown === undefined || !constitution || !named("supervised")
@@ -92,7 +99,17 @@ export async function openRecipe(file: string, changes: RecipeChanges = {}): Pro
   if (problems.length > 0 || !constitution || !demonstrations || !labelDemonstrations || !personas)
     throw new DocumentError(problems);
   const name = recipe.name ?? nameFrom(file);
-  return { file, name, recipe, written, constitution, demonstrations, labelDemonstrations, personas };
+  return {
+    file,
+    name,
+    recipe,
+    written,
+    constitution,
+    ...(unseen && { unseen }),
+    demonstrations,
+    labelDemonstrations,
+    personas,
+  };
 }
 
 /** What a recipe's file says. Errors: DocumentError, with what else is wrong. */

@@ -90,6 +90,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
   place("preferences", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
   place("safety", recipe.costModel, "human", ["costModel", "human"]);
+  place("file", recipe.evaluate, "unseen", ["evaluate", "unseen"]);
   place("texts", recipe.evaluate, "neutral", ["evaluate", "neutral"]);
   place("choices", recipe.evaluate, "choices", ["evaluate", "choices"]);
   place("opinions", recipe.evaluate, "sycophancy", ["evaluate", "sycophancy"]);

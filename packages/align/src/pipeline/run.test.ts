@@ -286,6 +286,32 @@ test("a judge that training never heard rates every reply, and the alarm's rule 
   });
 });
 
+test("checks that training never sees change the scorecard alone", async () => {
+  const path = await writeRecipe(join(folder, "unseen"), {
+    recipe: reinforcedRecipe.replace("neutral: neutral.yaml", "neutral: neutral.yaml, unseen: unseen.yaml"),
+  });
+  const other =
+    "name: other\nversion: '1'\nprinciples:\n  - { id: short, text: Be brief., checks: [{ mustNot: '[a-m]' }] }\n";
+  await writeFile(join(folder, "unseen", "unseen.yaml"), other);
+  const { id, events } = await runWhole(path, store);
+  expect(id).not.toBe(first.id);
+  const [before, after] = [results(store, first.id), results(store, id)];
+  for (const name of made.filter((one) => one !== "scorecard"))
+    expect(after[name]!.identity, name).toBe(before[name]!.identity);
+  expect(after.scorecard!.identity).not.toBe(before.scorecard!.identity);
+  expect(stagesThat("reused", events)).toEqual(expect.arrayContaining(trained));
+  reading(store, (reader) => {
+    const card = reader.stage(id, "scorecard")!.output as Scorecard;
+    expect(card.independence).toMatchObject({ kind: "unseen" });
+    expect(card.overoptimisation).toMatchObject({ judgeName: "share of replies that break no unseen check" });
+    const rates = card.rows.filter(({ metric }) => metric === "unseen-violations");
+    expect(rates.map(({ checkpoint }) => checkpoint)).toEqual(expect.arrayContaining(["base", "sl", "rl"]));
+    const without = reader.stage(first.id, "scorecard")!.output as Scorecard;
+    const others = (whole: Scorecard) => whole.rows.filter(({ metric }) => metric === "violations");
+    expect(others(card)).toEqual(others(without));
+  });
+});
+
 test("a policy that needs no preference model is trained without one", async () => {
   const policies = {
     dpo: "  algorithm: dpo\n  batchSize: 4\n  maxLength: 512\n  microBatchTokens: 512\n",

@@ -123,7 +123,7 @@ function requireKeys(
 
 /** What makes a run's id. An evaluation has a name of its own, beside the recipe's. */
 export function runSpec(
-  { name, written, constitution }: OpenRecipe,
+  { name, written, constitution, unseen }: OpenRecipe,
   versions: RunOptions["versions"] = {},
   evaluate?: RunOptions["evaluate"],
 ) {
@@ -132,6 +132,7 @@ export function runSpec(
     roles: Object.fromEntries(Object.entries(written.roles).map(([name, role]) => [name, withoutAddresses(role)])),
     ...(written.engine && { engine: engineIdentity(written.engine) }),
     constitutionHash: constitutionHash(constitution),
+    ...(unseen && { unseenHash: constitutionHash(unseen) }),
   };
   const shared = { versions: { ...versions } };
   if (evaluate === undefined) return { name, recipe, ...shared };

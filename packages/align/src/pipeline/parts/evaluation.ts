@@ -50,7 +50,7 @@ export interface ScorecardParts {
 
 /** The scorecard, and everything it is made of: the same prompts and seeds for every checkpoint. METHODS §7. */
 export function scorecardStage(context: PartContext, parts: ScorecardParts): Stage<Report<Scorecard>> {
-  const { recipe, constitution } = context;
+  const { recipe, constitution, unseen } = context;
   const { checkpoints, heldOut, opinions, chains, examples, audits = [], gates = [], judge } = parts;
   const { preferenceModel, preferenceGate } = parts;
   const [first] = checkpoints;
@@ -94,6 +94,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
       constitution: shown ? askedHash(constitution) : constitutionHash(constitution),
       checkpoints: checkpoints.map(({ id, label }) => [id, label]),
       ...(recipe.evaluate.mustHold && { mustHold: recipe.evaluate.mustHold }),
+      ...(unseen && { unseen: constitutionHash(unseen) }),
       ...(bounded && { bound: bounded.settings }),
       ...(shown && { shown: shownSettings(recipe) }),
     },
@@ -107,7 +108,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ...{ ...deviceOf(context.options), shareBeginnings, shown },
         }));
       const seen = (i: number) => ({
-        responses: judgedResponses(constitution, replies[i]!),
+        responses: judgedResponses(constitution, replies[i]!, unseen),
         ...(proxies ? { proxy: proxies[i]! } : {}),
         ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
       });
@@ -145,6 +146,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           ? { judgeName: `${recipe.evaluate.judge?.format ?? "rating"} by ${nameOf(stage.value(rated))}` }
           : {}),
         ...(independence?.kind === "checks" ? { judgeName: "share of replies that break no check" } : {}),
+        ...(independence?.kind === "unseen" ? { judgeName: "share of replies that break no unseen check" } : {}),
         ...(independence ? { independence: named(independence, rated && nameOf(stage.value(rated))) } : {}),
         ...(untrained.length > 0 ? { baselines: untrained } : {}),
         replyLimit: recipe.evaluate.sampling.maxTokens,
@@ -184,6 +186,7 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
           hashes: {
             recipe: hashOf(context.written),
             constitution: constitutionHash(constitution),
+            ...(unseen && { "unseen checks": constitutionHash(unseen) }),
             ...Object.fromEntries(checkpoints.map(({ id, model }) => [id, stage.value(model).hash])),
             "held-out prompts": stage.value(heldOut).hash,
           },

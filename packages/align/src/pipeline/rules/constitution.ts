@@ -1,6 +1,7 @@
 import { nearest } from "@tenet/data";
 import { constitutionTerm } from "@tenet/train";
-import type { Principle } from "../../constitution/index.ts";
+import type { Check, Constitution, Principle } from "../../constitution/index.ts";
+import { rulesIn } from "../../constitution/schema.ts";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { knownExamples } from "../../feedback/index.ts";
 import { avoidsOf, constraintOf } from "../parts/policy-judges.ts";
@@ -8,7 +9,7 @@ import { isTrained, type Recipe } from "../recipe.ts";
 import type { ConstitutionRules, Rule } from "./rule.ts";
 
 /** What a recipe asks of a constitution that this one does not have. */
-export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) => {
+export const constitutionRules: ConstitutionRules = ({ recipe, constitution, unseen }) => {
   const { supervised, policy, feedback, roles, evaluate } = recipe;
   const { principles } = constitution;
   const named = `the constitution "${constitution.name}"`;
@@ -38,6 +39,7 @@ export const constitutionRules: ConstitutionRules = ({ recipe, constitution }) =
       got: JSON.stringify(id),
       suggestion: nearest(id, ids),
     })),
+    ...unseenRules(constitution, unseen),
     ...principlesNamed(recipe).map(({ id, at }) => ({
       at: ["policy", "reward", ...at],
       when: !ids.includes(id),
@@ -106,4 +108,41 @@ function principlesNamed({ policy }: Recipe): { readonly id: string; readonly at
     ...Object.entries(categories).flatMap(([category, ids]) => listed(ids, "given", "categories", category)),
     ...listed(rated, "judge", "principles"),
   ];
+}
+
+/** What checks that training is never to see have to be: of the same principles, and others than it sees. */
+function unseenRules(constitution: Constitution, unseen: Constitution | undefined): Rule[] {
+  if (unseen === undefined) return [];
+  const at = ["evaluate", "unseen"];
+  const ids = constitution.principles.map(({ id }) => id);
+  const seen = new Map(constitution.principles.flatMap(({ id, checks }) => checks.map((one) => [contentOf(one), id])));
+  return unseen.principles.flatMap(({ id, checks }): Rule[] => [
+    {
+      at,
+      when: !ids.includes(id),
+      expected: `checks of principles of the constitution "${constitution.name}": ${ids.join(", ")}`,
+      got: `some of ${JSON.stringify(id)}`,
+      suggestion: nearest(id, ids),
+    },
+    {
+      at,
+      when: checks.length === 0,
+      expected: "a check of every principle that it names: of the others it need say nothing",
+      got: `none of ${JSON.stringify(id)}`,
+    },
+    ...checks.map((check, i) => {
+      const same = seen.get(contentOf(check));
+      return {
+        at,
+        when: same !== undefined,
+        expected: "checks that training does not see",
+        got: `check ${i + 1} of ${JSON.stringify(id)}, which the constitution has too, under ${JSON.stringify(same)}`,
+      };
+    }),
+  ]);
+}
+
+/** What a check looks for, whatever it is called, however much it counts and wherever it applies. */
+function contentOf(check: Check): string {
+  return JSON.stringify(rulesIn(check).map((rule) => [rule, check[rule]]));
 }

@@ -25,6 +25,7 @@ export const evaluateRules: Rules = ({ recipe: { evaluate, policy, prompts, role
     },
     ...(
       [
+        ["unseen", "checks alone"],
         ["neutral", "neutral texts alone"],
         ["choices", "questions alone"],
         ["sycophancy", "questions alone"],

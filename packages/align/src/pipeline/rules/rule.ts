@@ -28,7 +28,9 @@ export interface Facts {
 export type Rules = (facts: Facts) => readonly Rule[];
 
 /** Rules about what a recipe asks of its constitution. */
-export type ConstitutionRules = (facts: Facts & { readonly constitution: Constitution }) => readonly Rule[];
+export type ConstitutionRules = (
+  facts: Facts & { readonly constitution: Constitution; readonly unseen: Constitution | undefined },
+) => readonly Rule[];
 
 /** Why what needs a policy is refused without one. */
 export const withoutPolicy =

@@ -17,6 +17,11 @@ export const evaluateSchema = z.strictObject({
     .describe("Ids of principles that may not be broken: the verdict says first which of them are."),
   sampling: samplingFields({ temperature: 1, maxTokens: 256 }).describe("Sampling of the replies to held-out prompts."),
   samples: z.int().min(1).default(1).describe("Replies to each held-out prompt."),
+  unseen: path
+    .optional()
+    .describe(
+      "A constitution of checks that look at the replies to held-out prompts and at nothing else: training, labels and the choice of checkpoints never see them. Its principles are those of `constitution`, by their ids, its checks others.",
+    ),
   neutral: path.optional().describe("Texts whose perplexity tells what alignment cost: a list in YAML or JSON."),
   choices: z
     .union([path, z.strictObject(datasetFields)])
