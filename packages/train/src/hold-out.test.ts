@@ -40,4 +40,6 @@ it("holds so many rows of those that count out, whole prompts at a time, and hal
   expect(validation.some((one) => prompts.has(promptOf(one)))).toBe(false);
   const most = holdOut(rows, { seed: 1, stage: "test", share: 0.1, atLeast: { count: 30, of: counts } });
   expect(most.validation.length).toBe(20);
+  const share = holdOut(rows, { seed: 1, stage: "test", share: 0.5, atLeast: { count: 1, of: counts } });
+  expect(share.validation.length).toBe(20);
 });

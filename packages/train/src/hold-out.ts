@@ -9,7 +9,7 @@ export function promptOf({ prompt }: { readonly prompt: readonly Message[] }): s
 /**
  * Holds a share of the rows out, whole prompts at a time: what is trained on one reply to a prompt says little about another reply to
  * the same. Prompts are taken in an order drawn by (seed, stage) until the share is reached, but never all; rows keep their order.
- * @param atLeast instead of a share: so many rows of those that count, or as many as half of all rows have
+ * @param atLeast so many rows of those that count, where the share has fewer of them, or as many as half of all rows have
  */
 export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
   rows: readonly Row[],
@@ -26,12 +26,13 @@ export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
   },
 ): { readonly train: readonly Row[]; readonly validation: readonly Row[] } {
   const groups = [...groupBy(rows, promptOf)];
-  const wanted = Math.round((atLeast ? 0.5 : share) * rows.length);
+  const wanted = Math.round(share * rows.length);
   const held = new Set<string>();
   let count = 0;
   let counting = 0;
   for (const index of shuffled(groups.length, { seed, stage, epoch: 0 })) {
-    if (count >= wanted || (atLeast && counting >= atLeast.count)) break;
+    const enough = !atLeast || counting >= atLeast.count || count >= rows.length / 2;
+    if (count >= wanted && enough) break;
     const [prompt, members] = groups[index]!;
     // One prompt alone cannot be on both sides.
     if (count + members.length === rows.length) continue;

@@ -69,7 +69,7 @@ export interface PreferenceOptions {
   /** Pairs of public rankings to learn from first. */
   readonly pretraining?: readonly PreferenceRow[];
   readonly validation?: readonly PreferenceRow[];
-  /** Without `validation`, instead of `validationShare`: pairs with a preferred reply to be held out, of which half of all may be. */
+  /** Without `validation`: pairs with a preferred reply to be held out where `validationShare` has fewer; half of all pairs at most. */
   readonly heldOutPairs?: number | undefined;
   readonly settings: z.input<typeof preferenceSettingsSchema>;
   readonly seed: number;

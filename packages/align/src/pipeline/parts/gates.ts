@@ -46,7 +46,7 @@ export function preferenceGateStage(
     expect(sized) {
       if ("held" in part) return { ...nothing, gate: { chance, pairs: sized(part.held).rows } };
       const { rows } = sized(part.learnt);
-      const pairs = wanted === undefined ? Math.round(validationShare * rows) : Math.min(wanted, Math.floor(rows / 2));
+      const pairs = Math.max(Math.round(validationShare * rows), Math.min(wanted ?? 0, Math.floor(rows / 2)));
       return { ...nothing, gate: { chance, pairs } };
     },
     async make(inputs) {

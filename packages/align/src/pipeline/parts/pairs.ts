@@ -55,8 +55,8 @@ export function pairsStage(
 const mostSamples = 16;
 
 /**
- * Pairs that the preference model is tested on: made as those that it learns from or, where the recipe says how many its gate is to judge
- * by (`preferenceModel.gate.pairs`), of as many replies to each prompt as that takes. What share of two replies makes no pair, or one without a
+ * Pairs that the preference model is tested on: made as those that it learns from or, where these are fewer than the recipe says that its gate
+ * is to judge by (`preferenceModel.gate.pairs`), of as many replies to each prompt as that takes. What share of two replies makes no pair, or one without a
  * preferred reply, is told by those that are learnt from.
  */
 export function testPairsStage(
@@ -76,16 +76,19 @@ export function testPairsStage(
   const { feedback, preferenceModel } = context.recipe;
   const wanted = preferenceModel.gate.pairs;
   if (wanted === undefined || feedback.pairs.contrast !== undefined) return pairsStage(context, part);
-  const of = (samples: number) => pairsStage(context, { ...part, samples });
-  const stage = of(2);
+  const usual = pairsStage(context, part);
+  const giving = (pairs: number, rows: number) =>
+    rows * pairsEach(feedback.pairs) >= pairs
+      ? usual
+      : pairsStage(context, { ...part, samples: samplesFor(pairs, rows) });
   return {
-    ...stage,
-    inputs: [...stage.inputs, learnt.labels],
-    expect: (sized) => of(samplesFor(wanted, sized(prompts).rows)).expect!(sized),
+    ...usual,
+    inputs: [...usual.inputs, learnt.labels],
+    expect: (sized) => giving(wanted, sized(prompts).rows).expect!(sized),
     execute(run) {
       const labels = [...run.value(learnt.labels).rows()];
       const share = tellingShare(labels, run.value(learnt.prompts).count, pairsEach(feedback.pairs));
-      return of(samplesFor(wanted / share, run.value(prompts).count)).execute(run);
+      return giving(wanted / share, run.value(prompts).count).execute(run);
     },
   };
 }

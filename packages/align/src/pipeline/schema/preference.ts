@@ -27,7 +27,7 @@ export const preferenceModelSchema = z.strictObject({
         .min(1)
         .optional()
         .describe(
-          "Held-out pairs with a preferred reply that it judges by: of each prompt of `prompts.validation` so many replies are compared as that takes by the share of training pairs whose label prefers one, 16 at most; without such prompts so many pairs are held out, half of all at most. Without it: as `feedback.pairs` and `validationShare` come to. `tenet validate` says where they are too few.",
+          "Held-out pairs with a preferred reply that it judges by, at least: of each prompt of `prompts.validation` so many replies are compared as that takes by the share of training pairs whose label prefers one, 16 at most; without such prompts so many pairs are held out, half of all at most. Without it, or where they are more: as `feedback.pairs` and `validationShare` come to. `tenet validate` says where they are too few.",
         ),
       refused: z
         .enum(["stop", "go-without"])
