@@ -1,4 +1,6 @@
 import type { SchemaElement } from "hyparquet";
+import { ExportError } from "./errors.ts";
+import { imagesOf } from "./image.ts";
 import type { Message } from "./message.ts";
 import type { Kinds } from "./records.ts";
 import type { Origin } from "./rows.ts";
@@ -72,7 +74,11 @@ const prompt: Column<{ prompt: Message[] }> = {
   name: "prompt",
   type: "messages",
   about: "The conversation up to the reply",
-  value: (row) => row.prompt,
+  value(row) {
+    if (imagesOf(row.prompt).length > 0)
+      throw new ExportError("a prompt shows an image, for which a dataset of texts has no place. Leave its row out.");
+    return row.prompt;
+  },
 };
 
 const weight: Column<{ weight: number }> = {

@@ -2,4 +2,6 @@
 export type Message = {
   role: "system" | "user" | "assistant";
   content: string;
+  /** Images that the user shows before the text, as `image.ts` makes them; absent where there are none. */
+  images?: string[];
 };

@@ -60,17 +60,25 @@ export function messagesOf(value: unknown, field: string, notes: string[] = []):
   return value.map((message: unknown, i): Message => {
     if (typeof message !== "object" || message === null || Array.isArray(message))
       throw new Unusable(`${field}[${i}] is ${kindOf(message)}; expected a message {role, content}`);
-    const { role: named, content, from, value: said } = message as Record<string, unknown>;
+    const { role: named, content, from, value: said, images } = message as Record<string, unknown>;
     const name = named ?? from;
     const role =
       typeof name === "string" && Object.hasOwn(roles, name.toLowerCase()) ? roles[name.toLowerCase()] : undefined;
     if (role === undefined)
       throw new Unusable(`${field}[${i}].role is ${printed(name)}; expected system, user or assistant`);
     const text = "content" in message ? content : said;
+    const shown = `${field}[${i}] shows an image; expected text, and the image in the record's own "images"`;
+    if (Array.isArray(images) && images.length > 0) throw new Doubtful(shown);
+    if (isShown(text)) throw new Unusable(shown);
     if (name !== role || !("content" in message) || Array.isArray(text))
       notes.push(`${field} has messages of another form than {role, content}`);
     return { role, content: textOf(joined(text) ?? text, `${field}[${i}].content`) };
   });
+}
+
+/** Whether a content in parts has an image among them. */
+function isShown(content: unknown): boolean {
+  return Array.isArray(content) && content.some((part) => /^(?:input_)?image/.test(String(part?.type)));
 }
 
 /** The text of a content in parts, all of them texts. */

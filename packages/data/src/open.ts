@@ -1,8 +1,9 @@
-import { extname } from "node:path";
+import { dirname, extname } from "node:path";
 import { type DataFile, findFile, readBytes } from "./bytes.ts";
 import { readCsv } from "./csv.ts";
 import { DatasetError, Doubtful, excerptOf, Unusable } from "./errors.ts";
 import { IdSet } from "./id-set.ts";
+import { imagesNamed, readImages } from "./image.ts";
 import { type Line, readLines } from "./lines.ts";
 import { readLiteral } from "./literal.ts";
 import { readParquet } from "./parquet.ts";
@@ -24,6 +25,13 @@ export interface DatasetOptions<As extends keyof Kinds> {
   readonly label?: PreferenceRow["label"];
   /** Bytes the texts of a record or a post may have; 1 MiB by default: a prompt of more is hours of work, or none that fits. */
   readonly maxRecordBytes?: number;
+  /**
+   * Whether a record of JSON Lines or CSV that names images (`images` or `image`: paths beside the file, or data URLs) becomes a row whose
+   * prompt shows them, as prompts and preferences can; false by default: who reads the rows sees none, and such a record is set aside.
+   */
+  readonly images?: boolean;
+  /** Bytes the images of a record may have, together; 4 MiB by default. */
+  readonly maxImageBytes?: number;
   readonly stackexchange?: StackExchangeOptions;
 }
 
@@ -167,7 +175,7 @@ function parseJson(text: string, notes: string[]): Fields | Error {
 async function* rowsFrom<As extends keyof Kinds>(
   file: DataFile,
   records: AsyncIterable<ReadRecord>,
-  { as, label = "human" }: DatasetOptions<As>,
+  { as, label = "human", images: shows = false, maxImageBytes = 2 ** 22 }: DatasetOptions<As>,
 ): AsyncGenerator<Read<Kinds[As]>> {
   let first: Aside | undefined;
   let [rows, asides] = [0, 0];
@@ -177,8 +185,22 @@ async function* rowsFrom<As extends keyof Kinds>(
         `${first!.reason.includes(kinds[as].expected) ? "" : `Expected ${kinds[as].expected}. `}` +
         `At ${first!.source}: ${first!.reason}. It begins: ${first!.excerpt}`,
     );
+  const imagesIn = async (value: Fields): Promise<string[]> => {
+    const named = imagesNamed(value);
+    if (named === undefined) return [];
+    if (!shows || !kinds[as].shows)
+      throw new Doubtful(
+        "it names an image, which nobody sees who reads this file. Leave the record out, or what it says of the image",
+      );
+    return readImages(named, dirname(file.path), maxImageBytes);
+  };
   for await (const item of records) {
-    const read = "aside" in item ? item : attempt(item.record, (notes) => kinds[as].row(item.record, { label, notes }));
+    const read =
+      "aside" in item
+        ? item
+        : await attempt(item.record, async (notes) =>
+            kinds[as].row(item.record, { label, notes, images: await imagesIn(item.record.value) }),
+          );
     if ("aside" in read) {
       first ??= read.aside;
       if (++asides >= WRONG_KIND && rows === 0) throw wrongKind();
@@ -190,10 +212,13 @@ async function* rowsFrom<As extends keyof Kinds>(
     throw new DatasetError(`${file.path} holds no records; expected at least one. Fetch or write it again.`);
 }
 
-function attempt<Row>({ source, value, notes: told = [] }: SourceRecord, rowOf: (notes: string[]) => Row): Read<Row> {
+async function attempt<Row>(
+  { source, value, notes: told = [] }: SourceRecord,
+  rowOf: (notes: string[]) => Promise<Row>,
+): Promise<Read<Row>> {
   const notes: string[] = [...told];
   try {
-    const row = rowOf(notes);
+    const row = await rowOf(notes);
     return notes.length > 0 ? { row, notes: [...new Set(notes)] } : { row };
   } catch (cause) {
     const reason = cause instanceof RangeError ? tooDeep : (cause as Error).message;

@@ -1,4 +1,5 @@
 import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { showing } from "./image.ts";
 import { readLiteral } from "./literal.ts";
 import type { Message } from "./message.ts";
 import {
@@ -61,6 +62,8 @@ export interface RecordOptions {
   readonly label: PreferenceRow["label"];
   /** Takes what is to be told of how the record was read. */
   readonly notes: string[];
+  /** That the prompt's last turn shows; kinds without a place for them are given none. */
+  readonly images: readonly string[];
 }
 
 interface Kind<Row> {
@@ -68,6 +71,8 @@ interface Kind<Row> {
   readonly expected: string;
   /** Fields that are looked at; a Parquet file's other columns are not read. */
   readonly fields: readonly string[];
+  /** Whether its prompt may show images. */
+  readonly shows?: true;
   /** @throws Unusable */
   readonly row: (record: SourceRecord, options: RecordOptions) => Row;
 }
@@ -82,8 +87,9 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   prompts: {
     expected: "prompt (a text or messages), messages, or transcripts in chosen and rejected",
     fields: [...pairFields, "category", "type", "benign", "label", "origin"],
-    row: ({ source, value }, { notes }) => {
-      const prompt = promptIn(value, notes);
+    shows: true,
+    row: ({ source, value }, { notes, images }) => {
+      const prompt = showing(promptIn(value, notes), images);
       const category = [value.category, value.type].find((name) => typeof name === "string" && name !== "");
       const benign = benignIn(value);
       // What a model will answer is not written by who wrote the record's reply.
@@ -112,8 +118,10 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   preferences: {
     expected: "prompt, chosen and rejected; or transcripts in chosen and rejected; or prompt, a, b and p",
     fields: [...pairFields, "weight", "label", "category", "explanation", "origin"],
+    shows: true,
     row: ({ source, value }, options) => {
-      const { prompt, a, b, p } = pairIn(value, options.notes);
+      const { a, b, p, ...pair } = pairIn(value, options.notes);
+      const prompt = showing(pair.prompt, options.images);
       const category = has(value, "category") ? { category: textOf(value.category, "category") } : {};
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       const { label: labels, explanation: explanations } = preferenceRowSchema.shape;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { givenSchema } from "./given.ts";
+import { imageSchema } from "./image.ts";
 
 /*
  * What flows between stages. A row is plain JSON; it has an id that is a function of its content, and it names what it came
@@ -34,7 +35,7 @@ const row = { id: z.string().min(1), origin: originSchema };
 
 /** A conversation whose last turn waits for a reply. */
 const conversation = z
-  .array(messageSchema)
+  .array(messageSchema.extend({ images: z.array(imageSchema).min(1).exactOptional() }))
   .min(1)
   .refine((messages) => messages.at(-1)?.role === "user", { error: "the last message must be the user's" });
 
