@@ -50,9 +50,16 @@ export function promptBody(prompt: Prompt, dialect: Dialect): Record<string, unk
       "the conversation ends with the assistant's turn, which this endpoint would not continue: give a raw prompt instead",
     );
   return {
-    messages: prompt.map(({ role, content }): Message => ({ role, content })),
+    messages: prompt.map(messageBody),
     ...(prefilled && dialect === "vllm" && { continue_final_message: true, add_generation_prompt: false }),
   };
+}
+
+/** A message as it is sent: images as parts of its content, before the text. */
+function messageBody({ role, content, images }: Message): Record<string, unknown> {
+  if (images === undefined) return { role, content };
+  const shown = images.map((url) => ({ type: "image_url", image_url: { url } }));
+  return { role, content: [...shown, { type: "text", text: content }] };
 }
 
 export function canPrefill(dialect: Dialect): boolean {

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tinyImage } from "@tenet/fixtures";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FakeServer, fakeServer } from "../../test/conformance/fake-server.ts";
 import { CapabilityError, EndpointError, UsageError } from "../language-model/errors.ts";
@@ -8,6 +9,7 @@ import { scriptedModel } from "../language-model/scripted.ts";
 import type { ModelEvent } from "../language-model/types.ts";
 import { endpoint } from "./endpoint.ts";
 import { recordingFetch, replayFetch } from "./replay.ts";
+import { estimateTokens } from "./wire.ts";
 
 const script = {
   rules: [
@@ -45,6 +47,43 @@ describe("endpoint", () => {
     expect(bodies.openai).not.toHaveProperty("top_k");
     expect(bodies.openai!.stop).toHaveLength(4);
     expect(bodies.vllm!.stop).toHaveLength(5);
+  });
+
+  it("shows images as parts before the text, to every dialect, and texts as they were", async () => {
+    const [image, other] = [tinyImage(1), tinyImage(2)];
+    const turn = { role: "user" as const, content: "What is it?", images: [image, other] };
+    const prompt = [{ role: "system" as const, content: "Look well." }, turn];
+    for (const dialect of ["vllm", "llama.cpp", "openai"] as const) {
+      await first(endpoint({ baseUrl: server.url, dialect }).generate([{ prompt }]));
+      expect(server.bodies.at(-1)!.messages).toEqual([
+        { role: "system", content: "Look well." },
+        {
+          role: "user",
+          content: [
+            { type: "image_url", image_url: { url: image } },
+            { type: "image_url", image_url: { url: other } },
+            { type: "text", text: "What is it?" },
+          ],
+        },
+      ]);
+    }
+    const texts = estimateTokens([prompt[0]!, { role: "user", content: "What is it?" }]);
+    expect(estimateTokens(prompt)).toBe(texts + 2 * 576);
+  });
+
+  it.each([
+    [
+      { role: "assistant" as const, content: "So.", images: [tinyImage()] },
+      "message 1 of the assistant shows an image",
+    ],
+    [{ role: "user" as const, content: "So?", images: ["cat.png"] }, "message 1 shows cat.png…: expected a data URL"],
+    [{ role: "user" as const, content: "So?", images: ["data:image/svg+xml;base64,PHN2Zy8+"] }, "expected a data URL"],
+  ])("an image that is none, or not the user's, is refused before anything is sent", async (turn, message) => {
+    const sent = server.bodies.length;
+    const model = endpoint({ baseUrl: server.url, dialect: "vllm" });
+    const prompt = [{ role: "user" as const, content: "Hello" }, turn];
+    await expect(first(model.generate([{ prompt }]))).rejects.toThrow(message);
+    expect(server.bodies).toHaveLength(sent);
   });
 
   it("continues the assistant's turn where the server can, and says so where it cannot", async () => {

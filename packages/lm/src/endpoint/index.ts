@@ -11,3 +11,4 @@ export {
   endpointSettingsSchema,
   isUncounted,
 } from "./settings.ts";
+export { tokensPerImage } from "./wire.ts";

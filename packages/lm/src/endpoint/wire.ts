@@ -1,3 +1,4 @@
+import { imagesOf } from "@tenet/data";
 import { z } from "zod";
 import { CapabilityError } from "../language-model/errors.ts";
 import { tokensBetween } from "../language-model/reply.ts";
@@ -302,8 +303,11 @@ export function usageOf(reply: Reply, prompt: Prompt): Usage & { estimated: bool
   };
 }
 
+/** What LLaVA-1.5 makes of an image (arXiv 2310.03744): 24 × 24 patches of 14 × 14 pixels. Models differ in this by more than in text. */
+export const tokensPerImage = 576;
+
 export function estimateTokens(prompt: Prompt): number {
-  const characters =
-    typeof prompt === "string" ? prompt.length : prompt.reduce((sum, { content }) => sum + content.length + 16, 0);
-  return Math.ceil(characters / 4);
+  if (typeof prompt === "string") return Math.ceil(prompt.length / 4);
+  const characters = prompt.reduce((sum, { content }) => sum + content.length + 16, 0);
+  return Math.ceil(characters / 4) + tokensPerImage * imagesOf(prompt).length;
 }

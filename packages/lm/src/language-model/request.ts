@@ -1,3 +1,4 @@
+import { imageSchema } from "@tenet/data";
 import { z } from "zod";
 import { UsageError } from "./errors.ts";
 import {
@@ -28,7 +29,7 @@ export function randomnessKey(request: GenerateRequest<Prompt | Tokens>): string
 /**
  * Checks a prompt's shape.
  *
- * Errors: UsageError for an empty prompt, an unknown role, or a system turn that is not the first.
+ * Errors: UsageError for an empty prompt, an unknown role, a system turn that is not the first, or images that are none or not the user's.
  */
 export function checkPrompt(prompt: Prompt): void {
   if (prompt.length === 0) throw new UsageError("the prompt is empty: give text, or at least one message");
@@ -39,5 +40,13 @@ export function checkPrompt(prompt: Prompt): void {
     if (typeof message.content !== "string") throw new UsageError(`message ${turn} has no text content`);
     if (message.role === "system" && turn > 0)
       throw new UsageError(`message ${turn} is a system turn: only the first can be`);
+    if (message.images === undefined) return;
+    if (message.role !== "user")
+      throw new UsageError(`message ${turn} of the ${message.role} shows an image: only the user's can`);
+    for (const image of message.images)
+      if (!imageSchema.safeParse(image).success)
+        throw new UsageError(
+          `message ${turn} shows ${image.slice(0, 40)}…: expected a data URL of a PNG, JPEG, GIF or WebP image`,
+        );
   });
 }

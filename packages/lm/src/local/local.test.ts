@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tinyImage } from "@tenet/fixtures";
 import { compile, input, sessionCounts } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
@@ -258,6 +259,12 @@ describe("limits", () => {
     await withModel({ memoryBudget: 1000 }, async (other) => {
       await expect(generate(other, [{ prompt: "Hello" }])).rejects.toThrow(/takes \d+ bytes .* budget is 1000/);
     });
+  });
+
+  it("a prompt that shows an image is refused: a model of text sees none", async () => {
+    const prompt = [{ role: "user" as const, content: "What is it?", images: [tinyImage()] }];
+    await expect(generate(model, [{ prompt }])).rejects.toThrow("a model of text, which sees none");
+    await expect(scores(model, [{ prompt, continuations: ["A cat."] }])).rejects.toThrow("which sees none");
   });
 
   it("an adapter for another model is refused", async () => {

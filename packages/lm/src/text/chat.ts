@@ -64,7 +64,7 @@ export function chatRenderer(template: string, special: Iterable<string>, option
 
     const continued = last.role === "assistant";
     const end = unguessable();
-    const guarded = messages.map((message) => ({ role: message.role, content: protect(message.content) }));
+    const guarded = messages.map((message) => ({ ...message, content: protect(message.content) }));
     if (continued) guarded.at(-1)!.content += `${end} `;
     let text = renderChat(template, guarded, { ...rendering, addGenerationPrompt: !continued });
     if (continued) {

@@ -21,6 +21,12 @@ describe("a template is read as Jinja", () => {
     expect(renderChat("{{ add_generation_prompt }}", messages, { addGenerationPrompt: true })).toBe("true");
   });
 
+  it("renders no image, not even as nothing", () => {
+    const shown: Message[] = [{ role: "user", content: "What is it?", images: ["data:image/png;base64,iVBORw0KGgo="] }];
+    expect(() => render("{{ messages[0].content }}", shown)).toThrow(ChatTemplateError);
+    expect(() => render("{{ messages[0].content }}", shown)).toThrow("this is a model of text, which sees none");
+  });
+
   it("strips as Python does", () => {
     expect(render("{{ '\\nab\\n'.strip('\\n') }}|{{ ' \\nab '.lstrip('\\n') }}|{{ 'ab\\n\\n '.rstrip() }}")).toBe(
       "ab| \nab |ab",

@@ -1,4 +1,5 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
+import { imagesOf } from "@tenet/data";
 import type { Message } from "../language-model/types.ts";
 import { ChatTemplateError, EndlessTemplateError } from "./errors.ts";
 import { strip } from "./strip.ts";
@@ -39,7 +40,8 @@ const FIXED_DATE = new Date(2024, 6, 26);
  * evaluated expression costs a unit, large intermediate values more, and the allowance grows with the conversation, so
  * that a template that loops or explodes ends in the same place on every machine, within seconds. (A worker thread
  * with limits would not do: a single allocation above its heap limit ends the whole process.)
- * Errors: ChatTemplateError for a template that does not parse, calls `raise_exception`, or works too much.
+ * Errors: ChatTemplateError for a template that does not parse, calls `raise_exception`, or works too much, and for a conversation that shows an
+ * image, which no text stands for.
  *
  * @example
  * renderChat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [{ role: "user", content: "Hi" }]);
@@ -47,6 +49,10 @@ const FIXED_DATE = new Date(2024, 6, 26);
  */
 export function renderChat(template: string, messages: readonly Message[], options: RenderOptions = {}): string {
   const { addGenerationPrompt = false, variables = {}, date = FIXED_DATE } = options;
+  if (imagesOf(messages).length > 0)
+    throw new ChatTemplateError(
+      "the conversation shows an image, and this is a model of text, which sees none: ask one behind an endpoint that does",
+    );
   try {
     const parsed = parse(template);
     const environment = new (Environment as unknown as new () => { set(name: string, value: unknown): void })();

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type ScriptedOptions, scriptedModel } from "../../src/language-model/scripted.ts";
-import type { Completion, Prompt, Usage } from "../../src/language-model/types.ts";
+import type { Completion, Message, Prompt, Usage } from "../../src/language-model/types.ts";
 
 /** How the server presents itself; `broken-echo` shifts the echo's log-probabilities by a token, as one real server does. */
 export type Flavour = "vllm" | "llama.cpp" | "openai" | "broken-echo";
@@ -62,7 +62,7 @@ export async function fakeServer(
     if (!chat && !path.endsWith("/completions")) return send(response, 404, { error: { message: `no ${path}` } });
     if (body.echo && flavour !== "vllm" && flavour !== "broken-echo")
       return send(response, 400, { error: { message: "echo is not supported" } });
-    const prompt: Prompt = chat ? body.messages : body.prompt;
+    const prompt: Prompt = chat ? body.messages.map(messageOf) : body.prompt;
 
     const completions: Completion[] = [];
     const aborter = new AbortController();
@@ -185,4 +185,14 @@ function send(response: ServerResponse, status: number, json: unknown) {
   const body = JSON.stringify(json);
   response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
   response.end(body);
+}
+
+type Part = { type: "text"; text: string } | { type: "image_url"; image_url: { url: string } };
+
+/** A message whose content may be in parts. */
+function messageOf({ role, content }: { role: Message["role"]; content: string | Part[] }): Message {
+  if (typeof content === "string") return { role, content };
+  const images = content.flatMap((part) => (part.type === "image_url" ? [part.image_url.url] : []));
+  const texts = content.flatMap((part) => (part.type === "text" ? [part.text] : []));
+  return { role, content: texts.join(""), ...(images.length > 0 && { images }) };
 }
