@@ -4,7 +4,7 @@ import { chainText, isChain } from "./chain-text.ts";
 const chain = {
   id: "0011223344556677",
   origin: { parents: [] },
-  prompt: [{ role: "user", content: "Is it\na cold?" }],
+  prompt: [{ role: "user" as const, content: "Is it\na cold?" }],
   responses: ["You have a cold, don't worry at all about it.", "You may have a cold, don't worry at all about it."],
   rounds: [
     {
@@ -16,6 +16,15 @@ const chain = {
     { principle: "kind", critique: "It is fine." },
   ],
 };
+
+it("what the prompt shows is told in words", () => {
+  const images = ["data:image/png;base64,iVBORw0KGgo="];
+  const lines = chainText({ ...chain, prompt: [{ role: "user", content: "What is it?", images }] }).split("\n");
+  expect(lines.slice(1, 3)).toEqual([
+    expect.stringMatching(/^ {2}\[user\]: \[image: PNG, 1 kB, [0-9a-f]{8}\]$/),
+    "    What is it?",
+  ]);
+});
 
 it("a chain says what each revision took out and put in, and why one was not taken", () => {
   expect(isChain(chain)).toBe(true);

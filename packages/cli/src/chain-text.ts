@@ -1,10 +1,11 @@
+import { inWords, type Message } from "@tenet/data";
 import type { StoredRow } from "@tenet/runs";
 import { diffWords } from "diff";
 import { printable } from "./format.ts";
 
 /** A critique–revision chain as it is stored. */
 interface Chain extends StoredRow {
-  readonly prompt: readonly { readonly role: string; readonly content: string }[];
+  readonly prompt: readonly Message[];
   readonly responses: readonly string[];
   readonly rounds: readonly {
     readonly principle: string;
@@ -23,7 +24,7 @@ export function isChain(row: StoredRow): row is Chain {
 export function chainText({ id, prompt, responses, rounds }: Chain): string {
   const lines = [id];
   const add = (label: string, text: string) => lines.push(`  ${label}: ${printable(text).replaceAll("\n", "\n    ")}`);
-  for (const { role, content } of prompt) add(`[${role}]`, content);
+  for (const { role, content } of inWords(prompt)) add(`[${role}]`, content);
   let [current = "", ...accepted] = responses;
   add("first response", current);
   for (const [i, { principle, critique, revision, rejected }] of rounds.entries()) {

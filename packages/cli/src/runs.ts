@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { inWords, type Message } from "@tenet/data";
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
 import { CommandUsageError, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
@@ -198,11 +199,14 @@ function rowText(row: StoredRow): string {
 
 function valueText(value: unknown): string {
   if (typeof value === "string") return value;
-  if (isConversation(value)) return value.map(({ role, content }) => `[${role}] ${content}`).join("\n");
+  if (isConversation(value))
+    return inWords(value)
+      .map(({ role, content }) => `[${role}] ${content}`)
+      .join("\n");
   return JSON.stringify(value);
 }
 
-function isConversation(value: unknown): value is { role: string; content: string }[] {
+function isConversation(value: unknown): value is Message[] {
   return Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn?.content === "string");
 }
 

@@ -1,5 +1,5 @@
 import { setImmediate as breathe } from "node:timers/promises";
-import type { ChainRow } from "@tenet/data";
+import { type ChainRow, inWords } from "@tenet/data";
 import type { RunInfo, StageInfo } from "@tenet/runs";
 import type { Chain, Chains } from "./api.ts";
 import type { ViewContext } from "./context.ts";
@@ -55,7 +55,7 @@ export async function chainsOf(
     return {
       ordinal,
       row: id,
-      prompt,
+      prompt: inWords(prompt),
       responses,
       rounds: rounds.map(({ principle, critique, revision, edits, rejected }) => ({
         principle,

@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { isLearntFrom, orderKeys, readingSchema, readingsOf } from "@tenet/align";
-import { groupBy, type PreferenceRow, wilson } from "@tenet/data";
+import { groupBy, inWords, type PreferenceRow, wilson } from "@tenet/data";
 import type { RowPage, RunInfo, StageInfo } from "@tenet/runs";
 import type { Pair, PairSort, PrincipleLabels } from "./api.ts";
 import type { ViewContext } from "./context.ts";
@@ -211,7 +211,7 @@ function pairOf(
   return {
     row: id,
     pair,
-    prompt,
+    prompt: inWords(prompt),
     a,
     b,
     p,

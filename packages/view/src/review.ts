@@ -1,5 +1,5 @@
 import { agreementOf, type PairRow, preferenceOf, reviewSpecSchema, saysOf, wordsOf } from "@tenet/align";
-import { wilson } from "@tenet/data";
+import { inWords, wilson } from "@tenet/data";
 import type { Queue } from "@tenet/runs";
 import { z } from "zod";
 import type { Agreement, QueueLine } from "./api.ts";
@@ -82,7 +82,7 @@ export function resultsOf(context: ViewContext, queue: Queue): Agreement {
     disagreements: disagreements.flatMap(({ row, answers }) => {
       const pair = store.row<PairRow>(row);
       if (!pair) return [];
-      const prompt = pair.prompt.map(({ role, content }) => ({ role, content }));
+      const prompt = inWords(pair.prompt);
       const decided = settled.get(row);
       return [
         {

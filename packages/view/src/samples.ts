@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { detectRefusal, refuses } from "@tenet/align";
-import type { ResponseRow } from "@tenet/data";
+import { inWords, type ResponseRow } from "@tenet/data";
 import type { RunInfo, Store } from "@tenet/runs";
 import { z } from "zod";
 import {
@@ -165,7 +165,7 @@ export async function* pagesOf(
       );
       return {
         ordinal,
-        prompt: row.prompt,
+        prompt: inWords(row.prompt),
         ...(row.category !== undefined && { category: row.category }),
         ...(row.benign !== undefined && { benign: row.benign }),
         replies,

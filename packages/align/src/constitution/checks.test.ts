@@ -269,7 +269,8 @@ export const graded = ({ response }) => ({ violated: response.length > 3, severi
 export const failing = () => { throw new Error("no network"); };
 export const silent = () => undefined;
 export const late = async () => true;
-export const number = 1;`,
+export const number = 1;
+export const sees = ({ prompt }) => JSON.stringify(prompt).includes("base64");`,
     );
     await write("c/broken.mjs", "export default (");
     await symlink(join(folder, "outside.mjs"), join(folder, "c/link.mjs"));
@@ -282,6 +283,13 @@ export const number = 1;`,
     const of = await loadConstitution(path, { allowModules: true });
     expect(runChecks(of, example)[0]).toMatchObject({ violated: true, why: "its module says so" });
     expect(runChecks(of, { ...example, response: "fine" })[0]).toMatchObject({ violated: false });
+  });
+  it("are given texts, and no images", async () => {
+    const path = await constitution({ module: "rules.mjs", export: "sees" });
+    const of = await loadConstitution(path, { allowModules: true });
+    const images = ["data:image/png;base64,iVBORw0KGgo="];
+    const shown = { prompt: [{ role: "user", content: "What is it?", images }], response: "A cat." };
+    expect(runChecks(of, shown)[0]).toMatchObject({ applies: true, violated: false });
   });
   it("may grade, and may stand inside a combination", async () => {
     const path = await constitution({ any: [{ must: "!" }, { module: "rules.mjs", export: "graded" }], severity: 1 });

@@ -72,6 +72,11 @@ function askedIn({ prompt }: CheckedExample): string[] {
   return prompt.filter(({ role }) => role === "user").map(({ content }) => content);
 }
 
+/** What a module is given: texts, whatever else a prompt shows. */
+function textOf({ prompt, ...example }: CheckedExample): CheckedExample {
+  return { ...example, prompt: prompt.map(({ role, content }) => ({ role, content })) };
+}
+
 interface Finding {
   holds: boolean;
   why: string;
@@ -136,7 +141,7 @@ const rules: { [Name in RuleName]: (value: NonNullable<Rule[Name]>, example: Che
         );
       let verdict: unknown;
       try {
-        verdict = call(example);
+        verdict = call(textOf(example));
       } catch (error) {
         throw new CheckError(`${title} threw: ${(error as Error)?.message ?? String(error)}`, { cause: error });
       }

@@ -183,7 +183,7 @@ export function refusalRates(
   };
 }
 
-/** Names a prompt by its words, so that replies of different checkpoints to it are found together. */
+/** Names a prompt by its words and images, so that replies of different checkpoints to it are found together. */
 export function promptKey({ prompt }: Pick<ResponseRow, "prompt">): string {
-  return JSON.stringify(prompt.map(({ role, content }) => [role, content]));
+  return JSON.stringify(prompt.map(({ role, content, images = [] }) => [role, content, ...images]));
 }

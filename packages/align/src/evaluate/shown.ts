@@ -1,4 +1,4 @@
-import { type ChainRow, groupBy, mean, randomStream } from "@tenet/data";
+import { type ChainRow, groupBy, inWords, mean, randomStream } from "@tenet/data";
 import type { JudgedResponse } from "./adherence.ts";
 import { violates } from "./adherence.ts";
 import type { CheckpointEvidence, MeasureOptions } from "./measures.ts";
@@ -6,7 +6,7 @@ import { promptKey } from "./refusal.ts";
 import type { CardSample, Scorecard } from "./scorecard.ts";
 
 /*
- * Replies and chains that the scorecard shows. The seed draws them: nobody chose them.
+ * Replies and chains that the scorecard shows. The seed draws them: nobody chose them. What a prompt shows is told in words.
  */
 
 /** Items drawn without replacement, in their own order. */
@@ -23,7 +23,7 @@ export function draw<Item>(items: readonly Item[], count: number, seed: number, 
 export function shownChains(chains: readonly ChainRow[], count: number, seed: number): Scorecard["chains"] {
   return draw(chains, count, seed, "chains").map(({ id: row, prompt, responses, rounds }) => ({
     row,
-    prompt,
+    prompt: inWords(prompt),
     responses,
     rounds,
   }));
@@ -40,7 +40,7 @@ export function shownSamples(
   return draw(shared, count, seed, "samples").map(([key, [first]]) => {
     const { prompt, category, benign } = first!.row;
     return {
-      prompt,
+      prompt: inWords(prompt),
       ...(category === undefined ? {} : { category }),
       ...(benign === undefined ? {} : { benign }),
       responses: checkpoints.map(({ id }, i) => {
@@ -91,7 +91,7 @@ export function brokenReplies(
           principle,
           severity: mean(worst),
           row: row.id,
-          prompt: row.prompt,
+          prompt: inWords(row.prompt),
           response: row.response,
           ...(check === undefined ? {} : { check }),
           ...(why === undefined ? {} : { why }),
@@ -109,7 +109,7 @@ export function replyList(checkpoints: readonly CheckpointEvidence[]): NonNullab
     const members = groups.flatMap(({ id, replies }) => (replies.get(key) ?? []).map((response) => ({ id, response })));
     const { prompt, category, benign } = members[0]!.response.row;
     return {
-      prompt: clip(prompt.at(-1)!.content),
+      prompt: clip(inWords(prompt).at(-1)!.content),
       ...(category === undefined ? {} : { category }),
       ...(benign === undefined ? {} : { benign }),
       replies: members.map(({ id, response }) => ({

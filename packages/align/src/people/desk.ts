@@ -1,4 +1,4 @@
-import type { Message, PairRow } from "@tenet/data";
+import { inWords, type Message, type PairRow } from "@tenet/data";
 import { NotInStoreError, type Queue, type Store } from "@tenet/runs";
 import { type AnswerValue, answerOf, type Choice, drawnSide, reviewSpecSchema } from "./answers.ts";
 
@@ -67,7 +67,7 @@ export class Desk {
     const pair = this.#store.row<PairRow>(row);
     if (!pair) throw new NotInStoreError(`no stage holds the pair ${row} of queue ${id} any more`);
     const left = drawnSide(id, row, who);
-    const prompt = pair.prompt.map(({ role, content }) => ({ role, content }));
+    const prompt = inWords(pair.prompt);
     return { row, prompt, left: pair[left], right: pair[left === "a" ? "b" : "a"] };
   }
 

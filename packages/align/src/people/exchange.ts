@@ -1,4 +1,4 @@
-import { type Message, type PairRow, readTable } from "@tenet/data";
+import { inWords, type Message, type PairRow, readTable } from "@tenet/data";
 import type { Store } from "@tenet/runs";
 import { answerOf, type Choice, choices, drawnSide } from "./answers.ts";
 
@@ -161,7 +161,8 @@ function leftOf({ a, b }: PairRow, { left, right }: Cells): "a" | "b" | undefine
 const plain = (text: string) => text.replaceAll(/\s+/g, " ").trim();
 
 function promptText(prompt: readonly Message[]): string {
-  const [only] = prompt;
-  if (prompt.length === 1 && only) return only.content;
-  return prompt.map(({ role, content }) => `[${role}] ${content}`).join("\n");
+  const turns = inWords(prompt);
+  const [only] = turns;
+  if (turns.length === 1 && only) return only.content;
+  return turns.map(({ role, content }) => `[${role}] ${content}`).join("\n");
 }

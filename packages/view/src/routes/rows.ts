@@ -1,3 +1,4 @@
+import { inWords, type Message } from "@tenet/data";
 import { Hono } from "hono";
 import { z } from "zod";
 import {
@@ -105,7 +106,7 @@ export function rowRoutes(context: ViewContext): Hono {
     return c.json<RowPage>({
       stage: lineOf(stage),
       ...(former && { replaced: former.replaced }),
-      rows: page.rows.map(({ ordinal, row }) => ({ ordinal, row: row as unknown as RowPage["rows"][number]["row"] })),
+      rows: page.rows.map(({ ordinal, row }) => ({ ordinal, row: told(row) as RowPage["rows"][number]["row"] })),
       ...(page.next !== undefined && { next: page.next }),
       reasons: store.setAsideReasons(stage.identity),
     });
@@ -127,13 +128,13 @@ export function rowRoutes(context: ViewContext): Hono {
       );
     return c.json<RowDetail>({
       id,
-      ...(own?.row && { row: own.row as unknown as NonNullable<RowDetail["row"]> }),
+      ...(own?.row && { row: told(own.row) as NonNullable<RowDetail["row"]> }),
       stages: own?.stages ?? [],
       up: lineage.slice(1).map(({ id: parent, depth, row, stages }) => ({
         id: parent,
         depth,
         stages,
-        ...(row && { row: row as unknown as Record<string, unknown> }),
+        ...(row && { row: told(row) as Record<string, unknown> }),
       })),
       down,
       principles: principlesOf(context, own?.row, own?.stages[0]?.run),
@@ -142,6 +143,13 @@ export function rowRoutes(context: ViewContext): Hono {
     });
   });
   return routes;
+}
+
+/** A row as it is told to people: what its prompt shows in words. */
+function told(row: object): unknown {
+  const { prompt } = row as { prompt?: unknown };
+  const turns = Array.isArray(prompt) && prompt.every((turn) => typeof turn?.content === "string");
+  return turns ? { ...row, prompt: inWords(prompt as Message[]) } : row;
 }
 
 /** Texts of the principles that a row names as drawn for it, of the constitution that its run was opened with. */
