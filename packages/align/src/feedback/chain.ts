@@ -10,7 +10,7 @@ import {
   runChecks,
   violations,
 } from "../constitution/index.ts";
-import { critiqueFormats, findsNothing } from "../judge/index.ts";
+import { critiqueFormats, findsNothing, unshown } from "../judge/index.ts";
 import type { CritiqueSettings } from "./critique-settings.ts";
 import { cleanRevision, revisionFault } from "./revision.ts";
 
@@ -35,6 +35,7 @@ export class Chain {
     this.#principles = [...drawn];
     this.#constitution = constitution;
     this.#settings = settings;
+    if (settings.format !== undefined) this.aside = unshown(row.prompt, critiqueFormats[settings.format]);
   }
 
   get response(): string {

@@ -49,7 +49,7 @@ export function revisionTurns(
   const quoted = [shown === undefined ? undefined : `A poor answer: ${shown}`, critique, revisionRequest]
     .filter((part) => part !== undefined)
     .join("\n");
-  return [...conversation.slice(0, -1), turn(last.role, `${quoted}\n\n${last.content}`)];
+  return [...conversation.slice(0, -1), { ...last, content: `${quoted}\n\n${last.content}` }];
 }
 
 /** Those that are shown under a principle: what names principles is shown under these, what names none under all. */

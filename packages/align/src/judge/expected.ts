@@ -1,3 +1,4 @@
+import { shownWith } from "@tenet/data";
 import { CapabilityError, type LanguageModel, type Message } from "@tenet/lm";
 import { type StageCall, scoreEach } from "../ask.ts";
 
@@ -74,6 +75,6 @@ function ratingPrompt({ prompt, response, question }: Rated, best: number, prefi
   const turns = prompt.map(({ role, content }) => `${role}: ${content}`).join("\n\n");
   const asked = `${question} Rate it from 1, the worst, to ${best}, the best.`;
   const content = `The conversation:\n\n${turns}\n\nThe reply:\n\n${response}\n\n${asked} Answer with the rating only${best === 10 ? ", such as 4/10" : ""}.`;
-  const ask: Message = { role: "user", content };
+  const ask: Message = { role: "user", content, ...shownWith(prompt) };
   return prefill ? [ask, { role: "assistant", content: "My rating is (" }] : [ask];
 }

@@ -10,9 +10,10 @@ export {
 } from "./choose.ts";
 export { type ExpectedRating, expectedRatings, type Rated, unreadVerdict } from "./expected.ts";
 export { findsNothing } from "./finds-nothing.ts";
-export { critiqueFormats, type JudgeCase } from "./formats/index.ts";
+export { critiqueFormats, type JudgeCase, unshown } from "./formats/index.ts";
 export {
   compareByJudge,
+  imagesShown,
   type JudgeAsking,
   type Judged,
   judgeAskingSchema,

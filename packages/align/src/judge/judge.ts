@@ -4,7 +4,7 @@ import { type JudgeFormatName, judgeAskingFields } from "@tenet/train";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
 import { expectedRatings, unreadVerdict } from "./expected.ts";
-import type { AbsoluteFormat, JudgeCase, RelativeFormat, Sampling } from "./formats/format.ts";
+import { type AbsoluteFormat, type JudgeCase, type RelativeFormat, type Sampling, unshown } from "./formats/format.ts";
 import { judgeFormats } from "./formats/index.ts";
 
 const { format, ...others } = judgeAskingFields;
@@ -48,6 +48,11 @@ export function showsRubric({ format, mode }: Pick<JudgeAsking, "format" | "mode
   return sideBySide({ format, mode }) ? comparing(format)!.rubric : judgeFormats[format].absolute.rubric;
 }
 
+/** How many images of a prompt the judge is shown. */
+export function imagesShown({ format }: Pick<JudgeAsking, "format">): AbsoluteFormat["images"] {
+  return format === "d-rlaif" ? "any" : judgeFormats[format].absolute.images;
+}
+
 /** Tokens that a judge writes of a case, at most; none where it is read by log-probabilities. */
 export function verdictTokens(asking: JudgeAsking | undefined): number {
   return asking === undefined || asking.format === "d-rlaif" ? 0 : asking.samples * asking.maxTokens;
@@ -82,7 +87,8 @@ export type Opinion<Value> = { readonly request: number } & (
  * A judge's score of each response, moved to [−1, 1] from the format's range: the mean of its readable verdicts.
  *
  * A text in which no verdict can be told is tried again, as the next sample, up to `retries` times; a case without any is unread. Of a
- * format that is asked greedily, texts after the first are drawn at temperature 1, else they would be the first again.
+ * format that is asked greedily, texts after the first are drawn at temperature 1, else they would be the first again. A case whose prompt
+ * shows another number of images than the format does is refused, and nobody is asked.
  * Errors: those of `LanguageModel`; CapabilityError for d-RLAIF where it reports no log-probabilities.
  */
 export async function* scoreByJudge(
@@ -198,7 +204,7 @@ async function* distributions(
   }
 }
 
-interface Worded<Responses extends readonly string[], Value> {
+interface Worded<Responses extends readonly string[], Value> extends Pick<AbsoluteFormat, "images"> {
   readonly sampling: Sampling;
   readonly messages: (shown: JudgeCase<Responses>) => ReturnType<AbsoluteFormat["messages"]>;
   readonly read: (text: string) => Value | undefined;
@@ -222,7 +228,12 @@ async function* verdicts<Responses extends readonly string[], Value extends numb
   const { repetitionPenalty: penalises } = await model.capabilities(call.signal ? { signal: call.signal } : {});
   const { temperature, topP, repetitionPenalty } = format.sampling;
   const found = cases.map(() => ({ values: [] as Value[], texts: [] as string[] }));
-  let open = [...cases.keys()];
+  let open: number[] = [];
+  for (const [request, { shown }] of cases.entries()) {
+    const refused = unshown(shown.prompt, format);
+    if (refused === undefined) open.push(request);
+    else yield { request, refused };
+  }
   for (let round = 0; open.length > 0; round++) {
     const requests = open.map((place) => ({
       prompt: format.messages(cases[place]!.shown),

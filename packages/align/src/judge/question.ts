@@ -1,3 +1,4 @@
+import { imagesOf, shownWith } from "@tenet/data";
 import type { Capabilities, Message, Prompt } from "@tenet/lm";
 import { z } from "zod";
 
@@ -82,10 +83,11 @@ function questionText({ prompt, question, options }: Question): string {
 export function choicePrompt(
   shared: readonly Message[],
   question: Question,
-  way: AskingWay,
+  given: AskingWay,
   reasoning?: string | undefined,
 ): Prompt {
-  const user: Message = { role: "user", content: questionText(question) };
+  const way = seeing(given, question);
+  const user: Message = { role: "user", content: questionText(question), ...shownWith(question.prompt) };
   const thought = reasoning === undefined ? "" : `${reasoning}\n\n`;
   if (way.prefill) return render([...shared, user, { role: "assistant", content: `${thought}${answerOpening}` }], way);
   const closing = "The answer, A or B, is:";
@@ -94,13 +96,19 @@ export function choicePrompt(
 }
 
 /** The prompt that asks for the reasoning alone. */
-export function reasoningPrompt(shared: readonly Message[], question: Question, way: AskingWay): Prompt {
+export function reasoningPrompt(shared: readonly Message[], question: Question, given: AskingWay): Prompt {
+  const way = seeing(given, question);
   const content = `${questionText(question)}\n\nThe answer comes last. First say, step by step, what speaks for each option.`;
-  return render([...shared, { role: "user", content }], way);
+  return render([...shared, { role: "user", content, ...shownWith(question.prompt) }], way);
 }
 
 /** Where reasoning ends: the labeller goes on to its answer, which is read separately. */
 export const reasoningStop = "The answer is";
+
+/** Raw text shows no image: who is shown one is asked in a conversation, whatever its texts are asked in. */
+function seeing(way: AskingWay, { prompt }: Question): AskingWay {
+  return way.chat || imagesOf(prompt).length === 0 ? way : { chat: true, prefill: false };
+}
 
 function render(messages: readonly Message[], { chat }: AskingWay): Prompt {
   if (chat) return [...messages];

@@ -4,6 +4,7 @@ import { z } from "zod";
 export const judgeFormatNames = [
   "prometheus-1",
   "prometheus-2",
+  "prometheus-vision",
   "auto-j",
   "critique-llm",
   "rating",
@@ -16,7 +17,7 @@ export const judgeAskingFields = {
   format: z
     .enum(judgeFormatNames)
     .describe(
-      "Which judge's questions and answers: `prometheus-1`, `prometheus-2`, `auto-j`, `critique-llm`; `rating`, 1 to 10 in words, for a model trained for none of these; `d-rlaif`, the expected rating 1 to 10 by its log-probabilities.",
+      "Which judge's questions and answers: `prometheus-1`, `prometheus-2`, `prometheus-vision` (replies to an image), `auto-j`, `critique-llm`; `rating`, 1 to 10 in words, for a model trained for none of these; `d-rlaif`, the expected rating 1 to 10 by its log-probabilities.",
     ),
   samples: z.int().min(1).default(1).describe("Readable verdicts asked of each case; p and score are means over them."),
   retries: z

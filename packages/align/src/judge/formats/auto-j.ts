@@ -22,6 +22,7 @@ export const autoJSingle: AbsoluteFormat = {
   mode: "absolute",
   range: [1, 10],
   rubric: false,
+  images: "none",
   sampling,
   messages: ({ prompt, responses: [response] }) =>
     ask(
@@ -42,6 +43,7 @@ const decided = /final decision is[\s:*"'“]*(response\s*[12]|tie)(?![\w/])(?!\
 export const autoJPairwise: RelativeFormat = {
   mode: "relative",
   rubric: false,
+  images: "none",
   sampling,
   messages: ({ prompt, responses: [a, b] }) =>
     ask(

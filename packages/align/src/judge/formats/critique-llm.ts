@@ -31,6 +31,7 @@ export const critiqueLlmSingle: AbsoluteFormat = {
   mode: "absolute",
   range: [0, 10],
   rubric: false,
+  images: "none",
   sampling,
   messages: ({ responses: [response], ...shown }) => ask(...question(shown), ...between("助手的答案", response)),
   read: (text) => within([...text.normalize("NFKC").matchAll(scored)].at(-1)?.[1], [0, 10]),
@@ -42,6 +43,7 @@ const compared = /综合比较结果['"’”]?\s*[:：]\s*['"‘“]?(助手\s*
 export const critiqueLlmPairwise: RelativeFormat = {
   mode: "relative",
   rubric: false,
+  images: "none",
   sampling,
   messages: ({ responses: [a, b], ...shown }) =>
     ask(...question(shown), ...between("助手1的答案", a), ...between("助手2的答案", b)),
@@ -56,6 +58,7 @@ export const critiqueLlmPairwise: RelativeFormat = {
 export const critiqueLlmCritic: CritiqueFormat = {
   mode: "critique",
   rubric: false,
+  images: "none",
   sampling,
   messages: critiqueLlmSingle.messages,
   read(text) {

@@ -1,3 +1,4 @@
+import { imagesOf } from "@tenet/data";
 import type { Message } from "@tenet/lm";
 import type { Rubric } from "../rubric.ts";
 
@@ -20,6 +21,8 @@ interface Format<Mode extends string, Responses extends readonly string[], Value
   readonly mode: Mode;
   /** Whether the rubric is shown; else the judge looks for quality in general. */
   readonly rubric: boolean;
+  /** How many images of the prompt are shown; a case of another number is not asked about. */
+  readonly images: "none" | "one" | "any";
   /** The publisher's, for a first reading. */
   readonly sampling: Sampling;
   readonly messages: (shown: JudgeCase<Responses>) => Message[];
@@ -49,6 +52,16 @@ export interface Critique {
   readonly text: string;
   /** Whether it objects to anything. */
   readonly objects: boolean;
+}
+
+/** Why a format cannot be asked about a prompt: it shows another number of images. Undefined where it can. */
+export function unshown(prompt: readonly Message[], { images }: { readonly images: "none" | "one" | "any" }) {
+  const count = imagesOf(prompt).length;
+  if (images === "any" || count === (images === "one" ? 1 : 0)) return undefined;
+  const shown = count === 0 ? "no image" : count === 1 ? "an image" : `${count} images`;
+  return images === "one"
+    ? `the prompt shows ${shown}, and this judge is asked about exactly one`
+    : `the prompt shows ${shown}, and this judge is one of texts: ask one that sees, such as prometheus-vision`;
 }
 
 /** A conversation as judges of single turns are shown it: the turn alone, or all turns by name. */

@@ -1,9 +1,17 @@
+import { tinyImage } from "@tenet/fixtures";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { generalRubric } from "../rubric.ts";
 import { critiqueFormats, judgeFormats } from "./index.ts";
 
-const { "prometheus-1": one, "prometheus-2": two, "auto-j": auto, "critique-llm": llm, rating } = judgeFormats;
+const {
+  "prometheus-1": one,
+  "prometheus-2": two,
+  "prometheus-vision": vision,
+  "auto-j": auto,
+  "critique-llm": llm,
+  rating,
+} = judgeFormats;
 
 describe("prometheus, a score", () => {
   it.each([
@@ -45,6 +53,49 @@ describe("prometheus, a score", () => {
   ])("%j is read as %s", (text, score) => {
     expect(one.absolute.read(text)).toBe(score);
     expect(two.absolute.read(text)).toBe(score);
+    expect(vision.absolute.read(text)).toBe(score);
+  });
+});
+
+describe("prometheus-vision, a score", () => {
+  it.each([
+    // As its training texts end, and as it is told to.
+    ["The response names the animal, and little else. So the overall score is 3.\n\n", 3],
+    ["It sees what the table holds. So the overall score is 5.", 5],
+    ["Feedback: It misreads the axis. So the overall score is 2. [RESULT] 2", 2],
+    ["Feedback: It misreads the axis. [RESULT] 2", 2],
+    ["So the overall score is **4**.", 4],
+    ["So the overall score is ４。", undefined],
+    ["So the overall score is 6.", undefined],
+    ["So the overall score is 0.", undefined],
+    ["So the overall score is 3.5.", undefined],
+    ["So the overall score is 3 or 4.", undefined],
+    ["So the overall score is high.", undefined],
+    ["So the overall score is", undefined],
+    ["The image shows 4 cats, and the response counts 3.", undefined],
+    ["I cannot see the image.", undefined],
+  ])("%j is read as %s", (text, score) => {
+    expect(vision.absolute.read(text)).toBe(score);
+  });
+
+  it("is shown the image before the words, and the reference where there is one", () => {
+    const prompt = [{ role: "user" as const, content: "What is it?", images: [tinyImage()] }];
+    const shown = { prompt, responses: ["A cat."] as const, rubric: generalRubric, reference: "A tabby cat." };
+    const [message, ...more] = vision.absolute.messages(shown);
+    expect(more).toEqual([]);
+    expect(message!.images).toEqual([tinyImage()]);
+    const headings = [...message!.content.matchAll(/^###.*$/gm)].map(([heading]) => heading);
+    expect(headings).toEqual([
+      "###Task Description:",
+      "###The instruction to evaluate:",
+      "###Response to evaluate:",
+      "###Reference Answer (Score 5):",
+      "###Score Rubrics:",
+      "###Feedback:",
+    ]);
+    expect(message!.content).toContain("a reference answer that deserves a score of 5, an image and a rubric");
+    expect(message!.content).not.toContain("base64");
+    expect(vision.absolute.sampling).toEqual({ temperature: 1, topP: 0.9 });
   });
 });
 

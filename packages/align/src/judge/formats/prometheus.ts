@@ -11,13 +11,14 @@ const sampling = { temperature: 1, topP: 0.9, repetitionPenalty: 1.03 };
 
 const section = (title: string, text: string | undefined) => (text === undefined ? [] : [`###${title}:`, text, ""]);
 
-const direct =
-  (opening: readonly string[]): AbsoluteFormat["messages"] =>
+/** Direct assessment; `given` is what is shown beside the instruction, the response and the rubric. */
+export const direct =
+  (opening: readonly string[], given = ""): AbsoluteFormat["messages"] =>
   ({ prompt, responses: [response], rubric: { criterion, scores }, reference }): Message[] =>
     ask(
       ...opening,
       "###Task Description:",
-      `You are given an instruction (it may hold an input), a response to it,${reference === undefined ? "" : " a reference answer that deserves a score of 5,"} and a rubric that says what is judged.`,
+      `You are given an instruction (it may hold an input), a response to it,${reference === undefined ? "" : " a reference answer that deserves a score of 5,"}${given} and a rubric that says what is judged.`,
       "1. Write feedback in detail on how good the response is by the rubric, and by nothing else.",
       "2. Behind the feedback give a score, a whole number from 1 to 5, as the rubric describes them.",
       '3. Write it in this form: "Feedback: (the feedback) [RESULT] (a whole number from 1 to 5)"',
@@ -48,6 +49,7 @@ export const prometheus1: AbsoluteFormat = {
   mode: "absolute",
   range,
   rubric: true,
+  images: "none",
   sampling,
   messages: direct([]),
   read: readScore,
@@ -69,6 +71,7 @@ const chosen =
 export const prometheus2Relative: RelativeFormat = {
   mode: "relative",
   rubric: true,
+  images: "none",
   sampling,
   messages: ({ prompt, responses: [a, b], rubric: { criterion }, reference }) =>
     ask(

@@ -1,3 +1,4 @@
+import { shownWith } from "@tenet/data";
 import { type AbsoluteFormat, ask, endOf, instructionOf, within } from "./format.ts";
 
 const range = [1, 10] as const;
@@ -9,6 +10,7 @@ export const rating: AbsoluteFormat = {
   mode: "absolute",
   range,
   rubric: true,
+  images: "any",
   sampling: { temperature: 1 },
   messages: ({ prompt, responses: [response], rubric: { criterion, scores }, reference }) =>
     ask(
@@ -24,6 +26,6 @@ export const rating: AbsoluteFormat = {
       `A rating of 10 means: ${scores[4]}`,
       "",
       'Say in two or three sentences what speaks for and against the response. Then end with a line "Rating: " and a whole number from 1 to 10.',
-    ),
+    ).map((message) => ({ ...message, ...shownWith(prompt) })),
   read: (text) => within(rated.exec(endOf(text))?.[1], range),
 };

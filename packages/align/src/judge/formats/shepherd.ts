@@ -8,6 +8,7 @@ import { ask, type CritiqueFormat, instructionOf } from "./format.ts";
 export const shepherd: CritiqueFormat = {
   mode: "critique",
   rubric: false,
+  images: "none",
   sampling: { temperature: 0.7, topP: 0.95 },
   messages: ({ prompt, responses: [response] }) =>
     ask("### Question:", instructionOf(prompt), "", "### Answer:", response, "", "### Feedback:"),
