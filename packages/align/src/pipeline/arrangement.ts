@@ -15,7 +15,7 @@ import { roleStage } from "./parts/roles.ts";
 import { trainedJudge } from "./parts/trained-judge.ts";
 import { promptStages } from "./parts/validation.ts";
 import { writtenFile } from "./parts/written.ts";
-import { isTrained, learnsOwnReplies, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
+import { auditShows, isTrained, learnsOwnReplies, type Recipe, rewardsPreference, showsProxy } from "./recipe.ts";
 import { humanPairs, type Reinforced, reinforce } from "./reinforce.ts";
 import type { Round } from "./round.ts";
 import { type Plan, planOf, promptsOf, roundSeed, settingsOf } from "./rounds.ts";
@@ -240,7 +240,7 @@ function auditOn(
     if (examples) return examplePairsStage(context, "known");
     return fileStage(context, {
       ...{ name: "known", title: "pairs with a known answer" },
-      ...{ reference: { path: path!, format, limit }, as: "preferences" },
+      ...{ reference: { path: path!, format, limit }, as: "preferences", images: auditShows(context.recipe) },
     });
   };
   const pairsKnown = known();

@@ -14,7 +14,7 @@ import { arrange } from "./arrangement.ts";
 import { expectations, gateNotes } from "./estimate.ts";
 import type { OpenRecipe } from "./open.ts";
 import { learntFrom, learntFromText } from "./parts/apart.ts";
-import { placesOf } from "./places.ts";
+import { type Place, placesOf } from "./places.ts";
 import type { Recipe } from "./recipe.ts";
 
 /*
@@ -45,7 +45,7 @@ export async function dataWarnings(open: OpenRecipe): Promise<string[]> {
     if (as !== "prompts" && as !== "examples" && as !== "preferences") continue;
     const limit = limitOf(recipe, place.path);
     const name = place.path[0] === "prompts" ? String(place.path[1]) : place.path.join(".");
-    files.set(name, await read(place.text, as, { format: place.format, limit, warnings }));
+    files.set(name, await read(place.text, as, { ...place, limit, warnings }));
   }
   const train = files.get("train")?.prompts ?? [];
   const heldOut = files.get("heldOut")?.prompts;
@@ -88,15 +88,16 @@ async function read(
   as: "prompts" | "examples" | "preferences",
   {
     format,
+    images = false,
     limit,
     warnings,
-  }: { format: Parameters<typeof openDataset>[1]["format"]; limit: number | undefined; warnings: string[] },
+  }: Pick<Place, "format" | "images"> & { limit: number | undefined; warnings: string[] },
 ): Promise<Rows> {
   const rows: Rows = { prompts: [], replies: [] };
   const asides: Aside[] = [];
   const notes = new Map<string, number>();
   let [records, same] = [0, 0];
-  const settings = { as, ...(format && { format }), ...(limit && { limit }) };
+  const settings = { as, images, ...(format && { format }), ...(limit && { limit }) };
   const dataset = await openDataset(path, settings);
   // A dump is read to its end before its first row is known.
   if (dataset.format === "stackexchange") return rows;

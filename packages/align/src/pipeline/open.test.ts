@@ -660,6 +660,27 @@ const contradicting: readonly Case[] = [
     ["recipe.yaml:5:20 evaluate.judge: expected roles.judge beside it", "got a judge that the recipe trains"],
   ],
   [
+    "a judge of images played by a model of texts",
+    `${start}policy: { algorithm: ppo }\nfeedback: { label: { method: judge, judge: { format: prometheus-vision } }, audit: { path: pairs.jsonl } }\n`,
+    [
+      "roles.labeller: expected an endpoint whose model sees images",
+      "beside feedback.label.judge: { format: prometheus-vision }: a local model is one of texts, got the recipe's model",
+    ],
+  ],
+  [
+    "a judge of images without any",
+    `${start}policy: { algorithm: ppo }\nroles: { labeller: { endpoint: http://localhost:1/v1 } }\nfeedback: { label: { method: judge, judge: { format: prometheus-vision } }, audit: { examples: true } }\n`,
+    [
+      "recipe.yaml:6:54 feedback.label.judge.format: expected feedback.audit.path beside it, a file of pairs that show images",
+      'got "prometheus-vision"',
+    ],
+  ],
+  [
+    "a judge of images for a local model's replies",
+    `${start.replace("prompts.jsonl", "prompts.jsonl, heldOut: new.jsonl")}roles: { judge: { endpoint: http://localhost:1/v1 } }\nevaluate: { judge: { format: prometheus-vision } }\n`,
+    ["recipe.yaml:5:30 evaluate.judge.format: expected another format: it rates replies of a local model"],
+  ],
+  [
     "questions without a scorecard",
     `${start}evaluate: { choices: choices.jsonl }\n`,
     ["recipe.yaml:4:22 evaluate.choices: expected prompts.heldOut beside it", "got questions alone"],

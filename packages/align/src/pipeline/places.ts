@@ -14,7 +14,7 @@ import {
   readDocument,
 } from "@tenet/data";
 import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
-import { isTrained, neutralTextsSchema, type Recipe } from "./recipe.ts";
+import { auditShows, isTrained, neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 
 /** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */
 type Kind =
@@ -38,6 +38,8 @@ export interface Place {
   readonly text: string;
   /** Of a dataset, where it is not told from the file. */
   readonly format?: DatasetFormat | undefined;
+  /** Of a dataset, whether its prompts may show images. */
+  readonly images?: boolean | undefined;
   set(found: string): void;
 }
 
@@ -49,16 +51,15 @@ export function placesOf(recipe: Recipe): Place[] {
     holder: { [K in Key]?: unknown } | undefined,
     key: Key,
     path: Path,
-    inside = "path",
-    format?: DatasetFormat,
+    { inside = "path", ...more }: { readonly inside?: string } & Pick<Place, "format" | "images"> = {},
   ) => {
     const value = holder?.[key];
     if (holder === undefined || value === undefined) return;
     if (typeof value === "string")
-      places.push({ kind, path, text: value, format, set: (found) => Object.assign(holder, { [key]: found }) });
+      places.push({ kind, path, text: value, ...more, set: (found) => Object.assign(holder, { [key]: found }) });
     else {
       const whole = value as Record<string, unknown> & { format?: DatasetFormat };
-      place(kind, whole, inside, [...path, inside], inside, whole.format);
+      place(kind, whole, inside, [...path, inside], { ...more, inside, format: whole.format });
     }
   };
   place("aligned model", recipe, "model", ["model"]);
@@ -69,7 +70,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("prompts", recipe.prompts, "train", ["prompts", "train"]);
   place("prompts", recipe.prompts, "heldOut", ["prompts", "heldOut"]);
   place("prompts", recipe.prompts, "validation", ["prompts", "validation"]);
-  place("file", recipe.prompts, "dialogue", ["prompts", "dialogue"], "personas");
+  place("file", recipe.prompts, "dialogue", ["prompts", "dialogue"], { inside: "personas" });
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
     if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;
@@ -78,7 +79,7 @@ export function placesOf(recipe: Recipe): Place[] {
       place("preferences", role.train, "audit", ["roles", name, "train", "audit"]);
       continue;
     }
-    place("role", recipe.roles, name, ["roles", name], "model");
+    place("role", recipe.roles, name, ["roles", name], { inside: "model" });
     if (typeof role === "object") place("adapter", role, "adapter", ["roles", name, "adapter"]);
   }
   place("file", recipe.supervised, "demonstrations", ["supervised", "demonstrations"]);
@@ -86,7 +87,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place(helpful?.replies === "model" ? "prompts" : "examples", recipe.supervised, "helpful", ["supervised", "helpful"]);
   place("examples", recipe.supervised, "written", ["supervised", "written"]);
   place("file", recipe.feedback, "demonstrations", ["feedback", "demonstrations"]);
-  place("preferences", recipe.feedback, "audit", ["feedback", "audit"]);
+  place("preferences", recipe.feedback, "audit", ["feedback", "audit"], { images: auditMayShow(recipe) });
   place("preferences", recipe.preferenceModel, "pretrain", ["preferenceModel", "pretrain"]);
   place("preferences", recipe.preferenceModel, "human", ["preferenceModel", "human"]);
   place("safety", recipe.costModel, "human", ["costModel", "human"]);
@@ -95,6 +96,12 @@ export function placesOf(recipe: Recipe): Place[] {
   place("choices", recipe.evaluate, "choices", ["evaluate", "choices"]);
   place("opinions", recipe.evaluate, "sycophancy", ["evaluate", "sycophancy"]);
   return places;
+}
+
+/** Whether the audit's pairs may show images; of a recipe that its schema refuses, where nobody knows, they may. */
+function auditMayShow({ roles, feedback }: Recipe): boolean {
+  const parsed = recipeSchema.pick({ roles: true, feedback: true }).safeParse({ roles, feedback });
+  return !parsed.success || auditShows(parsed.data);
 }
 
 /** Where a thing is, its path made absolute from the recipe's folder; or what is wrong with what is written, or in the file. */
@@ -122,13 +129,13 @@ export async function find(place: Place, folder: string): Promise<string | Probl
 /** A dataset without a usable row is found out now, not behind hours of work on the others. */
 async function findDataset(
   as: keyof DatasetKinds,
-  { text, format }: Place,
+  { text, format, images = false }: Place,
   folder: string,
 ): Promise<string | ProblemFacts> {
   const path = await findFile(text, folder);
   if (typeof path !== "string") return path;
   try {
-    const dataset = await openDataset(path, { as, ...(format && { format }) });
+    const dataset = await openDataset(path, { as, images, ...(format && { format }) });
     // Of a dump, whose answers lie far behind their questions, the first row may take minutes.
     if (dataset.format !== "stackexchange") for await (const read of dataset) if ("row" in read) break;
     return path;

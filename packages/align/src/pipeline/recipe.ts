@@ -1,6 +1,8 @@
 import { policySettingsSchema } from "@tenet/train";
 import { z } from "zod";
+import { lookers } from "../feedback/constitution-first.ts";
 import { dialogueSettingsSchema } from "../feedback/index.ts";
+import { imagesShown } from "../judge/index.ts";
 import { arrangementSchema } from "./schema/arrangement.ts";
 import { costModelSchema } from "./schema/cost.ts";
 import { engineSchema } from "./schema/engine.ts";
@@ -8,7 +10,7 @@ import { evaluateSchema } from "./schema/evaluate.ts";
 import { feedbackSchema } from "./schema/feedback.ts";
 import { datasetSchema, path, validationSchema } from "./schema/files.ts";
 import { preferenceModelSchema } from "./schema/preference.ts";
-import { isTrained, rolesSchema } from "./schema/roles.ts";
+import { isTrained, rolesSchema, type TrainableRole } from "./schema/roles.ts";
 import { supervisedSchema } from "./schema/supervised.ts";
 
 /*
@@ -128,6 +130,23 @@ export function isAudited({ feedback, roles }: Recipe): boolean {
 /** Whether a model says which reply of a pair is better: not where the checks do, how pairs were made, or people. */
 export function asksLabeller({ feedback: { label } }: Pick<Recipe, "feedback">): boolean {
   return label.method === "choice" || label.method === "cot" || label.method === "judge";
+}
+
+/**
+ * Whether the pairs of feedback.audit may show images: all who are asked about them are behind endpoints, and are shown them. Nothing is
+ * learnt from these pairs, and every other file is read by a local model too, which sees none.
+ */
+export function auditShows(recipe: Pick<Recipe, "roles" | "feedback">): boolean {
+  const { roles, feedback } = recipe;
+  const { label } = feedback;
+  const asked = [roles.labeller, ...(lookers(label.constitutionFirst).critic ? [roles.critic] : [])];
+  const sees = label.method !== "judge" || (label.judge !== undefined && imagesShown(label.judge) !== "none");
+  return asksLabeller(recipe) && sees && asked.every(isServed);
+}
+
+/** Whether a role is played by a model behind an endpoint. */
+export function isServed(role: TrainableRole | undefined): boolean {
+  return typeof role === "object" && "endpoint" in role;
 }
 
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */

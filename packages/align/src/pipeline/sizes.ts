@@ -1,5 +1,6 @@
 import type { Message } from "@tenet/data";
-import { type DatasetKinds, openDataset, type PromptRow } from "@tenet/data";
+import { type DatasetKinds, imagesOf, openDataset, type PromptRow } from "@tenet/data";
+import { tokensPerImage } from "@tenet/lm";
 import { asAsked, type Principle } from "../constitution/index.ts";
 import type { Asked, Size } from "./expectation.ts";
 import type { DatasetReference } from "./recipe.ts";
@@ -30,11 +31,15 @@ export function asking(role: string, model: Stage, requests: number, prompt: num
 }
 
 /** Counts the rows of a file, or as many as it may have. Errors: those of reading it. */
-export async function countRows(reference: DatasetReference, as: keyof DatasetKinds): Promise<Size> {
+export async function countRows(
+  reference: DatasetReference,
+  as: keyof DatasetKinds,
+  { images = false }: { readonly images?: boolean | undefined } = {},
+): Promise<Size> {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
   let [rows, tokens, prompts] = [0, 0, 0];
   const most = Math.min(limit ?? mostCounted, mostCounted);
-  for await (const read of await openDataset(path, { as, limit: most, ...(format && { format }) })) {
+  for await (const read of await openDataset(path, { as, images, limit: most, ...(format && { format }) })) {
     if (!("row" in read)) continue;
     rows++;
     const row = read.row as PromptRow & { completion?: string; a?: string; b?: string; options?: string[] } & Partial<
@@ -72,7 +77,8 @@ export function sizes(texts: Readonly<Record<string, string | undefined>>): numb
 }
 
 export function lengthOf(messages: readonly Message[]): number {
-  return messages.reduce((sum, { content }) => sum + size(content) + perMessage, 0);
+  const texts = messages.reduce((sum, { content }) => sum + size(content) + perMessage, 0);
+  return texts + tokensPerImage * imagesOf(messages).length;
 }
 
 /** A principle as it is asked, the mean of some. */

@@ -1,6 +1,7 @@
 import { constitutionTerm } from "@tenet/train";
 import { judgeHeard } from "./independence.ts";
 import type { OpenRecipe } from "./open.ts";
+import { unseenPairs } from "./parts/labels.ts";
 import { constraintOf } from "./parts/policy-judges.ts";
 import { isAudited, learnsModelLabels } from "./recipe.ts";
 import { planOf } from "./rounds.ts";
@@ -18,6 +19,8 @@ export function warningsOf({ recipe, constitution }: Pick<OpenRecipe, "recipe" |
     warnings.push(
       `${heard[0]!.toLowerCase()}${heard.slice(1)}: it likes what it taught, so it says who wins, and neither rates replies nor stands for an independent word against over-optimisation; give roles.judge a model that nothing learns from`,
     );
+  const unseen = unseenPairs(recipe);
+  if (unseen !== undefined) warnings.push(unseen);
   if (recipe.inference?.weights === "int8")
     warnings.push(
       "all that local models say and score in this run is of weights in 8 bits, the scorecard too: an adapter is exported for the float32 model, so measure it there (tenet eval, by a recipe without inference) before it is relied on",

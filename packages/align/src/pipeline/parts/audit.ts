@@ -62,7 +62,14 @@ export function auditLabelsStage(
       for (const row of auditPairs([...stage.value(known).rows()], { seed })) yield { row };
     },
   });
-  return labelsStage(context, { name: `${name} labels`, title: "labels for the audit", pairs, labeller, critic });
+  return labelsStage(context, {
+    name: `${name} labels`,
+    title: "labels for the audit",
+    pairs,
+    labeller,
+    critic,
+    given: true,
+  });
 }
 
 /** Holds labels of pairs against their known answers, and refuses to go on when they are no better than chance. METHODS §3. */

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { type DatasetKinds, type Origin, openDataset } from "@tenet/data";
+import { type DatasetKinds, imagesOf, type Origin, openDataset } from "@tenet/data";
+import { hashOf } from "@tenet/runs";
 import type { DatasetReference, Recipe } from "../recipe.ts";
 import { countRows } from "../sizes.ts";
 import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
@@ -11,27 +12,35 @@ type Made<Row> = { readonly row: Row } | { readonly aside: { readonly input: str
 
 /**
  * How a file is read: what its rows depend on, and the rows. A file in which nothing is other than its fields say is known by what it
- * was known by before anybody looked for that, so that what was stored of it stays.
+ * was known by before anybody looked for that, so that what was stored of it stays; one whose rows show images by the images too.
  */
-export function readingOf<As extends keyof DatasetKinds>(reference: DatasetReference, as: As) {
+export function readingOf<As extends keyof DatasetKinds>(
+  reference: DatasetReference,
+  as: As,
+  { images = false }: { readonly images?: boolean | undefined } = {},
+) {
   const { path, format, limit } = typeof reference === "string" ? { path: reference } : reference;
-  const open = () => openDataset(path, { as, ...(format && { format }), ...(limit && { limit }) });
-  const isPlain = async () => {
+  const open = () => openDataset(path, { as, images, ...(format && { format }), ...(limit && { limit }) });
+  const foundIn = async (): Promise<string[]> => {
     const dataset = await open();
     // Posts have a format of their own, in which nothing stands for anything else.
-    if (dataset.format === "stackexchange") return true;
-    for await (const read of dataset)
-      if ("row" in read ? read.notes !== undefined : "aside" in read && read.aside.doubtful) return false;
-    return true;
+    if (dataset.format === "stackexchange") return [];
+    let plain = true;
+    const seen = createHash("sha256");
+    let shown = 0;
+    for await (const read of dataset) {
+      if ("row" in read ? read.notes !== undefined : "aside" in read && read.aside.doubtful) plain = false;
+      if (!plain && !images) break;
+      for (const image of "row" in read ? imagesOf(read.row.prompt) : []) {
+        seen.update(hashOf(image));
+        shown++;
+      }
+    }
+    return [...(plain ? [] : ["read as what it is"]), ...(shown > 0 ? [`shows ${seen.digest("hex")}`] : [])];
   };
   return {
     path,
-    settings: async () => [
-      await fileHash(path),
-      (await open()).format,
-      limit ?? null,
-      ...((await isPlain()) ? [] : ["read as what it is"]),
-    ],
+    settings: async () => [await fileHash(path), (await open()).format, limit ?? null, ...(await foundIn())],
     async *make({ emit }: Pick<StageContext, "emit">, stage: string): AsyncGenerator<Made<DatasetKinds[As]>> {
       const notes = new Map<string, number>();
       for await (const read of await open()) {
@@ -60,6 +69,8 @@ export interface FilePart<As extends keyof DatasetKinds> {
   readonly as: As;
   /** Who wrote the replies, where people did: the rows then say so. */
   readonly writtenBy?: Origin["writtenBy"];
+  /** Whether its prompts may show images: where no local model reads them. */
+  readonly images?: boolean;
 }
 
 /** Reads files, each of a name once, however often it is asked for. */
@@ -77,9 +88,9 @@ export function fileReader(context: Seeded): ReadFile {
 /** The rows of a file, by its content. */
 export function fileStage<As extends keyof DatasetKinds>(
   { recipe: { seed } }: Seeded,
-  { name, title, reference, as, writtenBy }: FilePart<As>,
+  { name, title, reference, as, writtenBy, images }: FilePart<As>,
 ): Stage<StoredRows<DatasetKinds[As]>> {
-  const reading = readingOf(reference, as);
+  const reading = readingOf(reference, as, { images });
   const signed = (row: DatasetKinds[As]) => (writtenBy ? { ...row, origin: { ...row.origin, writtenBy } } : row);
   return rowsStage<DatasetKinds[As]>({
     name,
@@ -87,7 +98,7 @@ export function fileStage<As extends keyof DatasetKinds>(
     kind: writtenBy ? `read-${as}-of-${writtenBy}` : `read-${as}`,
     version: 1,
     seed,
-    expect: () => countRows(reference, as),
+    expect: () => countRows(reference, as, { images }),
     settings: reading.settings,
     async *make(context) {
       for await (const made of reading.make(context, name)) yield "row" in made ? { row: signed(made.row) } : made;

@@ -1,10 +1,12 @@
 import type { PairRow, PreferenceRow } from "@tenet/data";
+import { UsageError } from "@tenet/lm";
 import { lookers } from "../../feedback/constitution-first.ts";
 import { checkedHashes } from "../../feedback/examples.ts";
 import { labelByChecks, labelByContrast, labelDependsOn, labelPairs } from "../../feedback/index.ts";
-import { unreadReason, unreadVerdict, verdictTokens } from "../../judge/index.ts";
+import { imagesShown, unreadReason, unreadVerdict, verdictTokens } from "../../judge/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
+import type { Recipe } from "../recipe.ts";
 import { asking, mean, perMessage, size, sizes } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
@@ -21,11 +23,14 @@ export function labelsStage(
     readonly critic: Stage<ModelValue>;
     /** Labels wait for it: nothing is spent behind a gate that refuses. */
     readonly behind?: Stage | undefined;
+    /** Whether the pairs are a file's, which may show images. */
+    readonly given?: boolean;
   },
 ): Stage<StoredRows<PreferenceRow>> {
   const { recipe, constitution, labelDemonstrations: demonstrations } = context;
   const { seed, feedback } = recipe;
-  const { name, title, pairs, labeller, critic, behind } = part;
+  const { name, title, pairs, labeller, critic, behind, given = false } = part;
+  const unseen = given ? undefined : unseenPairs(recipe);
   const options = { ...feedback.label, constitution, demonstrations, seed };
   if (feedback.label.method === "checks")
     return itemStage<PairRow, PreferenceRow>({
@@ -50,7 +55,7 @@ export function labelsStage(
       dependsOn: () => null,
       run: (rows) => labelByContrast(rows),
     });
-  return itemStage<PairRow, PreferenceRow>({
+  const stage = itemStage<PairRow, PreferenceRow>({
     name,
     title,
     kind: "label",
@@ -64,6 +69,14 @@ export function labelsStage(
     run: (rows, models, call) =>
       labelPairs(rows, { ...options, labeller: models.labeller!, critic: models.critic }, call),
   });
+  if (unseen === undefined) return stage;
+  return { ...stage, check: () => Promise.reject(new UsageError(unseen)) };
+}
+
+/** Why the labeller can judge none of the pairs that a run makes; undefined where it can. */
+export function unseenPairs({ feedback: { label } }: Pick<Recipe, "feedback">): string | undefined {
+  if (label.judge === undefined || imagesShown(label.judge) !== "one") return undefined;
+  return `feedback.label.judge: ${label.judge.format} judges replies to an image, and the pairs that a run makes are a local model's replies to texts: it can be held against known pairs (tenet audit), and a run needs another labeller`;
 }
 
 /** Tokens of a labeller's question about a pair. */

@@ -1,8 +1,9 @@
 import { normalize } from "node:path";
 import { isUncounted } from "@tenet/lm";
 import { lookers } from "../../feedback/constitution-first.ts";
+import { imagesShown, type JudgeAsking } from "../../judge/index.ts";
 import { avoidsOf, constraintOf, judgesAsked } from "../parts/policy-judges.ts";
-import { isTrained, type Recipe, usesLabels } from "../recipe.ts";
+import { isServed, isTrained, type Recipe, usesLabels } from "../recipe.ts";
 import { planOf, roundsOf } from "../rounds.ts";
 import { type Rule, type Rules, withoutPolicy } from "./rule.ts";
 
@@ -38,6 +39,7 @@ export const roleRules: Rules = ({ recipe }) => {
     },
     ...(["labeller", "judge", "critic"] as const).flatMap((name) => trainingRules(name, roles[name])),
     ...criticRules(recipe),
+    ...visionRules(recipe),
     ...Object.entries(roles).map(([name, role]): Rule => {
       const served = typeof role === "object" && "endpoint" in role ? role : undefined;
       return {
@@ -64,6 +66,41 @@ export const roleRules: Rules = ({ recipe }) => {
     },
   ];
 };
+
+/** A judge of replies to images is behind an endpoint, and is asked where there are any. */
+function visionRules({ roles, feedback, evaluate, supervised }: Recipe): Rule[] {
+  const wantsImage = (asking: JudgeAsking | undefined) => asking !== undefined && imagesShown(asking) === "one";
+  const { label, audit } = feedback;
+  const got = (asking: JudgeAsking | undefined) => `"${asking?.format}"`;
+  const text = "another format: it rates replies of a local model, which sees no images, to prompts without any";
+  const keep = supervised.deliberate?.keep;
+  return [
+    {
+      at: ["roles", "labeller"],
+      when: wantsImage(label.judge) && !isServed(roles.labeller),
+      expected: `an endpoint whose model sees images, such as roles.labeller: { endpoint: "http://localhost:8000/v1", model: … }, beside feedback.label.judge: { format: ${label.judge?.format} }: a local model is one of texts`,
+      got: roles.labeller === undefined ? "the recipe's model" : "a local model",
+    },
+    {
+      at: ["feedback", "label", "judge", "format"],
+      when: wantsImage(label.judge) && audit?.path === undefined,
+      expected: "feedback.audit.path beside it, a file of pairs that show images: no other pairs of a recipe do",
+      got: got(label.judge),
+    },
+    {
+      at: ["evaluate", "judge", "format"],
+      when: wantsImage(evaluate.judge),
+      expected: text,
+      got: got(evaluate.judge),
+    },
+    {
+      at: ["supervised", "deliberate", "keep", "asking", "format"],
+      when: wantsImage(keep?.asking),
+      expected: text,
+      got: got(keep?.asking),
+    },
+  ];
+}
 
 /** What a judge that is trained for a role learns from, and what it is audited on. */
 function trainingRules(name: "labeller" | "judge" | "critic", role: Recipe["roles"]["judge"]): Rule[] {
