@@ -650,6 +650,11 @@ const contradicting: readonly Case[] = [
     ["policy.reward.judge.asking.maxTokens: expected no maxTokens beside format: d-rlaif", "got 9"],
   ],
   [
+    "ratings of what is shown in images",
+    `${start}policy: { algorithm: ppo, reward: { judge: { weight: 1, asking: { format: prometheus-vision } } } }\n`,
+    ["policy.reward.judge.asking.format: expected another format", 'got "prometheus-vision"'],
+  ],
+  [
     "a judge's format without a judge",
     `${start}evaluate: { judge: { format: prometheus-2 } }\n`,
     ["recipe.yaml:4:20 evaluate.judge: expected roles.judge beside it", "got a format alone"],

@@ -68,12 +68,14 @@ export const roleRules: Rules = ({ recipe }) => {
 };
 
 /** A judge of replies to images is behind an endpoint, and is asked where there are any. */
-function visionRules({ roles, feedback, evaluate, supervised }: Recipe): Rule[] {
-  const wantsImage = (asking: JudgeAsking | undefined) => asking !== undefined && imagesShown(asking) === "one";
+function visionRules({ roles, feedback, evaluate, supervised, policy }: Recipe): Rule[] {
+  const wantsImage = (asking: Pick<JudgeAsking, "format"> | undefined) =>
+    asking !== undefined && imagesShown(asking) === "one";
   const { label, audit } = feedback;
-  const got = (asking: JudgeAsking | undefined) => `"${asking?.format}"`;
+  const got = (asking: Pick<JudgeAsking, "format"> | undefined) => `"${asking?.format}"`;
   const text = "another format: it rates replies of a local model, which sees no images, to prompts without any";
   const keep = supervised.deliberate?.keep;
+  const rated = policy !== undefined && "reward" in policy ? policy.reward.judge?.asking : undefined;
   return [
     {
       at: ["roles", "labeller"],
@@ -98,6 +100,12 @@ function visionRules({ roles, feedback, evaluate, supervised }: Recipe): Rule[] 
       when: wantsImage(keep?.asking),
       expected: text,
       got: got(keep?.asking),
+    },
+    {
+      at: ["policy", "reward", "judge", "asking", "format"],
+      when: wantsImage(rated),
+      expected: text,
+      got: got(rated),
     },
   ];
 }
