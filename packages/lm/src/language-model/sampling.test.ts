@@ -98,6 +98,31 @@ describe("sampleToken", () => {
     );
   });
 
+  it("ends the nucleus at the right token, however near its edge the mass is", () => {
+    const place = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+    fc.assert(
+      fc.property(
+        logitsArbitrary,
+        fc.double({ min: 0.05, max: 4 }),
+        place,
+        fc.constantFrom(-1e-7, 1e-7),
+        (...drawn) => {
+          const [logits, temperature, at, beside] = drawn;
+          const max = Math.max(...logits);
+          const weights = [...logits].map((x) => Math.exp((x - max) / temperature)).sort((a, b) => b - a);
+          const sum = (count: number) => weights.slice(0, count).reduce((a, b) => a + b, 0);
+          const topP = (sum(1 + Math.floor(at * logits.length)) / sum(logits.length)) * (1 + beside);
+          if (topP >= 1) return;
+          const options = { ...plain, temperature, topP };
+          const given = samplingDistribution(logits, options);
+          const kept = [...given.keys()].filter((id) => given[id]! > 0);
+          expect(kept).toEqual(bySorting(logits, options, 0).sort((a, b) => a - b));
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
   it("never draws a filtered token and leaves the logits alone", () => {
     fc.assert(
       fc.property(

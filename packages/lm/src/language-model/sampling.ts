@@ -153,40 +153,101 @@ function filter(adjusted: Float32Array, best: number, { temperature, topK, topP,
   const max = adjusted[best]!;
   const scale = inverseTemperature(temperature);
   const limited = topK > 0 && topK < size;
+  if (topP < 1 && !limited) {
+    const count = likelyNucleus(adjusted, max, scale, topP);
+    if (count > 0)
+      return { ids, weights, count: minP > 0 ? keepShare(count, minP) : count, total: 0, unfiltered: false };
+  }
   let floor = limited ? adjusted[largest(adjusted, topK).at(-1)!]! : Number.NEGATIVE_INFINITY;
   // Alone, min-p needs no sum over the vocabulary: it is a floor too (made a little lower; the exact test is below).
   const bounded = minP > 0 && topP === 1;
   if (bounded) floor = Math.max(floor, max + temperature * Math.log(minP) - 1e-3 * (1 + Math.abs(max)));
+  let { count, total } = weigh(adjusted, max, scale, floor);
+  let unfiltered = !limited;
+
+  if (topP < 1) {
+    unfiltered = false;
+    const negligible = lightest(topP, total, count);
+    let candidates = 0;
+    for (let i = 0; i < count; i++) if (weights[i]! >= negligible) work[candidates++] = weights[i]!;
+    count = keepNucleus(count, nucleus(work, candidates, topP * total));
+  }
+  if (minP > 0) {
+    unfiltered = false;
+    count = keepShare(count, minP);
+  }
+  return { ids, weights, count, total, unfiltered };
+}
+
+// Bins of logits by how far below the largest they are, in units of the temperature: what weighs less than e^-40 weighs nothing.
+const binsPerUnit = 256;
+const bins = 40 * binsPerUnit;
+const binWeights = Float64Array.from({ length: bins }, (_, bin) => Math.exp(-(bin + 0.5) / binsPerUnit));
+const binCounts = new Int32Array(bins);
+/** e^x is above 1 + x by less than x²/2 · e^x; x is half a bin at most. What weighs nothing is less than 10⁻¹¹ of a vocabulary of millions. */
+const sumError = 2e-6;
+
+/**
+ * Leaves the nucleus as `filter` does, at a third of the cost: the sum of all weights is taken from a table, exact to `sumError`, and only
+ * tokens of the bins that hold the nucleus are weighed. 0 where the error leaves open which token is the nucleus' last.
+ */
+function likelyNucleus(logits: Float32Array, max: number, scale: number, topP: number): number {
+  const perLogit = binsPerUnit * scale;
+  binCounts.fill(0);
+  let least = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const place = (max - logits[i]!) * perLogit;
+    if (!(place < bins)) continue;
+    const bin = place | 0;
+    binCounts[bin]!++;
+    least += binWeights[bin]! * (1 + (bin + 0.5 - place) / binsPerUnit);
+  }
+  const most = least * (1 + sumError);
+  // A token weighs at least e^(−1/2 bin) of its bin's weight.
+  let [bin, mass] = [0, 0];
+  for (const enough = topP * most * Math.exp(0.5 / binsPerUnit); bin < bins && mass < enough; bin++)
+    mass += binCounts[bin]! * binWeights[bin]!;
+  const { count } = weigh(logits, max, scale, max - bin / perLogit);
+  const { work, weights } = scratch;
+  work.set(weights.subarray(0, count));
+  const found = nucleus(work, count, topP * least);
+  // The nucleus of the least sum is that of every sum which its mass suffices for.
+  return found.mass >= topP * most ? keepNucleus(count, found) : 0;
+}
+
+/** Leaves ids, ascending, and weights exp((logit − max) · scale) of logits that are not below the floor in the first `count` places. */
+function weigh(logits: Float32Array, max: number, scale: number, floor: number): { count: number; total: number } {
+  const { ids, weights } = scratchFor(logits.length);
   let count = 0;
   let total = 0;
-  for (let i = 0; i < size; i++) {
-    const x = adjusted[i]!;
+  for (let i = 0; i < logits.length; i++) {
+    const x = logits[i]!;
     if (x < floor) continue;
     const weight = exp((x - max) * scale);
     ids[count] = i;
     weights[count++] = weight;
     total += weight;
   }
-  let unfiltered = !limited;
-
-  if (topP < 1) {
-    unfiltered = false;
-    // Tokens lighter than this weigh, all together, less than 1 − topP: they cannot be in the nucleus.
-    const negligible = ((1 - topP) * total) / count;
-    let candidates = 0;
-    for (let i = 0; i < count; i++) if (weights[i]! >= negligible) work[candidates++] = weights[i]!;
-    const { threshold, ties } = nucleus(work, candidates, topP * total);
-    let tiesLeft = ties;
-    count = keep(ids, weights, count, (weight) => weight > threshold || (weight === threshold && tiesLeft-- > 0));
-  }
-  if (minP > 0) {
-    unfiltered = false;
-    count = keep(ids, weights, count, (weight) => weight >= minP); // the likeliest token weighs 1
-  }
-  return { ids, weights, count, total, unfiltered };
+  return { count, total };
 }
 
-function keep(ids: Int32Array, weights: Float64Array, count: number, test: (weight: number) => boolean): number {
+/** Tokens lighter than this weigh, all together, less than 1 − topP of the total: they cannot be in the nucleus. */
+function lightest(topP: number, total: number, count: number): number {
+  return ((1 - topP) * total) / count;
+}
+
+function keepNucleus(count: number, { threshold, ties }: { threshold: number; ties: number }): number {
+  let tiesLeft = ties;
+  return keep(count, (weight) => weight > threshold || (weight === threshold && tiesLeft-- > 0));
+}
+
+/** Weights are shares of the likeliest token's, which is 1. */
+function keepShare(count: number, minP: number): number {
+  return keep(count, (weight) => weight >= minP);
+}
+
+function keep(count: number, test: (weight: number) => boolean): number {
+  const { ids, weights } = scratch;
   let kept = 0;
   for (let i = 0; i < count; i++) {
     const weight = weights[i]!;
@@ -198,10 +259,14 @@ function keep(ids: Int32Array, weights: Float64Array, count: number, test: (weig
 }
 
 /**
- * The least weight in the smallest set of heaviest weights whose sum reaches `target`, and how many equal to it the set
- * takes. A selection by mass: it partitions like quicksort but descends into one side only.
+ * The least weight in the smallest set of heaviest weights whose sum reaches `target`, how many equal to it the set
+ * takes, and the set's sum. A selection by mass: it partitions like quicksort but descends into one side only.
  */
-function nucleus(weights: Float64Array, count: number, target: number): { threshold: number; ties: number } {
+function nucleus(
+  weights: Float64Array,
+  count: number,
+  target: number,
+): { threshold: number; ties: number; mass: number } {
   let from = 0;
   let to = count;
   let above = 0; // mass known to be inside, all heavier than weights[from..to)
@@ -229,8 +294,8 @@ function nucleus(weights: Float64Array, count: number, target: number): { thresh
     if (above + mass >= target && heavier > from) {
       to = heavier;
     } else if (above + mass + equal * pivot >= target || lighter === to) {
-      const ties = Math.ceil((target - above - mass) / pivot);
-      return { threshold: pivot, ties: Math.min(equal, Math.max(1, ties)) };
+      const ties = Math.min(equal, Math.max(1, Math.ceil((target - above - mass) / pivot)));
+      return { threshold: pivot, ties, mass: above + mass + ties * pivot };
     } else {
       above += mass + equal * pivot;
       from = lighter;
