@@ -17,6 +17,19 @@ export const decode: Bench = {
   peers,
 };
 
+export const decodeNucleus: Bench = {
+  name: "decode-nucleus",
+  summary: "the same 64 × 64 tokens drawn at temperature 0.7 from a nucleus of 0.9, SmolLM2-135M-Instruct",
+  unit: "tokens/s",
+  measure: "rate",
+  devices: true,
+  weights: true,
+  prepare: decodeTask,
+  ours: tenet("decode.ts", "tenet", ["--temperature", "0.7", "--top-p", "0.9"]),
+  // What drawing costs: below 1, by how much.
+  peers: [tenet("decode.ts", "greedy")],
+};
+
 export const decodeOne: Bench = {
   name: "decode-1",
   summary: "one prompt, 128 new tokens, greedy, SmolLM2-135M-Instruct",

@@ -1,6 +1,6 @@
 import type { Bench } from "../harness.ts";
 import { checkpointing } from "./checkpointing.ts";
-import { decode, decodeOne } from "./decode.ts";
+import { decode, decodeNucleus, decodeOne } from "./decode.ts";
 import { gemm } from "./gemm.ts";
 import { growth } from "./growth.ts";
 import { mainJob } from "./main-job.ts";
@@ -16,6 +16,7 @@ export const benches: readonly Bench[] = [
   trainStep,
   checkpointing,
   decode,
+  decodeNucleus,
   decodeOne,
   revise,
   score,

@@ -1,5 +1,5 @@
-// Greedy replies of a fixed length. --one-by-one gives the engine a prompt at a time, --no-drafts forbids it to guess,
-// --weights says how it holds matrices.
+// Replies of a fixed length, greedy or with --temperature and --top-p drawn. --one-by-one gives the engine a prompt at a
+// time, --no-drafts forbids it to guess, --weights says how it holds matrices.
 import { openLocalModel, type WeightFormat } from "@tenet/lm";
 import { argument, device, serveContestant } from "../contestant.ts";
 import type { GenerationTask } from "../tasks.ts";
@@ -13,7 +13,9 @@ await serveContestant({
     const drafts = !process.argv.includes("--no-drafts");
     const model = await openLocalModel(path, { threads, device, drafts, weights });
     // Ends of text do not count: every contestant writes as much.
-    const sampling = { temperature: 0, maxTokens: newTokens, minTokens: newTokens };
+    const length = { maxTokens: newTokens, minTokens: newTokens };
+    const [temperature, topP] = [Number(argument("--temperature") ?? 0), Number(argument("--top-p") ?? 1)];
+    const sampling = { temperature, topP, ...length };
     const requests = prompts.map((prompt) => ({ prompt, sampling }));
     const batches = oneByOne ? requests.map((request) => [request]) : [requests];
     return {
