@@ -167,7 +167,8 @@ function filter(adjusted: Float32Array, best: number, { temperature, topK, topP,
 
   if (topP < 1) {
     unfiltered = false;
-    const negligible = lightest(topP, total, count);
+    // Tokens lighter than this weigh, all together, less than 1 − topP: they cannot be in the nucleus.
+    const negligible = ((1 - topP) * total) / count;
     let candidates = 0;
     for (let i = 0; i < count; i++) if (weights[i]! >= negligible) work[candidates++] = weights[i]!;
     count = keepNucleus(count, nucleus(work, candidates, topP * total));
@@ -184,11 +185,11 @@ const binsPerUnit = 256;
 const bins = 40 * binsPerUnit;
 const binWeights = Float64Array.from({ length: bins }, (_, bin) => Math.exp(-(bin + 0.5) / binsPerUnit));
 const binCounts = new Int32Array(bins);
-/** e^x is above 1 + x by less than x²/2 · e^x; x is half a bin at most. What weighs nothing is less than 10⁻¹¹ of a vocabulary of millions. */
+/** e^x is above 1 + x by less than x²/2 · e^x; x is half a bin at most. What lies beyond the bins is less than 10⁻¹¹ of the sum. */
 const sumError = 2e-6;
 
 /**
- * Leaves the nucleus as `filter` does, at a third of the cost: the sum of all weights is taken from a table, exact to `sumError`, and only
+ * Leaves the nucleus as `filter` does, at about half the cost: the sum of all weights is taken from a table, exact to `sumError`, and only
  * tokens of the bins that hold the nucleus are weighed. 0 where the error leaves open which token is the nucleus' last.
  */
 function likelyNucleus(logits: Float32Array, max: number, scale: number, topP: number): number {
@@ -229,11 +230,6 @@ function weigh(logits: Float32Array, max: number, scale: number, floor: number):
     total += weight;
   }
   return { count, total };
-}
-
-/** Tokens lighter than this weigh, all together, less than 1 − topP of the total: they cannot be in the nucleus. */
-function lightest(topP: number, total: number, count: number): number {
-  return ((1 - topP) * total) / count;
 }
 
 function keepNucleus(count: number, { threshold, ties }: { threshold: number; ties: number }): number {
