@@ -21,7 +21,7 @@ export async function exportCommand(
   folder: string,
   options: ExportCommandOptions,
 ): Promise<void> {
-  const { baseDifference, exportRun, proofLines } = await import("@tenet/align");
+  const { baseDifference, baseHere, exportRun, proofLines } = await import("@tenet/align");
   const what = await partsOf(options.what);
   const { checkpoint, dtype, offline, unverified, proofPrompts } = options;
   const download = downloadProgress(io);
@@ -47,6 +47,8 @@ export async function exportCommand(
       say(io, `evidence: SHA-256 of its manifest ${exported.evidence}; keep it for tenet verify --manifest\n`);
     const difference = baseDifference(exported.base);
     if (difference !== undefined) tell(io, `note: ${difference}\n`);
+    const here = baseHere(exported.base);
+    if (here !== undefined) tell(io, `warning: ${here}\n`);
     if (exported.recommended !== undefined)
       tell(io, `note: the scorecard recommends ${exported.recommended}, not ${exported.checkpoint}\n`);
     if (exported.written.includes("README.md"))

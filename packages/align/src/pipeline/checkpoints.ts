@@ -35,7 +35,12 @@ export interface StoredCheckpoint extends Pick<CheckpointNote, "id" | "label" | 
 }
 
 /** What a training stage leaves in the store. */
-const trainedSchema = z.object({ kind: z.enum(["adapter", "model"]), artifact: z.string() });
+export const trainedSchema = z.object({
+  kind: z.enum(["adapter", "model"]),
+  artifact: z.string(),
+  /** Runs of before it was noted have none. */
+  opened: z.object({ from: z.string(), sha256: z.string().exactOptional() }).exactOptional(),
+});
 
 /** What a run notes when it is opened: see `startRun`. */
 export const openedSchema = z.object({
@@ -60,21 +65,27 @@ export async function checkpointsReached(store: Store, run: string): Promise<Che
   return [first!, ...(end < 0 ? later : later.slice(0, end))];
 }
 
+/** The model that a run's recipe names, which its checkpoints began with; undefined of a run that names none. */
+export async function modelNamed(store: Store, run: string): Promise<string | undefined> {
+  return (await openedOf(store, run))?.model ?? (store.run(run).recipe as { model?: string } | null)?.model;
+}
+
 /**
- * The checkpoints that a run has come to, with where their files lie.
+ * The checkpoints that a run has come to, with where their files lie. A base that its trainings opened from one of several sources is
+ * named by that one, whatever this machine would take now: beside other weights an adapter is another model.
  * Errors: NotInStoreError for an unknown run, and where an artifact was taken away by hand; ArtifactChangedError where it was changed.
  */
 export async function storedCheckpoints(store: Store, run: string): Promise<StoredCheckpoint[]> {
-  const info = store.run(run);
-  const written = (info.recipe as { model?: string } | null)?.model;
-  const reference = (await openedOf(store, run))?.model ?? written;
+  const reference = await modelNamed(store, run);
   if (reference === undefined) return [];
-  let source: LocalSource = { type: "local", reference };
   const [first, ...later] = await checkpointsReached(store, run);
+  const trained = later.map(({ stage }) => trainedSchema.parse(store.stage(run, stage)!.output));
+  const opened = trained.find((one) => one.opened)?.opened;
+  let source: LocalSource = { type: "local", reference: opened?.from ?? reference, ...(opened && { opened }) };
   const steps: StepName[] = [];
   const found: StoredCheckpoint[] = [{ ...first!, steps: [], source }];
-  for (const { stage, ...note } of later) {
-    const { kind, artifact } = trainedSchema.parse(store.stage(run, stage)!.output);
+  for (const [i, { stage: _, ...note }] of later.entries()) {
+    const { kind, artifact } = trained[i]!;
     const path = await store.intactArtifact(artifact);
     source = kind === "adapter" ? { ...source, adapter: path } : { type: "local", reference: path };
     if (note.step) steps.push(note.step);

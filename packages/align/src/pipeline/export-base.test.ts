@@ -1,13 +1,14 @@
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type Catalogue, catalogue, exportGguf, openCheckpoint } from "@tenet/lm";
-import { openStore, type Store } from "@tenet/runs";
+import { hashOf, openStore, type Store } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { runWhole } from "../../test/pipeline/run.ts";
-import { baseDifference, exportBase } from "./export-base.ts";
+import { storedCheckpoints } from "./checkpoints.ts";
+import { baseDifference, baseHere, exportBase } from "./export-base.ts";
 import { type ExportRunOptions, exportRun } from "./export-run.ts";
 
 // A whole run, which takes seconds, and much longer on a busy machine.
@@ -20,7 +21,7 @@ const title = hub!.from.slice("hf:".length);
 
 let folder: string;
 let models: string;
-/** Where the catalogue's file of 4 bits lies in a cache, and where the hub's own weights do. */
+/** Where the catalogue's file lies in a cache, of 8 bits here, and where the hub's own weights do. */
 let place: string;
 let own: string;
 beforeAll(async () => {
@@ -31,7 +32,7 @@ beforeAll(async () => {
   const model = await writeTalkingModel(join(folder, "model"));
   await mkdir(dirname(place), { recursive: true });
   const checkpoint = await openCheckpoint(model);
-  await exportGguf(checkpoint, place, { type: "Q4_0" }).finally(checkpoint.close);
+  await exportGguf(checkpoint, place, { type: "Q8_0" }).finally(checkpoint.close);
   // What says that the file was checked already.
   await writeFile(`${place}.sha256`, sha256);
 });
@@ -56,8 +57,7 @@ const cached = () => ({ cacheDir: dirname(models) });
 describe("the base of an export", () => {
   it("is the hub's model only where its weights were read from there", async () => {
     const found = await exportBase(name, cached());
-    // The embeddings, which are most of so small a model, are Q8_0 beside Q4_0.
-    const gguf = { file: "SmolLM2-135M-Instruct.Q4_1.gguf", type: expect.stringMatching(/^Q[48]_0$/) };
+    const gguf = { file: "SmolLM2-135M-Instruct.Q4_1.gguf", type: "Q8_0" };
     expect(found).toEqual({ reference, sha256, insteadOf: title, gguf });
     expect(await withHub(() => exportBase(name, cached()))).toEqual({ reference: `hf:${title}`, hub: title });
   });
@@ -92,6 +92,29 @@ describe("the base of an export", () => {
     expect(await exportBase(given, nowhere)).toEqual({ reference: given, ...names });
   });
 
+  it("is what the run noted, whatever is here now, and that is told where it is another", async () => {
+    const opened = { from: reference, sha256 };
+    const found = await exportBase(name, { ...cached(), opened });
+    expect(found).toMatchObject({ reference, sha256, insteadOf: title, recorded: true, gguf: { file: gguf } });
+    expect(baseHere(found)).toBeUndefined();
+    expect(baseDifference(found)).toMatch(/^its base is the Q/);
+    const elsewhere = await withHub(() => exportBase(name, { ...cached(), opened }));
+    expect(elsewhere).toEqual({ reference, sha256, insteadOf: title, recorded: true, here: `hf:${title}` });
+    expect(baseHere(elsewhere)).toMatch(
+      `trained on ${reference}, and so it was exported; by the same name this machine has hf:`,
+    );
+    const hubs = await exportBase(name, { ...cached(), opened: { from: `hf:${title}` } });
+    expect(hubs).toEqual({ reference: `hf:${title}`, hub: title, recorded: true, here: reference });
+    // Nothing here is nothing else here.
+    const nowhere = { cacheDir: join(folder, "nowhere") };
+    expect(await exportBase(name, { ...nowhere, opened })).toEqual({
+      reference,
+      sha256,
+      insteadOf: title,
+      recorded: true,
+    });
+  });
+
   it("is no path of this machine, and no weights need be there", async () => {
     expect(await exportBase(join(folder, "model"))).toEqual({ reference: "model" });
     await mkdir(join(folder, "empty"));
@@ -105,18 +128,31 @@ describe("the base of an export", () => {
 describe("a run that began with the catalogue's file", () => {
   let store: Store;
   let run: string;
+  /** The same of before runs noted what they opened. */
+  let before: string;
   beforeAll(async () => {
-    const recipe = supervisedRecipe.replace("./model", name);
+    // All revisions of so small a model may come to nothing.
+    const recipe = supervisedRecipe
+      .replace("./model", name)
+      .replace("revisions: 2", "revisions: 2\n  examples: { unchanged: keep }");
     const path = await writeRecipe(join(folder, "recipe"), { recipe });
     ({ id: run } = await runWhole(path, join(folder, "store")));
-    store = openStore(join(folder, "store"), { readOnly: true });
+    store = openStore(join(folder, "store"));
+    const writer = store.begin({ name: "before", recipe: { model: name } });
+    const stage = writer.stage({ name: "supervised", kind: "sft", identity: hashOf("before") });
+    const { source } = (await storedCheckpoints(store, run)).at(-1)!;
+    await cp(source.adapter!, join(folder, "adapter"), { recursive: true });
+    const { hash } = await stage.addArtifact(join(folder, "adapter"));
+    stage.finish({ artifacts: [hash], output: { kind: "adapter", artifact: hash, report: {} } });
+    writer.end("done");
+    before = writer.id;
   });
   afterAll(() => store.close());
 
   let count = 0;
-  const exported = async (options: ExportRunOptions = {}) => {
+  const exported = async (options: ExportRunOptions = {}, of = run) => {
     const into = join(folder, `out-${count++}`);
-    const found = await exportRun(store, run, into, {
+    const found = await exportRun(store, of, into, {
       ...{ checkpoint: "sl", environment: {}, threads: 1, ...cached() },
       ...options,
     });
@@ -144,8 +180,24 @@ describe("a run that began with the catalogue's file", () => {
     });
   });
 
-  it("names the hub's model alone where the weights are the hub's own", async () => {
-    const { base, card, read } = await withHub(() => exported({ what: ["adapter", "card", "evidence"] }));
+  it("notes that file where it trains, which every checkpoint is opened by, whatever is here", async () => {
+    expect(store.stage(run, "supervised")!.output).toMatchObject({
+      kind: "adapter",
+      opened: { from: reference, sha256 },
+    });
+    const sources = (await storedCheckpoints(store, run)).map(({ source }) => source);
+    expect(sources.map((source) => source.reference)).toEqual([reference, reference]);
+    const { base, card, read } = await withHub(() => exported({ what: ["adapter", "card"] }));
+    expect(base).toMatchObject({ reference, recorded: true, here: `hf:${title}` });
+    expect(card).toContain(`\n${reference}, aligned to `);
+    expect(JSON.parse(await read("adapter/adapter_config.json")).base_model_name_or_path).toBe(reference);
+    // The adapter is merged into nothing else.
+    const merged = withHub(() => exported({ what: ["merged"], offline: true }));
+    await expect(merged).rejects.toThrow(`'${reference}' is not in the cache`);
+  });
+
+  it("is told by what is here where it noted nothing: the hub's model alone where the weights are the hub's own", async () => {
+    const { base, card, read } = await withHub(() => exported({ what: ["adapter", "card", "evidence"] }, before));
     expect(base).toEqual({ reference: `hf:${title}`, hub: title });
     expect(JSON.parse(await read("adapter/adapter_config.json")).base_model_name_or_path).toBe(title);
     expect(card).toContain(`from transformers import AutoModelForCausalLM\n\nbase = `);

@@ -16,7 +16,7 @@ import {
   resolveModel,
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
-import { chosenCheckpoint, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
+import { chosenCheckpoint, modelNamed, type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { writeEvidence } from "./evidence-pack.ts";
 import { besideItsFile, type ExportBase, exportBase } from "./export-base.ts";
 import {
@@ -106,7 +106,9 @@ export async function exportRun(
   await mkdir(partial, { recursive: true });
   const written: string[] = [];
   try {
-    const base = await exportBase(all[0]!.source.reference, resolving(options));
+    const { opened } = all[0]!.source;
+    const named = (await modelNamed(store, run))!;
+    const base = await exportBase(named, { ...resolving(options), opened });
     const weights: WrittenWeights[] = [];
     for (const part of exportParts) {
       const write = what.includes(part) ? writers[part] : undefined;
@@ -122,7 +124,7 @@ export async function exportRun(
     if (what.includes("datasets")) written.push(...(await writeDatasets(store, run, partial)));
     let evidence: string | undefined;
     if (what.includes("evidence")) {
-      const licence = licenceOf(all[0]!.source.reference);
+      const licence = licenceOf(named);
       const known = { base, ...(licence !== undefined && { licence }) };
       evidence = await writeEvidence(store, run, join(partial, "evidence"), { checkpoints: all, ...known });
       written.push("evidence");

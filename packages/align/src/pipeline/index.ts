@@ -46,7 +46,7 @@ export {
 } from "./estimate.ts";
 export type { RunEvent, StageStatus } from "./events.ts";
 export { type VerifiedEvidence, verifyEvidence } from "./evidence-pack.ts";
-export { baseDifference, type ExportBase } from "./export-base.ts";
+export { baseDifference, baseHere, type ExportBase } from "./export-base.ts";
 export { type PartProof, proofLines } from "./export-proof.ts";
 export { type ExportedRun, type ExportPart, type ExportRunOptions, exportParts, exportRun } from "./export-run.ts";
 export { type UnsetKey, unsetKeys, unsetKeyText } from "./keys.ts";

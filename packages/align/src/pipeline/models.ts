@@ -15,6 +15,7 @@ import {
   openShell,
   openText,
   resolveModel,
+  resolveSource,
   type ServerReached,
   type TextCodec,
 } from "@tenet/lm";
@@ -181,6 +182,18 @@ export async function modelFingerprint(
   const { rounded, weights = "float32" } = options;
   const trained = rounded?.reference === source.reference ? [rounded.dtype] : [];
   return [contents, ...trained, ...(weights === "float32" ? [] : [`speaks ${weights}`])].join(" ");
+}
+
+/** A model with the source that its weights are read from. Errors: those of `resolveSource`. */
+export async function withSource<Source extends LocalSource | EndpointSource>(
+  model: Source,
+  options: PoolOptions = {},
+): Promise<Source> {
+  if (model.type === "endpoint") return model;
+  const { source } = await resolveSource(model.reference, options);
+  if (source === undefined) return model;
+  const { from, sha256 } = source;
+  return { ...model, opened: { from, ...(sha256 !== undefined && { sha256 }) } };
 }
 
 /** What programs beside the pool's models are opened with. */

@@ -15,7 +15,7 @@ import {
 import { z } from "zod";
 import { type Constitution, checkReward, constitutionHash, runChecks } from "../constitution/index.ts";
 import { rulesIn } from "../constitution/schema.ts";
-import { openedOf } from "./checkpoints.ts";
+import { openedOf, trainedSchema } from "./checkpoints.ts";
 import { deviceOf, type SpeakerOptions } from "./models.ts";
 import { preferenceGates, wentWithout } from "./went-without.ts";
 
@@ -33,7 +33,6 @@ export interface OpenReward {
 }
 
 /** What a finished training of the store left. */
-const trainedSchema = z.object({ artifact: z.string() });
 const recipeSchema = z.object({
   policy: z.object({ reward: z.unknown() }).partial().optional(),
   preferenceModel: z.object({ given: z.unknown() }).partial().optional(),
@@ -77,7 +76,8 @@ export async function openRunReward(
     throw new UsageError(
       `checks of "${noted.name}" are modules, which a run does not keep: give --weight constitution=0`,
     );
-  const reference = opened.model;
+  // By the source that the preference model was trained on, where it is known.
+  const reference = (trained && trainedSchema.parse(trained.output).opened?.from) ?? opened.model;
   const base = await openLocalModel(reference, options);
   const scorer = await openScorer(base, store, terms.includes("preference") ? trained : undefined, options);
   const gate = preferenceGates(store, run).at(-1)?.gate;
@@ -89,7 +89,11 @@ export async function openRunReward(
     text: base.text,
     settings,
     about: {
-      ...{ run, model: reference, weights: Object.fromEntries(terms.map((name) => [name, weightOf(settings, name)])) },
+      ...{
+        run,
+        model: opened.model,
+        weights: Object.fromEntries(terms.map((name) => [name, weightOf(settings, name)])),
+      },
       constitution: { name: noted.name, hash: constitutionHash(noted) },
       ...(trained && { preferenceModel: trained.name }),
     },

@@ -34,6 +34,14 @@ export interface LocalSource {
   readonly reference: string;
   /** Folder of an adapter in PEFT's format. */
   readonly adapter?: string;
+  /** What the weights of `reference` were read from, which may be one of several with weights of their own; absent of files of this machine. */
+  readonly opened?: OpenedSource;
+}
+
+/** The source that a model's weights were read from: a reference, and of a file what it held. */
+export interface OpenedSource {
+  readonly from: string;
+  readonly sha256?: string;
 }
 
 export interface EndpointSource {
@@ -72,7 +80,7 @@ export function localSource({ source }: ModelValue): LocalSource {
 }
 
 /** Where a preference model lies. */
-export function preferenceSource({ source }: ModelValue): Required<LocalSource> {
+export function preferenceSource({ source }: ModelValue): LocalSource & Required<Pick<LocalSource, "adapter">> {
   if (source.type !== "local" || source.adapter === undefined) throw new TypeError("a preference model is an adapter");
   return { ...source, adapter: source.adapter };
 }

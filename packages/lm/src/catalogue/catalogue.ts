@@ -43,3 +43,9 @@ export function lookUp(name: string, from: Catalogue = catalogue): CatalogueEntr
     );
   return entry;
 }
+
+/** A source by its own reference, with what the catalogue knows of its file. */
+export function sourceOf(reference: string, { models }: Catalogue = catalogue): ModelSource {
+  const known = Object.values(models).flatMap(({ sources }) => sources);
+  return known.find(({ from }) => from === reference) ?? { from: reference };
+}

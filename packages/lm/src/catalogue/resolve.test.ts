@@ -216,6 +216,11 @@ describe("resolveModel from a wheel", () => {
     expect(await resolveModel("fake", options)).toBe(place);
     const more = { ...options, catalogue: known({ from: "hf:a/b" }, source) };
     expect(await resolveSource("fake", more)).toEqual({ path: place, source });
+    // By its own reference too it is the catalogue's file, or none.
+    expect(await resolveSource(source.from, options)).toEqual({ path: place, source });
+    await rm(`${place}.sha256`);
+    await writeFile(place, "something else");
+    await expect(resolveModel(source.from, options)).rejects.toBeInstanceOf(IntegrityError);
   });
 
   it("refuses wheels that lie", async () => {

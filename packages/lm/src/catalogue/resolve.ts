@@ -1,7 +1,7 @@
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { cacheFolder } from "@tenet/tensor";
-import { type Catalogue, catalogue, lookUp, type ModelSource } from "./catalogue.ts";
+import { type Catalogue, catalogue, lookUp, type ModelSource, sourceOf } from "./catalogue.ts";
 import { sizeOf, verify } from "./download.ts";
 import { DownloadError, IntegrityError, ModelReferenceError } from "./errors.ts";
 import type { DownloadProgress, Fetching } from "./fetching.ts";
@@ -64,8 +64,8 @@ export async function resolveSource(reference: string, options: ResolveOptions =
     const here = await existing(parsed.name).catch(() => undefined);
     if (here) return { path: here };
   }
-  const sources: ModelSource[] =
-    parsed.kind === "name" ? lookUp(parsed.name, options.catalogue).sources : [{ from: reference }];
+  const sources =
+    parsed.kind === "name" ? lookUp(parsed.name, options.catalogue).sources : [sourceOf(reference, options.catalogue)];
 
   if (!options.refresh || offline)
     for (const source of sources) {

@@ -1,7 +1,7 @@
 import { requireConversations, textFindings } from "@tenet/lm";
 import { endOfReply } from "@tenet/train";
 import { endpointSettings } from "../endpoint-identity.ts";
-import { modelFingerprint, type PoolOptions } from "../models.ts";
+import { modelFingerprint, type PoolOptions, withSource } from "../models.ts";
 import type { RoleReference } from "../recipe.ts";
 import { modelStage, type Stage, type StageContext } from "../stages/index.ts";
 import { type ModelValue, modelValue } from "../values.ts";
@@ -15,7 +15,7 @@ export function roleStage(
 ): Stage<ModelValue> {
   const source = roleSource(reference);
   const open = async ({ store }: Pick<StageContext, "store">) =>
-    modelValue(source, await modelFingerprint(source, options, store.runs()));
+    modelValue(await withSource(source, options), await modelFingerprint(source, options, store.runs()));
   const player = reference;
   if (source.type === "endpoint") return modelStage(name, `the ${name}`, open, { endpoint: source, player });
   const check: Stage["check"] = async ({ models, emit }) => {

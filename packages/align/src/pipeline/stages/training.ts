@@ -123,7 +123,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
         if (made === "adapter") await withoutPath(path, source);
         const { hash } = await stage.addArtifact(path);
         // A figure that is not defined, such as the correlation of what does not vary, is NaN; JSON's word for it is null.
-        stage.finish({ output: { kind: made, artifact: hash, report: plainJson(report) }, artifacts: [hash] });
+        const { opened } = source;
+        const output = { kind: made, artifact: hash, report: plainJson(report), ...(opened && { opened }) };
+        stage.finish({ output, artifacts: [hash] });
       };
       const { output } = await onStage(context, options, identity, work);
       const { kind: made, artifact, report } = output as Pick<TrainingResult, "kind" | "report"> & { artifact: string };
