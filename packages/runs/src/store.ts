@@ -206,6 +206,14 @@ export class Store {
     return this.#db.prepare<{ data_version: number }>("PRAGMA data_version").get()!.data_version;
   }
 
+  /** What a stage of this identity gave when it was finished, in whichever run; undefined where none was. */
+  output(identity: string): unknown {
+    const work = this.#db
+      .prepare<{ output: string | null }>("SELECT output FROM work WHERE identity = ?")
+      .get(identity);
+    return typeof work?.output === "string" ? JSON.parse(work.output) : undefined;
+  }
+
   stage(run: string, name: string): StageInfo | undefined {
     return readStage(this.#db, run, name, () => this.#isRunning(run));
   }

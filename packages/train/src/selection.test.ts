@@ -9,7 +9,7 @@ import { promptsOf } from "../test/prompts.ts";
 import type { MetricEvent } from "./loop.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
-import { type Observation, type SelectionOptions, whyBehind } from "./selection.ts";
+import { keptAsNow, type Observation, type SelectionOptions, whyBehind } from "./selection.ts";
 import { trainSft } from "./sft.ts";
 
 // Of a model this small a second thread only waits.
@@ -224,4 +224,33 @@ describe("of two looks", () => {
     expect(whyBehind(look(4, 0.05, paying), { best, start, mayPay: true })!.turnedDown).toMatch(/evasive/);
     expect(whyBehind(look(4, 0.19, { openings: 0.1 }), { best, start, mayPay: true })).toBeUndefined();
   });
+});
+
+it("a training from before prices counted is kept where nothing that took a place then pays now", () => {
+  const report = (...looks: (readonly [violations: number, openings: number, refusals: number, cut: number])[]) => ({
+    selection: {
+      observations: looks.map(([violations, openings, refusals, cut], step) => ({
+        step,
+        metrics: {
+          ...{ "validation/violations": violations, "validation/openings": openings },
+          ...{ "validation/refusals": refusals, "validation/cut": cut },
+        },
+      })),
+    },
+  });
+  const kept = (...looks: Parameters<typeof report>) => keptAsNow(report(...looks), { mayPay: false });
+  expect(kept([0.5, 0.8, 0, 0], [0.3, 0.7, 0, 0.2], [0.2, 0.6, 0, 0.4])).toBe(true);
+  // What violates more, or had learnt a formula, was kept then no more than now.
+  expect(kept([0.5, 0.8, 0, 0], [0.6, 0.1, 1, 1], [0.4, 0.3, 1, 1])).toBe(true);
+  expect(kept([0.5, 0.4, 0, 0], [0.4, 0.9, 0, 0], [0.3, 0.3, 0, 0])).toBe(false);
+  expect(kept([0.5, 0.8, 0, 0], [0.3, 0.7, 0.1, 0])).toBe(false);
+  expect(kept([0.5, 0.8, 0, 0.2], [0.3, 0.7, 0, 0.7])).toBe(false);
+  expect(kept([0.5, 0.8, 0, 0.8], [0.3, 0.7, 0, 0.7])).toBe(true);
+  const alike = report([0.5, 0.8, 0, 0], [0.3, 0.1, 0, 0]);
+  expect([true, false].map((mayPay) => keptAsNow(alike, { mayPay }))).toEqual([true, true]);
+  expect(keptAsNow({ selection: { observations: [] } }, { mayPay: false })).toBe(true);
+  const untold = {
+    selection: { observations: [0.5, 0.4].map((rate) => ({ metrics: { "validation/violations": rate } })) },
+  };
+  expect(keptAsNow(untold, { mayPay: true })).toBe(false);
 });

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { bootstrap, type Estimate, mean, openingOf, type PromptRow, rateDifference } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
+import { z } from "zod";
 import { type Measured, obstacle, type Price, prices } from "./choice.ts";
 import { unlessRefused } from "./encode.ts";
 import type { TrainableModel } from "./forward.ts";
@@ -299,6 +300,42 @@ export function watchedReport(
     ...(ended === undefined ? {} : { ended }),
   };
   return { selection: report };
+}
+
+const formerReport = z.object({
+  selection: z.object({ observations: z.array(z.object({ metrics: z.record(z.string(), z.number()) })) }).optional(),
+});
+
+/**
+ * Whether a training that was watched when violations and, without `mayPay`, half of the start's openings alone counted kept what it would keep
+ * now: nothing that took a place then refuses more, is cut off more in most of its responses, or opens half as variedly as what it replaced. Told
+ * from the shares of its report, without intervals, so that what is not told to be the same is done again.
+ */
+export function keptAsNow(report: unknown, { mayPay }: { readonly mayPay: boolean }): boolean {
+  const former = formerReport.safeParse(report);
+  if (!former.success) return false;
+  const looks = (former.data.selection?.observations ?? []).flatMap(({ metrics }) => {
+    const { violations, openings, refusals, cut } = Object.fromEntries(
+      Object.entries(metrics).map(([name, value]) => [name.replace("validation/", ""), value]),
+    );
+    return violations === undefined ? [] : [{ violations, openings: openings ?? 0, refusals, cut: cut ?? 1 }];
+  });
+  const [start, ...later] = looks;
+  let best = start;
+  for (const now of later) {
+    if (!(now.violations < best!.violations) || !(mayPay || now.openings >= 0.5 * start!.openings)) continue;
+    const pays = [best!, start!].some(
+      (before) =>
+        now.refusals === undefined ||
+        before.refusals === undefined ||
+        now.refusals > before.refusals ||
+        (now.cut > 0.5 && now.cut > before.cut) ||
+        (!mayPay && now.openings < 0.5 * before.openings),
+    );
+    if (pays) return false;
+    best = now;
+  }
+  return true;
 }
 
 /** Whether the share of violating responses rose from one observation to another by a 95 % interval that excludes zero. */

@@ -1,5 +1,6 @@
 import type { ExampleRow, OpinionRow, PreferenceRow, PromptRow } from "@tenet/data";
 import {
+  keptAsNow,
   openPreferenceModel,
   policySettingsSchema,
   type SelectionOptions,
@@ -70,13 +71,15 @@ export function policyStage(
     ...watched?.inputs,
     ...(watched && part.opinions && { opinions: part.opinions }),
   };
+  const unwatched = sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1;
   return trainingStage({
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
     // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut. Since 3 what is watched
     // keeps no checkpoint that pays for fewer violations.
-    version: watched ? 3 : sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1,
+    version: watched ? 3 : unwatched,
+    ...(watched && { before: { version: unwatched, same: (report) => keptAsNow(report, { mayPay: false }) } }),
     seed: recipe.seed,
     inputs,
     models: asked,

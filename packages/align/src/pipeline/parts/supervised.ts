@@ -1,5 +1,5 @@
 import type { ExampleRow, PromptRow } from "@tenet/data";
-import { sftSettingsSchema, trainingPlan, trainSft } from "@tenet/train";
+import { keptAsNow, sftSettingsSchema, trainingPlan, trainSft } from "@tenet/train";
 import type { PartContext } from "../context.ts";
 import { deviceOf } from "../models.ts";
 import { pick } from "../recipe.ts";
@@ -28,6 +28,7 @@ export function supervisedStage(
     kind: "sft",
     // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown.
     version: watched ? 2 : 1,
+    ...(watched && { before: { version: 1, same: (report) => keptAsNow(report, { mayPay: true }) } }),
     seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
       examples: typeof examples;
