@@ -112,8 +112,8 @@ export async function* bestOfN(options: BestOfNOptions): AsyncGenerator<MetricEv
       ...(places.length < samples.length && { "reward/unanswered": 1 - places.length / samples.length }),
     };
     progress.history.push(metrics);
-    await checkpoints.save({ step: step + 1, progress: progress as unknown as z.core.util.JSONType, blobs: {} });
     yield { step: step + 1, of: steps, metrics, usage: { policy: sampling } };
+    await checkpoints.save({ step: step + 1, progress: progress as unknown as z.core.util.JSONType, blobs: {} });
   }
   const { rows, aside, history } = progress;
   return { rows, report: { algorithm: "best-of-n", steps, aside, history } };

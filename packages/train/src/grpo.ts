@@ -39,7 +39,7 @@ export interface GrpoOptions extends OnlineOptions {
 /**
  * GRPO: advantages are a response's reward against its group's mean and deviation, the same on each of its tokens; the loss is
  * PPO's clipped one with β·k3 inside it, a mean over responses of the mean over their tokens. An async generator of metric events
- * that returns where the adapter is; yields when an iteration's checkpoint is on the disk. Errors: as `trainPpo`.
+ * that returns where the adapter is. Errors: as `trainPpo`.
  * Source: GRPO (2402.03300), eq. 3, 4 and algorithm 1 with the reference kept fixed.
  */
 export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {

@@ -32,7 +32,8 @@ interface Progress {
 
 /**
  * Sampling and learning in turns, with a checkpoint after each iteration, from which a killed training continues with the
- * very bits it would have had. Yields an iteration's metrics once its checkpoint is on the disk.
+ * very bits it would have had. Yields an iteration's metrics before its checkpoint is written: who is killed between the two does the
+ * iteration again, and its figures replace those; the other way round they would be lost.
  */
 export async function* trainOnline(
   { name, trainers, state, dependsOn, learn }: OnlineAlgorithm,
@@ -84,14 +85,14 @@ export async function* trainOnline(
     const pace = { eps: episodes / seconds, episode: episodes * step };
     const metrics = { ...experience.metrics, ...learned, ...observed?.metrics, ...pace };
     history = [...history, metrics];
+    const policy = bothSamplings(experience.sampling, observed?.usage.policy);
+    yield { step, of: iterations, metrics, usage: { policy }, rollouts: shownOf(experience) };
     const blobs = Object.assign(
       { ...selection?.blobs },
       ...(await Promise.all(Object.entries(trainers).map(([part, trainer]) => blobsFor(trainer, part)))),
     );
     const kept = selection ? { selection: selection.state } : {};
     await checkpoints.save({ step, progress: { state, history, ...kept }, blobs });
-    const policy = bothSamplings(experience.sampling, observed?.usage.policy);
-    yield { step, of: iterations, metrics, usage: { policy }, rollouts: shownOf(experience) };
   }
   await selection?.restoreBest(actor.trainer);
   const path = join(folder, "adapter");

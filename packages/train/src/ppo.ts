@@ -85,7 +85,7 @@ export interface PpoOptions extends OnlineOptions {
  * constraint it is PPO-Lagrangian: a second value network, of the cost, and advantages (A − λ·A_C)/(1 + λ). With `value.trunk: shared` the reward's values
  * come of a new head on the policy's adapter, learnt in the same pass by policy loss + coefficient · value loss.
  *
- * Yields metrics after each iteration, when its checkpoint is on the disk; docs/ppo.md explains each metric and numbers the
+ * Yields metrics after each iteration; docs/ppo.md explains each metric and numbers the
  * details that matter. Errors: those of model, reward and disk; CheckpointMismatchError when the folder holds another training.
  */
 export async function* trainPpo(options: PpoOptions): AsyncGenerator<MetricEvent, PolicyResult> {

@@ -33,8 +33,8 @@ export interface RlooOptions extends OnlineOptions {
 
 /**
  * RLOO: R(x, y) − β·(log π(y|x) − log π_ref(y|x)) against the mean of the prompt's other samples, times the response's
- * log-probability. An async generator of metric events that returns where the adapter is; yields when an iteration's checkpoint is
- * on the disk. Errors: as `trainPpo`.
+ * log-probability. An async generator of metric events, one an iteration, that returns where the adapter is.
+ * Errors: as `trainPpo`.
  *
  * The loss is TRL's form of it, with the clipped ratio of whole responses: in an iteration's first update, where the ratio is
  * 1, its gradient is REINFORCE's, and with more updates per iteration it stays near the policy that sampled.

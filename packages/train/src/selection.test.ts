@@ -4,8 +4,10 @@ import { join } from "node:path";
 import type { ExampleRow } from "@tenet/data";
 import { writeTalkingModel } from "@tenet/fixtures";
 import { type LocalModel, openLocalModel } from "@tenet/lm";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { promptsOf } from "../test/prompts.ts";
+import { bestOfN } from "./best-of-n.ts";
+import { Checkpoints } from "./checkpoint.ts";
 import type { MetricEvent } from "./loop.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
@@ -126,10 +128,17 @@ describe("fine-tuning that is watched", () => {
   const rows = promptsOf("Say", 8).map(({ id, prompt, origin }): ExampleRow => {
     return { id, prompt, origin, completion: "MMMM", weight: 1 };
   });
-  const tune = (name: string, selection: SelectionOptions, mayPay = true) =>
+  const tune = (name: string, selection: SelectionOptions, mayPay = true, more = {}) =>
     trainSft({
       ...{ model, rows, selection: { ...selection, mayPay }, seed: 1, folder: join(folder, name), ...cpu },
-      settings: { epochs: 3, batchSize: 4, learningRate: 2e-2, lora: { rank: 4, alpha: 8 }, checkpointEvery: 1 },
+      settings: {
+        epochs: 3,
+        batchSize: 4,
+        learningRate: 2e-2,
+        lora: { rank: 4, alpha: 8 },
+        checkpointEvery: 1,
+        ...more,
+      },
     });
 
   it("keeps what breaks the fewest rules, the start included", async () => {
@@ -151,6 +160,25 @@ describe("fine-tuning that is watched", () => {
     expect(steps).toEqual([0, 2, 4, 6]);
   }, 120_000);
 
+  it("keeps what the rules say is best, and not the lowest validation loss", async () => {
+    const rule = watching((response) => response.includes("M"));
+    const settings = { validationShare: 0.25, patience: 9 };
+    const { result } = await drain(tune("both", rule, true, settings));
+    expect(result.report.evaluations.length).toBeGreaterThan(1);
+    expect(result.report).toMatchObject({ selection: { kept: 0 } });
+    expect(result.report.best).toBeUndefined();
+    const { result: byLoss } = await drain(
+      tune(
+        "by loss",
+        watching(() => undefined),
+        true,
+        settings,
+      ),
+    );
+    expect(byLoss.report.best).toBeDefined();
+    expect(await adapterOf("both")).not.toEqual(await adapterOf("by loss"));
+  }, 120_000);
+
   it("keeps no formula where nothing may be paid, however few rules it breaks", async () => {
     const rule = watching((response) => !response.includes("M"));
     const { result } = await drain(tune("formula", rule, false));
@@ -167,10 +195,70 @@ describe("fine-tuning that is watched", () => {
   it("continues after interruptions, and ends with the same bytes", async () => {
     const rule = watching((response) => !response.includes("M"));
     await drain(tune("tuned", rule));
+    // Also where a checkpoint was written before a better one was found.
+    for (const steps of [1, 2, 3, 4, 5]) {
+      const name = `retuned ${steps}`;
+      await drain(tune(name, rule), steps);
+      const { result } = await drain(tune(name, rule));
+      expect(result.report.best).toBeUndefined();
+      expect(await adapterOf(name)).toEqual(await adapterOf("tuned"));
+    }
     for (const steps of [1, 3]) await drain(tune("retuned", rule), steps);
     await drain(tune("retuned", rule));
     expect(await adapterOf("retuned")).toEqual(await adapterOf("tuned"));
   }, 120_000);
+});
+
+describe("killed right behind a checkpoint", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+  /** As of a process that is killed when its second checkpoint is on the disk. */
+  const killed = () => {
+    const { save } = Checkpoints.prototype;
+    let saved = 0;
+    vi.spyOn(Checkpoints.prototype, "save").mockImplementation(async function (this: Checkpoints, checkpoint) {
+      await save.call(this, checkpoint);
+      if (++saved === 2) throw new Error("killed");
+    });
+  };
+  const rows = promptsOf("Say", 8).map(({ id, prompt, origin }): ExampleRow => {
+    return { id, prompt, origin, completion: "MMMM", weight: 1 };
+  });
+  const shared = (name: string) => ({ model, seed: 1, folder: join(folder, name), ...cpu });
+  const trainings: [string, (name: string) => AsyncGenerator<MetricEvent, unknown>, steps: number][] = [
+    ["a policy", (name) => learn(name, undefined, 3), 3],
+    [
+      "fine-tuning",
+      (name) => trainSft({ ...shared(name), rows, settings: { epochs: 2, batchSize: 4, checkpointEvery: 1 } }),
+      4,
+    ],
+    [
+      "best of n",
+      (name) =>
+        bestOfN({
+          ...{ ...shared(name), prompts: promptsOf("Say", 8), reward },
+          settings: { n: 2, maxTokens: 6, promptsAtOnce: 2 },
+        }),
+      4,
+    ],
+  ];
+
+  it.each(trainings)(
+    "%s has told every step that it does not take again",
+    async (name, start, steps) => {
+      killed();
+      const told = new Set<number>();
+      const listen = async () => {
+        for await (const { step } of start(`killed ${name}`)) told.add(step);
+      };
+      await expect(listen()).rejects.toThrow("killed");
+      vi.restoreAllMocks();
+      await listen();
+      expect([...told]).toEqual(Array.from({ length: steps }, (_, i) => i + 1));
+    },
+    120_000,
+  );
 });
 
 describe("of two looks", () => {

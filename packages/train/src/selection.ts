@@ -303,6 +303,8 @@ export function watchedReport(
 }
 
 const formerReport = z.object({
+  // There the lowest validation loss had the last word.
+  best: z.undefined().optional(),
   selection: z.object({ observations: z.array(z.object({ metrics: z.record(z.string(), z.number()) })) }).optional(),
 });
 

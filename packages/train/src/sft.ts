@@ -177,13 +177,13 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
   });
   try {
     const objective = trainer.objective(sftObjective);
-    let best: Uint8Array | undefined;
+    let lowestLoss: Uint8Array | undefined;
     const evaluate = async (step: number, progress: Progress) => {
       const { loss, accuracy } = await measure(objective.evaluate, validation);
       const lowest = Math.min(...progress.evaluations.map((one) => one.loss));
       progress.evaluations.push({ step, loss, accuracy });
       if (settings.patience > 0) {
-        if (loss < lowest) best = (await trainer.state()).parameters;
+        if (loss < lowest) lowestLoss = (await trainer.state()).parameters;
         const since = progress.evaluations.length - 1 - bestOf(progress.evaluations);
         progress.stopped = since >= settings.patience;
       }
@@ -204,9 +204,9 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
       checkpointEvery,
       signal,
       progress: { tokens: 0, supervised: 0, losses: [], evaluations: [], stopped: false },
-      blobs: () => (best ? { best } : {}),
+      blobs: () => (lowestLoss ? { lowestLoss } : {}),
       restore: (blobs) => {
-        best = blobs.best;
+        lowestLoss = blobs.lowestLoss ?? blobs.best;
       },
       ...(watched && { watch: { options: watched, model, seed, due } }),
       take: async (step, progress) => {
@@ -229,10 +229,12 @@ export async function* trainSft(options: SftOptions): AsyncGenerator<MetricEvent
         };
       },
     });
-    if (best) await trainer.restore({ ...(await trainer.state()), parameters: best });
+    // What is watched is chosen by what the model says, wherever that can be judged.
+    const byLoss = progress.selection?.best === undefined ? lowestLoss : undefined;
+    if (byLoss) await trainer.restore({ ...(await trainer.state()), parameters: byLoss });
     const path = await keep(trainer, settings, folder);
     const kind = settings.weights === "lora" ? "adapter" : "model";
-    const report = reportOf(progress, data, best !== undefined);
+    const report = reportOf(progress, data, byLoss !== undefined);
     return { kind, path, report: { ...report, ...watchedReport(watched, progress) } };
   } finally {
     await trainer.close();

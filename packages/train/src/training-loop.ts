@@ -14,7 +14,7 @@ export interface LoopOptions<Progress> {
   readonly signal?: AbortSignal | undefined;
   /** What to continue from where there is no checkpoint; replaced by the checkpoint's. */
   readonly progress: Progress;
-  /** Further arrays of the stage, kept in each checkpoint and handed back to `restore`. */
+  /** Further arrays of the stage, kept in each checkpoint and handed back to `restore`. `best` is the name of what `watch` keeps. */
   readonly blobs?: () => Record<string, Uint8Array>;
   readonly restore?: (blobs: Readonly<Record<string, Uint8Array>>) => void;
   /** Observes the model before the first step and after those that are `due`, and leaves the best weights in the trainer. */
@@ -30,7 +30,8 @@ export interface LoopOptions<Progress> {
 
 /**
  * Takes steps until all are done, from the last checkpoint if there is one. Aborting saves where it stands and throws the
- * signal's reason. Returns the final progress.
+ * signal's reason. Returns the final progress. A step's metrics are yielded before it is saved: a step that is done again yields them again,
+ * and one that is saved and not yielded would have none.
  * Errors: DivergenceError, with nothing kept of the step that diverged.
  */
 export async function* trainingLoop<
@@ -39,9 +40,11 @@ export async function* trainingLoop<
   const { trainer, checkpoints, steps, checkpointEvery, signal, take, watch } = options;
   const found = await checkpoints.latest();
   if (found) {
-    const { parameters, optimizer, ...others } = found.blobs as Record<"parameters" | "optimizer", Uint8Array>;
+    const { parameters, optimizer, best, ...others } = found.blobs as Record<"parameters" | "optimizer", Uint8Array> &
+      Partial<Record<string, Uint8Array>>;
     await trainer.restore({ parameters, optimizer });
-    options.restore?.(others);
+    // Without a watch it is of a stage that was saved when this name was not yet the watch's alone.
+    options.restore?.({ ...others, ...(best && !watch && { best }) } as Record<string, Uint8Array>);
   }
   const progress = found ? (found.progress as Progress) : options.progress;
   const selection =
@@ -79,9 +82,9 @@ export async function* trainingLoop<
       return metrics;
     });
     const observed = selection && watch?.due(trainer.step) ? await observe(selection) : undefined;
-    if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
     const metrics = { ...taken, ...observed?.metrics };
     yield { step: trainer.step, of: steps, metrics, ...(observed && { usage: observed.usage }) };
+    if (trainer.step % checkpointEvery === 0 || trainer.step === steps || progress.stopped) await save();
   }
   await selection?.restoreBest(trainer);
   return progress;
