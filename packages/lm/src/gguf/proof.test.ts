@@ -9,6 +9,7 @@ import { randomAdapter } from "../../test/gguf/adapter.ts";
 import { familyShapes, shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterFactors, type Factors } from "../adapter/index.ts";
+import { resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import type { Prompt } from "../language-model/index.ts";
 import { type LocalModel, openLocalModel } from "../local/index.ts";
@@ -204,13 +205,14 @@ describe("a program that opens the export", () => {
  * llama.cpp itself, where this is set:
  *
  *   TENET_LLAMA_SERVER  its server, llama-server
+ *   TENET_TEST_MODEL    also this model, by catalogue name or path
  */
-const program = process.env.TENET_LLAMA_SERVER;
+const { TENET_LLAMA_SERVER: program, TENET_TEST_MODEL: real } = process.env;
 
 describe.skipIf(!program)("llama.cpp's server", () => {
-  const inLlama = async (path: string, of: LocalModel, { type = "F16", lora }: LlamaOptions = {}) => {
+  const inLlama = async (path: string, of: LocalModel, { type = "F16", lora, maxTokens = 6 }: LlamaOptions = {}) => {
     const runtime = await startLlamaServer({ program: program!, model: path, context: 1024, ...(lora && { lora }) });
-    const asked = { prompts: dialogues, maxTokens: 6 };
+    const asked = { prompts: dialogues, maxTokens };
     return proveExport({ model: of, ...asked, runtime, type }).finally(() => runtime.close());
   };
   const shown = (name: string, { replies, ...found }: ExportProof) => {
@@ -231,6 +233,21 @@ describe.skipIf(!program)("llama.cpp's server", () => {
       expect(found.largest).toBeLessThan(0.05);
     },
     600_000,
+  );
+
+  it.skipIf(!real)(
+    "a real model: the same in F16, in replies of 8 tokens",
+    async () => {
+      const from = await resolveModel(real!);
+      const own = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const asked = { maxTokens: 8 };
+      const found = await inLlama(await exported(from, { type: "F16" }), own, asked).finally(() => own.close());
+      shown(real!, found);
+      expect(found).toMatchObject({ runtime: "llama.cpp", samePrompts: 50, faults: [] });
+      expect(found.tokens).toBeGreaterThan(256);
+      expect(found.largest).toBeLessThan(0.05);
+    },
+    1_800_000,
   );
 
   it.each(familyShapes)(
@@ -305,4 +322,5 @@ describe.skipIf(!program)("llama.cpp's server", () => {
 interface LlamaOptions {
   readonly type?: GgufWriteType;
   readonly lora?: string;
+  readonly maxTokens?: number;
 }

@@ -5,10 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { failure } from "../../test/checkpoint/build.ts";
+import { dialogues } from "../../test/dialogues.ts";
 import { randomAdapter } from "../../test/gguf/adapter.ts";
 import { familyShapes, shapes } from "../../test/gguf/shapes.ts";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { adapterFactors, mergeAdapter, saveAdapter } from "../adapter/index.ts";
+import { resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import { weightFaults } from "../gguf/index.ts";
 import type { Prompt } from "../language-model/index.ts";
@@ -150,8 +152,9 @@ describe("Python's transformers", () => {
  * transformers and PEFT themselves, where this is set:
  *
  *   TENET_TRANSFORMERS_PYTHON  a Python that has torch, transformers and peft
+ *   TENET_TEST_MODEL           also this model, by catalogue name or path
  */
-const python = process.env.TENET_TRANSFORMERS_PYTHON;
+const { TENET_TRANSFORMERS_PYTHON: python, TENET_TEST_MODEL: real } = process.env;
 
 describe.skipIf(!python)("transformers and PEFT", () => {
   it.each(Object.entries(shapes))(
@@ -169,6 +172,28 @@ describe.skipIf(!python)("transformers and PEFT", () => {
       expect(found.largest).toBeLessThan(1e-3);
     },
     300_000,
+  );
+
+  it.skipIf(!real)(
+    "a real model: the same in F16, in replies of 8 tokens to fifty dialogues",
+    async () => {
+      const [from, into] = [await resolveModel(real!), join(folder, `real-${count++}`)];
+      const opened = await openCheckpoint(from);
+      // An adapter that changes nothing: the model's own weights.
+      const nothing = { ...randomAdapter(opened.config, 1, 0), baseModel: undefined };
+      await mergeAdapter(opened, nothing, into, { dtype: "F16" }).finally(opened.close);
+      const own = await openLocalModel(from, { device: "cpu", cacheDir: folder });
+      const runtime = await startTransformers({ python: python!, model: into });
+      const asked = { prompts: dialogues, maxTokens: 8, type: "F16" } as const;
+      const found = await proveExport({ model: own, ...asked, runtime }).finally(() => runtime.close());
+      await own.close();
+      const parts = found.replies.flatMap(({ parts }) => parts ?? []);
+      console.log(real, JSON.stringify({ ...found, replies: found.replies.length, parts }));
+      expect(found).toMatchObject({ samePrompts: 50, faults: [] });
+      expect(found.tokens).toBeGreaterThan(256);
+      expect(found.largest).toBeLessThan(0.05);
+    },
+    1_800_000,
   );
 
   it.each(familyShapes)(
