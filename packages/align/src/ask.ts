@@ -7,6 +7,7 @@ import {
   refusesText,
   type ScoreRequest,
   type ScoreResult,
+  seesNoImages,
   UsageError,
 } from "@tenet/lm";
 
@@ -46,7 +47,7 @@ export interface Memo {
  * The samples of each request of a batch, by index, as soon as a request has all of its own.
  *
  * A request that the model cannot take (longer than its context, refused by its chat template, refused by the server with
- * status 400, 413 or 422) is answered with the reason, and the others go on. When that befalls every request of a batch of several, the fault is not the
+ * status 400, 413 or 422, or because its model sees no images) is answered with the reason, and the others go on. When that befalls every request of a batch of several, the fault is not the
  * rows': the error is thrown. So is every other error, as `LanguageModel` states it.
  */
 export function generateEach(
@@ -109,6 +110,7 @@ async function* each<Request, T>(requests: readonly Request[], ask: Ask<Request,
 
 function faultOfRequest(error: unknown): error is Error {
   if (error instanceof CapabilityError) return false;
-  if (error instanceof EndpointError) return error.status === 400 || error.status === 413 || error.status === 422;
+  if (error instanceof EndpointError)
+    return error.status === 400 || error.status === 413 || error.status === 422 || seesNoImages(error.message);
   return error instanceof UsageError || refusesText(error);
 }

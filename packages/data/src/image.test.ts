@@ -10,6 +10,7 @@ import {
   exportDataset,
   imageText,
   inWords,
+  keyOf,
   openDataset,
   preferenceRowSchema,
   promptRowSchema,
@@ -140,12 +141,45 @@ describe("a record's images", () => {
       { type: "image_url", image_url: { url: shown } },
       { type: "text", text: "What is it?" },
     ];
-    for (const turn of [{ content: parts }, { content: "What is it?", images: [shown] }]) {
+    const said = { content: "What is it?" };
+    for (const turn of [
+      { content: parts },
+      { ...said, images: [shown] },
+      { ...said, images: "cat.png" },
+      { ...said, image: "cat.png" },
+    ]) {
       const { rows, asides } = await read([{ prompt: [{ role: "user", ...turn }] }], "prompts");
       expect(rows).toEqual([]);
       expect(asides[0]!.reason).toContain("prompt[0] shows an image; expected text, and the image in the record's own");
     }
   });
+});
+
+it("an image that cannot be read is a doubt: the file is another than one whose texts were read before", async () => {
+  const { asides } = await read([what({ image: "absent.png" })], "prompts");
+  expect(asides).toMatchObject([{ doubtful: true }]);
+});
+
+it("a long line with an image inside is read whole, and nothing is noted of columns that are not", async () => {
+  const image = `data:image/png;base64,${Buffer.concat([png, Buffer.alloc(2 ** 20)]).toString("base64")}`;
+  const path = join(folder, "data", "long.jsonl");
+  const notes = async (record: object) => {
+    await writeFile(path, JSON.stringify(what(record)));
+    const found: unknown[] = [];
+    for await (const one of await openDataset(path, { as: "prompts", images: true }))
+      if ("row" in one) found.push(one.notes);
+    return found;
+  };
+  expect(await notes({ image })).toEqual([undefined]);
+  expect(await notes({ other: image })).toEqual([["columns that are not read are long"]]);
+});
+
+it("a key has the hash of an image for it, and of texts is their JSON", () => {
+  const texts = { prompt: [{ role: "user", content: "images" }], responses: ["a", "b"] };
+  expect(keyOf(texts)).toBe(JSON.stringify(texts));
+  const hash = createHash("sha256").update(shown).digest("hex");
+  const prompt = [{ role: "user", content: "What?", images: [shown] }];
+  expect(keyOf([prompt])).toBe(JSON.stringify([[{ ...prompt[0], images: [hash] }]]));
 });
 
 it("people are told an image's kind, size and hash", () => {

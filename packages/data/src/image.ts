@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { z } from "zod";
-import { excerptOf, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, Unusable } from "./errors.ts";
 import type { Message } from "./message.ts";
 
 /*
@@ -46,6 +46,15 @@ export function imageText(image: string): string {
   return `[image: ${type.replace("image/", "").toUpperCase()}, ${Math.ceil(bytes.length / 1000)} kB, ${hash}]`;
 }
 
+/** A value as a key: its JSON, in which the SHA-256 of each image that messages show stands for it. */
+export function keyOf(value: unknown): string {
+  return JSON.stringify(value, (name, field: unknown) =>
+    name === "images" && Array.isArray(field)
+      ? field.map((image) => createHash("sha256").update(String(image)).digest("hex"))
+      : field,
+  );
+}
+
 /** A conversation for people: each image in words, on a line before its turn's text. */
 export function inWords(messages: readonly Message[]): Message[] {
   return messages.map(({ images = [], role, content }) => ({
@@ -77,7 +86,7 @@ export function imagesNamed(value: Readonly<Record<string, unknown>>): readonly 
  *
  * @param folder of the record's file
  * @param maxBytes of all of them together
- * @throws Unusable for what is neither, leads out of the folder, is no such image, or is too large
+ * @throws Doubtful for what is neither, leads out of the folder, is no such image, or is too large
  */
 export async function readImages(named: readonly unknown[], folder: string, maxBytes: number): Promise<string[]> {
   const images: string[] = [];
@@ -85,15 +94,15 @@ export async function readImages(named: readonly unknown[], folder: string, maxB
   for (const [i, one] of named.entries()) {
     const place = named.length === 1 ? "the image" : `image ${i + 1}`;
     if (typeof one !== "string" || one === "")
-      throw new Unusable(`${place} is no text; expected a path beside the file, or a data URL`);
+      throw new Doubtful(`${place} is no text; expected a path beside the file, or a data URL`);
     const inside = /^data:/i.test(one);
     const name = inside ? place : `${place}, ${excerptOf(one, 80)},`;
     const bytes = inside ? bytesIn(one, name) : await bytesAt(one, { folder, name, most: left });
     if (bytes === undefined || bytes.length > left)
-      throw new Unusable(`${name} is too large: a record's may have ${maxBytes} bytes together (option maxImageBytes)`);
+      throw new Doubtful(`${name} is too large: a record's may have ${maxBytes} bytes together (option maxImageBytes)`);
     left -= bytes.length;
     const type = kinds.find(({ is }) => is(bytes))?.type;
-    if (type === undefined) throw new Unusable(`${name} begins as no PNG, JPEG, GIF or WebP does`);
+    if (type === undefined) throw new Doubtful(`${name} begins as no PNG, JPEG, GIF or WebP does`);
     images.push(`data:${type};base64,${bytes.toString("base64")}`);
   }
   return images;
@@ -102,7 +111,7 @@ export async function readImages(named: readonly unknown[], folder: string, maxB
 function bytesIn(url: string, name: string): Buffer {
   const base64 = form.exec(url)?.[2];
   if (base64 === undefined)
-    throw new Unusable(`${name} is no data URL of an image in base64; expected data:image/png;base64,… or the like`);
+    throw new Doubtful(`${name} is no data URL of an image in base64; expected data:image/png;base64,… or the like`);
   return Buffer.from(base64, "base64");
 }
 
@@ -112,19 +121,19 @@ async function bytesAt(
   { folder, name, most }: { readonly folder: string; readonly name: string; readonly most: number },
 ): Promise<Buffer | undefined> {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path))
-    throw new Unusable(`${name} is an address, and nothing is fetched. Save it beside the file, and give its path`);
+    throw new Doubtful(`${name} is an address, and nothing is fetched. Save it beside the file, and give its path`);
   const isOutside = (way: string) => isAbsolute(way) || way === ".." || way.startsWith(`..${sep}`);
   const outside = `${name} lies outside the file's folder. Put it there, and give its path from there`;
-  if (isAbsolute(path) || isOutside(relative(folder, resolve(folder, path)))) throw new Unusable(outside);
+  if (isAbsolute(path) || isOutside(relative(folder, resolve(folder, path)))) throw new Doubtful(outside);
   try {
     const [real, root] = [await realpath(join(folder, path)), await realpath(folder)];
-    if (isOutside(relative(root, real))) throw new Unusable(outside);
+    if (isOutside(relative(root, real))) throw new Doubtful(outside);
     const facts = await stat(real);
-    if (!facts.isFile()) throw new Unusable(`${name} is no ordinary file`);
+    if (!facts.isFile()) throw new Doubtful(`${name} is no ordinary file`);
     return facts.size > most ? undefined : await readFile(real);
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === undefined) throw cause;
-    throw new Unusable(`${name} ${code === "ENOENT" ? "does not exist" : `cannot be read: ${excerptOf(message)}`}`);
+    throw new Doubtful(`${name} ${code === "ENOENT" ? "does not exist" : `cannot be read: ${excerptOf(message)}`}`);
   }
 }

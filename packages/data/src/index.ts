@@ -6,7 +6,7 @@ export { DatasetError, ExportError, MixtureError } from "./errors.ts";
 export { type ExportOptions, exportDataset } from "./export.ts";
 export { type GivenPrinciple, givenBefore, turned } from "./given.ts";
 export { htmlToText } from "./html.ts";
-export { imageSchema, imagesOf, imageText, inWords, shownWith } from "./image.ts";
+export { imageSchema, imagesOf, imageText, inWords, keyOf, shownWith } from "./image.ts";
 export { type JsonValue, plainJson } from "./json.ts";
 export { type Mark, spelledMarks } from "./marks.ts";
 export type { Message } from "./message.ts";

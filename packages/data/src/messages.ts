@@ -1,4 +1,5 @@
 import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { imagesNamed } from "./image.ts";
 import { readLiteral } from "./literal.ts";
 import { spelledMarks } from "./marks.ts";
 import type { Message } from "./message.ts";
@@ -60,7 +61,8 @@ export function messagesOf(value: unknown, field: string, notes: string[] = []):
   return value.map((message: unknown, i): Message => {
     if (typeof message !== "object" || message === null || Array.isArray(message))
       throw new Unusable(`${field}[${i}] is ${kindOf(message)}; expected a message {role, content}`);
-    const { role: named, content, from, value: said, images } = message as Record<string, unknown>;
+    const fields = message as Record<string, unknown>;
+    const { role: named, content, from, value: said } = fields;
     const name = named ?? from;
     const role =
       typeof name === "string" && Object.hasOwn(roles, name.toLowerCase()) ? roles[name.toLowerCase()] : undefined;
@@ -68,7 +70,7 @@ export function messagesOf(value: unknown, field: string, notes: string[] = []):
       throw new Unusable(`${field}[${i}].role is ${printed(name)}; expected system, user or assistant`);
     const text = "content" in message ? content : said;
     const shown = `${field}[${i}] shows an image; expected text, and the image in the record's own "images"`;
-    if (Array.isArray(images) && images.length > 0) throw new Doubtful(shown);
+    if (imagesNamed(fields) !== undefined) throw new Doubtful(shown);
     if (isShown(text)) throw new Unusable(shown);
     if (name !== role || !("content" in message) || Array.isArray(text))
       notes.push(`${field} has messages of another form than {role, content}`);

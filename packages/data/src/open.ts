@@ -72,23 +72,24 @@ export async function openDataset<As extends keyof Kinds>(
   const read = (): AsyncGenerator<Read<Kinds[As]>> =>
     format === "stackexchange"
       ? readStackExchange(file, options.as, { ...options.stackexchange, maxRecordBytes })
-      : rowsFrom(file, records(file, format, kinds[options.as].fields, maxRecordBytes), options);
+      : rowsFrom(file, format, records(file, format, options, maxRecordBytes), options);
   return { path, name: file.name, format, [Symbol.asyncIterator]: () => bounded(merged(read()), limit) };
 }
 
-function records(
+function records<As extends keyof Kinds>(
   file: DataFile,
   format: Exclude<DatasetFormat, "stackexchange">,
-  fields: readonly string[],
+  options: DatasetOptions<As>,
   maxBytes: number,
 ): AsyncGenerator<ReadRecord> {
+  const { fields } = kinds[options.as];
   const lines = (most: number) => readLines(readBytes(file), most);
   const all =
     format === "parquet"
-      ? readParquet(file, fields, GROUP)
+      ? readParquet(file, fields, { ...GROUP, named: ["image", "images"] })
       : format === "csv"
         ? readCsv(lines(maxBytes), file.name, maxBytes)
-        : readJsonLines(lines(Math.max(LINE, maxBytes)), file.name, maxBytes);
+        : readJsonLines(lines(Math.max(LINE, maxBytes)), file.name, { long: maxBytes, images: seesImages(options) });
   return usable(all, fields, maxBytes);
 }
 
@@ -139,7 +140,16 @@ function bytesOf(value: unknown): number {
   return Object.values(value).reduce<number>((sum, part) => sum + bytesOf(part), 0);
 }
 
-async function* readJsonLines(lines: AsyncIterable<Line>, name: string, long: number): AsyncGenerator<ReadRecord> {
+/** Whether images that records name are read. */
+function seesImages<As extends keyof Kinds>({ as, images = false }: DatasetOptions<As>): boolean {
+  return images && kinds[as].shows === true;
+}
+
+async function* readJsonLines(
+  lines: AsyncIterable<Line>,
+  name: string,
+  { long, images }: { readonly long: number; readonly images: boolean },
+): AsyncGenerator<ReadRecord> {
   for await (const line of lines) {
     const source = `${name}:${line.line}`;
     if (!("text" in line)) yield { aside: { source, reason: line.reason, excerpt: line.excerpt } };
@@ -152,7 +162,7 @@ async function* readJsonLines(lines: AsyncIterable<Line>, name: string, long: nu
         continue;
       }
       if (damaged) notes.push("columns that are not read are no UTF-8");
-      if (text.length > long) notes.push("columns that are not read are long");
+      if (text.length > long && !(images && imagesNamed(value))) notes.push("columns that are not read are long");
       yield { record: { source, value, ...(notes.length > 0 && { notes }) }, ...(damaged && { damaged }) };
     }
   }
@@ -174,9 +184,11 @@ function parseJson(text: string, notes: string[]): Fields | Error {
 
 async function* rowsFrom<As extends keyof Kinds>(
   file: DataFile,
+  format: DatasetFormat,
   records: AsyncIterable<ReadRecord>,
-  { as, label = "human", images: shows = false, maxImageBytes = 2 ** 22 }: DatasetOptions<As>,
+  options: DatasetOptions<As>,
 ): AsyncGenerator<Read<Kinds[As]>> {
+  const { as, label = "human", maxImageBytes = 2 ** 22 } = options;
   let first: Aside | undefined;
   let [rows, asides] = [0, 0];
   const wrongKind = () =>
@@ -188,9 +200,13 @@ async function* rowsFrom<As extends keyof Kinds>(
   const imagesIn = async (value: Fields): Promise<string[]> => {
     const named = imagesNamed(value);
     if (named === undefined) return [];
-    if (!shows || !kinds[as].shows)
+    if (!seesImages(options))
       throw new Doubtful(
         "it names an image, which nobody sees who reads this file. Leave the record out, or what it says of the image",
+      );
+    if (format === "parquet")
+      throw new Doubtful(
+        "it names an image, and images of a Parquet file are not read. Give the records as JSON Lines or CSV, and the images beside them",
       );
     return readImages(named, dirname(file.path), maxImageBytes);
   };

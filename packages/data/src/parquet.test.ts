@@ -52,6 +52,28 @@ async function file(codec: keyof typeof codecs = "SNAPPY", data = prompts, name 
   return path;
 }
 
+it.each(["image", "images"])(
+  "records that have something in a column %s are set aside, and no others",
+  async (name) => {
+    const path = join(folder, `${name}.parquet`);
+    const pictures = [new Uint8Array([137, 80, 78, 71]), undefined, new Uint8Array([]), new Uint8Array([1])];
+    const columnData = [
+      { name: "prompt", data: ["one", "two", "three", "four"], type: "STRING" as const },
+      { name, data: pictures, type: "BYTE_ARRAY" as const, nullable: true },
+    ];
+    await writeFile(path, new Uint8Array(parquetWriteBuffer({ columnData })));
+    for (const images of [false, true]) {
+      const { rows, asides } = await collect(await openDataset(path, { as: "prompts", images }));
+      expect(rows.map(({ prompt }) => prompt[0]!.content)).toEqual(["two", "three"]);
+      const reason = images ? "images of a Parquet file are not read" : "nobody sees who reads this file";
+      expect(asides).toMatchObject([
+        { source: `${name}.parquet:1`, doubtful: true, reason: expect.stringContaining(reason) },
+        { source: `${name}.parquet:4` },
+      ]);
+    }
+  },
+);
+
 const read = async (path: string, as: keyof DatasetKinds = "prompts") => collect(await openDataset(path, { as }));
 
 describe("Parquet", () => {

@@ -27,12 +27,22 @@ const decoder = `
 import { parentPort, workerData } from "node:worker_threads";
 import * as zlib from "node:zlib";
 const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } = await import(workerData.hyparquet);
+const isGiven = (value) => {
+  if (ArrayBuffer.isView(value)) return value.byteLength > 0;
+  if (typeof value === "object" && value !== null) return Object.values(value).some(isGiven);
+  return value !== null && value !== undefined && value !== "" && !Number.isNaN(value);
+};
 const bounded = (decompress) => (page, size) => decompress(page, { maxOutputLength: Math.max(1, size) });
 const compressors = { GZIP: bounded(zlib.gunzipSync), BROTLI: bounded(zlib.brotliDecompressSync), ZSTD: zlib.zstdDecompressSync && bounded(zlib.zstdDecompressSync) };
 const file = await asyncBufferFromFile(workerData.path);
 let metadata;
 const answer = async (request) => {
-  if (request) return parquetReadObjects({ file, metadata, compressors, ...request });
+  if (request) {
+    const { named, columns, ...rows } = request;
+    const records = await parquetReadObjects({ file, metadata, compressors, ...rows, columns: [...columns, ...named] });
+    for (const record of records) for (const name of named) record[name] = isGiven(record[name]) ? "not read" : null;
+    return records;
+  }
   metadata = await parquetMetadataAsync(file);
   const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
   const chunk = ({ meta_data: { path_in_schema, codec, total_uncompressed_size } }) => ({ name: path_in_schema[0], codec, bytes: Number(total_uncompressed_size) });
@@ -42,14 +52,19 @@ parentPort.on("message", (request) => answer(request).then((value) => parentPort
 `;
 
 /**
- * Records of a Parquet file, one row group in memory at a time; of its columns only `fields`.
+ * Records of a Parquet file, one row group in memory at a time; of its columns only `fields`, and of those that
+ * are `named` whether a record has something there: "not read", or null.
  * @throws DatasetError when the file is damaged, holds none of the fields, is compressed with an unknown codec, or a row group
  *   is larger than `maxGroupBytes`
  */
 export async function* readParquet(
   file: DataFile,
   fields: readonly string[],
-  { maxGroupBytes, seconds }: { readonly maxGroupBytes: number; readonly seconds: number },
+  {
+    maxGroupBytes,
+    seconds,
+    named: others = [],
+  }: { readonly maxGroupBytes: number; readonly seconds: number; readonly named?: readonly string[] },
 ): AsyncGenerator<ReadRecord> {
   const thread = new Decoder(file);
   try {
@@ -59,12 +74,13 @@ export async function* readParquet(
       throw new DatasetError(
         `${file.path} has the columns ${excerptOf(footer.columns.join(", ")) || "none"}; expected some of ${fields.join(", ")}.`,
       );
-    const sizes = sizesOf(file, footer, columns, maxGroupBytes);
+    const named = footer.columns.filter((name) => others.includes(name));
+    const sizes = sizesOf(file, footer, [...columns, ...named], maxGroupBytes);
     let rowStart = 0;
     for (const [i, { rows }] of footer.groups.entries()) {
       const rowEnd = rowStart + rows;
       // No machine is slower than a megabyte a second.
-      const records = await thread.ask<Fields[]>({ columns, rowStart, rowEnd }, seconds + sizes[i]! / 1e6);
+      const records = await thread.ask<Fields[]>({ columns, named, rowStart, rowEnd }, seconds + sizes[i]! / 1e6);
       for (const [j, value] of records.entries())
         yield { record: { source: `${file.name}:${rowStart + j + 1}`, value } };
       rowStart = rowEnd;

@@ -1,5 +1,5 @@
 import type { ResponseRow } from "@tenet/data";
-import { countWords, type Estimate, rate } from "@tenet/data";
+import { countWords, type Estimate, keyOf, rate } from "@tenet/data";
 
 /*
  * Whether a reply answers. Read off the words alone, in English, by the stated patterns: cheap and the same for everybody; what
@@ -185,5 +185,5 @@ export function refusalRates(
 
 /** Names a prompt by its words and images, so that replies of different checkpoints to it are found together. */
 export function promptKey({ prompt }: Pick<ResponseRow, "prompt">): string {
-  return JSON.stringify(prompt.map(({ role, content, images = [] }) => [role, content, ...images]));
+  return keyOf(prompt.map(({ role, content, images }) => [role, content, ...(images ? [{ images }] : [])]));
 }

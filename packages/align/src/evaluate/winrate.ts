@@ -4,6 +4,7 @@ import {
   type Estimate,
   elo,
   groupBy,
+  keyOf,
   type Outcome,
   originSchema,
   type PairRow,
@@ -74,7 +75,7 @@ export function choiceJudge(
         ).map((options) => ({
           prompt: choicePrompt([], { prompt, question, options }, way),
           options,
-          key: JSON.stringify([question, prompt, options]),
+          key: keyOf([question, prompt, options]),
         })),
       );
       // By request; a pair is done when both of its orders are. Undefined: not taken, or not read.

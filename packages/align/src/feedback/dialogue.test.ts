@@ -1,3 +1,4 @@
+import { tinyImage } from "@tenet/fixtures";
 import { EndpointError, type LanguageModel, promptText, scriptedModel } from "@tenet/lm";
 import { expect, it } from "vitest";
 import { type DialogueOptions, dialogueDependsOn, dialogueSettingsSchema, dialogues } from "./dialogue.ts";
@@ -53,6 +54,19 @@ it("ends where the person is done, or where nothing more can be used, and keeps 
   expect(await says("Thanks. [END]")).toEqual(["My knee hurts.", "Thanks."]);
   expect(await says("[END]")).toEqual(["My knee hurts."]);
   expect(await says(" ")).toEqual(["My knee hurts."]);
+});
+
+it("a prompt with an image is set aside: the person's model could not be shown it as its own turn", async () => {
+  const row = promptRow("What is it?");
+  const shown = { ...row, prompt: [{ ...row.prompt[0]!, images: [tinyImage()] }] };
+  const asked: string[] = [];
+  const listening = scriptedModel({ fallback: (text) => (asked.push(text) > 0 ? "A cat." : "") });
+  const found = await outcomes(dialogues([shown], options({ assistant: listening, person: listening })));
+  expect(found.get(shown.id)).toEqual({
+    ...{ input: shown.id, rows: [] },
+    aside: expect.stringMatching(/^the prompt shows an image, and the person's model/),
+  });
+  expect(asked).toEqual([]);
 });
 
 it("a refused request sets its own dialogue aside, and no other", async () => {

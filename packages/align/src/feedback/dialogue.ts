@@ -1,4 +1,4 @@
-import { type Outcome, type PromptRow, plainJson, randomStream, rowId } from "@tenet/data";
+import { imagesOf, type Outcome, type PromptRow, plainJson, randomStream, rowId } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
@@ -65,7 +65,10 @@ export async function* dialogues(
       card: cardFor(row, { settings, personas, seed }),
       said: [...row.prompt],
       prefixes: [],
-      aside: undefined,
+      aside:
+        imagesOf(row.prompt).length > 0
+          ? "the prompt shows an image, and the person's model is given the person's turns as its own, which show none"
+          : undefined,
       done: false,
     };
   });

@@ -1,4 +1,4 @@
-import { groupBy, type JsonValue, type Outcome, type PairRow, type PreferenceRow, plainJson } from "@tenet/data";
+import { groupBy, type JsonValue, keyOf, type Outcome, type PairRow, type PreferenceRow, plainJson } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
@@ -160,7 +160,7 @@ function byJudge(open: readonly LabelledPair[], { labeller, settings, seed, call
     pair.questions({ swap: settings.swap && sideBySide(judge) }).map((asked) => {
       const { prompt, options } = asked.question;
       const shown = { prompt, responses: options, rubric: judgedBy(asked.principle, judge) };
-      return { shown, asked, key: JSON.stringify(shown) };
+      return { shown, asked, key: keyOf(shown) };
     }),
   );
   const requests = [...groupBy(cases, ({ key }) => key)].map(([key, group]) => {

@@ -1,4 +1,4 @@
-import { type Outcome, type PairRow, type PreferenceRow, pairContent, plainJson, rowId } from "@tenet/data";
+import { keyOf, type Outcome, type PairRow, type PreferenceRow, pairContent, plainJson, rowId } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import { z } from "zod";
 import type { Principle } from "../constitution/index.ts";
@@ -97,7 +97,7 @@ export class LabelledPair {
   questions({ swap }: Pick<LabelSettings, "swap">): PairQuestion[] {
     return this.principles.flatMap((principle) =>
       questionsOf(this.row, principle, swap ? ["a", "b"] : ["a"]).map(({ first, question }): PairQuestion => {
-        return { pair: this, principle, first, question, key: JSON.stringify(question) };
+        return { pair: this, principle, first, question, key: keyOf(question) };
       }),
     );
   }

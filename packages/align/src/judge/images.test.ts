@@ -11,6 +11,7 @@ import { promptKey } from "../evaluate/refusal.ts";
 import { shownChains } from "../evaluate/shown.ts";
 import { constitutionOf, outcomes } from "../feedback/fixture.ts";
 import { critiqueAndRevise, labelPairs, respond } from "../feedback/index.ts";
+import { pairKey } from "../feedback/pair-key.ts";
 import { judgeAskingSchema, scoreByJudge } from "./judge.ts";
 import { generalRubric } from "./rubric.ts";
 import { verdicts } from "./verdict.ts";
@@ -213,6 +214,47 @@ it("prompts of the same words and other images are other prompts, and a scorecar
   expect(shownChains([chain], 1, 1)).toMatchObject([
     { prompt: [{ role: "user", content: `${imageText(cat)}\nWhat is it?` }] },
   ]);
+});
+
+it("what tells questions from one another has the image by its hash", async () => {
+  const keys: string[] = [];
+  const noting: LanguageModel = {
+    ...model,
+    generate(requests, options) {
+      keys.push(...requests.map(({ key }) => key!));
+      return model.generate(requests, options);
+    },
+  };
+  const images = [pair("1", [cat]), pair("2", [dog])];
+  for (const more of [{}, { method: "judge" as const, judge: { format: "prometheus-vision" as const } }]) {
+    const labels = await outcomes(labelPairs(images, { constitution, labeller: noting, seed: 1, ...more }));
+    expect(labels.get("2")!.rows).toMatchObject([{ p: 0 }]);
+  }
+  await outcomes(comparePairs(images, { judge: choiceJudge(noting), a: "rl", b: "base" }));
+  for await (const _ of verdicts(noting, [{ prompt: about(cat), response: "A.", principle: "P." }], { seed: 1 }));
+  expect(new Set(keys).size).toBeGreaterThan(8);
+  for (const key of [...keys, pairKey(images[0]!), promptKey(images[0]!)]) expect(key).not.toContain("base64");
+  expect(pairKey({ ...images[0]!, prompt: about(dog) })).not.toBe(pairKey(images[0]!));
+});
+
+it("a server whose model sees none sets the rows with images aside, whatever its status, and is asked once", async () => {
+  let asked = 0;
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    if (!String(input).endsWith("/chat/completions")) return new Response("{}", { status: 404 });
+    if (!String(init?.body).includes("image_url"))
+      return Response.json({ choices: [{ index: 0, message: { content: "So." }, finish_reason: "stop" }] });
+    asked++;
+    const error = { code: 500, message: "image input is not supported - hint: provide the mmproj" };
+    return Response.json({ error }, { status: 500 });
+  };
+  const blind = endpoint({ baseUrl: "http://x/v1", model: "m", dialect: "openai" }, { fetch });
+  const rows = [about(cat), about()].map((prompt, i) => ({ id: String(i), prompt, origin }));
+  const found = await outcomes(respond(rows, { generator: blind, seed: 1 }));
+  expect(found.get("0")).toMatchObject({ rows: [], aside: expect.stringContaining("image input is not supported") });
+  expect(found.get("1")!.rows).toMatchObject([{ response: "So." }]);
+  // Once with the other, and once alone.
+  expect(asked).toBeLessThanOrEqual(2);
+  await blind.close();
 });
 
 it("an expected rating is asked for with the image", async () => {

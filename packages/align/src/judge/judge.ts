@@ -1,4 +1,4 @@
-import { groupBy } from "@tenet/data";
+import { groupBy, keyOf } from "@tenet/data";
 import { type LanguageModel, readReply } from "@tenet/lm";
 import { type JudgeFormatName, judgeAskingFields } from "@tenet/train";
 import { z } from "zod";
@@ -137,7 +137,7 @@ export async function* compareByJudge(
   const halves = pairs.flatMap(({ shown, key }, pair) =>
     shown.responses.map((response, side) => {
       const half: Judged<readonly [string]> = { shown: { ...shown, responses: [response] }, key };
-      return { pair, side, case: JSON.stringify(half.shown), half };
+      return { pair, side, case: keyOf(half.shown), half };
     }),
   );
   const groups = [...groupBy(halves, (one) => one.case).values()];

@@ -1,3 +1,4 @@
+import { keyOf } from "@tenet/data";
 import type { LanguageModel, Message } from "@tenet/lm";
 import type { StageCall } from "../ask.ts";
 import { chooseEach, type SampledLetters } from "./choose.ts";
@@ -39,7 +40,7 @@ export async function* verdicts(
   for (const [i, one] of asked.entries())
     for (const yes of [0, 1] as const) {
       const question = verdictQuestion(one, yes);
-      const key = JSON.stringify({ question, yes });
+      const key = keyOf({ question, yes });
       const place = places.get(key);
       if (place) place.of.push(i);
       else places.set(key, { yes, question, of: [i] });

@@ -132,6 +132,10 @@ describe("endpoint", () => {
     expect((await rendered.capabilities()).score.chat).toBe("continuations");
     const exact = await first(rendered.score([{ prompt: chat, continuations: [" A", " B"] }]));
     expect(exact.scores.every(({ upperBound }) => upperBound === undefined)).toBe(true);
+    const shown = [{ ...chat[0]!, images: [tinyImage()] }];
+    const blind = first(rendered.score([{ prompt: shown, continuations: [" A", " B"] }]));
+    await expect(blind).rejects.toThrow(UsageError);
+    await expect(blind).rejects.toThrow("the text that chatFormat makes of it, which shows none");
   });
 
   it("needs the model's name where there are several, and where the list cannot be had", async () => {

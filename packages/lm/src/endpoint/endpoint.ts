@@ -1,4 +1,4 @@
-import { randomStream } from "@tenet/data";
+import { imagesOf, randomStream } from "@tenet/data";
 import { z } from "zod";
 import { CapabilityError, UsageError } from "../language-model/errors.ts";
 import { asReplies, readReply } from "../language-model/reply.ts";
@@ -177,6 +177,10 @@ export function endpoint(input: EndpointInput, dependencies: EndpointDependencie
     };
     const can = await rememberedAbilities(signal, account);
     const { dialect } = await served(signal);
+    if (typeof prompt !== "string" && dependencies.chatFormat && imagesOf(prompt).length > 0)
+      throw new UsageError(
+        "the conversation shows an image, and is scored as the text that chatFormat makes of it, which shows none. Leave chatFormat out",
+      );
     const text = typeof prompt === "string" ? prompt : dependencies.chatFormat?.(prompt);
     const kind = text === undefined ? "chat" : "raw";
     const how = can.score[kind];

@@ -29,6 +29,15 @@ describe("understand", () => {
   it.each([408, 409, 429, 500, 502, 503, 504, 529])("status %d is worth another attempt", (status) => {
     expect(understand(http(status), false)).toMatchObject({ fault: "http", status, retryable: true });
   });
+  it.each([
+    "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+    "image input is not supported by this server",
+    "this model is missing data required for image input",
+    'Failed to parse messages: Unsupported content part type: "image_url"; messages = []',
+  ])("a model that sees no images will not see them later: %s", (message) => {
+    const body = { error: { code: 500, message, type: "server_error" } };
+    expect(understand(http(500, body), false)).toMatchObject({ fault: "http", status: 500, retryable: false });
+  });
   it("tells the rest apart", () => {
     expect(understand(new Error("x"), true)).toMatchObject({ fault: "timeout", retryable: true });
     expect(understand(new MalformedReply("x"), false)).toMatchObject({ fault: "malformed", retryable: true });

@@ -1,5 +1,5 @@
 import { APIConnectionError, APIError } from "openai";
-import { EndpointError, type EndpointFault } from "../language-model/errors.ts";
+import { EndpointError, type EndpointFault, seesNoImages } from "../language-model/errors.ts";
 import { Refused, statusIn, TooLong, wordsOf } from "./refusal.ts";
 
 /** The reply could be read but is not what the protocol says. Worth another attempt: proxies cut and mix bodies. */
@@ -41,7 +41,7 @@ export function understand(error: unknown, timedOut: boolean, redact = (text: st
       fault: "http",
       ...(status === undefined ? {} : { status }),
       reason: status === undefined ? `an error instead of a reply: ${words}` : `status ${status}: ${words}`,
-      retryable: status === undefined || worthAnother(status),
+      retryable: worthAnother(status, words),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     };
   }
@@ -52,17 +52,20 @@ export function understand(error: unknown, timedOut: boolean, redact = (text: st
   // An error event inside a stream arrives as an APIError without a status.
   if (error instanceof APIError && !(error instanceof APIConnectionError)) {
     const status = statusIn(error.error);
+    const words = cut(wordsOf(error.error) || error.message);
     return {
       fault: "http",
       ...(status === undefined ? {} : { status }),
-      reason: `the stream ended with an error: ${cut(wordsOf(error.error) || error.message)}`,
-      retryable: status === undefined || worthAnother(status),
+      reason: `the stream ended with an error: ${words}`,
+      retryable: worthAnother(status, words),
     };
   }
   return { fault: "network", reason: `the connection failed: ${cut(messageOf(error))}`, retryable: true };
 }
 
-function worthAnother(status: number): boolean {
+function worthAnother(status: number | undefined, words: string): boolean {
+  if (seesNoImages(words)) return false;
+  if (status === undefined) return true;
   return status === 408 || status === 409 || status === 429 || (status >= 500 && status !== 501);
 }
 

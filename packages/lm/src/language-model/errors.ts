@@ -34,6 +34,13 @@ export class EndpointError extends Error {
   }
 }
 
+/** Whether a server says that its model sees no images: llama.cpp and Ollama do so with status 500. */
+export function seesNoImages(words: string): boolean {
+  return /image input is not supported|missing data required for image input|unsupported content part type: ?\W*image/i.test(
+    words,
+  );
+}
+
 /** The budget is spent; what was already paid for has been delivered. */
 export class BudgetError extends Error {
   override name = "BudgetError";
