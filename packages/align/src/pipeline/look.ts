@@ -107,7 +107,9 @@ async function read(
       if ("aside" in one) asides.push(one.aside);
       else if ("duplicate" in one) same++;
       else {
-        const row: PromptRow | ExampleRow | PreferenceRow = one.row;
+        const whole: PromptRow | ExampleRow | PreferenceRow = one.row;
+        // Words are all that is looked at, and a file's images together are many times them.
+        const row = { ...whole, prompt: whole.prompt.map(({ role, content }) => ({ role, content })) };
         rows.prompts.push(row);
         if ("completion" in row) rows.replies.push({ prompt: row.prompt, response: row.completion });
         if ("p" in row && row.p !== 0.5)

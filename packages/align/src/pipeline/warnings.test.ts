@@ -16,6 +16,7 @@ function warnings(given: { readonly [key: string]: object }): string[] {
   return warningsOf({ recipe, constitution });
 }
 
+const seeing = { label: { method: "judge", judge: { format: "prometheus-vision" } } };
 const train = (pairs: string) => ({ train: { pairs } });
 const bounded = (constitution: unknown, cost = "checks") => ({
   policy: { algorithm: "ppo", reward: { constitution }, constraint: { cost, bound: 0.1 } },
@@ -42,6 +43,11 @@ it.each<[string, Parameters<typeof warnings>[0], RegExp]>([
     bounded(1),
     /checks both reward the policy and are what its constraint bounds: one signal pulls twice/,
   ],
+  [
+    "a labeller of images alone whose labels are learnt",
+    { policy: { algorithm: "ppo" }, feedback: { ...seeing, audit: { path: "k.jsonl" } } },
+    /prometheus-vision judges replies to an image.*a run needs another labeller/,
+  ],
   ["checks that reward beside a critic, and bound", bounded({ weight: 1, by: "both" }), /one signal pulls twice/],
 ])("warns of %s", (_, given, says) => {
   expect(warnings(given)).toEqual([expect.stringMatching(says)]);
@@ -51,6 +57,7 @@ it.each<[string, Parameters<typeof warnings>[0]]>([
   ["checks that reward where a critic's word is bounded", bounded(1, "critic")],
   ["a critic that rewards where the checks bound", bounded({ weight: 1, by: "critic" })],
   ["a bound alone", bounded(0)],
+  ["a labeller of images alone that is only audited", { feedback: { ...seeing, audit: { path: "k.jsonl" } } }],
 ])("says nothing of %s", (_, given) => {
   expect(warnings(given)).toEqual([]);
 });

@@ -19,7 +19,7 @@ export function warningsOf({ recipe, constitution }: Pick<OpenRecipe, "recipe" |
     warnings.push(
       `${heard[0]!.toLowerCase()}${heard.slice(1)}: it likes what it taught, so it says who wins, and neither rates replies nor stands for an independent word against over-optimisation; give roles.judge a model that nothing learns from`,
     );
-  const unseen = unseenPairs(recipe);
+  const unseen = learnsModelLabels(recipe) ? unseenPairs(recipe) : undefined;
   if (unseen !== undefined) warnings.push(unseen);
   if (recipe.inference?.weights === "int8")
     warnings.push(

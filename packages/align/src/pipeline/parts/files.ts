@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { type DatasetKinds, imagesOf, type Origin, openDataset } from "@tenet/data";
-import { hashOf } from "@tenet/runs";
 import type { DatasetReference, Recipe } from "../recipe.ts";
 import { countRows } from "../sizes.ts";
 import { rowsStage, type Stage, type StageContext } from "../stages/index.ts";
@@ -31,10 +30,10 @@ export function readingOf<As extends keyof DatasetKinds>(
     for await (const read of dataset) {
       if ("row" in read ? read.notes !== undefined : "aside" in read && read.aside.doubtful) plain = false;
       if (!plain && !images) break;
-      for (const image of "row" in read ? imagesOf(read.row.prompt) : []) {
-        seen.update(hashOf(image));
-        shown++;
-      }
+      if (!("row" in read) || imagesOf(read.row.prompt).length === 0) continue;
+      // A row's id is of its images too.
+      seen.update(read.row.id);
+      shown++;
     }
     return [...(plain ? [] : ["read as what it is"]), ...(shown > 0 ? [`shows ${seen.digest("hex")}`] : [])];
   };
