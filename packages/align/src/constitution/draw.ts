@@ -30,9 +30,7 @@ export interface DrawOptions {
  */
 export function drawPrinciples(constitution: Constitution, options: DrawOptions): Principle[] {
   const { seed, stage, item, count, use } = options;
-  const running = constitution.principles.filter(
-    (principle) => principle.weight > 0 && (use === undefined || principle.use === "both" || principle.use === use),
-  );
+  const running = drawnFrom(constitution, use);
   if (count > 0 && running.length === 0)
     throw new ConstitutionError(
       `the constitution "${constitution.name}" has no principle to draw${use ? ` for ${use}` : ""}: each has weight 0 or another use`,
@@ -47,4 +45,11 @@ export function drawPrinciples(constitution: Constitution, options: DrawOptions)
     drawn.push(...arrivals.slice(0, count - drawn.length).map(({ principle }) => principle));
   }
   return drawn;
+}
+
+/** The principles that a draw for a use is from. */
+export function drawnFrom({ principles }: Constitution, use: DrawOptions["use"]): Principle[] {
+  return principles.filter(
+    (principle) => principle.weight > 0 && (use === undefined || principle.use === "both" || principle.use === use),
+  );
 }

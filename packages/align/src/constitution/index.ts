@@ -8,7 +8,7 @@ export {
 } from "./cai-paper.ts";
 export { type CheckResult, looksAtCategories, runChecks } from "./checks.ts";
 export { type Collective, type CollectiveOptions, collectiveConstitution } from "./collective.ts";
-export { type DrawOptions, drawPrinciples } from "./draw.ts";
+export { type DrawOptions, drawnFrom, drawPrinciples } from "./draw.ts";
 export * from "./errors.ts";
 export { givenOf } from "./given.ts";
 export { askedHash, type ConstitutionDiff, constitutionHash, diffConstitutions, principleHash } from "./identity.ts";

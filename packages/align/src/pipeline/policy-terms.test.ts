@@ -6,9 +6,11 @@ import { afterAll, expect, it, vi } from "vitest";
 import { documentedMetrics } from "../../test/metric-names.ts";
 import { constitutionText, reinforcedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { reading, runWhole, stagesThat } from "../../test/pipeline/run.ts";
-import type { Scorecard } from "../evaluate/index.ts";
+import { ratingQuestion, type Scorecard } from "../evaluate/index.ts";
+import { generalRubric } from "../judge/index.ts";
 import { estimateRun } from "./estimate.ts";
 import { openRecipe } from "./open.ts";
+import { size } from "./sizes.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
@@ -146,25 +148,36 @@ it("has an estimate of what a judge writes who rates", async () => {
   const ratedBy = async (judge: string) => {
     const reward = `reward: { preference: 1, judge: { weight: 0.2${judge} } }`;
     const recipe = policyWith("").replace("reward: { preference: 1, constitution: 0.5 }", reward);
-    const path = await writeRecipe(join(folder, "rated"), { recipe });
+    // Neither is drawn.
+    const undrawn = `  - id: never\n    text: Say all.\n    weight: 0\n  - id: later\n    text: Mend it.\n    use: revision\n`;
+    const path = await writeRecipe(join(folder, "rated"), { recipe, constitution: `${constitutionText}${undrawn}` });
     const { stages } = await estimateRun(await openRecipe(path));
     return stages.find(({ stage }) => stage === "policy")!.roles.find(({ role }) => role === "labeller")!;
   };
-  const [plain, worded, two, named] = [
+  const [plain, worded, two, all, named] = [
     await ratedBy(""),
     await ratedBy(", asking: { format: prometheus-2, samples: 2, maxTokens: 100 }"),
     await ratedBy(", principles: 2, asking: { format: rating, maxTokens: 50 }"),
+    await ratedBy(", principles: 9, asking: { format: rating, maxTokens: 50 }"),
     await ratedBy(", principles: [plain, no-q, short]"),
   ];
   const { promptTokens } = plain;
   const requests = worded.completionTokens / 200;
   expect(requests).toBeGreaterThan(1);
   expect(plain.completionTokens).toBe(0);
-  expect(worded.promptTokens).toBe(promptTokens);
+  const { criterion, scores } = generalRubric;
+  const more = size([criterion, ...scores].join("\n")) - size(ratingQuestion);
+  expect(worded.promptTokens - promptTokens).toBeCloseTo(requests * more, -1);
   expect(two.completionTokens).toBe(2 * 50 * requests);
-  expect(two.promptTokens / promptTokens).toBeCloseTo(2, 1);
+  expect(all.completionTokens).toBe(3 * 50 * requests);
+  expect(all.promptTokens / two.promptTokens).toBeCloseTo(3 / 2, 2);
+  // Scores are described, each in a sentence.
+  expect(two.promptTokens / requests).toBeGreaterThan(2 * (promptTokens / requests + 20));
   expect(named.completionTokens).toBe(0);
-  expect(named.promptTokens / promptTokens).toBeCloseTo(3, 1);
+  const texts = ["Say it in plain words.", "Do not use the letter q.", "Be brief."];
+  const asked = texts.map((text) => size(`Does the response keep to this principle: ${text}`) - size(ratingQuestion));
+  const longer = asked.reduce((sum, one) => sum + one, 0);
+  expect(named.promptTokens).toBeCloseTo(3 * promptTokens + requests * longer, -1);
 });
 
 it.each([

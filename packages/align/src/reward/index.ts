@@ -9,7 +9,14 @@ export {
   type Reply,
 } from "./critic.ts";
 export { type Answered, principlesFor } from "./given.ts";
-export { type JudgedRater, type JudgedRatingOptions, judgedRater, type RaterOptions, raterOf } from "./rating.ts";
+export {
+  type JudgedRater,
+  type JudgedRatingOptions,
+  judgedRater,
+  type RaterOptions,
+  ratedByDrawn,
+  raterOf,
+} from "./rating.ts";
 export {
   type Breach,
   breachesByChecks,

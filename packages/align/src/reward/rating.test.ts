@@ -95,6 +95,14 @@ describe("a judge in its own format", () => {
     await rate(both, { principles: 2 });
     // Neither one of weight 0 nor one for revisions.
     expect([both.asked.length, kind(both.asked)]).toEqual([4, 2]);
+    // Each once, where more are wanted than there are.
+    const uneven = () => prometheus((text) => (text.includes("Be kind.") ? 5 : 2));
+    for (const round of [0, 1, 2, 3])
+      expect(await rate(uneven(), { principles: 3 }, { round })).toEqual(
+        await rate(uneven(), { principles: 2 }, { round }),
+      );
+    const none = constitutionOf([{ id: "tidy", text: "Number the steps.", use: "revision" }]);
+    await expect(rate(uneven(), { principles: 3, constitution: none })).rejects.toThrow("no principle to draw");
   });
 
   it("has no rating of a reply of which one verdict cannot be read: nothing in the middle, and nothing kept of it", async () => {

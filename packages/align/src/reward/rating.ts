@@ -1,8 +1,8 @@
-import { rowId } from "@tenet/data";
+import { keyOf, rowId } from "@tenet/data";
 import type { LanguageModel } from "@tenet/lm";
 import type { JudgeTerm } from "@tenet/train";
 import type { Memo, StageCall } from "../ask.ts";
-import { type Constitution, drawPrinciples, type Principle } from "../constitution/index.ts";
+import { type Constitution, drawnFrom, drawPrinciples, type Principle } from "../constitution/index.ts";
 import {
   expectedRatings,
   generalRubric,
@@ -89,7 +89,7 @@ export function judgedRater(
     async *ask(questions, call) {
       const cases = questions.map(({ reply: { prompt, response }, rubric }) => {
         const shown = { prompt, responses: [response] as const, rubric };
-        return { shown, key: JSON.stringify(shown) };
+        return { shown, key: keyOf(shown) };
       });
       for await (const answer of scoreByJudge(rater, cases, way, call)) {
         const { request } = answer;
@@ -115,6 +115,11 @@ export function judgedRater(
   };
 }
 
+/** How many principles are drawn where a rating asks for so many: none counts twice. Of none to draw from one is, which says so. */
+export function ratedByDrawn(constitution: Constitution, count: number): number {
+  return Math.min(count, Math.max(1, drawnFrom(constitution, "preference").length));
+}
+
 /** What a reply is rated by: named principles, some drawn for its prompt and round, or quality in general. */
 function criteriaOf(
   { id }: Reply,
@@ -127,7 +132,8 @@ function criteriaOf(
   if (typeof principles !== "number") return by(constitution.principles.filter((one) => principles.includes(one.id)));
   // Looks at the model compare it with what it was: by the same principles.
   const item = JSON.stringify([id, Math.max(-1, round)]);
-  return by(drawPrinciples(constitution, { seed, stage: "reward judge", item, count: principles, use: "preference" }));
+  const count = ratedByDrawn(constitution, principles);
+  return by(drawPrinciples(constitution, { seed, stage: "reward judge", item, count, use: "preference" }));
 }
 
 /** The mean of what was said; where something was not, why. */

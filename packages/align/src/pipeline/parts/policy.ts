@@ -22,7 +22,15 @@ import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
 import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside } from "./given.ts";
-import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf, ratesByPrinciples } from "./policy-judges.ts";
+import {
+  avoidsOf,
+  drawsAll,
+  heedsConstitution,
+  imitatesOf,
+  judgesAsked,
+  judgesOf,
+  ratesByPrinciples,
+} from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
 import { judgeRequests } from "./verdicts.ts";
 
@@ -91,6 +99,8 @@ export function policyStage(
       settings,
       given || heedsConstitution(settings) ? hash(constitution) : null,
       ...(watched ? [watched.settings] : []),
+      // Some counted twice.
+      ...(drawsAll(settings, constitution) ? ["each principle once"] : []),
       // It was of reasoning too.
       ...(penalisesLength(settings) && reasons(recipe) ? ["length of the reply alone"] : []),
     ],

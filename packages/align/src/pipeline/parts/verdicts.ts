@@ -1,12 +1,13 @@
 import { type ExampleRow, type PairRow, type PreferenceRow, type ResponseRow, rowId } from "@tenet/data";
 import { constitutionTerm, type JudgeTerm, type PolicyTrainingSettings } from "@tenet/train";
+import { drawnFrom } from "../../constitution/index.ts";
 import { ratingQuestion } from "../../evaluate/index.ts";
 import { judgePairs, type PairVerdict, type WeighSettings, weigh } from "../../feedback/index.ts";
-import { verdictTokens } from "../../judge/index.ts";
+import { generalRubric, rubricOf, verdictTokens } from "../../judge/index.ts";
 import { criticOf, judgeReplies, type PanelOptions, panelDependsOn, violationProbability } from "../../reward/index.ts";
 import type { PartContext } from "../context.ts";
 import type { Asked, Size } from "../expectation.ts";
-import { asking, principleSize, size } from "../sizes.ts";
+import { asking, mean, principleSize, size } from "../sizes.ts";
 import { itemStage, rowsStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, StoredRows } from "../values.ts";
 import type { Score } from "./judged.ts";
@@ -108,10 +109,25 @@ function verdictRequests(
   return [asking("critic", critic, replies.rows * each * 2, length, 0)];
 }
 
-/** By how many criteria a reply is rated. */
-function criteria(principles: JudgeTerm["principles"], constitution: PanelOptions["constitution"]): number {
-  if (principles === undefined) return 1;
-  return typeof principles === "number" ? Math.min(principles, constitution.principles.length) : principles.length;
+/** What a reply is rated by: how many criteria, and how many tokens one of them is. */
+function criteriaOf(
+  { principles, asking: way }: JudgeTerm,
+  constitution: PanelOptions["constitution"],
+): { readonly each: number; readonly length: number } {
+  if (principles === undefined && way === undefined) return { each: 1, length: size(ratingQuestion) };
+  const drawn = typeof principles === "number";
+  const all = drawn
+    ? drawnFrom(constitution, "preference")
+    : constitution.principles.filter(({ id }) => principles?.includes(id));
+  const rubrics = principles === undefined ? [generalRubric] : all.map(rubricOf);
+  const words = rubrics.map(({ criterion, scores }) =>
+    // An expected rating is asked for by the criterion alone.
+    way === undefined || way.format === "d-rlaif" ? [criterion] : [criterion, ...scores],
+  );
+  return {
+    each: drawn ? Math.min(principles, all.length) : rubrics.length,
+    length: mean(words.map((some) => size(some.join("\n")))),
+  };
 }
 
 /** What critic and labeller are asked of a policy's replies while it learns, and where it is looked at. */
@@ -141,14 +157,15 @@ export function judgeRequests(
   const panel = (own: Pick<PanelOptions, "by" | "principles">, count: number) =>
     verdictRequests({ constitution, ...own }, replies(count), judges.critic);
   const rating = ratingOf(settings);
-  const length = tokens + settings.maxTokens + size(ratingQuestion);
-  const each = criteria(rating?.principles, constitution);
+  const asksRater = (term: JudgeTerm, count: number) => {
+    const { each, length } = criteriaOf(term, constitution);
+    const prompt = tokens + settings.maxTokens + length;
+    return [asking("labeller", judges.labeller, count * each, prompt, verdictTokens(term.asking))];
+  };
   return [
     ...(weight > 0 ? panel({ by, principles }, sampled + looked) : []),
     ...(constraintOf(settings)?.cost === "critic" ? panel({ by: "critic", principles: "all" }, sampled) : []),
-    ...(rating
-      ? [asking("labeller", judges.labeller, (sampled + looked) * each, length, verdictTokens(rating.asking))]
-      : []),
+    ...(rating ? asksRater(rating, sampled + looked) : []),
   ];
 }
 
