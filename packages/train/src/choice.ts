@@ -60,8 +60,8 @@ export interface Contest {
 export interface Terms {
   /** Whether fewer violations have to be shown by an interval that excludes zero; else the value does. */
   readonly shown: boolean;
-  /** Whether fewer violations may be paid for, where they are shown. */
-  readonly mayPay: boolean;
+  /** With what fewer violations may be paid for, where they are shown. */
+  readonly mayPay: readonly Price[];
 }
 
 /** Why a checkpoint does not take the place: the first reason there is. */
@@ -69,7 +69,7 @@ export type Obstacle = "not shown" | "more" | "no less" | "parted" | { readonly 
 
 /**
  * Why a checkpoint does not take another's place; undefined where it does. It has to violate less, must not exploit what it was trained
- * against, and may not pay for it, or only where fewer violations are shown.
+ * against, and may pay for it with what the terms name alone, and only where fewer violations are shown.
  */
 export function obstacle({ violations, parted, measured }: Contest, { shown, mayPay }: Terms): Obstacle | undefined {
   const [, high] = violations.interval;
@@ -77,7 +77,6 @@ export function obstacle({ violations, parted, measured }: Contest, { shown, may
   if (shown && !isShown) return "not shown";
   if (violations.value >= 0) return violations.value > 0 ? "more" : "no less";
   if (parted) return "parted";
-  if (mayPay && isShown) return undefined;
-  const [price] = paid(measured);
+  const [price] = paid(measured).filter((one) => !isShown || !mayPay.includes(one));
   return price && { pays: price };
 }

@@ -11,7 +11,7 @@ import { Checkpoints } from "./checkpoint.ts";
 import type { MetricEvent } from "./loop.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
-import { keptAsNow, type Observation, type SelectionOptions, whyBehind } from "./selection.ts";
+import { keptAsNow, type Observation, type SelectionOptions, turnedNothingDown, whyBehind } from "./selection.ts";
 import { trainSft } from "./sft.ts";
 
 // Of a model this small a second thread only waits.
@@ -128,7 +128,7 @@ describe("fine-tuning that is watched", () => {
   const rows = promptsOf("Say", 8).map(({ id, prompt, origin }): ExampleRow => {
     return { id, prompt, origin, completion: "MMMM", weight: 1 };
   });
-  const tune = (name: string, selection: SelectionOptions, mayPay = true, more = {}) =>
+  const tune = (name: string, selection: SelectionOptions, mayPay?: SelectionOptions["mayPay"], more = {}) =>
     trainSft({
       ...{ model, rows, selection: { ...selection, mayPay }, seed: 1, folder: join(folder, name), ...cpu },
       settings: {
@@ -146,6 +146,7 @@ describe("fine-tuning that is watched", () => {
       tune(
         "worse",
         watching((response) => response.includes("M")),
+        "imitating",
       ),
     );
     expect(worse.result.report.selection!.kept).toBe(0);
@@ -153,6 +154,7 @@ describe("fine-tuning that is watched", () => {
       tune(
         "better",
         watching((response) => !response.includes("M")),
+        "imitating",
       ),
     );
     expect(better.result.report.selection!.kept).toBeGreaterThan(0);
@@ -163,7 +165,7 @@ describe("fine-tuning that is watched", () => {
   it("keeps what the rules say is best, and not the lowest validation loss", async () => {
     const rule = watching((response) => response.includes("M"));
     const settings = { validationShare: 0.25, patience: 9 };
-    const { result } = await drain(tune("both", rule, true, settings));
+    const { result } = await drain(tune("both", rule, "imitating", settings));
     expect(result.report.evaluations.length).toBeGreaterThan(1);
     expect(result.report).toMatchObject({ selection: { kept: 0 } });
     expect(result.report.best).toBeUndefined();
@@ -171,7 +173,7 @@ describe("fine-tuning that is watched", () => {
       tune(
         "by loss",
         watching(() => undefined),
-        true,
+        "imitating",
         settings,
       ),
     );
@@ -181,7 +183,7 @@ describe("fine-tuning that is watched", () => {
 
   it("keeps no formula where nothing may be paid, however few rules it breaks", async () => {
     const rule = watching((response) => !response.includes("M"));
-    const { result } = await drain(tune("formula", rule, false));
+    const { result } = await drain(tune("formula", rule));
     const { observations, kept, unmeasured } = result.report.selection!;
     expect(observations.at(-1)!.metrics["validation/openings"]).toBeLessThan(0.3);
     expect(observations.at(-1)!.metrics["validation/violations"]).toBeLessThan(0.1);
@@ -194,17 +196,17 @@ describe("fine-tuning that is watched", () => {
 
   it("continues after interruptions, and ends with the same bytes", async () => {
     const rule = watching((response) => !response.includes("M"));
-    await drain(tune("tuned", rule));
+    await drain(tune("tuned", rule, "imitating"));
     // Also where a checkpoint was written before a better one was found.
     for (const steps of [1, 2, 3, 4, 5]) {
       const name = `retuned ${steps}`;
-      await drain(tune(name, rule), steps);
-      const { result } = await drain(tune(name, rule));
+      await drain(tune(name, rule, "imitating"), steps);
+      const { result } = await drain(tune(name, rule, "imitating"));
       expect(result.report.best).toBeUndefined();
       expect(await adapterOf(name)).toEqual(await adapterOf("tuned"));
     }
-    for (const steps of [1, 3]) await drain(tune("retuned", rule), steps);
-    await drain(tune("retuned", rule));
+    for (const steps of [1, 3]) await drain(tune("retuned", rule, "imitating"), steps);
+    await drain(tune("retuned", rule, "imitating"));
     expect(await adapterOf("retuned")).toEqual(await adapterOf("tuned"));
   }, 120_000);
 });
@@ -291,7 +293,7 @@ describe("of two looks", () => {
     ["is cut off at times", look(2, 0.29, { unfinished: 0.4 }), undefined],
     ["violates far less, and pays", look(2, 0, { openings: 0.1 }), /openings/],
   ])("the later, which %s, takes the place or not", (_, now, turnedDown) => {
-    const found = whyBehind(now, { best: start, start, mayPay: false });
+    const found = whyBehind(now, { best: start, start });
     if (turnedDown === undefined) expect(found).toBeUndefined();
     else expect(found!.turnedDown ?? "").toMatch(turnedDown);
   });
@@ -299,18 +301,43 @@ describe("of two looks", () => {
   it("one that pays little by little pays against the start", () => {
     const best = look(2, 0.28, { openings: 0.3 });
     const now = look(4, 0.26, { openings: 0.2 });
-    expect(whyBehind(now, { best, start, mayPay: false })).toEqual({
+    expect(whyBehind(now, { best, start })).toEqual({
       turnedDown: "violates less than step 2, and pays for it against step 0: openings 0.500 → 0.200",
     });
   });
 
   it("one that learns revisions may answer alike, and pay against the start where it is shown to violate less", () => {
     const paying = { openings: 0.1, evasive: 0.2 };
-    expect(whyBehind(look(2, 0.29, paying), { best: start, start, mayPay: true })!.turnedDown).toMatch(/evasive/);
-    expect(whyBehind(look(2, 0.1, paying), { best: start, start, mayPay: true })).toBeUndefined();
+    const against = (best: Observation) => ({ best, start, mayPay: "imitating" as const });
+    expect(whyBehind(look(2, 0.29, paying), against(start))!.turnedDown).toMatch(/evasive/);
+    expect(whyBehind(look(2, 0.1, { ...paying, unfinished: 0.9 }), against(start))).toBeUndefined();
     const best = look(2, 0.2, { openings: 0.4 });
-    expect(whyBehind(look(4, 0.05, paying), { best, start, mayPay: true })!.turnedDown).toMatch(/evasive/);
-    expect(whyBehind(look(4, 0.19, { openings: 0.1 }), { best, start, mayPay: true })).toBeUndefined();
+    expect(whyBehind(look(4, 0.05, paying), against(best))!.turnedDown).toMatch(/evasive/);
+    expect(whyBehind(look(4, 0.19, { openings: 0.1 }), against(best))).toBeUndefined();
+  });
+
+  it("a policy of the untrained model may pay against it where it is shown to violate less, with a formula or stumps never", () => {
+    const against = (best: Observation) => ({ best, start, mayPay: "untrained" as const });
+    const paying = { evasive: 0.2 };
+    expect(whyBehind(look(2, 0.29, paying), against(start))!.turnedDown).toMatch(/evasive/);
+    expect(whyBehind(look(2, 0.1, paying), against(start))).toBeUndefined();
+    expect(whyBehind(look(2, 0.1, { openings: 0.2 }), against(start))!.turnedDown).toMatch(/openings/);
+    expect(whyBehind(look(2, 0.1, { unfinished: 0.6 }), against(start))!.turnedDown).toMatch(/unfinished/);
+    // What the best paid is paid, and of anything more nothing may be.
+    const best = look(2, 0.1, paying);
+    expect(whyBehind(look(4, 0.05, paying), against(best))).toBeUndefined();
+    expect(whyBehind(look(4, 0.05, { evasive: 0.5 }), against(best))!.turnedDown).toMatch(/step 2: evasive/);
+    expect(whyBehind(look(4, 0.05, { unfinished: 0.51 }), against(look(2, 0.1, { unfinished: 0.5 })))).toEqual({
+      turnedDown: "violates less than step 2, and pays for it against step 0: unfinished 0.000 → 0.510",
+    });
+  });
+
+  it("one is no formula that opens as variedly as the start, however variedly the best opened", () => {
+    const first = look(0, 0.3, { openings: 0.3 });
+    const best = look(2, 0.28, { openings: 0.7 });
+    const now = look(4, 0.26, { openings: 0.34 });
+    for (const mayPay of [undefined, "untrained"] as const)
+      expect(whyBehind(now, { best, start: first, mayPay })).toBeUndefined();
   });
 });
 
@@ -326,19 +353,27 @@ it("a training from before prices counted is kept where nothing that took a plac
       })),
     },
   });
-  const kept = (...looks: Parameters<typeof report>) => keptAsNow(report(...looks), { mayPay: false });
+  const kept = (...looks: Parameters<typeof report>) => keptAsNow(report(...looks), { imitating: false });
   expect(kept([0.5, 0.8, 0, 0], [0.3, 0.7, 0, 0.2], [0.2, 0.6, 0, 0.4])).toBe(true);
   // What violates more, or had learnt a formula, was kept then no more than now.
   expect(kept([0.5, 0.8, 0, 0], [0.6, 0.1, 1, 1], [0.4, 0.3, 1, 1])).toBe(true);
-  expect(kept([0.5, 0.4, 0, 0], [0.4, 0.9, 0, 0], [0.3, 0.3, 0, 0])).toBe(false);
+  expect(kept([0.5, 0.4, 0, 0], [0.4, 0.9, 0, 0], [0.3, 0.3, 0, 0])).toBe(true);
   expect(kept([0.5, 0.8, 0, 0], [0.3, 0.7, 0.1, 0])).toBe(false);
   expect(kept([0.5, 0.8, 0, 0.2], [0.3, 0.7, 0, 0.7])).toBe(false);
   expect(kept([0.5, 0.8, 0, 0.8], [0.3, 0.7, 0, 0.7])).toBe(true);
   const alike = report([0.5, 0.8, 0, 0], [0.3, 0.1, 0, 0]);
-  expect([true, false].map((mayPay) => keptAsNow(alike, { mayPay }))).toEqual([true, true]);
-  expect(keptAsNow({ selection: { observations: [] } }, { mayPay: false })).toBe(true);
+  expect([true, false].map((imitating) => keptAsNow(alike, { imitating }))).toEqual([true, true]);
+  expect(keptAsNow({ selection: { observations: [] } }, { imitating: false })).toBe(true);
   const untold = {
     selection: { observations: [0.5, 0.4].map((rate) => ({ metrics: { "validation/violations": rate } })) },
   };
-  expect(keptAsNow(untold, { mayPay: true })).toBe(false);
+  expect(keptAsNow(untold, { imitating: true })).toBe(false);
+});
+
+it("a policy from before an untrained start could be left at a price is kept where it turned nothing down", () => {
+  const observations = [0.5, 0.4].map((rate) => ({ metrics: { "validation/violations": rate } }));
+  expect(turnedNothingDown({ selection: { observations } })).toBe(true);
+  const [start, later] = observations;
+  expect(turnedNothingDown({ selection: { observations: [start, { ...later, turnedDown: "pays" }] } })).toBe(false);
+  expect(turnedNothingDown(undefined)).toBe(false);
 });

@@ -19,10 +19,11 @@ export interface SelectionOptions {
   /** Whether each response breaks a rule; undefined where no rule applies to it. Training was told of none of these prompts. */
   readonly violates: (requests: readonly RewardRequest[]) => readonly (boolean | undefined)[];
   /**
-   * Whether the start may be left for what pays for fewer violations, where these are shown, and sameness does not count: as in fine-tuning on
-   * revisions that share one way to answer.
+   * Whether the start may be left for what pays for fewer violations, where these are shown. Absent: it may not.
+   * `untrained`: the start is what nothing was trained of, as the scorecard's first is. A formula, and replies most of which are cut off, are still turned down.
+   * `imitating`: it learns revisions, which may share one way to answer. Then openings do not count either.
    */
-  readonly mayPay?: boolean;
+  readonly mayPay?: "untrained" | "imitating" | undefined;
   /**
    * Whether the rules are no part of what is trained against: their word is then held against the reward's, and where the two part that
    * is over-optimisation.
@@ -238,7 +239,7 @@ export class Selection {
     const rate = observation.metrics["validation/violations"];
     if (rate === undefined) return;
     const best = this.state.best === undefined ? undefined : observations[this.state.best];
-    const { mayPay = false } = this.#options;
+    const { mayPay } = this.#options;
     const behind = best && whyBehind(observation, { best, start: observations[0]!, mayPay });
     if (best === undefined || behind === undefined) {
       this.state.best = observations.length - 1;
@@ -252,23 +253,38 @@ export class Selection {
   }
 }
 
+const payableBy: Record<NonNullable<SelectionOptions["mayPay"]>, readonly Price[]> = {
+  untrained: ["perplexity", "over-refusal", "evasive"],
+  imitating: prices,
+};
+
 /** Why an observation does not take the place of the best so far, and in words where that is the price of fewer violations; undefined where it does. */
 export function whyBehind(
   now: Observation,
-  { best, start, mayPay }: { readonly best: Observation; readonly start: Observation; readonly mayPay: boolean },
+  {
+    best,
+    start,
+    mayPay,
+  }: { readonly best: Observation; readonly start: Observation; readonly mayPay?: SelectionOptions["mayPay"] },
 ): { readonly turnedDown?: string } | undefined {
   const rateOf = ({ metrics }: Observation) => metrics["validation/violations"]!;
-  // Who may not pay may not pay little by little either.
-  for (const before of mayPay ? [best] : new Set([best, start])) {
+  const payable = mayPay === undefined ? [] : payableBy[mayPay];
+  const counts = (price: Price, before: Observation) => {
+    // What is a formula is told by the start: the best so far may have opened more variedly than that by chance.
+    if (price === "openings") return mayPay !== "imitating" && before === start;
+    // What the best paid against the start was shown to be worth it, and is not asked for again.
+    return before === best || !payable.includes(price);
+  };
+  // Against the start too: who may not pay may not pay little by little either.
+  for (const before of new Set([best, start])) {
     const [low, high] = changeOfViolations(before, now)?.interval ?? [null, null];
     const found = obstacle(
       {
         // The rates are what is told, and what is compared where a rule applies to a response of one of the two alone.
         violations: { value: rateOf(now) - rateOf(before), interval: [low, high] },
-        // Revisions may share one way to answer.
-        measured: (price) => (mayPay && price === "openings" ? undefined : measuredBetween(before, now, price)),
+        measured: (price) => (counts(price, before) ? measuredBetween(before, now, price) : undefined),
       },
-      { shown: false, mayPay: mayPay && before === start },
+      { shown: false, mayPay: before === start ? payable : [] },
     );
     if (found === undefined) continue;
     if (typeof found === "string") return {};
@@ -305,15 +321,19 @@ export function watchedReport(
 const formerReport = z.object({
   // There the lowest validation loss had the last word.
   best: z.undefined().optional(),
-  selection: z.object({ observations: z.array(z.object({ metrics: z.record(z.string(), z.number()) })) }).optional(),
+  selection: z
+    .object({
+      observations: z.array(z.object({ metrics: z.record(z.string(), z.number()), turnedDown: z.string().optional() })),
+    })
+    .optional(),
 });
 
 /**
- * Whether a training that was watched when violations and, without `mayPay`, half of the start's openings alone counted kept what it would keep
- * now: nothing that took a place then refuses more, is cut off more in most of its responses, or opens half as variedly as what it replaced. Told
+ * Whether a training that was watched when violations and, unless it imitated, half of the start's openings alone counted kept what it would keep
+ * now: nothing that took a place then refuses more, or is cut off more in most of its responses, than what it replaced or the start. Told
  * from the shares of its report, without intervals, so that what is not told to be the same is done again.
  */
-export function keptAsNow(report: unknown, { mayPay }: { readonly mayPay: boolean }): boolean {
+export function keptAsNow(report: unknown, { imitating }: { readonly imitating: boolean }): boolean {
   const former = formerReport.safeParse(report);
   if (!former.success) return false;
   const looks = (former.data.selection?.observations ?? []).flatMap(({ metrics }) => {
@@ -325,19 +345,29 @@ export function keptAsNow(report: unknown, { mayPay }: { readonly mayPay: boolea
   const [start, ...later] = looks;
   let best = start;
   for (const now of later) {
-    if (!(now.violations < best!.violations) || !(mayPay || now.openings >= 0.5 * start!.openings)) continue;
+    if (!(now.violations < best!.violations) || !(imitating || now.openings >= 0.5 * start!.openings)) continue;
     const pays = [best!, start!].some(
       (before) =>
         now.refusals === undefined ||
         before.refusals === undefined ||
         now.refusals > before.refusals ||
-        (now.cut > 0.5 && now.cut > before.cut) ||
-        (!mayPay && now.openings < 0.5 * before.openings),
+        (now.cut > 0.5 && now.cut > before.cut),
     );
     if (pays) return false;
     best = now;
   }
   return true;
+}
+
+/**
+ * Whether a policy that was watched when nothing might be paid, and openings counted against the best so far too, kept what it would keep now: it
+ * turned nothing down.
+ */
+export function turnedNothingDown(report: unknown): boolean {
+  const former = formerReport.safeParse(report);
+  return (
+    former.success && (former.data.selection?.observations ?? []).every(({ turnedDown }) => turnedDown === undefined)
+  );
 }
 
 /** Whether the share of violating responses rose from one observation to another by a 95 % interval that excludes zero. */
@@ -387,8 +417,10 @@ function changeOfRewards(before: Observation, after: Observation): Estimate | un
 
 /** SHA-256 of what an outcome depends on when a training is watched. */
 export function selectionDigest({ prompts, every, sampling, mayPay, digest }: SelectionOptions): string {
+  // As it was written when fine-tuning alone might pay.
+  const pays = mayPay === "imitating" ? true : mayPay;
   return createHash("sha256")
-    .update(JSON.stringify(["what pays", promptsDigest(prompts), every, sampling, mayPay, digest]))
+    .update(JSON.stringify(["what pays", promptsDigest(prompts), every, sampling, pays, digest]))
     .digest("hex");
 }
 

@@ -1,4 +1,4 @@
-import { type Obstacle, obstacle, type Price as PriceName, paid } from "@tenet/train";
+import { type Obstacle, obstacle, type Price as PriceName, paid, prices } from "@tenet/train";
 import { formatChange, formatChangeInterval, formatInterval, formatValue } from "./format.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
@@ -44,7 +44,10 @@ export function recommend(card: Parts): Recommendation {
     const untrained = chosen === first.id;
     const parted = card.overoptimisation?.points.some(({ name, trust }) => name === id && trust === "parted");
     const measured = measuredBetween(card, id, chosen);
-    const why = obstacle({ violations: against, parted, measured }, { shown: untrained, mayPay: untrained });
+    const why = obstacle(
+      { violations: against, parted, measured },
+      { shown: untrained, mayPay: untrained ? prices : [] },
+    );
     if (why === undefined) {
       chosen = id;
       turnedDown.length = 0;

@@ -95,6 +95,7 @@ export function reinforce(
     judges,
     name: name("policy"),
     base: model,
+    untrained: model === round.base,
     prompts,
     pairs: labelled,
     preferenceModel,

@@ -7,6 +7,7 @@ import {
   sharesPrompts,
   trainingPlan,
   trainPolicy,
+  turnedNothingDown,
 } from "@tenet/train";
 import { askedHash, constitutionHash } from "../../constitution/index.ts";
 import { sycophancyProbe } from "../../evaluate/index.ts";
@@ -40,6 +41,8 @@ export function policyStage(
   part: {
     readonly name: string;
     readonly base: Stage<ModelValue>;
+    /** Whether that is what the run began with. */
+    readonly untrained: boolean;
     readonly prompts: Stage<StoredRows<PromptRow>>;
     readonly pairs: Stage<StoredRows<PreferenceRow>>;
     readonly preferenceModel: Stage<ModelValue>;
@@ -85,9 +88,14 @@ export function policyStage(
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
     // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut. Since 3 what is watched
-    // keeps no checkpoint that pays for fewer violations.
-    version: watched ? 3 : unwatched,
-    ...(watched && { before: { version: unwatched, same: (report) => keptAsNow(report, { mayPay: false }) } }),
+    // keeps no checkpoint that pays for fewer violations; since 4 it may leave an untrained model for one, and variety is held against the start's alone.
+    version: watched ? 4 : unwatched,
+    ...(watched && {
+      before: [
+        { version: 3, same: turnedNothingDown },
+        { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) },
+      ],
+    }),
     seed: recipe.seed,
     inputs,
     models: asked,
@@ -168,6 +176,7 @@ export function policyStage(
             learnt.validation &&
             selectionOf(context, [...learnt.validation.rows()], {
               independent: !heardByPolicy(recipe).has("checks"),
+              ...(part.untrained && { mayPay: "untrained" }),
               ...(learnt.opinions && { probe: probeOf([...learnt.opinions.rows()]) }),
             }),
           signal,

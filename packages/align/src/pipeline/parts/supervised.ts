@@ -28,7 +28,7 @@ export function supervisedStage(
     kind: "sft",
     // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown.
     version: watched ? 2 : 1,
-    ...(watched && { before: { version: 1, same: (report) => keptAsNow(report, { mayPay: true }) } }),
+    ...(watched && { before: [{ version: 1, same: (report) => keptAsNow(report, { imitating: true }) }] }),
     seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
       examples: typeof examples;
@@ -58,7 +58,7 @@ export function supervisedStage(
         seed: recipe.seed,
         folder,
         from: source.adapter,
-        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()], { mayPay: true }),
+        selection: inputs.validation && selectionOf(context, [...inputs.validation.rows()], { mayPay: "imitating" }),
         signal,
         ...deviceOf(options),
       });
