@@ -239,6 +239,24 @@ describe("assembleScorecard", () => {
     expect(row("rl", "unseen-violations")).toBeUndefined();
   });
 
+  it("takes no rise for a confirmation where some principles only are independently judged", () => {
+    const unseen = evidence.checkpoints.map((checkpoint) => ({
+      ...checkpoint,
+      proxy: new Map(
+        checkpoint.responses.map(({ row: own }, i) => [own.id, i / 1000 + ["base", "sl", "rl"].indexOf(checkpoint.id)]),
+      ),
+      responses: checkpoint.responses.map((response) => ({ ...response, breaksUnseen: checkpoint.id === "base" })),
+    }));
+    const judged = (partial: boolean) => {
+      const independence = { kind: "unseen", why: "Unseen checks.", ...(partial && { partial }) } as const;
+      return assembleScorecard({ ...evidence, checkpoints: unseen.slice(0, 2), comparisons: [], independence });
+    };
+    const [whole, part] = [judged(false), judged(true)];
+    expect(whole.overoptimisation!.trust).toBe("together");
+    expect(part.overoptimisation!.trust).toBe("unconfirmed");
+    expect(part.verdict.sentences).toContainEqual(expect.stringContaining("judges some of the principles only"));
+  });
+
   it("gives one reply to every principle that a checkpoint breaks, as bad as its checks say", () => {
     const severities = new Map([["no-diagnosis", 0.5]]);
     const graded = evidence.checkpoints.map((checkpoint) => ({

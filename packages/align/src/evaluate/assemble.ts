@@ -117,6 +117,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     differences,
     labelHealth: (evidence.labelHealth ?? []).map((health) => scorecardSchema.shape.labelHealth.element.parse(health)),
     ...(trust ? { overoptimisation: trust } : {}),
+    ...(evidence.independence === undefined ? {} : { independence: evidence.independence }),
     gates: (evidence.gates ?? []).map((gate) => ({ ...gate })),
   };
   const recommendation = recommend(facts);
@@ -150,7 +151,6 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...(untrained.length > 0
       ? { baselines: { models: untrained, sentences: baselineSentences(untrained, facts) } }
       : {}),
-    ...(evidence.independence === undefined ? {} : { independence: evidence.independence }),
     ...(evidence.people === undefined ? {} : { people: evidence.people }),
     ...(evidence.preferenceModel === undefined ? {} : { preferenceModel: evidence.preferenceModel }),
     ...(evidence.labelsBy === undefined ? {} : { labelsBy: evidence.labelsBy }),
@@ -349,7 +349,7 @@ function trustOf({
     return point.proxy.size > 0 && point.judge.size > 0 ? [{ name: id, kl, ...point }] : [];
   });
   if (points.length < 2) return undefined;
-  const { points: judged, trust } = overoptimisation(points, { seed });
+  const { points: judged, trust } = overoptimisation(points, { seed, partial: independence?.partial === true });
   return {
     rule: overoptimisationRule,
     trust,

@@ -318,6 +318,8 @@ export const scorecardSchema = z
         kind: z.enum(["judge", "unseen", "checks", "none"]),
         name: z.string().optional(),
         why: z.string(),
+        /** Whether it is asked about some of the principles that have checks only, so that its rise confirms nothing of the others. */
+        partial: z.boolean().optional(),
       })
       .optional(),
     labelHealth: z.array(labelHealthSchema),

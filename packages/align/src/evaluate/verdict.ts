@@ -4,7 +4,7 @@ import type { Recommendation } from "./recommend.ts";
 import type { CardEstimate, Scorecard } from "./scorecard.ts";
 
 type Parts = Pick<Scorecard, "checkpoints" | "rows" | "differences" | "metrics" | "heldOut" | "labelHealth" | "gates"> &
-  Partial<Pick<Scorecard, "overoptimisation" | "voids">>;
+  Partial<Pick<Scorecard, "overoptimisation" | "independence" | "voids">>;
 
 /** What comes before everything else. */
 interface First {
@@ -93,7 +93,11 @@ export function verdict(
       "Alarm: the score that was trained against rose while the independent judge's fell. The policy exploits the proxy.",
     );
   else if (overoptimisation?.trust === "unconfirmed")
-    sentences.push("The score that was trained against rose; the independent judge's rise is not shown.");
+    sentences.push(
+      card.independence?.partial
+        ? "The score that was trained against rose; who is independent judges some of the principles only, and cannot confirm it."
+        : "The score that was trained against rose; the independent judge's rise is not shown.",
+    );
   for (const { labeller, gate } of card.labelHealth)
     if (!gate.passed)
       sentences.push(

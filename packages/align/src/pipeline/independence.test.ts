@@ -184,8 +184,20 @@ it("is that of checks which nothing but the scorecard runs, where no judge is in
   const byChecks = { algorithm: "ppo", reward: { preference: 0, constitution: 1 } };
   expect(by({ policy: byChecks })).toEqual({
     kind: "unseen",
-    why: "Checks that training, labels and the choice of checkpoints never saw (evaluate.unseen: kind).",
+    why: "Checks of 1 of 1 principles, which training, labels and the choice of checkpoints never saw (evaluate.unseen: kind).",
   });
   expect(by({ policy, roles: { judge: "one", labeller: "one" } })?.kind).toBe("unseen");
+  // Of principles that have no checks nothing was to be confirmed by one.
+  const more = (checks: object[]) => ({
+    ...checked,
+    principles: [...checked.principles, ...constitutionOf([{ id: "brief", text: "Be brief.", checks }]).principles],
+  });
+  const among = (constitution: typeof checked) =>
+    independenceOf({ recipe: recipeOf({ policy: byChecks }), constitution, unseen });
+  expect(among(more([]))).not.toHaveProperty("partial");
+  expect(among(more([{ words: { max: 9 } }]))).toMatchObject({
+    why: expect.stringContaining("Checks of 1 of 2 principles"),
+    partial: true,
+  });
   expect(by({ policy, roles: { judge: "other" } })?.kind).toBe("judge");
 });

@@ -21,11 +21,15 @@ export function independenceOf({
   const heard = judgeHeard(recipe);
   if (roles.judge !== undefined && heard === undefined)
     return { kind: "judge", why: "The judge is neither the labeller nor a critic of what was trained against." };
-  if (unseen !== undefined)
+  if (unseen !== undefined) {
+    const asked = unseen.principles.map(({ id }) => id);
+    const partial = constitution.principles.some(({ id, checks }) => checks.length > 0 && !asked.includes(id));
     return {
       kind: "unseen",
-      why: `Checks that training, labels and the choice of checkpoints never saw (evaluate.unseen: ${unseen.principles.map(({ id }) => id).join(", ")}).`,
+      why: `Checks of ${asked.length} of ${constitution.principles.length} principles, which training, labels and the choice of checkpoints never saw (evaluate.unseen: ${asked.join(", ")}).`,
+      ...(partial && { partial }),
     };
+  }
   const nobody = heard ?? "The recipe names no judge (roles.judge)";
   if (policy === undefined) return heard === undefined ? undefined : { kind: "none", why: `${nobody}.` };
   if (!constitution.principles.some(({ checks }) => checks.length > 0))

@@ -19,7 +19,7 @@ export function trustSection(card: Scorecard): Html | undefined {
     return html`<p><span class="chip">${word}</span></p><p class="intro">${why} Whether a rising reward made better replies is not known.</p>`;
   }
   const [word, look] = {
-    together: ["Proxy and judge agree", "good"],
+    together: independence?.partial ? ["Nothing speaks against the proxy", ""] : ["Proxy and judge agree", "good"],
     unconfirmed: ["The judge does not confirm the proxy", "warn"],
     parted: ["Alarm: proxy and judge have parted", "bad"],
   }[trust.trust];

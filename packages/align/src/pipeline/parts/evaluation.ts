@@ -86,8 +86,8 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    // Replies to one prompt compute it once since 3.
-    version: shareBeginnings ? 3 : 2,
+    // What it recommends, and says of whoever is independent, is of the rule of 5 and 6; replies to one prompt compute it once in 6.
+    version: shareBeginnings ? 6 : 5,
     seed: recipe.seed,
     inputs,
     settings: {
