@@ -42,4 +42,10 @@ it("holds so many rows of those that count out, whole prompts at a time, and hal
   expect(most.validation.length).toBe(20);
   const share = holdOut(rows, { seed: 1, stage: "test", share: 0.5, atLeast: { count: 1, of: counts } });
   expect(share.validation.length).toBe(20);
+  // The largest prompt would pass the half, and is left.
+  const uneven = [row(0, 0), row(0, 1), row(0, 2), row(0, 3), row(0, 4), row(1, 5), row(2, 6), row(3, 7), row(4, 8)];
+  for (const seed of [1, 2, 3, 4, 5]) {
+    const { validation } = holdOut(uneven, { seed, stage: "test", share: 0, atLeast: { count: 9, of: () => true } });
+    expect(validation.length).toBe(4);
+  }
 });

@@ -36,6 +36,8 @@ export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
     const [prompt, members] = groups[index]!;
     // One prompt alone cannot be on both sides.
     if (count + members.length === rows.length) continue;
+    // What the share does not ask for takes no more than half.
+    if (count >= wanted && count + members.length > rows.length / 2) continue;
     held.add(prompt);
     count += members.length;
     if (atLeast) counting += members.filter(atLeast.of).length;

@@ -49,7 +49,7 @@ export {
   type TextScore,
   textScoreSchema,
 } from "./perplexity.ts";
-export { fewPairsText, gatePower, leastChange, leastPairs } from "./power.ts";
+export { type FewPairs, fewPairs, gatePower, leastChange, leastPairs } from "./power.ts";
 export { type Recommendation, recommend } from "./recommend.ts";
 export {
   detectRefusal,

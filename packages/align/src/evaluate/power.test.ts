@@ -1,7 +1,7 @@
 import { randomStream, rate, rateDifference } from "@tenet/data";
 import { expect, it } from "vitest";
 import { accuracyGate } from "./gate.ts";
-import { fewPairsText, gatePower, leastChange, leastPairs } from "./power.ts";
+import { fewPairs, gatePower, leastChange, leastPairs } from "./power.ts";
 
 /** How often scorecards of so many prompts show a fall, over 1,000 of them. */
 function shown(prompts: number, before: number, change: number): number {
@@ -67,8 +67,42 @@ it("names the least pairs from which on a gate lets a good signal pass four time
   expect(gatePower(0, signal)).toBe(0);
   expect(gatePower(3, { accuracy: 1, chance: 0.5 })).toBe(0);
   expect(gatePower(4, { accuracy: 1, chance: 0.5 })).toBe(1);
-  expect(fewPairsText(least, 0.5)).toBeUndefined();
-  expect(fewPairsText(12, 0.5)).toBe(
-    `on 12 pairs a preference model that is right on 0.7 of all is shown to be above chance (0.5) in 25 % of tests; it takes ${least} to do so four times in five`,
+  expect(fewPairs(least, { chance: 0.5 })).toBeUndefined();
+  expect(fewPairs(12, { chance: 0.5 })).toEqual({
+    text: `on 12 pairs a preference model that is right on 0.7 of all is shown to be above chance (0.5) in 25 % of tests; it takes ${least} to do so four times in five`,
+    least,
+  });
+});
+
+it("counts pairs of one prompt for what they are worth", () => {
+  const { text } = fewPairs(96, { chance: 0.5, counted: 12.2 })!;
+  expect(text).toMatch(
+    /^on 96 pairs, which count for 12 since pairs of one prompt count for less, .* 25 % of tests; it takes 48 of as many prompts to do so/,
   );
+  expect(fewPairs(96, { chance: 0.5, counted: 60 })).toBeUndefined();
+});
+
+it("says what it did not look for, and what cannot be", () => {
+  expect(fewPairs(48, { chance: 0.69 })).toMatchObject({
+    text: expect.stringContaining("it takes more than 5,000 to do so"),
+    least: undefined,
+  });
+  expect(fewPairs(48, { chance: 0.7 })!.text).toContain("no number of pairs would do");
+});
+
+it.each([0.05, 0.3, 0.5, 0.55, 0.6, 0.62])(
+  "the least pairs over a chance of %f are the same when all are tried",
+  (chance) => {
+    const signal = { accuracy: 0.7, chance };
+    const least = leastPairs(signal)!;
+    let last = 0;
+    for (let pairs = 1; pairs <= 2 * least + 20; pairs++) if (gatePower(pairs, signal) < 0.8) last = pairs;
+    expect(least).toBe(last + 1);
+  },
+);
+
+it("is quick where thousands are needed", () => {
+  const began = performance.now();
+  expect(leastPairs({ accuracy: 0.7, chance: 0.68 })).toBeGreaterThan(3000);
+  expect(performance.now() - began).toBeLessThan(2000);
 });

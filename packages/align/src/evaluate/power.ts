@@ -55,8 +55,8 @@ const usefulAccuracy = 0.7;
 
 /**
  * How often a signal that is right this often clears a gate that tests it on so many pairs: exact, the binomial probability of every
- * count whose Wilson interval lies above chance. Pairs are taken as independent; several of one prompt are worth less.
- * @param pairs whose answer is known and that were not learnt from
+ * count whose Wilson interval lies above chance. Pairs are taken as independent: of several of one prompt give the effective number.
+ * @param pairs whose answer is known and that were not learnt from; whole
  * @example
  * gatePower(48, { accuracy: 0.7, chance: 0.5 }).toFixed(2); // "0.84"
  */
@@ -64,16 +64,19 @@ export function gatePower(
   pairs: number,
   { accuracy, chance }: { readonly accuracy: number; readonly chance: number },
 ): number {
-  if (accuracy >= 1) return Number(pairs > 0 && wilson(pairs, pairs).interval[0] > chance);
+  const clears = (right: number) => pairs > 0 && wilson(right, pairs).interval[0] > chance;
+  if (!clears(pairs)) return 0;
+  if (accuracy >= 1) return 1;
+  const least = firstOf(pairs, clears);
   // ln of the probability of no right answer; each further one by the ratio of neighbours.
   let logProbability = pairs * Math.log(1 - accuracy);
   const odds = Math.log(accuracy / (1 - accuracy));
-  let clears = 0;
+  let power = 0;
   for (let right = 0; right <= pairs; right++) {
-    if (pairs > 0 && wilson(right, pairs).interval[0] > chance) clears += Math.exp(logProbability);
+    if (right >= least) power += Math.exp(logProbability);
     logProbability += Math.log((pairs - right) / (right + 1)) + odds;
   }
-  return Math.min(1, clears);
+  return Math.min(1, power);
 }
 
 /**
@@ -83,21 +86,64 @@ export function gatePower(
 export function leastPairs(signal: { readonly accuracy: number; readonly chance: number }): number | undefined {
   if (signal.accuracy <= signal.chance) return undefined;
   const does = (pairs: number) => gatePower(pairs, signal) >= wantedPower;
-  let first = 1;
-  while (!does(first)) if (++first > mostPairs) return undefined;
-  let least = first;
-  for (let pairs = first; pairs <= 2 * first; pairs++) if (!does(pairs)) least = pairs + 1;
+  // Power falls where one more pair needs one more right answer, which it does at least once in so many.
+  const period = Math.ceil(1 / Math.max(signal.chance, leastChanceLooked)) + 1;
+  const keepsDoing = (pairs: number) => {
+    for (let more = 0; more < period; more++) if (!does(pairs + more)) return false;
+    return true;
+  };
+  if (!keepsDoing(mostPairs)) return undefined;
+  let most = 1;
+  while (most < mostPairs && !keepsDoing(most)) most = Math.min(2 * most, mostPairs);
+  const near = firstOf(most, keepsDoing);
+  // The falls are not quite of one size.
+  let least = near;
+  for (let pairs = Math.max(1, near - 3 * period); pairs < near + 9 * period; pairs++)
+    if (!does(pairs)) least = pairs + 1;
   return least;
+}
+
+/** The first whole number up to `most`, of which it holds, from which on something holds. */
+function firstOf(most: number, holds: (number: number) => boolean): number {
+  let [low, high] = [0, most];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return high;
 }
 
 const mostPairs = 5000;
 
-/** That a gate which is given so many pairs often refuses what is good for something, and how many it takes; undefined where they are enough. */
-export function fewPairsText(pairs: number, chance: number): string | undefined {
+/** Below it a signal that is right more often than not clears the gate on a handful of pairs. */
+const leastChanceLooked = 0.02;
+
+/** That a gate which is given so many pairs often refuses what is good for something. */
+export interface FewPairs {
+  readonly text: string;
+  /** How many would do; undefined where none would, or none that is looked for. */
+  readonly least: number | undefined;
+}
+
+/**
+ * Undefined where they are enough.
+ * @param counted what they are worth where several are of one prompt: the effective number
+ */
+export function fewPairs(
+  pairs: number,
+  { chance, counted = pairs }: { readonly chance: number; readonly counted?: number },
+): FewPairs | undefined {
   const signal = { accuracy: usefulAccuracy, chance };
-  const power = gatePower(pairs, signal);
+  const worth = Math.round(counted);
+  const power = gatePower(worth, signal);
   if (power >= wantedPower) return undefined;
   const least = leastPairs(signal);
-  const takes = least === undefined ? "no number of pairs would do" : `it takes ${least} to do so four times in five`;
-  return `on ${pairs} ${pairs === 1 ? "pair" : "pairs"} a preference model that is right on ${usefulAccuracy} of all is shown to be above chance (${chance}) in ${(100 * power).toFixed(0)} % of tests; ${takes}`;
+  const takes =
+    usefulAccuracy <= chance
+      ? "no number of pairs would do"
+      : `it takes ${least ?? `more than ${mostPairs.toLocaleString("en")}`}${worth < pairs ? " of as many prompts" : ""} to do so four times in five`;
+  const on = `${pairs} ${pairs === 1 ? "pair" : "pairs"}${worth < pairs ? `, which count for ${worth} since pairs of one prompt count for less,` : ""}`;
+  const text = `on ${on} a preference model that is right on ${usefulAccuracy} of all is shown to be above chance (${chance}) in ${(100 * power).toFixed(0)} % of tests; ${takes}`;
+  return { text, least };
 }

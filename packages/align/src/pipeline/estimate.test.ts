@@ -7,7 +7,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { reinforcedRecipe, supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { constitutionOf } from "../feedback/fixture.ts";
 import { arrange, notesOf } from "./arrangement.ts";
-import { estimateRun, type RunEstimate, resolvedRecipe } from "./estimate.ts";
+import { estimateRun, expectations, gateNotes, type RunEstimate, resolvedRecipe } from "./estimate.ts";
+import { nothing } from "./expectation.ts";
 import { openRecipe } from "./open.ts";
 import { runSpec } from "./run.ts";
 import { charactersPerToken, principleSize } from "./sizes.ts";
@@ -24,6 +25,64 @@ async function opened(recipe: string) {
   writeFileSync(join(folder, "labelled.jsonl"), labelled.map((row) => JSON.stringify(row)).join("\n"));
   return openRecipe(file);
 }
+
+describe("what is said of a gate's pairs", () => {
+  const notes = (gate: { pairs: number; prompts?: number; chance?: number }, recipe: object = {}) =>
+    gateNotes([{ ...nothing, gate: { chance: 0.5, ...gate } }], {
+      ...{ preferenceModel: { gate: { pairs: 12 } }, feedback: { label: { method: "checks" } } },
+      ...recipe,
+    } as never);
+
+  it("is nothing where there are more than the recipe asks for, and enough", () =>
+    expect(notes({ pairs: 60 })).toEqual([]));
+
+  it("is that pairs of few prompts may count for as few", () => {
+    expect(notes({ pairs: 60, prompts: 50 })).toEqual([]);
+    expect(notes({ pairs: 60, prompts: 20 })).toEqual([
+      expect.stringMatching(
+        /^where the labels of one prompt's pairs all agree, on 60 pairs, which count for 20 .* it takes 48 of as many prompts .*: give more prompts$/,
+      ),
+    ]);
+  });
+
+  it("names a remedy where there is one, of people's words the setting that has one", () => {
+    expect(notes({ pairs: 20 })).toEqual([
+      expect.stringMatching(/: give its gate more \(preferenceModel\.gate\.pairs\)$/),
+    ]);
+    expect(notes({ pairs: 20, chance: 0.69 })).toEqual([
+      expect.stringMatching(/more than 5,000 to do so four times in five$/),
+    ]);
+    const people = { feedback: { label: { method: "people" } } };
+    expect(notes({ pairs: 10 }, people)).toEqual([
+      expect.stringContaining(
+        "people are asked about too few, which give 10 at most: give more (feedback.people.pairs)",
+      ),
+      expect.stringContaining("give its gate more (feedback.people.pairs, preferenceModel.gate.pairs)"),
+    ]);
+  });
+
+  it("counts a pair under several draws of principles once, and prompts of a share as that share", async () => {
+    const asking = (given: string, prompts = "") =>
+      reinforcedRecipe
+        .replace("  audit: { path: known.jsonl }\n", "")
+        .replace("prompts: {", `prompts: {${prompts}`)
+        .replace("gate: { override: true }", `${given}gate: { pairs: 6, override: true }`)
+        .replace("pairs: { sampling:", "pairs: { samples: 3, pairs: all, sampling:");
+    const gateOf = async (recipe: string) => {
+      const open = await opened(recipe);
+      return [...(await expectations(arrange({ ...open, options: {} }).targets)).values()].find(({ gate }) => gate)!
+        .gate!;
+    };
+    const plain = await gateOf(asking(""));
+    expect(plain.prompts).toBeCloseTo(plain.pairs / 3, 6);
+    expect((await gateOf(asking("given: { draws: 4 }\n  "))).pairs).toBeLessThanOrEqual(plain.pairs);
+    expect(await gateOf(asking("", " validation: { share: 0.25 },"))).toMatchObject({ pairs: 9, prompts: 3 });
+    const estimate = await estimateRun(await opened(asking("", " validation: { share: 0.25 },")));
+    expect(estimate.notes).toContainEqual(
+      expect.stringContaining("are counted as if a label told every two replies apart"),
+    );
+  });
+});
 
 const stageOf = ({ stages }: RunEstimate, name: string) => stages.find(({ stage }) => stage === name)!;
 

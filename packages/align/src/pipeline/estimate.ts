@@ -1,12 +1,13 @@
 import { hostname } from "node:os";
 import { runId, type Store } from "@tenet/runs";
 import { stringify } from "yaml";
-import { fewPairsText, leastChange } from "../evaluate/index.ts";
+import { fewPairs, leastChange } from "../evaluate/index.ts";
 import { arrange } from "./arrangement.ts";
 import { openedOf } from "./checkpoints.ts";
 import type { Expectation, Size } from "./expectation.ts";
 import { type MemoryEstimate, memoryOf, type ShapeOf, shapesHere } from "./memory.ts";
 import type { OpenRecipe } from "./open.ts";
+import { mostSamples } from "./parts/pairs.ts";
 import { replyTokens } from "./parts/policy.ts";
 import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
 import { planOf, scheduled } from "./rounds.ts";
@@ -263,7 +264,11 @@ function modelName(reference: RoleReference): string {
   return typeof endpoint === "string" ? `${model} at ${endpoint}` : model;
 }
 
-function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], { policy, engine }: Recipe): string[] {
+function notesOf(
+  stages: readonly StageEstimate[],
+  untimed: readonly string[],
+  { policy, engine, feedback, preferenceModel }: Recipe,
+): string[] {
   const notes = [
     `tokens are counted at ${charactersPerToken} characters each, with every reply as long as it may be: less is likely`,
   ];
@@ -277,6 +282,14 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
     );
   if (policy !== undefined)
     notes.push("the policy's training tokens are those of its replies, gone through in every pass");
+  if (
+    preferenceModel.gate.pairs !== undefined &&
+    !feedback.pairs.contrast &&
+    stages.some(({ stage }) => /^validation pairs/.test(stage))
+  )
+    notes.push(
+      `the pairs to test on are counted as if a label told every two replies apart: where it tells fewer, more replies are made to each validation prompt, ${mostSamples} at most (preferenceModel.gate.pairs)`,
+    );
   const heldOut = stages.find(({ stage }) => stage === "held-out")?.rows ?? 0;
   if (heldOut > 0) notes.push(powerNote(heldOut));
   if (stages.some(({ rows }) => rows >= mostCounted))
@@ -285,18 +298,30 @@ function notesOf(stages: readonly StageEstimate[], untimed: readonly string[], {
 }
 
 /** That a gate cannot be given the pairs that it is to judge by, or too few to tell a good preference model by. */
-export function gateNotes(expected: Iterable<Expectation>, { preferenceModel }: Recipe): string[] {
+export function gateNotes(expected: Iterable<Expectation>, { preferenceModel, feedback }: Recipe): string[] {
   const wanted = preferenceModel.gate.pairs;
+  const byPeople = feedback.label.method === "people";
   const notes = [...expected].flatMap(({ gate }): string[] => {
     if (!gate) return [];
+    const { chance } = gate;
     const pairs = Math.round(gate.pairs);
+    // What their labels have in common is not known yet: where those of one prompt all agree, they count once.
+    const prompts = Math.min(pairs, Math.round(gate.prompts ?? pairs));
     const short =
       wanted !== undefined && pairs < wanted
-        ? `the gate of the preference model is to judge by ${wanted} pairs (preferenceModel.gate.pairs), and the prompts give ${pairs} at most: give more`
+        ? `the gate of the preference model is to judge by ${wanted} pairs (preferenceModel.gate.pairs), and ${byPeople ? "people are asked about too few, which give" : "the prompts give"} ${pairs} at most: give more${byPeople ? " (feedback.people.pairs)" : ""}`
         : undefined;
-    const few = fewPairsText(wanted === undefined ? pairs : Math.min(wanted, pairs), gate.chance);
-    const remedy = "give its gate more (preferenceModel.gate.pairs)";
-    return [...(short ? [short] : []), ...(few ? [`${few}: ${remedy}`] : [])];
+    const few = fewPairs(pairs, { chance });
+    const alike = few ? undefined : fewPairs(pairs, { chance, counted: prompts });
+    const setting = byPeople ? "feedback.people.pairs, preferenceModel.gate.pairs" : "preferenceModel.gate.pairs";
+    const remedy = (one: NonNullable<typeof few>, what: string) => (one.least === undefined ? "" : `: ${what}`);
+    return [
+      ...(short ? [short] : []),
+      ...(few ? [`${few.text}${remedy(few, `give its gate more (${setting})`)}`] : []),
+      ...(alike
+        ? [`where the labels of one prompt's pairs all agree, ${alike.text}${remedy(alike, "give more prompts")}`]
+        : []),
+    ];
   });
   // Rounds have the same to say.
   return [...new Set(notes)];

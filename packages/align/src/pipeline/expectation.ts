@@ -28,8 +28,8 @@ export interface Expectation extends Size {
   readonly trainingTokens?: number;
   /** What the training holds at once. */
   readonly training?: TrainingPlan;
-  /** Of a gate: held-out pairs that it judges by, at most, and the accuracy to be above. */
-  readonly gate?: { readonly pairs: number; readonly chance: number };
+  /** Of a gate: held-out pairs that it judges by, at most, the prompts that these are of, where that is known, and the accuracy to be above. */
+  readonly gate?: { readonly pairs: number; readonly prompts?: number | undefined; readonly chance: number };
   /** What tells its training from others of its kind in how long a token takes. */
   readonly trainedBy?: string;
 }

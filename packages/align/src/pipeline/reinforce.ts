@@ -75,6 +75,7 @@ export function reinforce(
       : preferenceModelOf(round, {
           // What goes on from the last round's was pre-trained with it.
           from: plan.preferenceModel === "continue" ? earlier.at(-1)?.preferenceModel : undefined,
+          prompts: tested ?? prompts,
           labelled: givenStage(context, { name: name("given"), labels: labelled }),
           held:
             held &&
@@ -201,9 +202,20 @@ function withPeoples({ context, name, file }: Round, machine: Pairs): Pairs {
 /** A preference model of these pairs behind its gate. */
 function preferenceModelOf(
   { context, name, base, file }: Round,
-  { from, labelled, held }: { from: Stage<ModelValue> | undefined; labelled: Pairs; held: Pairs | undefined },
+  {
+    from,
+    labelled,
+    held,
+    prompts,
+  }: {
+    from: Stage<ModelValue> | undefined;
+    labelled: Pairs;
+    held: Pairs | undefined;
+    /** What the pairs that it is tested on are of, those of a file apart. */
+    prompts: Stage<StoredRows<PromptRow>>;
+  },
 ) {
-  const { pretrain } = context.recipe.preferenceModel;
+  const { pretrain, human } = context.recipe.preferenceModel;
   const rankings =
     pretrain === undefined || from !== undefined
       ? undefined
@@ -216,7 +228,7 @@ function preferenceModelOf(
     rankings,
   });
   const gate = preferenceGateStage(context, {
-    ...{ name: name("preference gate"), preferenceModel },
+    ...{ name: name("preference gate"), preferenceModel, ...((held || human === undefined) && { prompts }) },
     ...(held ? { held } : { learnt: labelled }),
   });
   return { preferenceModel, gate };

@@ -8,6 +8,7 @@ export {
   type Calibration,
   calibration,
   type Estimate,
+  effectiveSize,
   type Forecast,
   groupBy,
   type Interval,

@@ -7,6 +7,7 @@ import {
   bootstrap,
   calibration,
   type Estimate,
+  effectiveSize,
   logSumExp,
   mean,
   pearson,
@@ -41,6 +42,20 @@ function coverage(truth: number, experiments: number, run: (uniform: () => numbe
   }
   return held / experiments;
 }
+
+it("tells the effective size from the interval", () => {
+  for (const [yes, n] of [
+    [30, 48],
+    [0, 7],
+    [7, 7],
+    [1.5, 12.25],
+  ] as const)
+    expect(effectiveSize(wilson(yes, n))).toBeCloseTo(n, 6);
+  expect(effectiveSize(wilson(0, 0))).toBe(0);
+  // Four of each cluster that always agree count as one.
+  const observed = Array.from({ length: 40 }, (_, i) => ({ cluster: String(i >> 2), yes: i < 24 }));
+  expect(effectiveSize(rate(observed))).toBeCloseTo(9, 6);
+});
 
 describe("wilson", () => {
   it.each(golden.wilson)("$successes of $n as scipy has it", ({ successes, n, interval }) => {

@@ -64,6 +64,20 @@ export function wilson(successes: number, n: number): Estimate {
   };
 }
 
+/**
+ * Of how many independent observations a share's interval is Wilson's: the effective sample size where `rate` made it, n where `wilson` did.
+ *
+ * An end x of Wilson's interval solves (share − x)² = z² x (1 − x) / n.
+ *
+ * @example
+ * effectiveSize(wilson(30, 48)); // 48, but for rounding
+ */
+export function effectiveSize({ value, interval: [low, high], n }: Estimate): number {
+  if (n === 0) return 0;
+  const end = value > 0 ? low : high;
+  return (z95 ** 2 * end * (1 - end)) / (value - end) ** 2;
+}
+
 export interface BootstrapOptions<Item> {
   seed: number;
   /** Items that belong together are drawn together, e.g. every response to one prompt. Default: each stands alone. */

@@ -12,6 +12,7 @@ import { modelCard } from "../model-card.ts";
 import { openRecipe } from "../open.ts";
 import { startRun } from "../run.ts";
 import { openRunReward } from "../run-reward.ts";
+import { remedies } from "./gates.ts";
 
 const home = mkdtempSync(join(tmpdir(), "tenet-gates-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -212,10 +213,10 @@ describe("the pairs that the gate judges by", () => {
 
   it("are held out of those that are learnt from where there are no validation prompts", async () => {
     const share = await run("share", asking("{ override: true }"), { prompts: 30, constitution });
-    const pairs = await run("pairs", asking("{ override: true, pairs: 18 }"), { prompts: 30, constitution });
+    const pairs = await run("pairs", asking("{ override: true, pairs: 12 }"), { prompts: 30, constitution });
     const [before, after] = [tested(share.id), tested(pairs.id)];
-    expect(before.tested).toBeLessThan(18);
-    expect(after.tested).toBeGreaterThanOrEqual(18);
+    expect(before.tested).toBeLessThan(12);
+    expect(after.tested).toBeGreaterThanOrEqual(12);
     expect(after.tested + after.learnt).toBe(before.tested + before.learnt);
   });
 
@@ -223,6 +224,13 @@ describe("the pairs that the gate judges by", () => {
     const { error } = await run("few", asking("{}"), { prompts: 30, constitution });
     expect((error as Error).message).toMatch(/a preference model that is right on 0.7 of all .* it takes 48/);
   });
+});
+
+it("more pairs come from more prompts, but where people judge from asking them more", () => {
+  const of = (method: "checks" | "people") => remedies({ feedback: { label: { method } } } as never, "prompts.train");
+  expect(of("checks").pairs).toBe("prompts (prompts.train)");
+  expect(Object.values(of("people")).join()).toContain("feedback.people.pairs");
+  expect(Object.values(of("people")).join()).not.toMatch(/prompts/);
 });
 
 describe("prompts to validate on", () => {

@@ -1,8 +1,9 @@
-import type { Estimate, PreferenceRow } from "@tenet/data";
-import { wilson } from "@tenet/data";
-import { accuracyGate, fewPairsText, type Gate } from "../../evaluate/index.ts";
+import type { Estimate, PreferenceRow, PromptRow } from "@tenet/data";
+import { effectiveSize, wilson } from "@tenet/data";
+import { accuracyGate, fewPairs, type Gate } from "../../evaluate/index.ts";
 import type { PartContext } from "../context.ts";
 import { nothing } from "../expectation.ts";
+import type { Recipe } from "../recipe.ts";
 import { GateError, reportStage, type Stage } from "../stages/index.ts";
 import type { ModelValue, Report, StoredRows } from "../values.ts";
 
@@ -23,14 +24,20 @@ export const judgedPreferences = "preference model";
  */
 export function preferenceGateStage(
   { recipe }: PartContext,
-  part: { readonly name: string; readonly preferenceModel: Stage<ModelValue> } & (
+  part: {
+    readonly name: string;
+    readonly preferenceModel: Stage<ModelValue>;
+    /** What the pairs are of, where that is known of all. */
+    readonly prompts?: Stage<StoredRows<PromptRow>> | undefined;
+  } & (
     | { readonly held: Stage<StoredRows<PreferenceRow>> }
     /** What a share of is held out. */
     | { readonly learnt: Stage<StoredRows<PreferenceRow>> }
   ),
 ): Stage<Report<GateReport>> {
   const { name, preferenceModel } = part;
-  const { validationShare } = recipe.preferenceModel;
+  const { validationShare, given } = recipe.preferenceModel;
+  const more = remedies(recipe, "held" in part ? "prompts.validation" : "prompts.train");
   const { refused, ...settings } = recipe.preferenceModel.gate;
   const { chance, pairs: wanted } = settings;
   const accuracyOf = ({ report }: ModelValue): Estimate =>
@@ -44,25 +51,27 @@ export function preferenceGateStage(
     inputs: { preferenceModel },
     settings,
     expect(sized) {
-      if ("held" in part) return { ...nothing, gate: { chance, pairs: sized(part.held).rows } };
-      const { rows } = sized(part.learnt);
-      const pairs = Math.max(Math.round(validationShare * rows), Math.min(wanted ?? 0, Math.floor(rows / 2)));
-      return { ...nothing, gate: { chance, pairs } };
+      const { rows } = sized("held" in part ? part.held : part.learnt);
+      const share = Math.max(Math.round(validationShare * rows), Math.min(wanted ?? 0, Math.floor(rows / 2)));
+      const tested = "held" in part ? rows : share;
+      const prompts = part.prompts && sized(part.prompts).rows * (rows === 0 ? 0 : tested / rows);
+      // A pair under several draws of principles is one pair.
+      return { ...nothing, gate: { chance, pairs: tested / (given?.draws ?? 1), prompts } };
     },
     async make(inputs) {
       const accuracy = accuracyOf(inputs.preferenceModel);
       const gate = accuracyGate(accuracy, settings, "no pair was held out to test it on");
       if (wanted !== undefined && accuracy.n < wanted)
         gate.reasons.push(
-          `preferenceModel.gate.pairs asks for ${wanted} pairs with a preferred reply, and ${wanted - accuracy.n} are lacking: give more prompts (${"held" in part ? "prompts.validation" : "prompts.train"})`,
+          `preferenceModel.gate.pairs asks for ${wanted} pairs with a preferred reply, and ${wanted - accuracy.n} are lacking: give more ${more.pairs}`,
         );
       return { name: judgedPreferences, gate };
     },
     gate({ gate }, { emit, value }) {
       if (gate.passed) return;
-      const { n } = accuracyOf(value(preferenceModel));
-      const few = n === 0 ? undefined : fewPairsText(n, chance);
-      const message = [...gate.reasons, ...(few === undefined ? [] : [few])].join("; ");
+      const accuracy = accuracyOf(value(preferenceModel));
+      const few = accuracy.n === 0 ? undefined : fewPairs(accuracy.n, { chance, counted: effectiveSize(accuracy) });
+      const message = [...gate.reasons, ...(few === undefined ? [] : [few.text])].join("; ");
       const warn = (then: string) =>
         emit({
           ...{ type: "message", stage: name, level: "warning" },
@@ -71,10 +80,25 @@ export function preferenceGateStage(
       if (gate.open) return warn("the recipe overrides it");
       if (refused === "go-without") return warn("the policy learns from what else its reward has");
       throw new GateError(
-        `the gate refuses the preference model: ${message}. Give it more or better pairs (prompts, feedback.pairs.samples, preferenceModel.human), more held-out ones (preferenceModel.gate.pairs, prompts.validation), go on without it (preferenceModel.gate.refused: go-without, where policy.reward weighs something else), or set preferenceModel.gate.override: true, which the scorecard will say`,
+        `the gate refuses the preference model: ${message}. Give it more or better pairs (${more.learnt}, preferenceModel.human), more held-out ones (${more.held}), go on without it (preferenceModel.gate.refused: go-without, where policy.reward weighs something else), or set preferenceModel.gate.override: true, which the scorecard will say`,
       );
     },
   });
+}
+
+/** Where more pairs come from: of what people judge, so many as they are asked about, whatever the prompts are. */
+export function remedies({ feedback }: Pick<Recipe, "feedback">, prompts: string) {
+  return feedback.label.method === "people"
+    ? {
+        pairs: "pairs that people are asked about (feedback.people.pairs)",
+        learnt: "feedback.people.pairs",
+        held: "preferenceModel.gate.pairs",
+      }
+    : {
+        pairs: `prompts (${prompts})`,
+        learnt: "prompts, feedback.pairs.samples",
+        held: "preferenceModel.gate.pairs, prompts.validation",
+      };
 }
 
 /** Whether the policy learns without the preference model, since the gate refuses it and the recipe goes on. */

@@ -51,8 +51,8 @@ export function pairsStage(
   });
 }
 
-/** Replies to one prompt that are compared at most: of more, each says less that the others have not said. */
-const mostSamples = 16;
+/** Replies to one prompt that are compared at most, where the recipe does not say more: of more, each says less that the others have not said. */
+export const mostSamples = 16;
 
 /**
  * Pairs that the preference model is tested on: made as those that it learns from or, where these are fewer than the recipe says that its gate
@@ -77,18 +77,19 @@ export function testPairsStage(
   const wanted = preferenceModel.gate.pairs;
   if (wanted === undefined || feedback.pairs.contrast !== undefined) return pairsStage(context, part);
   const usual = pairsStage(context, part);
-  const giving = (pairs: number, rows: number) =>
-    rows * pairsEach(feedback.pairs) >= pairs
-      ? usual
-      : pairsStage(context, { ...part, samples: samplesFor(pairs, rows) });
+  const giving = (rows: number, share: number) => {
+    const samples = samplesFor({ wanted, share, prompts: rows }, feedback.pairs);
+    return samples === undefined ? usual : pairsStage(context, { ...part, samples });
+  };
   return {
     ...usual,
     inputs: [...usual.inputs, learnt.labels],
-    expect: (sized) => giving(wanted, sized(prompts).rows).expect!(sized),
+    // The share is not known yet.
+    expect: (sized) => giving(sized(prompts).rows, 1).expect!(sized),
     execute(run) {
       const labels = [...run.value(learnt.labels).rows()];
       const share = tellingShare(labels, run.value(learnt.prompts).count, pairsEach(feedback.pairs));
-      return giving(wanted / share, run.value(prompts).count).execute(run);
+      return giving(run.value(prompts).count, share).execute(run);
     },
   };
 }
@@ -102,9 +103,18 @@ function tellingShare(labels: readonly PreferenceRow[], prompts: number, each: n
   return rate(observed.flat()).interval[0];
 }
 
-/** Replies to each prompt, of which so many pairs can be made. */
-function samplesFor(pairs: number, prompts: number): number {
-  let samples = 2;
+/**
+ * Replies to each prompt of which every two are compared, so that so many pairs are told apart: never fewer than are made anyway. Undefined where
+ * those suffice, and where labels tell nothing apart, since more replies would not be told apart either.
+ * @param share of what is compared, that a label tells apart
+ */
+export function samplesFor(
+  { wanted, share, prompts }: { readonly wanted: number; readonly share: number; readonly prompts: number },
+  usual: { readonly samples: number; readonly pairs: "one" | "all" },
+): number | undefined {
+  const pairs = wanted / share;
+  if (share === 0 || prompts * pairsEach(usual) >= pairs) return undefined;
+  let samples = Math.max(2, usual.samples);
   while (samples < mostSamples && prompts * pairsEach({ samples, pairs: "all" }) < pairs) samples++;
   return samples;
 }
