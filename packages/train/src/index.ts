@@ -109,7 +109,7 @@ export { type ResumingOptions, resumed, resuming } from "./resuming.ts";
 export * from "./reward/index.ts";
 export { type RlooOptions, type RlooSettings, rlooSettingsSchema, trainRloo } from "./rloo.ts";
 export { type RolloutOptions, rollout, type Sample } from "./rollout.ts";
-export { keptAsNow, type SelectionOptions, type SelectionReport, turnedNothingDown } from "./selection.ts";
+export { keptAsNow, type SelectionOptions, type SelectionReport } from "./selection.ts";
 export { equalityBounds, openSelfTest, type SelfTest, type TrainingCompared } from "./self-test/index.ts";
 export {
   type LoraSettings,

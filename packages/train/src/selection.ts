@@ -323,7 +323,7 @@ const formerReport = z.object({
   best: z.undefined().optional(),
   selection: z
     .object({
-      observations: z.array(z.object({ metrics: z.record(z.string(), z.number()), turnedDown: z.string().optional() })),
+      observations: z.array(z.object({ metrics: z.record(z.string(), z.number()) })),
     })
     .optional(),
 });
@@ -357,17 +357,6 @@ export function keptAsNow(report: unknown, { imitating }: { readonly imitating: 
     best = now;
   }
   return true;
-}
-
-/**
- * Whether a policy that was watched when nothing might be paid, and openings counted against the best so far too, kept what it would keep now: it
- * turned nothing down.
- */
-export function turnedNothingDown(report: unknown): boolean {
-  const former = formerReport.safeParse(report);
-  return (
-    former.success && (former.data.selection?.observations ?? []).every(({ turnedDown }) => turnedDown === undefined)
-  );
 }
 
 /** Whether the share of violating responses rose from one observation to another by a 95 % interval that excludes zero. */

@@ -48,9 +48,9 @@ function inEveryRound(
   { value: recipe, given }: ParsedDocument<Recipe>,
   all: (some: Recipe) => readonly Rule[],
 ): readonly Rule[] {
-  const found = [...all(recipe)];
   // A schedule that is none has no rounds whose settings could be looked at.
-  if (broken(arrangementRules({ recipe, given })).length > 0) return found;
+  if (broken(arrangementRules({ recipe, given })).length > 0) return all(unscheduled(recipe));
+  const found = [...all(recipe)];
   const plan = planOf(recipe);
   const known = new Set(found.map(({ at }) => at.join(".")));
   const last = Math.max(0, ...Object.values(plan.schedule).map((values) => values.length));
@@ -63,6 +63,11 @@ function inEveryRound(
       found.push({ at: ["arrangement", "schedule"], when: true, expected: here, got: got ?? "others" });
     }
   return found;
+}
+
+function unscheduled(recipe: Recipe): Recipe {
+  const { arrangement } = recipe;
+  return typeof arrangement === "object" ? { ...recipe, arrangement: { ...arrangement, schedule: undefined } } : recipe;
 }
 
 function broken(rules: readonly Rule[]): Rule[] {

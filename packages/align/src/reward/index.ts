@@ -14,7 +14,6 @@ export {
   type JudgedRatingOptions,
   judgedRater,
   type RaterOptions,
-  ratedByDrawn,
   raterOf,
 } from "./rating.ts";
 export {

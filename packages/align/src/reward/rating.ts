@@ -115,11 +115,6 @@ export function judgedRater(
   };
 }
 
-/** How many principles are drawn where a rating asks for so many: none counts twice. Of none to draw from one is, which says so. */
-export function ratedByDrawn(constitution: Constitution, count: number): number {
-  return Math.min(count, Math.max(1, drawnFrom(constitution, "preference").length));
-}
-
 /** What a reply is rated by: named principles, some drawn for its prompt and round, or quality in general. */
 function criteriaOf(
   { id }: Reply,
@@ -132,7 +127,8 @@ function criteriaOf(
   if (typeof principles !== "number") return by(constitution.principles.filter((one) => principles.includes(one.id)));
   // Looks at the model compare it with what it was: by the same principles.
   const item = JSON.stringify([id, Math.max(-1, round)]);
-  const count = ratedByDrawn(constitution, principles);
+  // None counts twice; where there is none to draw from, drawing says so.
+  const count = Math.min(principles, Math.max(1, drawnFrom(constitution, "preference").length));
   return by(drawPrinciples(constitution, { seed, stage: "reward judge", item, count, use: "preference" }));
 }
 

@@ -86,9 +86,9 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
     name: "scorecard",
     title: "scorecard on held-out prompts",
     kind: "scorecard",
-    // Replies to one prompt compute it once since 3; unseen checks of some principles confirm nothing of the others since 5 and 6. A scorecard that is
-    // there keeps what it recommended when it was made: that its rule changed is no reason to make it again.
-    version: (shareBeginnings ? 3 : 2) + (unseen ? 3 : 0),
+    // Replies to one prompt compute it once since 3. A scorecard that is there keeps what it recommended when it was made: that its rule changed is no
+    // reason to make it again.
+    version: shareBeginnings ? 3 : 2,
     seed: recipe.seed,
     inputs,
     settings: {

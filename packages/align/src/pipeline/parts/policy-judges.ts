@@ -24,7 +24,6 @@ import {
   judgeReplies,
   type PanelOptions,
   type ReplyVerdict,
-  ratedByDrawn,
   raterOf,
   violationProbability,
 } from "../../reward/index.ts";
@@ -53,12 +52,6 @@ export function heedsConstitution(policy: PolicyTrainingSettings): boolean {
 /** Whether replies are rated by principles. */
 export function ratesByPrinciples(policy: PolicyTrainingSettings): boolean {
   return ratingOf(policy)?.principles !== undefined;
-}
-
-/** Whether replies are to be rated by more drawn principles than there are. */
-export function drawsAll(policy: PolicyTrainingSettings, constitution: Constitution): boolean {
-  const principles = ratingOf(policy)?.principles;
-  return typeof principles === "number" && ratedByDrawn(constitution, principles) < principles;
 }
 
 /** How replies are rated, where they are and a weight is given. */

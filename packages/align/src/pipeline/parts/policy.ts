@@ -7,7 +7,6 @@ import {
   sharesPrompts,
   trainingPlan,
   trainPolicy,
-  turnedNothingDown,
 } from "@tenet/train";
 import { askedHash, constitutionHash } from "../../constitution/index.ts";
 import { sycophancyProbe } from "../../evaluate/index.ts";
@@ -23,15 +22,7 @@ import { type Stage, trainingStage } from "../stages/index.ts";
 import { localSource, type ModelValue, preferenceSource, type Report, type StoredRows } from "../values.ts";
 import { type GateReport, goesWithout } from "./gates.ts";
 import { shownBeside } from "./given.ts";
-import {
-  avoidsOf,
-  drawsAll,
-  heedsConstitution,
-  imitatesOf,
-  judgesAsked,
-  judgesOf,
-  ratesByPrinciples,
-} from "./policy-judges.ts";
+import { avoidsOf, heedsConstitution, imitatesOf, judgesAsked, judgesOf, ratesByPrinciples } from "./policy-judges.ts";
 import { everyOf, selectionOf, watchedOn } from "./validation.ts";
 import { judgeRequests } from "./verdicts.ts";
 
@@ -88,14 +79,9 @@ export function policyStage(
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
     // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut. Since 3 what is watched
-    // keeps no checkpoint that pays for fewer violations; since 4 it may leave an untrained model for one, and variety is held against the start's alone.
-    version: watched ? 4 : unwatched,
-    ...(watched && {
-      before: [
-        { version: 3, same: turnedNothingDown },
-        { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) },
-      ],
-    }),
+    // keeps no checkpoint that pays for fewer violations with what it may not.
+    version: watched ? 3 : unwatched,
+    ...(watched && { before: { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) } }),
     seed: recipe.seed,
     inputs,
     models: asked,
@@ -107,8 +93,6 @@ export function policyStage(
       settings,
       given || heedsConstitution(settings) ? hash(constitution) : null,
       ...(watched ? [watched.settings] : []),
-      // Some counted twice.
-      ...(drawsAll(settings, constitution) ? ["each principle once"] : []),
       // It was of reasoning too.
       ...(penalisesLength(settings) && reasons(recipe) ? ["length of the reply alone"] : []),
     ],

@@ -27,8 +27,7 @@ export function preferenceModelStage(
     name,
     title: "preference model",
     kind: "preference-model",
-    // Since 2 what its gate asks for beyond the share passes no half of the pairs.
-    version: heldOutPairs === undefined ? 1 : 2,
+    version: 1,
     seed,
     inputs: { pairs, ...(held && { held }), ...(rankings && { rankings }) } as Record<"pairs", typeof pairs> &
       Partial<Record<"held" | "rankings", typeof pairs>>,

@@ -28,7 +28,7 @@ export function supervisedStage(
     kind: "sft",
     // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown.
     version: watched ? 2 : 1,
-    ...(watched && { before: [{ version: 1, same: (report) => keptAsNow(report, { imitating: true }) }] }),
+    ...(watched && { before: { version: 1, same: (report) => keptAsNow(report, { imitating: true }) } }),
     seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
       examples: typeof examples;

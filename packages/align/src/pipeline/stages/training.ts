@@ -59,8 +59,8 @@ export interface TrainingStageOptions<I extends Inputs> extends Described {
   /** Names of inputs that need not have rows: what is only tested on. */
   readonly mayBeEmpty?: readonly (keyof I)[];
   readonly settings: unknown;
-  /** Versions before this one, the latest first, and whether what each made is what this one would make, by its report: then it is reused. */
-  readonly before?: readonly { readonly version: number; readonly same: (report: unknown) => boolean }[];
+  /** A version before this one, and whether what it made is what this one would make, by its report: then it is reused. */
+  readonly before?: { readonly version: number; readonly same: (report: unknown) => boolean };
   /** Inputs that it does without after all, told when all before it is there: it then depends on nothing of them. */
   readonly without?: (context: StageContext) => readonly (keyof I)[];
   /** What it will take. */
@@ -90,11 +90,9 @@ export function trainingStage<I extends Inputs>(options: TrainingStageOptions<I>
       // Who is not asked does not count: a training that asks nobody has the identity it always had.
       const askedHashes = Object.keys(asked).length > 0 ? [mapValues(asked, ({ hash }) => hash)] : [];
       const identityOf = (of: number) => hashOf([kind, of, seed, baseHash, hashes, options.settings, ...askedHashes]);
-      const reused = options.before?.find(({ version, same }) => {
-        const earlier = context.store.output(identityOf(version)) as { report?: unknown } | undefined;
-        return earlier !== undefined && same(earlier.report);
-      });
-      const identity = identityOf((reused ?? options).version);
+      const { before } = options;
+      const earlier = before && (context.store.output(identityOf(before.version)) as { report?: unknown } | undefined);
+      const identity = identityOf(earlier && before.same(earlier.report) ? before.version : options.version);
       const work = async (stage: StageWriter) => {
         const { speakers, memo, done } = await askedThrough(asked, stage, context);
         const given = { ...context, base: source, folder: stage.scratch(), speakers, memo };
