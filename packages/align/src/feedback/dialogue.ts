@@ -138,7 +138,7 @@ function cardFor({ id }: PromptRow, { settings, personas, seed }: Omit<DialogueO
 function seenByPerson(said: readonly Message[], card: string): Message[] {
   const turns = said
     .filter(({ role }) => role !== "system")
-    .map((message): Message => ({ ...message, role: message.role === "user" ? "assistant" : "user" }));
+    .map(({ role, content }): Message => ({ role: role === "user" ? "assistant" : "user", content }));
   const told = `You are a person who writes to an assistant, and never the assistant. ${card} Say only what this person says next, in a sentence or two. When you have what you came for, say ${over}.`;
   // A template wants a user's turn first.
   return withSystem([{ role: "user", content: "How can I help you?" }, ...turns], told);

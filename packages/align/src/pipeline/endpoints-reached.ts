@@ -1,6 +1,7 @@
 import { endpoint, type ServerReached } from "@tenet/lm";
 import { endpointSettings } from "./endpoint-identity.ts";
 import type { OpenRecipe } from "./open.ts";
+import { isServed } from "./recipe.ts";
 
 /** A server of a recipe, by the role that it plays. */
 export interface EndpointReached extends ServerReached {
@@ -16,7 +17,7 @@ export async function endpointsReached(
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<EndpointReached[]> {
   const named = Object.entries(roles).flatMap(([role, reference]) =>
-    typeof reference === "object" && "endpoint" in reference ? [{ role, settings: endpointSettings(reference) }] : [],
+    isServed(reference) ? [{ role, settings: endpointSettings(reference) }] : [],
   );
   const { generation } = engine ?? {};
   if (generation !== undefined) {

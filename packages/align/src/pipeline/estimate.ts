@@ -9,7 +9,7 @@ import { type MemoryEstimate, memoryOf, type ShapeOf, shapesHere } from "./memor
 import type { OpenRecipe } from "./open.ts";
 import { mostSamples } from "./parts/pairs.ts";
 import { replyTokens } from "./parts/policy.ts";
-import { playerOf, type Recipe, type RoleReference } from "./recipe.ts";
+import { isServed, playerOf, type Recipe, type RoleReference } from "./recipe.ts";
 import { planOf, scheduled } from "./rounds.ts";
 import { runSpec } from "./run.ts";
 import { charactersPerToken, mostCounted } from "./sizes.ts";
@@ -166,7 +166,7 @@ function estimated(
     const [promptTokens, completionTokens] = [Math.round(one.promptTokens), Math.round(one.completionTokens)];
     const rate = rates.get(rateKey(modelName(model), kindOf(kind)));
     const tokens = promptTokens + completionTokens;
-    const price = typeof model === "object" && "endpoint" in model ? model.price : undefined;
+    const price = isServed(model) ? model.price : undefined;
     return {
       role,
       model: modelName(model),

@@ -1,4 +1,4 @@
-import type { Recipe } from "./recipe.ts";
+import { isServed, type Recipe } from "./recipe.ts";
 
 /** An environment variable that endpoints of a recipe name for their key, and that is not set. */
 export interface UnsetKey {
@@ -14,7 +14,7 @@ export function unsetKeys(
 ): UnsetKey[] {
   const unset = new Map<string, string[]>();
   for (const [name, role] of Object.entries(roles)) {
-    if (typeof role !== "object" || !("endpoint" in role) || role.apiKeyVariable === undefined) continue;
+    if (!isServed(role) || role.apiKeyVariable === undefined) continue;
     if (environment[role.apiKeyVariable]?.trim()) continue;
     unset.set(role.apiKeyVariable, [...(unset.get(role.apiKeyVariable) ?? []), name]);
   }

@@ -3,7 +3,7 @@ import type { StageInfo, UsageTotal } from "@tenet/runs";
 import type { ScorecardInput } from "../evaluate/index.ts";
 import { labelCosts, type RoleUsage } from "../feedback/index.ts";
 import type { Word } from "../people/index.ts";
-import type { Recipe } from "./recipe.ts";
+import { isServed, type Recipe } from "./recipe.ts";
 
 /** People's price of a label in dollars, from low to high. METHODS §3. */
 const humanUsd = [1, 10] as const;
@@ -49,7 +49,7 @@ export function labellingOf(
     return [...groupBy(own, ({ role }) => role)].map(([role, rows]) => {
       const sum = (of: (row: UsageTotal) => number) => rows.reduce((total, row) => total + of(row), 0);
       const player = roles[role as keyof typeof roles];
-      const remote = typeof player === "object" && "endpoint" in player;
+      const remote = isServed(player);
       const prices = rows.map(({ dollars, seconds }) => (remote ? dollars : price(seconds)));
       return {
         role,

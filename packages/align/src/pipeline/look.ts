@@ -16,6 +16,7 @@ import type { OpenRecipe } from "./open.ts";
 import { learntFrom, learntFromText } from "./parts/apart.ts";
 import { type Place, placesOf } from "./places.ts";
 import type { Recipe } from "./recipe.ts";
+import { inOrder } from "./stages/index.ts";
 
 /*
  * What stands in the files that a recipe names, before anything is spent on it: records that cannot be used, prompts that are measured
@@ -66,7 +67,9 @@ export async function dataWarnings(open: OpenRecipe): Promise<string[]> {
   warnings.push(...checkWarnings(constitution, { train, heldOut: heldOut ?? [], replies }));
   warnings.push(...lengthWarnings(recipe, constitution));
   try {
-    const expected = await expectations(arrange({ ...open, options: {} }).targets);
+    // What gates judge by, and no file that says nothing of it.
+    const gates = inOrder(arrange({ ...open, options: {} }).targets).filter(({ kind }) => kind === "gate");
+    const expected = await expectations(gates);
     warnings.push(...gateNotes(expected.values(), recipe));
   } catch (error) {
     if (!(error instanceof DatasetError)) throw error;

@@ -14,7 +14,7 @@ import {
   readDocument,
 } from "@tenet/data";
 import { catalogue, ModelReferenceError, parseReference } from "@tenet/lm";
-import { auditShows, isTrained, neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
+import { auditShows, isServed, isTrained, neutralTextsSchema, type Recipe, recipeSchema } from "./recipe.ts";
 
 /** What a recipe names: a text, a dataset by what it is read as, a folder in PEFT's format, or a model. */
 type Kind =
@@ -73,7 +73,7 @@ export function placesOf(recipe: Recipe): Place[] {
   place("file", recipe.prompts, "dialogue", ["prompts", "dialogue"], { inside: "personas" });
   for (const name of Object.keys(recipe.roles) as (keyof Recipe["roles"])[]) {
     const role = recipe.roles[name];
-    if (role === undefined || (typeof role === "object" && "endpoint" in role)) continue;
+    if (role === undefined || isServed(role)) continue;
     if (isTrained(role)) {
       place("preferences", role.train, "pairs", ["roles", name, "train", "pairs"]);
       place("preferences", role.train, "audit", ["roles", name, "train", "audit"]);

@@ -10,7 +10,7 @@ import { evaluateSchema } from "./schema/evaluate.ts";
 import { feedbackSchema } from "./schema/feedback.ts";
 import { datasetSchema, path, validationSchema } from "./schema/files.ts";
 import { preferenceModelSchema } from "./schema/preference.ts";
-import { isTrained, rolesSchema, type TrainableRole } from "./schema/roles.ts";
+import { isServed, isTrained, rolesSchema } from "./schema/roles.ts";
 import { supervisedSchema } from "./schema/supervised.ts";
 
 /*
@@ -20,7 +20,14 @@ import { supervisedSchema } from "./schema/supervised.ts";
 
 export { type BaselineName, neutralTextsSchema } from "./schema/evaluate.ts";
 export type { DatasetReference } from "./schema/files.ts";
-export { isTrained, type JudgeTraining, playerOf, type RoleReference, type TrainableRole } from "./schema/roles.ts";
+export {
+  isServed,
+  isTrained,
+  type JudgeTraining,
+  playerOf,
+  type RoleReference,
+  type TrainableRole,
+} from "./schema/roles.ts";
 
 /** A constitution's file, or the files of the CAI paper's supplementary material. */
 const constitutionReference = z.union([
@@ -142,11 +149,6 @@ export function auditShows(recipe: Pick<Recipe, "roles" | "feedback">): boolean 
   const asked = [roles.labeller, ...(lookers(label.constitutionFirst).critic ? [roles.critic] : [])];
   const sees = label.method !== "judge" || (label.judge !== undefined && imagesShown(label.judge) !== "none");
   return asksLabeller(recipe) && sees && asked.every(isServed);
-}
-
-/** Whether a role is played by a model behind an endpoint. */
-export function isServed(role: TrainableRole | undefined): boolean {
-  return typeof role === "object" && "endpoint" in role;
 }
 
 /** Whether labels that a model gives are learnt from, by a preference model or by DPO. */

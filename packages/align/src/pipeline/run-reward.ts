@@ -32,7 +32,6 @@ export interface OpenReward {
   close(): Promise<void>;
 }
 
-/** What a finished training of the store left. */
 const recipeSchema = z.object({
   policy: z.object({ reward: z.unknown() }).partial().optional(),
   preferenceModel: z.object({ given: z.unknown() }).partial().optional(),

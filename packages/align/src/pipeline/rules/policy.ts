@@ -51,7 +51,7 @@ export const policyRules: Rules = (facts) => {
     },
     {
       at: ["policy", "reward", "judge"],
-      when: (reward?.judge?.weight ?? 0) > 0 && isTrained(roles.labeller),
+      when: policy !== undefined && ratingOf(policy) !== undefined && isTrained(roles.labeller),
       expected:
         "a labeller that can rate (roles.labeller: a model): one that is trained here knows pairs and letters only",
       got: "roles.labeller.train",

@@ -41,7 +41,7 @@ export const roleRules: Rules = ({ recipe }) => {
     ...criticRules(recipe),
     ...visionRules(recipe),
     ...Object.entries(roles).map(([name, role]): Rule => {
-      const served = typeof role === "object" && "endpoint" in role ? role : undefined;
+      const served = isServed(role) ? role : undefined;
       return {
         at: ["roles", name, "endpoint"],
         when: Array.isArray(served?.endpoint) && served.model === undefined,
@@ -50,7 +50,7 @@ export const roleRules: Rules = ({ recipe }) => {
       };
     }),
     ...Object.entries(roles).map(([name, role]): Rule => {
-      const priced = typeof role === "object" && "endpoint" in role ? role : undefined;
+      const priced = isServed(role) ? role : undefined;
       return {
         at: ["roles", name, "budget", "usd"],
         when: priced !== undefined && isUncounted(priced),
@@ -73,9 +73,14 @@ function visionRules({ roles, feedback, evaluate, supervised, policy }: Recipe):
     asking !== undefined && imagesShown(asking) === "one";
   const { label, audit } = feedback;
   const got = (asking: Pick<JudgeAsking, "format"> | undefined) => `"${asking?.format}"`;
-  const text = "another format: it rates replies of a local model, which sees no images, to prompts without any";
-  const keep = supervised.deliberate?.keep;
-  const rated = policy !== undefined && "reward" in policy ? policy.reward.judge?.asking : undefined;
+  const ofTexts = [
+    { at: ["evaluate", "judge"], asking: evaluate.judge },
+    { at: ["supervised", "deliberate", "keep", "asking"], asking: supervised.deliberate?.keep?.asking },
+    {
+      at: ["policy", "reward", "judge", "asking"],
+      asking: policy !== undefined && "reward" in policy ? policy.reward.judge?.asking : undefined,
+    },
+  ];
   return [
     {
       at: ["roles", "labeller"],
@@ -89,24 +94,12 @@ function visionRules({ roles, feedback, evaluate, supervised, policy }: Recipe):
       expected: "feedback.audit.path beside it, a file of pairs that show images: no other pairs of a recipe do",
       got: got(label.judge),
     },
-    {
-      at: ["evaluate", "judge", "format"],
-      when: wantsImage(evaluate.judge),
-      expected: text,
-      got: got(evaluate.judge),
-    },
-    {
-      at: ["supervised", "deliberate", "keep", "asking", "format"],
-      when: wantsImage(keep?.asking),
-      expected: text,
-      got: got(keep?.asking),
-    },
-    {
-      at: ["policy", "reward", "judge", "asking", "format"],
-      when: wantsImage(rated),
-      expected: text,
-      got: got(rated),
-    },
+    ...ofTexts.map(({ at, asking }) => ({
+      at: [...at, "format"],
+      when: wantsImage(asking),
+      expected: "another format: it rates replies of a local model, which sees no images, to prompts without any",
+      got: got(asking),
+    })),
   ];
 }
 

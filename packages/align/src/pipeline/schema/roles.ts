@@ -81,11 +81,17 @@ const trainableRoleSchema = z.union([
     train: judgeTrainingSchema.describe("Fine-tunes the recipe's model on the questions that it will be asked."),
   }),
 ]);
+type EndpointRole = z.output<typeof endpointRoleSchema>;
 export type TrainableRole = z.output<typeof trainableRoleSchema>;
 
 /** Whether a role is played by a judge that is trained for it. */
 export function isTrained(role: TrainableRole | undefined): role is { train: JudgeTraining } {
   return typeof role === "object" && "train" in role;
+}
+
+/** Whether a role is played by a model behind an endpoint. */
+export function isServed(role: TrainableRole | undefined): role is EndpointRole {
+  return typeof role === "object" && "endpoint" in role;
 }
 
 /** What plays a role: a trained judge is the recipe's own model under an adapter. */
