@@ -9,7 +9,7 @@ export { htmlToText } from "./html.ts";
 export { imageSchema, imagesOf, imageText, inWords, keyOf, shownWith } from "./image.ts";
 export { type JsonValue, plainJson } from "./json.ts";
 export { type Mark, spelledMarks } from "./marks.ts";
-export type { Message } from "./message.ts";
+export { type Message, withoutImages } from "./message.ts";
 export { type Mixture, type MixtureOptions, type MixtureShare, type MixtureSource, mix } from "./mix.ts";
 export { likenessTo, type NearDuplicate, nearDuplicates, normalForm } from "./near-duplicates.ts";
 export { type Dataset, type DatasetFormat, type DatasetOptions, openDataset } from "./open.ts";

@@ -5,3 +5,10 @@ export type Message = {
   /** Images that the user shows before the text, as `image.ts` makes them; absent where there are none. */
   images?: string[];
 };
+
+/** Roles and texts of a conversation, without what its users show. */
+export function withoutImages<Role extends string>(
+  messages: readonly { readonly role: Role; readonly content: string }[],
+): { role: Role; content: string }[] {
+  return messages.map(({ role, content }) => ({ role, content }));
+}

@@ -95,6 +95,9 @@ test("every recipe of the repository comes as it is written, and its run's id is
   const seeded = await repository.post<RecipeCheck>("/api/recipes/check", { file: quick.file, seed: 9, limit: 3 });
   expect(seeded.run).toBe(runId(runSpec(await openRecipe(quick.file, { seed: 9, limit: 3 }))));
   expect(seeded.command).toBe(`tenet run ${quick.file} --limit 3 --seed 9`);
+  // What so few pairs cannot tell is warned of, and not noted beside the estimate again.
+  expect(seeded.warnings!.join()).toMatch(/preference/i);
+  expect(seeded.notes!.filter((note) => seeded.warnings!.includes(note))).toEqual([]);
 }, 120_000);
 
 test("what is wrong is told with its line; what is to be thought over in the files is told too", async () => {

@@ -92,13 +92,15 @@ export class Launcher {
       const open = await openRecipe(known, given);
       const { run, begun, stages, left, notes } = await estimateRun(open, { store: this.#store });
       const { seconds, untimed, dollars, promptTokens, completionTokens } = left;
+      const warnings = [...new Set([...warningsOf(open), ...(await dataWarnings(open))])];
       return {
         problems: [],
         run,
         begun,
         command: this.#runCommand(known, changes, "tenet"),
-        warnings: [...new Set([...warningsOf(open), ...(await dataWarnings(open))])],
-        notes,
+        warnings,
+        // What gates lack is a warning, and said once.
+        notes: notes.filter((note) => !warnings.includes(note)),
         estimate: {
           stages: stages.map(({ stage, title, state, rows, seconds: own }) => ({
             ...{ stage, title, state, rows },

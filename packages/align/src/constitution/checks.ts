@@ -1,4 +1,4 @@
-import { countWords, isUnspaced, normalForm } from "@tenet/data";
+import { countWords, isUnspaced, normalForm, withoutImages } from "@tenet/data";
 import { authorityWeight } from "./authority.ts";
 import { contentWords } from "./content-words.ts";
 import { CheckError } from "./errors.ts";
@@ -74,7 +74,7 @@ function askedIn({ prompt }: CheckedExample): string[] {
 
 /** What a module is given: texts, whatever else a prompt shows. */
 function textOf({ prompt, ...example }: CheckedExample): CheckedExample {
-  return { ...example, prompt: prompt.map(({ role, content }) => ({ role, content })) };
+  return { ...example, prompt: withoutImages(prompt) };
 }
 
 interface Finding {

@@ -7,6 +7,7 @@ import {
   type PreferenceRow,
   type PromptRow,
   randomStream,
+  withoutImages,
 } from "@tenet/data";
 import { type Constitution, runChecks } from "../constitution/index.ts";
 import { leastChange } from "../evaluate/index.ts";
@@ -112,7 +113,7 @@ async function read(
       else {
         const whole: PromptRow | ExampleRow | PreferenceRow = one.row;
         // Words are all that is looked at, and a file's images together are many times them.
-        const row = { ...whole, prompt: whole.prompt.map(({ role, content }) => ({ role, content })) };
+        const row = { ...whole, prompt: withoutImages(whole.prompt) };
         rows.prompts.push(row);
         if ("completion" in row) rows.replies.push({ prompt: row.prompt, response: row.completion });
         if ("p" in row && row.p !== 0.5)

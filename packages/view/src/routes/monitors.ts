@@ -1,4 +1,5 @@
 import { monitorLimits, monitorRules } from "@tenet/align";
+import { withoutImages } from "@tenet/data";
 import { Hono } from "hono";
 import { z } from "zod";
 import type { Monitors, Rollouts } from "../api.ts";
@@ -85,7 +86,7 @@ export function monitorRoutes(context: ViewContext): Hono {
     for (const { step, prompt, ...reply } of store.rollouts(run.id, stage.name)) {
       steps.add(step);
       const name = JSON.stringify(prompt);
-      const line = prompts.get(name) ?? { prompt: prompt.map(({ role, content }) => ({ role, content })), replies: [] };
+      const line = prompts.get(name) ?? { prompt: withoutImages(prompt), replies: [] };
       line.replies.push({ step, ...reply });
       prompts.set(name, line);
     }
