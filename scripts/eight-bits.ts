@@ -1,7 +1,7 @@
-// npx tsx --conditions=source scripts/eight-bits.ts [MODEL] [--formats int8] [--prompts 48] [--rounds 3] [--json FILE]
+// npx tsx --conditions=source scripts/eight-bits.ts [MODEL] [--formats int8] [--prompts 48] [--skip 0] [--rounds 3] [--json FILE]
 //
 // What weights in fewer bits do to a model: on neutral texts perplexity and how often the likeliest token is the same; on replies that the float32 model
-// drew at temperature 1 the Kullback–Leibler divergence KL(float32 ‖ format), estimated as the mean of log p − log q over their tokens, whose
+// drew at temperature 1 to held-out prompts (behind those skipped) the Kullback–Leibler divergence KL(float32 ‖ format), estimated as the mean of log p − log q over their tokens, whose
 // expectation it is; and the time of speaking and scoring, in rounds that take turns. Intervals are bootstraps over texts and replies.
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -14,6 +14,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     formats: { type: "string", default: "int8" },
     prompts: { type: "string", default: "48" },
+    skip: { type: "string", default: "0" },
     rounds: { type: "string", default: "3" },
     json: { type: "string" },
   },
@@ -26,7 +27,7 @@ const linesOf = (path: string, begin: string) =>
     .filter((line) => line.startsWith(begin));
 const neutral = linesOf("prompts/neutral.yaml", "- ").map((line) => line.slice(2));
 const questions = linesOf("prompts/clinical/held-out.jsonl", "{")
-  .slice(0, Number(options.prompts))
+  .slice(Number(options.skip), Number(options.skip) + Number(options.prompts))
   .map((line): { prompt: string } => JSON.parse(line));
 
 /** A text behind its first word, with the likeliest token at each place. */

@@ -1,5 +1,6 @@
 import {
   adapterFactors,
+  arithmetics,
   asReplies,
   type EndpointModel,
   endpoint,
@@ -181,7 +182,8 @@ export async function modelFingerprint(
   const contents = await contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
   const { rounded, weights = "float32" } = options;
   const trained = rounded?.reference === source.reference ? [rounded.dtype] : [];
-  return [contents, ...trained, ...(weights === "float32" ? [] : [`speaks ${weights}`])].join(" ");
+  const arithmetic = arithmetics[weights];
+  return [contents, ...trained, ...(arithmetic === undefined ? [] : [`speaks ${arithmetic}`])].join(" ");
 }
 
 /** A model with the source that its weights are read from. Errors: those of `resolveSource`. */

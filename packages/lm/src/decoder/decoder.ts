@@ -11,6 +11,8 @@ export interface DecoderOptions {
   /** A checkpoint's weight by its Hugging Face name. */
   readonly weight: (name: string) => Tensor;
   readonly lora?: Lora | undefined;
+  /** How projections are computed; as the weights and `lora` say when not given. */
+  readonly project?: LayerContext["project"] | undefined;
   /** Packed rows: which sequence each token belongs to, int32 [batch, time]. */
   readonly segments?: Tensor | undefined;
   /** The segment that each token's own goes on from, or its own, int32 [batch, time]: tokens see both. */
@@ -33,7 +35,8 @@ export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
   const tables = rotaryTables(config, options.maxPositions ?? time);
   const place = (table: Tensor) => (positions ? gather(table, positions) : expandDims(slice(table, 0, 0, time), 0));
   const [cos, sin] = [place(tables.cos), place(tables.sin)];
-  const context: LayerContext = { config, weight, project: adaptedProjection(config, weight, lora), cos, sin };
+  const { project = adaptedProjection(config, weight, lora) } = options;
+  const context: LayerContext = { config, weight, project, cos, sin };
 
   let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [batch · time, hidden]
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {

@@ -29,6 +29,7 @@ import { liveGeneration } from "./live.ts";
 import { liveSlots, mostSpare, usualBudget, usualSlots } from "./memory.ts";
 import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
 import { encodeScore, givenTokens, requirePrompt, scoreJobs } from "./score.ts";
+import { channelSizes } from "./smoothing.ts";
 import type { TokenModel } from "./token-model.ts";
 import { mappedWeights } from "./weights.ts";
 
@@ -41,8 +42,8 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly drafts?: boolean;
   /**
    * How matrices are held for generation and scoring. Default "float32", which is exact. "int8" takes a quarter of the
-   * memory and, with VNNI, three quarters of the time of decoding many texts and as long for scoring; "int4" takes an eighth, and is fast for one text at a
-   * time. Both change results a little: see docs/performance.md. Training graphs see float32 weights whatever the format.
+   * memory for all but the output head, and less time of decoding many texts where the processor has VNNI; "int4" takes an eighth, and is fast for one
+   * text at a time. Both change results a little: see docs/performance.md. Training graphs see float32 weights whatever the format.
    */
   readonly weights?: WeightFormat;
   /** Folder of a LoRA adapter in PEFT's format to speak under. */
@@ -177,7 +178,10 @@ class Base {
     const device = await resolveDevice(options.device ?? "auto");
     const folder = weightsFolder(options.cacheDir);
     const weights = await mappedWeights(checkpoint, folder);
-    const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights);
+    const { threads } = options;
+    const sizes = () =>
+      channelSizes(checkpoint.config, (name) => weights.get(name)!, text, threads === undefined ? {} : { threads });
+    const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights, sizes);
     return new Base(id, checkpoint.config, text, device, options, weights, product);
   }
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compile, input } from "@tenet/tensor";
+import { compile, input, type Tensor } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { openCheckpoint } from "../checkpoint/index.ts";
@@ -11,6 +11,7 @@ import { UsageError } from "../language-model/index.ts";
 import { openLocalModel } from "./index.ts";
 
 import { matrixProducts, type Quantized, quantizeInt4, quantizeInt8 } from "./quantize.ts";
+import { modulesByInput, smoothingFactors } from "./smoothing.ts";
 import { mappedWeights } from "./weights.ts";
 
 interface Golden {
@@ -37,6 +38,11 @@ function fromInt4({ values, scales, offsets }: Quantized): Float64Array {
     const block = Math.floor(at / 32);
     return (((values[at >> 1]! >> (4 * (at % 2))) & 15) - 8) * scales[block]! + offsets[block]!;
   });
+}
+
+/** Sizes of an input's channels of many magnitudes. */
+function sizesFor(first: string, weights: ReadonlyMap<string, Tensor>): Float32Array {
+  return Float32Array.from({ length: weights.get(`${first}.weight`)!.dim(1) as number }, (_, i) => 0.01 * 7 ** (i % 5));
 }
 
 describe("8 bits", () => {
@@ -92,27 +98,44 @@ describe("a model's matrices", () => {
   it.each(["int8", "int4"] as const)("multiply in %s as what they stand for", async (format) => {
     const checkpoint = await openCheckpoint(folder);
     const weights = await mappedWeights(checkpoint, folder);
-    const product = await matrixProducts(checkpoint, folder, format, weights);
-    const names = ["model.layers.1.self_attn.q_proj.weight", "model.layers.0.mlp.down_proj.weight", "lm_head.weight"];
-    for (const name of names) {
+    const sizes = new Map(modulesByInput(2).map(([first]) => [first!, sizesFor(first!, weights)]));
+    const product = await matrixProducts(checkpoint, folder, format, weights, async () => sizes);
+    const attention = ["q_proj", "k_proj", "v_proj"].map((name) => `model.layers.1.self_attn.${name}.weight`);
+    for (const name of [...attention, "model.layers.0.mlp.down_proj.weight", "lm_head.weight"]) {
       const [out, width] = weightShapes(checkpoint.config)[name] as [number, number];
       const w = await checkpoint.read(name);
-      const four = format === "int4" && name.includes("q_proj");
-      const stands = four
-        ? fromInt4(quantizeInt4(w, [out, width]))
-        : fromInt8(quantizeInt8(w, [out, width]), [out, width]);
-      // A row of zeros, and two that 8 bits hold exactly, in each block of 32 if need be.
-      const x = Float32Array.from({ length: 3 * width }, (_, at) =>
+      const four = format === "int4" && name.includes("self_attn");
+      const smooth = format === "int8" && name !== "lm_head.weight";
+      const group = modulesByInput(2).find((paths) => paths.includes(name.replace(".weight", "")));
+      const factors = smooth
+        ? smoothingFactors(
+            sizes.get(group![0]!)!,
+            await Promise.all(group!.map((path) => checkpoint.read(`${path}.weight`))),
+          )
+        : new Float32Array(width).fill(1);
+      if (smooth) expect(new Set(factors).size).toBeGreaterThan(3);
+      const held = w.map((value, at) => value * factors[at % width]!);
+      const stands =
+        name === "lm_head.weight" && format === "int8"
+          ? Float64Array.from(w)
+          : four
+            ? fromInt4(quantizeInt4(w, [out, width]))
+            : fromInt8(quantizeInt8(held, [out, width]), [out, width]);
+      // A row of zeros, and two that 8 bits hold exactly, in each block of 32 if need be, once they are divided by the factors.
+      const grid = Float32Array.from({ length: 3 * width }, (_, at) =>
         at < width ? 0 : at % (four ? 32 : width) === 0 ? 127 / 64 : ((at * 37) % 255) / 64 - 127 / 64,
       );
+      const x = grid.map((value, at) => value * factors[at % width]!);
       const program = await compile(() => ({ y: product(input("x", "float32", ["rows", width]), name) }));
       const { y } = await program.run({ x: { data: x, shape: [3, width] } });
       await program.dispose();
       for (let row = 0; row < 3; row++)
         for (let column = 0; column < out; column++) {
-          let expected = 0;
-          for (let i = 0; i < width; i++) expected += x[row * width + i]! * stands[column * width + i]!;
-          expect(Math.abs((y.data as Float32Array)[row * out + column]! - expected)).toBeLessThan(2e-5);
+          const terms = Array.from({ length: width }, (_, i) => grid[row * width + i]! * stands[column * width + i]!);
+          const expected = terms.reduce((sum, term) => sum + term, 0);
+          const size = terms.reduce((sum, term) => sum + Math.abs(term), 0);
+          const off = Math.abs((y.data as Float32Array)[row * out + column]! - expected);
+          expect(off).toBeLessThanOrEqual(1e-6 * size);
         }
     }
     await checkpoint.close();
@@ -123,7 +146,9 @@ describe("a model's matrices", () => {
     const open = () => openLocalModel(folder, { device: "cpu", cacheDir: join(folder, "cache"), weights: "int8" });
     await (await open()).close();
     await (await open()).close();
-    expect((await readdir(join(folder, "cache", "weights"))).filter((name) => name.endsWith(".int8"))).toHaveLength(1);
+    expect(
+      (await readdir(join(folder, "cache", "weights"))).filter((name) => name.endsWith(".int8-smooth")),
+    ).toHaveLength(1);
     expect((await files()).some((name) => name.endsWith(".tmp"))).toBe(false);
     const wrong = openLocalModel(folder, { device: "cpu", cacheDir: folder, weights: "int3" as "int4" });
     await expect(wrong).rejects.toThrow(UsageError);

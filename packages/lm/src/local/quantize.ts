@@ -1,12 +1,20 @@
 import { int4Block, int4Matmul, int8Matmul, matmul, type Tensor, type TypedData } from "@tenet/tensor";
-import type { Checkpoint } from "../checkpoint/index.ts";
-import { headName, modulePath, projections } from "../decoder/index.ts";
+import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
+import { headName } from "../decoder/index.ts";
 import { UsageError } from "../language-model/index.ts";
+import { modulesByInput, smoothingFactors } from "./smoothing.ts";
 import { mappedFile, type Piece } from "./weights.ts";
 
 const formats = ["float32", "int8", "int4"] as const;
 /** How the matrices of a model that generates are held. */
 export type WeightFormat = (typeof formats)[number];
+
+/** What a model computes by, in each format: two of one name make the same of the same. float32's stands for none. */
+export const arithmetics = {
+  float32: undefined,
+  int8: "int8 smoothed",
+  int4: "int4",
+} as const satisfies Record<WeightFormat, string | undefined>;
 
 /** x [rows, in] times the transpose of a matrix of the checkpoint [out, in], by its name. */
 export type MatrixProduct = (x: Tensor, name: string) => Tensor;
@@ -81,54 +89,117 @@ function roundHalfEven(x: number): number {
   return part < 0.5 || (part === 0.5 && floor % 2 === 0) ? floor : floor + 1;
 }
 
+/** A matrix that is not held in float32. */
+interface Matrix {
+  readonly name: string;
+  /** [out, in] */
+  readonly shape: readonly [number, number];
+  readonly bits: 8 | 4;
+  /** Module paths that share the input whose channels are smoothed; the first has the factors. */
+  readonly smoothed?: readonly string[] | undefined;
+}
+
 /**
  * Products with a checkpoint's matrices in a format. Quantised ones are written into a file of the folder once, which is
- * mapped from then on; the output head takes 8 bits under "int4" too, and so does a matrix whose rows 32 does not divide.
+ * mapped from then on. In "int8" channels are smoothed and the output head stays float32; under "int4" nothing is smoothed, and the head takes 8
+ * bits, as does a matrix whose rows 32 does not divide.
+ *
+ * @param sizes of the channels that are smoothed, asked when the file is written: see `channelSizes`
  */
 export async function matrixProducts(
   checkpoint: Checkpoint,
   folder: string,
   format: WeightFormat,
   weights: ReadonlyMap<string, Tensor>,
+  sizes: () => Promise<ReadonlyMap<string, Float32Array>>,
 ): Promise<MatrixProduct> {
   if (!formats.includes(format))
     throw new UsageError(`there is no weight format "${format}"; expected ${formats.join(", ")}`);
-  if (format === "float32") return (x, name) => matmul(x, weights.get(name)!, { transB: true });
-  const { config } = checkpoint;
-  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer);
-  const names = layers.flatMap((layer) => projections.map((projection) => `${modulePath(layer, projection)}.weight`));
-  const matrices = [...names, headName(config)].map((name) => {
-    const shape = weights.get(name)!.shape as [number, number];
-    const four = format === "int4" && name !== headName(config) && shape[1] % int4Block === 0;
-    return { name, shape, four };
+  const plain: MatrixProduct = (x, name) => matmul(x, weights.get(name)!, { transB: true });
+  if (format === "float32") return plain;
+  const matrices = quantisedMatrices(checkpoint.config, format, (name) => weights.get(name)!.shape as [number, number]);
+  const mapped = await mappedFile(
+    checkpoint,
+    folder,
+    extensions[format],
+    matrices.flatMap(piecesOf),
+    async function* () {
+      const channels = format === "int8" ? await sizes() : undefined;
+      let factors: Float32Array | undefined;
+      for (const { name, shape, bits, smoothed } of matrices) {
+        let w = await checkpoint.read(name);
+        if (smoothed) {
+          const [first, ...others] = smoothed as [string, ...string[]];
+          if (name === weightOf(first)) {
+            const rest = await Promise.all(others.map((path) => checkpoint.read(weightOf(path))));
+            factors = smoothingFactors(channels!.get(first)!, [w, ...rest]);
+            yield [`${first}.inverse`, factors.map((factor) => 1 / factor)] satisfies [string, TypedData];
+          }
+          w = w.map((value, at) => value * factors![at % shape[1]]!);
+        }
+        const { values, scales, offsets } = bits === 4 ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
+        yield [`${name}.int${bits}`, values] satisfies [string, TypedData];
+        yield [`${name}.scales`, scales] satisfies [string, TypedData];
+        if (bits === 4) yield [`${name}.offsets`, offsets] satisfies [string, TypedData];
+      }
+    },
+  );
+  const byName = new Map(matrices.map((matrix) => [matrix.name, matrix]));
+  const divided = new WeakMap<Tensor, Tensor>();
+  /** x with its channels divided by their factors, once for all matrices that take it. */
+  const divide = (x: Tensor, [first]: readonly string[]): Tensor => {
+    const known = divided.get(x) ?? x.mul(mapped.get(`${first}.inverse`)!);
+    divided.set(x, known);
+    return known;
+  };
+  return (x, name) => {
+    const matrix = byName.get(name);
+    if (!matrix) return plain(x, name);
+    const part = (kind: string) => mapped.get(`${name}.${kind}`)!;
+    if (matrix.bits === 4) return int4Matmul(x, part("int4"), part("scales"), part("offsets"));
+    return int8Matmul(matrix.smoothed ? divide(x, matrix.smoothed) : x, part("int8"), part("scales"));
+  };
+}
+
+/** Of the files that matrices are mapped from. Another for another content: who wrote the older one still finds it. */
+const extensions = { int8: "int8-smooth", int4: "int4" } as const;
+
+function quantisedMatrices(
+  config: ModelConfig,
+  format: "int8" | "int4",
+  shapeOf: (name: string) => [number, number],
+): Matrix[] {
+  const inputs = modulesByInput(config.num_hidden_layers);
+  if (format === "int8")
+    return inputs.flatMap((smoothed) =>
+      smoothed.map((path) => ({ name: weightOf(path), shape: shapeOf(weightOf(path)), bits: 8, smoothed }) as const),
+    );
+  const head = headName(config);
+  return [...inputs.flat().map(weightOf), head].map((name) => {
+    const shape = shapeOf(name);
+    return { name, shape, bits: name !== head && shape[1] % int4Block === 0 ? 4 : 8 };
   });
-  const pieces = matrices.flatMap(({ name, shape: [out, width], four }): Piece[] => {
-    const blocks = width / int4Block;
-    if (!four)
-      return [
-        { name: `${name}.int8`, dtype: "int8", shape: [width, out] },
-        { name: `${name}.scales`, dtype: "float32", shape: [out] },
-      ];
+}
+
+function piecesOf({ name, shape: [out, width], bits, smoothed }: Matrix): Piece[] {
+  const blocks = width / int4Block;
+  if (bits === 4)
     return [
       { name: `${name}.int4`, dtype: "uint8", shape: [out, blocks, int4Block / 2] },
       { name: `${name}.scales`, dtype: "float32", shape: [out * blocks] },
       { name: `${name}.offsets`, dtype: "float32", shape: [out, blocks] },
     ];
-  });
-  const mapped = await mappedFile(checkpoint, folder, format, pieces, async function* () {
-    for (const { name, shape, four } of matrices) {
-      const w = await checkpoint.read(name);
-      const { values, scales, offsets } = four ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
-      yield [`${name}.${four ? "int4" : "int8"}`, values] satisfies [string, TypedData];
-      yield [`${name}.scales`, scales] satisfies [string, TypedData];
-      if (four) yield [`${name}.offsets`, offsets] satisfies [string, TypedData];
-    }
-  });
-  const quantized = new Map(matrices.map((matrix) => [matrix.name, matrix]));
-  return (x, name) => {
-    const part = (kind: string) => mapped.get(`${name}.${kind}`)!;
-    return quantized.get(name)!.four
-      ? int4Matmul(x, part("int4"), part("scales"), part("offsets"))
-      : int8Matmul(x, part("int8"), part("scales"));
-  };
+  const inverse: Piece[] =
+    smoothed && name === weightOf(smoothed[0]!)
+      ? [{ name: `${smoothed[0]}.inverse`, dtype: "float32", shape: [width] }]
+      : [];
+  return [
+    ...inverse,
+    { name: `${name}.int8`, dtype: "int8", shape: [width, out] },
+    { name: `${name}.scales`, dtype: "float32", shape: [out] },
+  ];
+}
+
+function weightOf(path: string): string {
+  return `${path}.weight`;
 }
