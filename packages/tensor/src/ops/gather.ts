@@ -1,4 +1,4 @@
-import { type Dim, formatShape, type Shape, sameShape } from "../dims.ts";
+import { type Dim, dimMul, formatShape, type Shape, sameShape } from "../dims.ts";
 import type { GraphBuilder, Value } from "../onnx/builder.ts";
 import { fromFront, normalizeAxis, op, reject, requireInteger, requireNumbers, requireSameType } from "../op.ts";
 import type { DType, Tensor } from "../tensor.ts";
@@ -59,9 +59,22 @@ const adding = op<undefined, "scatterAdd">("scatterAdd", {
     return x!;
   },
   lower(g, [x, indices, updates], _attrs, node) {
-    const rows = asRows(g, indices!, node.inputs[1]!.shape);
-    return addingWide(g, node.outputs[0]!.dtype, [x!, updates!], (into, from) =>
-      g.call("ScatterND", [into, rows, from], { reduction: "add" }),
+    const [{ shape }, { shape: named }] = node.inputs as readonly [Tensor, Tensor];
+    const { dtype } = node.outputs[0]!;
+    if (g.device !== "cpu") {
+      const rows = asRows(g, indices!, named);
+      return g.call("ScatterND", [x!, rows, updates!], { reduction: "add" });
+    }
+    // There ScatterND's threads add to one row without waiting for each other: sums of rows that are named twice would lose what one adds
+    // while another does, and differ from run to run. ScatterElements goes through its updates in order.
+    const each: Shape = [named.reduce(dimMul, 1), ...shape.slice(1)];
+    const column = g.call("Reshape", [indices!, g.dims(each.map((dim, axis) => (axis === 0 ? dim : 1)))], {
+      allowzero: 1,
+    });
+    const places = g.expand(g.call("Cast", [column], { to: g.elementType("int32") }), "int32", each);
+    const flat = g.call("Reshape", [updates!, g.dims(each)], { allowzero: 1 });
+    return addingWide(g, dtype, [x!, flat], (into, from) =>
+      g.call("ScatterElements", [into, places, from], { axis: 0, reduction: "add" }),
     );
   },
   grad: ({ dy, x: [, indices] }) => [dy, null, gather(dy, indices!)],

@@ -73,15 +73,18 @@ export function policyStage(
     ...watched?.inputs,
     ...(watched && part.opinions && { opinions: part.opinions }),
   };
-  const unwatched = sharesPrompts(settings) || settings.algorithm === "best-of-n" ? 2 : 1;
+  const shares = sharesPrompts(settings);
+  const unwatched = settings.algorithm === "best-of-n" ? 2 : 1;
   return trainingStage({
     name,
     title: `reinforcement learning (${settings.algorithm})`,
     kind: "policy",
-    // Since 2 replies to one prompt compute it once, and best of n learns no end behind a reply that was cut. Since 3 what is watched
-    // keeps no checkpoint that pays for fewer violations with what it may not.
-    version: watched ? 3 : unwatched,
-    ...(watched && { before: { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) } }),
+    // Since 2 best of n learns no end behind a reply that was cut, and replies to one prompt compute it once; of those, since 3, or 4 where it is
+    // watched, the prompt's gradients are added in order: before, they were added by several threads at once, and differed from run to
+    // run. Since 3 what is watched keeps no checkpoint that pays for fewer violations with what it may not.
+    version: shares ? (watched ? 4 : 3) : watched ? 3 : unwatched,
+    ...(watched &&
+      !shares && { before: { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) } }),
     seed: recipe.seed,
     inputs,
     models: asked,

@@ -26,8 +26,9 @@ export function supervisedStage(
     name,
     title: "supervised fine-tuning",
     kind: "sft",
-    // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown.
-    version: watched ? 2 : 1,
+    // Since 2 what is watched keeps no checkpoint that pays for fewer violations which are not shown, and of all weights those of words have
+    // gradients that are added in order, not by several threads at once.
+    version: watched || settings.weights === "all" ? 2 : 1,
     ...(watched && { before: { version: 1, same: (report) => keptAsNow(report, { imitating: true }) } }),
     seed: recipe.seed,
     inputs: { examples, ...watched?.inputs } as {
