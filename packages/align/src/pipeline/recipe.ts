@@ -60,7 +60,7 @@ export const recipeSchema = z.strictObject({
         .enum(["float32", "int8"])
         .default("float32")
         .describe(
-          "How local models hold their matrices where they speak and score, the policy's own replies included. `int8` takes a quarter of the memory for all but the output head, speaks in less time where the processor has VNNI, and changes what is said a little; trainings, preference models and the log-probabilities that a policy learns from stay float32.",
+          "How local models hold their matrices where they speak and score, the policy's own replies included. `int8` takes a quarter of the memory, speaks in less time on some processors (docs/performance.md), and changes what is said a little; trainings, preference models and the log-probabilities that a policy learns from stay float32.",
         ),
     })
     .optional()

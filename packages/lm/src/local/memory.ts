@@ -49,11 +49,10 @@ export function speakingBytes(
 ): { readonly matrices: number; readonly cache: number; readonly logits: number } {
   const perRow = Math.ceil(positions / 64) * 64 * bytesPerPosition(cacheShape(config));
   const rows = Math.min(replies, usualSlots, Math.max(1, Math.floor(memoryBudget / perRow)));
-  // In 8 bits the file of bytes is mapped, and arranged anew, beside that of float32, which the head stays in; 4 bits are used as they lie.
+  // In 8 bits the file of bytes is mapped, and arranged anew, beside that of float32; 4 bits are used as they lie.
   const perWeight = { float32, int8: 2, int4: 0.75 }[weights];
-  const head = config.vocab_size * config.hidden_size;
   return {
-    matrices: perWeight * products(config) + (weights === "int8" ? (float32 - perWeight) * head : 0),
+    matrices: perWeight * products(config),
     cache: rows * perRow,
     logits: 2 * rows * config.vocab_size * float32,
   };

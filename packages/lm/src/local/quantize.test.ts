@@ -98,15 +98,15 @@ describe("a model's matrices", () => {
   it.each(["int8", "int4"] as const)("multiply in %s as what they stand for", async (format) => {
     const checkpoint = await openCheckpoint(folder);
     const weights = await mappedWeights(checkpoint, folder);
-    const sizes = new Map(modulesByInput(2).map(([first]) => [first!, sizesFor(first!, weights)]));
+    const sizes = new Map(modulesByInput(checkpoint.config).map(([first]) => [first!, sizesFor(first!, weights)]));
     const product = await matrixProducts(checkpoint, folder, format, weights, async () => sizes);
     const attention = ["q_proj", "k_proj", "v_proj"].map((name) => `model.layers.1.self_attn.${name}.weight`);
     for (const name of [...attention, "model.layers.0.mlp.down_proj.weight", "lm_head.weight"]) {
       const [out, width] = weightShapes(checkpoint.config)[name] as [number, number];
       const w = await checkpoint.read(name);
       const four = format === "int4" && name.includes("self_attn");
-      const smooth = format === "int8" && name !== "lm_head.weight";
-      const group = modulesByInput(2).find((paths) => paths.includes(name.replace(".weight", "")));
+      const smooth = format === "int8";
+      const group = modulesByInput(checkpoint.config).find((paths) => paths.includes(name.replace(".weight", "")));
       const factors = smooth
         ? smoothingFactors(
             sizes.get(group![0]!)!,
@@ -115,12 +115,9 @@ describe("a model's matrices", () => {
         : new Float32Array(width).fill(1);
       if (smooth) expect(new Set(factors).size).toBeGreaterThan(3);
       const held = w.map((value, at) => value * factors[at % width]!);
-      const stands =
-        name === "lm_head.weight" && format === "int8"
-          ? Float64Array.from(w)
-          : four
-            ? fromInt4(quantizeInt4(w, [out, width]))
-            : fromInt8(quantizeInt8(held, [out, width]), [out, width]);
+      const stands = four
+        ? fromInt4(quantizeInt4(w, [out, width]))
+        : fromInt8(quantizeInt8(held, [out, width]), [out, width]);
       // A row of zeros, and two that 8 bits hold exactly, in each block of 32 if need be, once they are divided by the factors.
       const grid = Float32Array.from({ length: 3 * width }, (_, at) =>
         at < width ? 0 : at % (four ? 32 : width) === 0 ? 127 / 64 : ((at * 37) % 255) / 64 - 127 / 64,

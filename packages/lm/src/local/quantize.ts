@@ -101,8 +101,8 @@ interface Matrix {
 
 /**
  * Products with a checkpoint's matrices in a format. Quantised ones are written into a file of the folder once, which is
- * mapped from then on. In "int8" channels are smoothed and the output head stays float32; under "int4" nothing is smoothed, and the head takes 8
- * bits, as does a matrix whose rows 32 does not divide.
+ * mapped from then on. In "int8" channels are smoothed; under "int4" nothing is, and the output head takes 8 bits, as does a matrix whose rows
+ * 32 does not divide.
  *
  * @param sizes of the channels that are smoothed, asked when the file is written: see `channelSizes`
  */
@@ -115,8 +115,7 @@ export async function matrixProducts(
 ): Promise<MatrixProduct> {
   if (!formats.includes(format))
     throw new UsageError(`there is no weight format "${format}"; expected ${formats.join(", ")}`);
-  const plain: MatrixProduct = (x, name) => matmul(x, weights.get(name)!, { transB: true });
-  if (format === "float32") return plain;
+  if (format === "float32") return (x, name) => matmul(x, weights.get(name)!, { transB: true });
   const matrices = quantisedMatrices(checkpoint.config, format, (name) => weights.get(name)!.shape as [number, number]);
   const mapped = await mappedFile(
     checkpoint,
@@ -153,8 +152,7 @@ export async function matrixProducts(
     return known;
   };
   return (x, name) => {
-    const matrix = byName.get(name);
-    if (!matrix) return plain(x, name);
+    const matrix = byName.get(name)!;
     const part = (kind: string) => mapped.get(`${name}.${kind}`)!;
     if (matrix.bits === 4) return int4Matmul(x, part("int4"), part("scales"), part("offsets"));
     return int8Matmul(matrix.smoothed ? divide(x, matrix.smoothed) : x, part("int8"), part("scales"));
@@ -169,15 +167,14 @@ function quantisedMatrices(
   format: "int8" | "int4",
   shapeOf: (name: string) => [number, number],
 ): Matrix[] {
-  const inputs = modulesByInput(config.num_hidden_layers);
+  const inputs = modulesByInput(config);
   if (format === "int8")
     return inputs.flatMap((smoothed) =>
       smoothed.map((path) => ({ name: weightOf(path), shape: shapeOf(weightOf(path)), bits: 8, smoothed }) as const),
     );
-  const head = headName(config);
-  return [...inputs.flat().map(weightOf), head].map((name) => {
-    const shape = shapeOf(name);
-    return { name, shape, bits: name !== head && shape[1] % int4Block === 0 ? 4 : 8 };
+  return inputs.flat().map((path) => {
+    const [name, shape] = [weightOf(path), shapeOf(weightOf(path))];
+    return { name, shape, bits: name !== headName(config) && shape[1] % int4Block === 0 ? 4 : 8 };
   });
 }
 

@@ -90,7 +90,7 @@ describe("sizes of channels", () => {
       },
     });
     expect([...sizes.keys()].sort()).toEqual(
-      modulesByInput(config.num_hidden_layers)
+      modulesByInput(config)
         .map(([first]) => first)
         .sort(),
     );

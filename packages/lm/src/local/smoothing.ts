@@ -1,6 +1,6 @@
 import { type CompileOptions, compile, input, mean, mul, sqrt, type Tensor } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import { adaptedProjection, decoder, modulePath, type Projection } from "../decoder/index.ts";
+import { adaptedProjection, decoder, headName, modulePath, type Projection } from "../decoder/index.ts";
 import type { TextCodec } from "../text/index.ts";
 
 /*
@@ -17,11 +17,16 @@ const together: readonly (readonly Projection[])[] = [
   ["down_proj"],
 ];
 
-/** Module paths that take the same input, of all layers. */
-export function modulesByInput(layers: number): string[][] {
-  return Array.from({ length: layers }, (_, layer) =>
+/** Module paths that take the same input, of all layers, and the output head's. */
+export function modulesByInput(config: ModelConfig): string[][] {
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) =>
     together.map((names) => names.map((name) => modulePath(layer, name))),
-  ).flat();
+  );
+  return [...layers.flat(), [headPath(config)]];
+}
+
+function headPath(config: ModelConfig): string {
+  return headName(config).slice(0, -".weight".length);
 }
 
 /** Tokens of a row that is read to learn the sizes. */
@@ -44,14 +49,14 @@ export async function channelSizes(
   const plain = adaptedProjection(config, weight, undefined);
   const program = await compile(() => {
     const sizes: Record<string, Tensor> = {};
-    decoder(input("tokens", "int32", [rows, time]), {
+    const hidden = decoder(input("tokens", "int32", [rows, time]), {
       ...{ config, weight },
       project(x, layer, names) {
-        const squares = mul(x, x);
-        sizes[modulePath(layer, names[0]!)] = sqrt(sqrt(mean(mul(squares, squares), 0)));
+        sizes[modulePath(layer, names[0]!)] = sizesOf(x);
         return plain(x, layer, names);
       },
     });
+    sizes[headPath(config)] = sizesOf(hidden);
     return sizes;
   }, options);
   try {
@@ -61,6 +66,12 @@ export async function channelSizes(
   } finally {
     await program.dispose();
   }
+}
+
+/** [rows, in] → [in] */
+function sizesOf(x: Tensor): Tensor {
+  const squares = mul(x, x);
+  return sqrt(sqrt(mean(mul(squares, squares), 0)));
 }
 
 /** A channel that the texts left silent may speak elsewhere: none is taken for smaller than this share of the mean. */
