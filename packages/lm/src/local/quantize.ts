@@ -126,7 +126,7 @@ export async function matrixProducts(
       const channels = format === "int8" ? await sizes() : undefined;
       let factors: Float32Array | undefined;
       for (const { name, shape, bits, smoothed } of matrices) {
-        let w = await checkpoint.read(name);
+        const w = await checkpoint.read(name);
         if (smoothed) {
           const [first, ...others] = smoothed as [string, ...string[]];
           if (name === weightOf(first)) {
@@ -134,7 +134,7 @@ export async function matrixProducts(
             factors = smoothingFactors(channels!.get(first)!, [w, ...rest]);
             yield [`${first}.inverse`, factors.map((factor) => 1 / factor)] satisfies [string, TypedData];
           }
-          w = w.map((value, at) => value * factors![at % shape[1]]!);
+          for (let at = 0; at < w.length; at++) w[at]! *= factors![at % shape[1]]!;
         }
         const { values, scales, offsets } = bits === 4 ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
         yield [`${name}.int${bits}`, values] satisfies [string, TypedData];

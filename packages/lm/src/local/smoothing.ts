@@ -101,7 +101,7 @@ function atLeast(values: Float32Array): Float32Array {
 /** What people write to models and models to people, of several kinds. */
 const calibration = `How do I keep basil alive on a windowsill? Give it at least six hours of light, water it when the top of the soil feels dry, and pinch off the flowers as soon as they show. If the leaves turn yellow, the roots are probably standing in water.
 
-The committee met on Tuesday, 14 March, at 9:30. Three proposals were on the table; two of them passed, and the third was sent back because its budget of £48,200 did not match the figures in the appendix. Mrs. Okafor asked that this be put in writing.
+The committee met on Tuesday, 14 March, at 9:30. Three proposals were on the table; two of them passed, and the third was sent back because its budget of £48,200 did not match the figures in the appendix. The chair asked that this be put in writing.
 
 I'm sorry, I can't tell from here what is causing the pain. If it gets worse, or if you notice numbness, a fever or trouble breathing, please call emergency services right away. Otherwise, a doctor or a pharmacist is the right person to ask.
 

@@ -73,7 +73,8 @@ export function policyStage(
     ...watched?.inputs,
     ...(watched && part.opinions && { opinions: part.opinions }),
   };
-  const shares = sharesPrompts(settings);
+  // Several replies are learnt from behind one prompt: an iteration's, or those of a pair.
+  const shares = sharesPrompts(settings) || settings.algorithm === "dpo";
   const unwatched = settings.algorithm === "best-of-n" ? 2 : 1;
   return trainingStage({
     name,
