@@ -38,13 +38,21 @@ describe("a store of before there were arrangements", () => {
   });
 
   it.each(Object.keys(oldRecipes))(
-    "has every stage of %s reused, asks nobody anything and trains nothing",
+    "has every stage of %s reused whose version is the same, and asks nobody anything",
     async (name) => {
       const old = reading(store, (reader) => reader.runs().find(({ recipe }) => isOf(name, recipe))!.id);
       const before = results(store, old);
       const { id, events } = await runWhole(await writeOldRecipe(join(folder, name), name), store);
-      for (const status of ["started", "continued", "done", "failed"]) expect(stagesThat(status, events)).toEqual([]);
-      expect(results(store, id)).toEqual(before);
+      // The pairs of DPO share a prompt, whose gradients threads may have added at once when the store was made: it is trained anew.
+      const anew = name === "dpo" ? ["policy"] : [];
+      for (const status of ["started", "done"]) expect(stagesThat(status, events)).toEqual(anew);
+      for (const status of ["continued", "failed"]) expect(stagesThat(status, events)).toEqual([]);
+      // Of another identity, with the same bytes: so small a model is not shared among threads.
+      const expected = Object.entries(before).map(([stage, result]) => [
+        stage,
+        anew.includes(stage) ? { ...result, identity: expect.any(String) } : result,
+      ]);
+      expect(results(store, id)).toEqual(Object.fromEntries(expected));
       if (id !== old) expect(Object.values(callsOf(store, id)).reduce((sum, calls) => sum + calls, 0)).toBe(0);
     },
   );
