@@ -42,7 +42,8 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   readonly drafts?: boolean;
   /**
    * How matrices are held for generation and scoring. Default "float32", which is exact. "int8" takes a quarter of the
-   * memory, and on some processors less time of decoding many texts; "int4" takes an eighth, and is fast for one text at a time. Both change results a little: see docs/performance.md. Training graphs see float32 weights whatever the format.
+   * memory, and on some processors less time of decoding many texts; "int4" takes an eighth, and is fast for one text at a
+   * time. Both change results a little: see docs/performance.md. Training graphs see float32 weights whatever the format.
    */
   readonly weights?: WeightFormat;
   /** Folder of a LoRA adapter in PEFT's format to speak under. */

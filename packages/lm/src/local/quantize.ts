@@ -9,7 +9,7 @@ const formats = ["float32", "int8", "int4"] as const;
 /** How the matrices of a model that generates are held. */
 export type WeightFormat = (typeof formats)[number];
 
-/** What a model computes by, in each format: two of one name make the same of the same. float32's stands for none. */
+/** What a model computes by in each format, for who keeps results: raised where the same weights give other ones. float32 needs no name. */
 export const arithmetics = {
   float32: undefined,
   int8: "int8 smoothed",

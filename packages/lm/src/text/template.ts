@@ -1,5 +1,5 @@
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
-import { imagesOf } from "@tenet/data";
+import { imagesOf, withoutImages } from "@tenet/data";
 import type { Message } from "../language-model/types.ts";
 import { ChatTemplateError, EndlessTemplateError } from "./errors.ts";
 import { strip } from "./strip.ts";
@@ -61,7 +61,7 @@ export function renderChat(template: string, messages: readonly Message[], optio
       range,
       strftime_now: (format: unknown) => strftime(date, String(format)),
       ...variables,
-      messages: messages.map(({ role, content }) => ({ role, content })),
+      messages: withoutImages(messages),
       add_generation_prompt: addGenerationPrompt,
       tools: null,
       documents: null,

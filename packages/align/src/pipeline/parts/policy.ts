@@ -75,7 +75,7 @@ export function policyStage(
   };
   // Several replies are learnt from behind one prompt: an iteration's, or those of a pair.
   const shares = sharesPrompts(settings) || settings.algorithm === "dpo";
-  const unwatched = settings.algorithm === "best-of-n" ? 2 : 1;
+  const unwatched = shares ? 3 : settings.algorithm === "best-of-n" ? 2 : 1;
   return trainingStage({
     name,
     title: `reinforcement learning (${settings.algorithm})`,
@@ -83,7 +83,7 @@ export function policyStage(
     // Since 2 best of n learns no end behind a reply that was cut, and replies to one prompt compute it once; of those, since 3, or 4 where it is
     // watched, the prompt's gradients are added in order: before, they were added by several threads at once, and differed from run to
     // run. Since 3 what is watched keeps no checkpoint that pays for fewer violations with what it may not.
-    version: shares ? (watched ? 4 : 3) : watched ? 3 : unwatched,
+    version: !watched ? unwatched : shares ? 4 : 3,
     ...(watched &&
       !shares && { before: { version: unwatched, same: (report) => keptAsNow(report, { imitating: false }) } }),
     seed: recipe.seed,
