@@ -1,5 +1,6 @@
 import { dirname, relative } from "node:path";
 import type * as Ort from "onnxruntime-node";
+import { multipliesBytes } from "./byte-products.ts";
 import { describe, matmulFlops } from "./describe.ts";
 import { type DeviceName, resolveDevice } from "./device.ts";
 import { dimValue, formatShape, numel } from "./dims.ts";
@@ -79,7 +80,8 @@ export async function compile<O extends Outputs>(build: () => O, options: Compil
     groups.flatMap((group) => group.tensors),
     device,
   );
-  const session = await createSession({ ...lowered, model: encodeModel(graph) }, device, options);
+  const source = { ...lowered, model: encodeModel(graph), bytes: multipliesBytes(graph) };
+  const session = await createSession(source, device, options);
   return new Program(session, lowered, groups, outputs, device);
 }
 

@@ -1,4 +1,5 @@
 import type * as Ort from "onnxruntime-node";
+import { signedBytesAreExact } from "./byte-products.ts";
 import { touch } from "./cache-files.ts";
 import type { CompileOptions } from "./compile.ts";
 import type { DeviceName } from "./device.ts";
@@ -34,6 +35,8 @@ export interface SessionGraph {
   /** Files of external data, and the folder that their names are relative to; undefined where there are none. */
   readonly files: readonly string[];
   readonly folder: string | undefined;
+  /** Whether it multiplies bytes. */
+  readonly bytes: boolean;
 }
 
 /** Has the runtime optimise a graph, or takes what it made of it once. Errors: TensorError where it refuses. */
@@ -44,11 +47,16 @@ export async function createSession(
 ): Promise<Session> {
   const { graphCache, prepack = true } = options;
   const keeps = graphCache !== undefined && device === "cpu";
+  const unsigned = graph.bytes && device === "cpu" && !(await signedBytesAreExact());
+  const arithmetic = { ...options, unsigned };
   // Files that a cache holds are wanted as long as graphs over them are opened.
   if (keeps) for (const file of graph.files) await touch(file);
-  const stored = keeps ? await storedGraph(graphCache, graph.model, `prepack ${prepack}`) : undefined;
+  const stored = keeps
+    ? await storedGraph(graphCache, graph.model, decides(prepack, graph.bytes, unsigned))
+    : undefined;
   try {
-    const session = (await fromStore(stored, graph, options)) ?? (await fromGraph(stored, graph, device, options));
+    const session =
+      (await fromStore(stored, graph, arithmetic)) ?? (await fromGraph(stored, graph, device, arithmetic));
     counts.open++;
     counts.made++;
     let released = false;
@@ -66,11 +74,21 @@ export async function createSession(
   }
 }
 
+/** What the runtime's form of a graph hangs on beside the graph. */
+function decides(prepack: boolean, bytes: boolean, unsigned: boolean): string {
+  return `prepack ${prepack}${bytes ? `, weights of bytes ${unsigned ? "made unsigned" : "as they are"}` : ""}`;
+}
+
+/** Options, and whether signed weights of bytes are to be made unsigned. */
+interface Arithmetic extends CompileOptions {
+  readonly unsigned: boolean;
+}
+
 /** A session of what the runtime once made of the graph. What it does not take any more is as good as nothing. */
 async function fromStore(
   stored: StoredGraph | undefined,
   graph: SessionGraph,
-  options: CompileOptions,
+  options: Arithmetic,
 ): Promise<Ort.InferenceSession | undefined> {
   const model = await stored?.read();
   if (!model) return undefined;
@@ -86,7 +104,7 @@ async function fromGraph(
   stored: StoredGraph | undefined,
   graph: SessionGraph,
   device: DeviceName,
-  options: CompileOptions,
+  options: Arithmetic,
 ): Promise<Ort.InferenceSession> {
   const plain = settings(graph, device, options);
   if (!stored) return ort.InferenceSession.create(graph.model, plain);
@@ -106,7 +124,7 @@ let profiled = 0;
 function settings(
   { folder }: SessionGraph,
   device: DeviceName,
-  { threads, profile: asked, prepack }: CompileOptions,
+  { threads, profile: asked, prepack, unsigned }: Arithmetic,
 ): Ort.InferenceSession.SessionOptions {
   const { TENET_PROFILE } = process.env;
   const profile = asked ?? (TENET_PROFILE ? `${TENET_PROFILE}.${++profiled}` : undefined);
@@ -122,9 +140,7 @@ function settings(
     ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
     extra: {
       session: {
-        // Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which overflow. There,
-        // and only there, this makes signed weights in the graph unsigned ones, whose products are added in 32 bits.
-        x64quantprecision: "1",
+        ...(unsigned ? { x64quantprecision: "1" } : {}),
         // Threads would go on looking for work after every run: tens of milliseconds of a core for nothing.
         force_spinning_stop: "1",
         ...(folder === undefined ? {} : { model_external_initializers_file_folder_path: folder }),

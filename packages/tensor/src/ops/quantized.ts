@@ -45,7 +45,7 @@ const eightBits = op<undefined, "int8Matmul">("int8Matmul", {
     const zeros = g.expand(middle, "uint8", [count, 1]);
     const rows = g.call("QuantizeLinear", [x!, steps, zeros], { axis: 1, block_size: inner });
     const operands = [rows, w!, g.scalar("float32", 1), scales!, middle];
-    // On processors without VNNI that kernel's sums overflow. `compile` has the runtime mend it for weights in the graph;
+    // On processors without VNNI that kernel's sums overflow. Of weights in the graph the runtime mends it (byte-products.ts);
     // others are made unsigned here, shifted by 128 too.
     if (!g.isConstant(w!)) {
       const shifted = g.call("Add", [g.call("Cast", [w!], { to: g.elementType("int32") }), g.scalar("int32", 128)]);
