@@ -67,8 +67,11 @@ export interface TokenTerms {
   readonly entropy?: Tensor;
 }
 
+/** What a graph that trains needs of a model. */
+export type GraphModel = Pick<LocalModel, "config" | "weight"> & Partial<Pick<LocalModel, "projection">>;
+
 export interface GraphOptions {
-  readonly model: Pick<LocalModel, "config" | "weight">;
+  readonly model: GraphModel;
   readonly tuning: Tuning;
   /** Graph inputs of what is tuned, by name. */
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -94,10 +97,12 @@ export function batchGraph(options: GraphOptions): BatchGraph {
   const { config } = model;
   const weight = (name: string) => parameters[name] ?? model.weight(name);
   const place = (name: string) => input(name, "int32", ["rows", time]);
+  const lora = tuning.lora && loraFrom(config, tuning.lora, parameters);
   const states = decoder(place("tokens"), {
     config,
     weight,
-    lora: tuning.lora && loraFrom(config, tuning.lora, parameters),
+    lora,
+    project: lora && model.projection?.(lora),
     segments: place("segments"),
     beginnings: shareBeginnings ? place("beginnings") : undefined,
     positions: place("positions"),

@@ -8,12 +8,12 @@ import {
   weightShapes,
 } from "@tenet/lm";
 import { input, numel, ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
-import { batchGraph, type Tuning } from "./graph.ts";
+import { batchGraph, type GraphModel, type Tuning } from "./graph.ts";
 import { TrainerError } from "./trainer.ts";
 
 /** What a training's memory depends on. */
 export interface TrainingShape {
-  readonly model: Pick<LocalModel, "config" | "weight">;
+  readonly model: GraphModel;
   readonly tuning: Tuning;
   /** Places of a micro-batch. */
   readonly tokens: number;

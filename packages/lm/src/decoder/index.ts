@@ -14,6 +14,7 @@ export {
   loraModule,
   loraModules,
   loraShapes,
+  projectionBeside,
 } from "./lora.ts";
 export {
   attentionWindow,

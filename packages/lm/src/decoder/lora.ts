@@ -138,6 +138,18 @@ function adaptedGradient(
   dys: readonly Tensor[],
   scales: readonly number[],
 ): Tensor[] {
+  const { gradients } = factorGradients(x, factors, dys, scales);
+  const dx = dys.slice(1).reduce((sum, dy, i) => addMatmul(sum, dy, merged[i + 1]!), matmul(dys[0]!, merged[0]!));
+  return [dx, ...gradients];
+}
+
+/** Gradients of the factors, and of x through them. */
+function factorGradients(
+  x: Tensor,
+  factors: readonly Tensor[],
+  dys: readonly Tensor[],
+  scales: readonly number[],
+): { readonly gradients: Tensor[]; through(): Tensor } {
   const as = factors.filter((_, i) => i % 2 === 0);
   const bs = factors.filter((_, i) => i % 2 === 1);
   const ranks = as.map((a) => a.dim(0));
@@ -152,6 +164,62 @@ function adaptedGradient(
   const das = split(matmul(reaching, x, { transA: true, alpha: common }), 0, ranks);
   // (x·Aᵀ)ᵀ·dy, transposed afterwards: the small side decides the kernel's speed.
   const dbs = dys.map((dy, i) => transposeMatrix(matmul(inner[i]!, dy, { transA: true, alpha: scales[i]! })));
-  const dx = dys.slice(1).reduce((sum, dy, i) => addMatmul(sum, dy, merged[i + 1]!), matmul(dys[0]!, merged[0]!));
-  return [dx, ...das.flatMap((da, i) => [da, dbs[i]!])];
+  return {
+    gradients: das.flatMap((da, i) => [da, dbs[i]!]),
+    through: () => matmul(reaching, concat(as), { alpha: common }),
+  };
+}
+
+/**
+ * Projections beside matrices that take in no factors: x · Wᵀ as `product` computes it, + s·(x·Aᵀ)·Bᵀ where a matrix is adapted.
+ * @param product x [rows, in] times the transpose of the weight of that name, differentiable by x
+ */
+export function projectionBeside(
+  config: ModelConfig,
+  product: (x: Tensor, name: string) => Tensor,
+  weight: (name: string) => Tensor,
+  lora: Lora | undefined,
+): LayerContext["project"] {
+  return (x, layer, names) => {
+    const paths = names.map((name) => modulePath(layer, name));
+    const plain = names.map((name, i) => {
+      const y = product(x, `${paths[i]}.weight`);
+      return hasBias(config, name) ? y.add(weight(`${paths[i]}.bias`)) : y;
+    });
+    const adapted = paths.flatMap((path, i) => {
+      const factors = lora?.factors[path];
+      return factors ? [{ i, y: plain[i]!, ...factors }] : [];
+    });
+    const changed = withFactors(x, adapted);
+    adapted.forEach(({ i }, at) => {
+      plain[i] = changed[at]!;
+    });
+    return plain;
+  };
+}
+
+/** y + s·(x·Aᵀ)·Bᵀ for several adapted matrices of one input: x [rows, in], y [rows, out] → [rows, out] each. */
+function withFactors(x: Tensor, adapted: readonly (LoraFactors & { readonly y: Tensor })[]): Tensor[] {
+  if (adapted.length === 0) return [];
+  const count = adapted.length;
+  const scales = adapted.map(({ scale }) => scale);
+  const inputs = [x, ...adapted.map(({ y }) => y), ...adapted.flatMap(({ a, b }) => [a, b])];
+  return [
+    ...customGradient(inputs, () => {
+      const as = adapted.map(({ a }) => a);
+      const inner = split(
+        matmul(x, concat(as), { transB: true }),
+        1,
+        as.map((a) => a.dim(0)),
+      );
+      return {
+        outputs: adapted.map(({ y, b, scale }, i) => addMatmul(y, inner[i]!, b, { transB: true, alpha: scale })),
+        saved: [],
+        gradient({ dys, inputs: [x, ...rest] }) {
+          const { gradients, through } = factorGradients(x!, rest.slice(count), dys, scales);
+          return [through(), ...dys, ...gradients];
+        },
+      };
+    }),
+  ];
 }

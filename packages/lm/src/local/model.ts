@@ -2,6 +2,7 @@ import { checkThreads, type DeviceName, type Feeds, ProgramPool, resolveDevice, 
 import { adapterFactors, loadAdapter } from "../adapter/index.ts";
 import { type ResolveOptions, resolveModel } from "../catalogue/index.ts";
 import { type Checkpoint, type ModelConfig, openCheckpoint } from "../checkpoint/index.ts";
+import { type LayerContext, type Lora, projectionBeside } from "../decoder/index.ts";
 import {
   type CallOptions,
   type Capabilities,
@@ -27,7 +28,13 @@ import { type DecodeStatistics, generateJobs, type Job } from "./generate.ts";
 import { compileDecode, compilePrompt, type GenerationGraph } from "./graph.ts";
 import { liveGeneration } from "./live.ts";
 import { liveSlots, mostSpare, usualBudget, usualSlots } from "./memory.ts";
-import { type MatrixProduct, matrixProducts, type WeightFormat } from "./quantize.ts";
+import {
+  type MatrixProduct,
+  matrixProducts,
+  type TrainingFormat,
+  trainingFormats,
+  type WeightFormat,
+} from "./quantize.ts";
 import { encodeScore, givenTokens, requirePrompt, scoreJobs } from "./score.ts";
 import { channelSizes } from "./smoothing.ts";
 import type { TokenModel } from "./token-model.ts";
@@ -43,9 +50,14 @@ export interface LocalOptions extends Pick<ResolveOptions, "cacheDir" | "offline
   /**
    * How matrices are held for generation and scoring. Default "float32", which is exact. "int8" takes a quarter of the
    * memory, and on some processors less time of decoding many texts; "int4" takes an eighth, and is fast for one text at a
-   * time. Both change results a little: see docs/performance.md. Training graphs see float32 weights whatever the format.
+   * time. Both change results a little: see docs/performance.md. Training graphs have a format of their own.
    */
   readonly weights?: WeightFormat;
+  /**
+   * How the frozen matrices of layers are held under adapters that are trained. Default "float32". "int8": they, and the activations and gradients that meet
+   * them, take 8 bits, in less time on some processors; the output head, the factors and all that is trained stay float32.
+   */
+  readonly trainedOn?: TrainingFormat;
   /** Folder of a LoRA adapter in PEFT's format to speak under. */
   readonly adapter?: string;
   /** Samples decoded together at most. Default 64. */
@@ -84,6 +96,8 @@ export interface LocalModel extends TokenModel {
   readonly config: ModelConfig;
   /** A frozen weight as a graph tensor, for graphs that train on top of it. */
   weight(name: string): Tensor;
+  /** How a graph that trains an adapter projects through the frozen matrices, where it is not as the weights say: `LocalOptions.trainedOn`. */
+  projection(lora: Lora): LayerContext["project"] | undefined;
   /** Folder in which graphs over these weights are kept once they are optimised: `CompileOptions.graphCache`. */
   readonly graphCache: string;
   /** `LocalOptions.memoryBudget`, for those that train on top of it. */
@@ -152,6 +166,8 @@ class Base {
   readonly options: LocalOptions;
   readonly #weights: ReadonlyMap<string, Tensor>;
   readonly #product: MatrixProduct;
+  /** With gradients; undefined where trainings use the weights as they are. */
+  readonly #frozen: MatrixProduct | undefined;
   readonly #graphs = new ProgramPool<GenerationGraph>(keptGraphs);
   readonly #blockGraphs = new ProgramPool<BlockGraph>(keptGraphs);
   #spare: KeyValueCache | undefined;
@@ -163,7 +179,7 @@ class Base {
     device: DeviceName,
     options: LocalOptions,
     weights: ReadonlyMap<string, Tensor>,
-    product: MatrixProduct,
+    { product, frozen }: { product: MatrixProduct; frozen: MatrixProduct | undefined },
   ) {
     this.id = id;
     this.config = config;
@@ -172,6 +188,7 @@ class Base {
     this.options = options;
     this.#weights = weights;
     this.#product = product;
+    this.#frozen = frozen;
   }
 
   static async load(id: string, checkpoint: Checkpoint, text: TextCodec, options: LocalOptions): Promise<Base> {
@@ -181,8 +198,18 @@ class Base {
     const { threads } = options;
     const sizes = () =>
       channelSizes(checkpoint.config, (name) => weights.get(name)!, text, threads === undefined ? {} : { threads });
-    const product = await matrixProducts(checkpoint, folder, options.weights ?? "float32", weights, sizes);
-    return new Base(id, checkpoint.config, text, device, options, weights, product);
+    const { weights: spoken = "float32", trainedOn = "float32" } = options;
+    if (!trainingFormats.includes(trainedOn))
+      throw new UsageError(
+        `adapters are not trained on weights in "${trainedOn}"; expected ${trainingFormats.join(" or ")}`,
+      );
+    const frozen =
+      trainedOn === "int8"
+        ? await matrixProducts(checkpoint, folder, trainedOn, weights, { sizes, gradients: true })
+        : undefined;
+    const product =
+      frozen && spoken === trainedOn ? frozen : await matrixProducts(checkpoint, folder, spoken, weights, { sizes });
+    return new Base(id, checkpoint.config, text, device, options, weights, { product, frozen });
   }
 
   /** Callers come and go from now on. */
@@ -199,6 +226,10 @@ class Base {
     const found = this.#weights.get(name);
     if (!found) throw new UsageError(`the model has no weight "${name}"`);
     return found;
+  }
+
+  projection(lora: Lora): LayerContext["project"] | undefined {
+    return this.#frozen && projectionBeside(this.config, this.#frozen, (name) => this.weight(name), lora);
   }
 
   /** Graphs for a set of adapted modules; adapters of the same set share them. */
@@ -336,6 +367,10 @@ class View implements LocalModel {
 
   weight(name: string): Tensor {
     return this.#base.weight(name);
+  }
+
+  projection(lora: Lora): LayerContext["project"] | undefined {
+    return this.#base.projection(lora);
   }
 
   withAdapter(adapter?: LocalAdapter): Promise<LocalModel> {

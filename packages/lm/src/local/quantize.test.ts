@@ -99,7 +99,7 @@ describe("a model's matrices", () => {
     const checkpoint = await openCheckpoint(folder);
     const weights = await mappedWeights(checkpoint, folder);
     const sizes = new Map(modulesByInput(checkpoint.config).map(([first]) => [first!, sizesFor(first!, weights)]));
-    const product = await matrixProducts(checkpoint, folder, format, weights, async () => sizes);
+    const product = await matrixProducts(checkpoint, folder, format, weights, { sizes: async () => sizes });
     const attention = ["q_proj", "k_proj", "v_proj"].map((name) => `model.layers.1.self_attn.${name}.weight`);
     for (const name of [...attention, "model.layers.0.mlp.down_proj.weight", "lm_head.weight"]) {
       const [out, width] = weightShapes(checkpoint.config)[name] as [number, number];

@@ -1,4 +1,13 @@
-import { int4Block, int4Matmul, int8Matmul, matmul, type Tensor, type TypedData } from "@tenet/tensor";
+import {
+  constant,
+  customGradient,
+  int4Block,
+  int4Matmul,
+  int8Matmul,
+  matmul,
+  type Tensor,
+  type TypedData,
+} from "@tenet/tensor";
 import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
 import { headName } from "../decoder/index.ts";
 import { UsageError } from "../language-model/index.ts";
@@ -8,6 +17,10 @@ import { mappedFile, type Piece } from "./weights.ts";
 const formats = ["float32", "int8", "int4"] as const;
 /** How the matrices of a model that generates are held. */
 export type WeightFormat = (typeof formats)[number];
+
+export const trainingFormats = ["float32", "int8"] as const satisfies readonly WeightFormat[];
+/** How the matrices of a model are held under adapters that are trained. */
+export type TrainingFormat = (typeof trainingFormats)[number];
 
 /** What a model computes by in each format, for who keeps results: raised where the same weights give other ones. float32 needs no name. */
 export const arithmetics = {
@@ -97,35 +110,44 @@ interface Matrix {
   readonly bits: 8 | 4;
   /** Module paths that share the input whose channels are smoothed; the first has the factors. */
   readonly smoothed?: readonly string[] | undefined;
+  /** Kept the other way round too, for gradients. */
+  readonly both?: boolean | undefined;
+}
+
+export interface ProductOptions {
+  /** Sizes of the channels that are smoothed, asked when the file is written: see `channelSizes`. */
+  readonly sizes: () => Promise<ReadonlyMap<string, Float32Array>>;
+  /** "int8": gradients by x take 8 bits too, and twice the memory; of projections alone. */
+  readonly gradients?: boolean;
 }
 
 /**
  * Products with a checkpoint's matrices in a format. Quantised ones are written into a file of the folder once, which is
  * mapped from then on. In "int8" channels are smoothed; under "int4" nothing is, and the output head takes 8 bits, as does a matrix whose rows
  * 32 does not divide.
- *
- * @param sizes of the channels that are smoothed, asked when the file is written: see `channelSizes`
  */
 export async function matrixProducts(
   checkpoint: Checkpoint,
   folder: string,
   format: WeightFormat,
   weights: ReadonlyMap<string, Tensor>,
-  sizes: () => Promise<ReadonlyMap<string, Float32Array>>,
+  { sizes, gradients = false }: ProductOptions,
 ): Promise<MatrixProduct> {
   if (!formats.includes(format))
     throw new UsageError(`there is no weight format "${format}"; expected ${formats.join(", ")}`);
   if (format === "float32") return (x, name) => matmul(x, weights.get(name)!, { transB: true });
-  const matrices = quantisedMatrices(checkpoint.config, format, (name) => weights.get(name)!.shape as [number, number]);
+  const both = gradients && format === "int8";
+  const shapeOf = (name: string) => weights.get(name)!.shape as [number, number];
+  const matrices = quantisedMatrices(checkpoint.config, format, shapeOf, both);
   const mapped = await mappedFile(
     checkpoint,
     folder,
-    extensions[format],
+    both ? "int8-smooth-both" : extensions[format],
     matrices.flatMap(piecesOf),
     async function* () {
       const channels = format === "int8" ? await sizes() : undefined;
       let factors: Float32Array | undefined;
-      for (const { name, shape, bits, smoothed } of matrices) {
+      for (const { name, shape, bits, smoothed, both } of matrices) {
         const w = await checkpoint.read(name);
         if (smoothed) {
           const [first, ...others] = smoothed as [string, ...string[]];
@@ -139,6 +161,7 @@ export async function matrixProducts(
         const { values, scales, offsets } = bits === 4 ? quantizeInt4(w, shape) : quantizeInt8(w, shape);
         yield [`${name}.int${bits}`, values] satisfies [string, TypedData];
         yield [`${name}.scales`, scales] satisfies [string, TypedData];
+        if (both) yield [`${name}.back`, transposed(values as Int8Array, shape)] satisfies [string, TypedData];
         if (bits === 4) yield [`${name}.offsets`, offsets] satisfies [string, TypedData];
       }
     },
@@ -155,8 +178,41 @@ export async function matrixProducts(
     const matrix = byName.get(name)!;
     const part = (kind: string) => mapped.get(`${name}.${kind}`)!;
     if (matrix.bits === 4) return int4Matmul(x, part("int4"), part("scales"), part("offsets"));
-    return int8Matmul(matrix.smoothed ? divide(x, matrix.smoothed) : x, part("int8"), part("scales"));
+    const smooth = matrix.smoothed ? divide(x, matrix.smoothed) : x;
+    if (!matrix.both) return int8Matmul(smooth, part("int8"), part("scales"));
+    return bothWays(smooth, { values: part("int8"), scales: part("scales"), back: part("back") });
   };
+}
+
+interface BothWays {
+  /** int8 [in, out] */
+  readonly values: Tensor;
+  /** float32 [out] */
+  readonly scales: Tensor;
+  /** `values` the other way round: int8 [out, in] */
+  readonly back: Tensor;
+}
+
+/**
+ * x · W in 8 bits, and its gradient by x too: rows of dy · scales are rounded as those of x are. That rounding is passed over in the gradient
+ * ("straight through"). x float32 [rows, in] → [rows, out]
+ */
+function bothWays(x: Tensor, { values, scales, back }: BothWays): Tensor {
+  const [, width] = back.shape as [number, number];
+  const ones = constant(new Float32Array(width).fill(1), [width]);
+  const [y] = customGradient([x], () => ({
+    outputs: [int8Matmul(x, values, scales)],
+    saved: [],
+    gradient: ({ dys: [dy] }) => [int8Matmul(dy!.mul(scales), back, ones)],
+  }));
+  return y!;
+}
+
+/** Values [in, out] as [out, in]. */
+function transposed(values: Int8Array, [out, width]: readonly [number, number]): Int8Array {
+  const turned = new Int8Array(values.length);
+  for (let i = 0; i < width; i++) for (let row = 0; row < out; row++) turned[row * width + i] = values[i * out + row]!;
+  return turned;
 }
 
 /** Of the files that matrices are mapped from. Another for another content: who wrote the older one still finds it. */
@@ -166,11 +222,15 @@ function quantisedMatrices(
   config: ModelConfig,
   format: "int8" | "int4",
   shapeOf: (name: string) => [number, number],
+  gradients: boolean,
 ): Matrix[] {
   const inputs = modulesByInput(config);
   if (format === "int8")
     return inputs.flatMap((smoothed) =>
-      smoothed.map((path) => ({ name: weightOf(path), shape: shapeOf(weightOf(path)), bits: 8, smoothed }) as const),
+      smoothed.map((path): Matrix => {
+        const name = weightOf(path);
+        return { name, shape: shapeOf(name), bits: 8, smoothed, both: gradients && name !== headName(config) };
+      }),
     );
   return inputs.flat().map((path) => {
     const [name, shape] = [weightOf(path), shapeOf(weightOf(path))];
@@ -178,7 +238,7 @@ function quantisedMatrices(
   });
 }
 
-function piecesOf({ name, shape: [out, width], bits, smoothed }: Matrix): Piece[] {
+function piecesOf({ name, shape: [out, width], bits, smoothed, both }: Matrix): Piece[] {
   const blocks = width / int4Block;
   if (bits === 4)
     return [
@@ -194,6 +254,7 @@ function piecesOf({ name, shape: [out, width], bits, smoothed }: Matrix): Piece[
     ...inverse,
     { name: `${name}.int8`, dtype: "int8", shape: [width, out] },
     { name: `${name}.scales`, dtype: "float32", shape: [out] },
+    ...(both ? [{ name: `${name}.back`, dtype: "int8", shape: [out, width] } as const] : []),
   ];
 }
 
