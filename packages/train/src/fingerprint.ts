@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { type LocalModel, parseReference } from "@tenet/lm";
+import { arithmetics, parseReference } from "@tenet/lm";
+import type { TrainableModel } from "./forward.ts";
 
 /** Bytes of a file that its fingerprint reads at the beginning, in the middle and at the end. */
 const sampled = 1 << 20;
@@ -39,9 +40,17 @@ export async function weightsFingerprint(folder: string): Promise<string | undef
   return files.length > 0 ? contentsFingerprint(files) : undefined;
 }
 
-/** What a training depends on of its base: the contents of a folder or file, which may be moved meanwhile; else its reference. */
-export async function baseIdentity({ id }: Pick<LocalModel, "id">): Promise<string> {
-  return parseReference(id).kind === "path" && existsSync(id) ? contentsFingerprint([id]) : id;
+/**
+ * What a training depends on of its base: the contents of a folder or file, which may be moved meanwhile, else its reference; and how its frozen matrices
+ * are held.
+ */
+export async function baseIdentity({
+  id,
+  trainedOn = "float32",
+}: Pick<TrainableModel, "id" | "trainedOn">): Promise<string> {
+  const contents = parseReference(id).kind === "path" && existsSync(id) ? await contentsFingerprint([id]) : id;
+  const arithmetic = arithmetics[trainedOn];
+  return arithmetic === undefined ? contents : `${contents} in ${arithmetic}`;
 }
 
 async function filesOf(path: string): Promise<string[]> {

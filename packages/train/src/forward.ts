@@ -12,6 +12,8 @@ export interface TrainableModel {
   readonly id: string;
   readonly config: ModelConfig;
   readonly text: TextCodec;
+  /** `LocalModel.trainedOn`; without it float32, or what an engine says itself. */
+  readonly trainedOn?: LocalModel["trainedOn"];
 }
 
 /** How items of a job are laid out and computed. */

@@ -5,6 +5,7 @@ import { writeTinyModel } from "@tenet/fixtures";
 import { type LocalModel, type LoraConfig, loadAdapter, openLocalModel, SCORE_WEIGHT } from "@tenet/lm";
 import { decodeAdamW, type ParameterSet, sessionCounts } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { baseIdentity } from "./fingerprint.ts";
 import { type LocalTrainer, type LocalTrainerOptions, openLocalTrainer } from "./local-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import { type BuildLoss, TrainerError } from "./trainer.ts";
@@ -329,6 +330,38 @@ describe("Trainer", () => {
       { times: undefined },
     );
     expect(sessionCounts().open).toBe(before);
+  });
+
+  it("learns over a base in 8 bits nearly as over float32, and its passes are of one arithmetic", async () => {
+    const base = join(folder, "base");
+    const coarse = await openLocalModel(base, { device: "cpu", cacheDir: folder, trainedOn: "int8" });
+    const gradientOf = async (options: Partial<LocalTrainerOptions>) =>
+      withTrainer(async (trainer) => {
+        stir(trainer.parameters);
+        const objective = trainer.objective(nll);
+        const { loss } = await objective.accumulate(examples);
+        const forward = trainer.forward((graph) => ({ logprobs: graph.tokens().logprobs }));
+        const { logprobs } = await forward.run(examples);
+        const seen = logprobs!.flat().reduce((sum, row) => sum + row.reduce((a, b) => a - 0.05 * b, 0), 0);
+        expect(seen).toBeCloseTo(loss, 4);
+        return { loss, gradient: trainer.gradient().slice(), identity: await baseIdentity(options.model ?? model) };
+      }, options);
+    try {
+      const exact = await gradientOf({});
+      const eight = await gradientOf({ model: coarse });
+      const again = await gradientOf({ model: coarse, checkpointing: true });
+      const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+      const size = (a: Float32Array) => Math.sqrt(dot(a, a));
+      const cosine = dot(exact.gradient, eight.gradient) / size(exact.gradient) / size(eight.gradient);
+      expect(cosine).toBeGreaterThan(0.99);
+      expect(cosine).toBeLessThan(1 - 1e-7);
+      expect(Math.abs(size(eight.gradient) / size(exact.gradient) - 1)).toBeLessThan(0.05);
+      expect(Math.abs(eight.loss / exact.loss - 1)).toBeLessThan(0.01);
+      expectClose(again.gradient, eight.gradient, 1e-4);
+      expect(eight.identity).not.toBe(exact.identity);
+    } finally {
+      await coarse.close();
+    }
   });
 
   it.each<[string, LoraConfig, LoraConfig?]>([

@@ -15,7 +15,7 @@ const plain = reinforcedRecipe
   .replace("iterations: 4", "iterations: 1")
   .replace("epochs: 2\n  minibatches: 2\n  maxTokens", "epochs: 1\n  minibatches: 1\n  maxTokens");
 
-it("speaks in 8 bits where its recipe says so, learns in float32, and shares nothing that was said with a run in float32", async () => {
+it("speaks and learns in 8 bits where its recipe says so, learns in float32 otherwise, and shares nothing that was said with a run in float32", async () => {
   const recipe = await writeRecipe(join(folder, "recipe"), { recipe: plain, prompts: 6 });
   const store = join(folder, "store");
   const exact = await runWhole(recipe, store);
@@ -35,6 +35,11 @@ it("speaks in 8 bits where its recipe says so, learns in float32, and shares not
     expect.objectContaining({ type: "message", level: "warning", message: expect.stringMatching(/in 8 bits/) }),
   );
 
+  await writeFile(recipe, `${plain}inference: { weights: int8 }\ntraining: { weights: int8 }\n`);
+  const taught = await runWhole(recipe, store);
+  for (const stage of ["supervised", "preference model", "policy", "scorecard"])
+    expect(stagesThat("done", taught.events)).toContain(stage);
+
   const metric = (id: string, wanted: string) =>
     reading(
       store,
@@ -43,5 +48,5 @@ it("speaks in 8 bits where its recipe says so, learns in float32, and shares not
   // Rounding there, eight bits here; the ratio is of the training graph both times.
   expect(metric(exact.id, "val/engine_gap")).toBeLessThan(1e-4);
   expect(metric(eight.id, "val/engine_gap")).toBeGreaterThan(1e-4);
-  for (const { id } of [exact, eight]) expect(Math.abs(metric(id, "val/ratio") - 1)).toBeLessThan(1e-4);
+  for (const { id } of [exact, eight, taught]) expect(Math.abs(metric(id, "val/ratio") - 1)).toBeLessThan(1e-4);
 });

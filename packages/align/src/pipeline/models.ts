@@ -32,12 +32,14 @@ export interface PoolOptions
     "device" | "threads" | "memoryBudget" | "cacheDir" | "offline" | "onProgress" | "signal" | "weights"
   > {
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** How adapters of a model are trained: its frozen matrices may be held in 8 bits. */
+  readonly trained?: { readonly reference: string; readonly on: NonNullable<LocalOptions["trainedOn"]> } | undefined;
   /** A model that an engine holds in other numbers than its files: it is another one. */
   readonly rounded?: { readonly reference: string; readonly dtype: string } | undefined;
 }
 
 /** With what changes a model's words too, which a run must not: its results are known by the model's files. */
-export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter">;
+export type SpeakerOptions = PoolOptions & Omit<LocalOptions, "adapter" | "trainedOn">;
 
 /**
  * The models of a run: every base is in memory once, under as many adapters as stages ask for; every endpoint has one
@@ -79,7 +81,11 @@ export class ModelPool {
   base(reference: string): Promise<LocalModel> {
     let base = this.#bases.get(reference);
     if (!base) {
-      base = openLocalModel(reference, this.#options);
+      const { trained, ...options } = this.#options;
+      base = openLocalModel(reference, {
+        ...options,
+        ...(trained?.reference === reference && { trainedOn: trained.on }),
+      });
       this.#bases.set(reference, base);
     }
     return base;
@@ -180,10 +186,13 @@ export async function modelFingerprint(
   if (source.type === "endpoint") return endpointFingerprint(source.settings, runs);
   const path = await resolveModel(source.reference, options);
   const contents = await contentsFingerprint(source.adapter === undefined ? [path] : [path, source.adapter]);
-  const { rounded, weights = "float32" } = options;
-  const trained = rounded?.reference === source.reference ? [rounded.dtype] : [];
-  const arithmetic = arithmetics[weights];
-  return [contents, ...trained, ...(arithmetic === undefined ? [] : [`speaks ${arithmetic}`])].join(" ");
+  const { rounded, trained, weights = "float32" } = options;
+  const dtype = rounded?.reference === source.reference ? [rounded.dtype] : [];
+  const named = (verb: string, arithmetic: string | undefined) =>
+    arithmetic === undefined ? [] : [`${verb} ${arithmetic}`];
+  const spoken = named("speaks", arithmetics[weights]);
+  const learnt = trained?.reference === source.reference ? named("is trained on", arithmetics[trained.on]) : [];
+  return [contents, ...dtype, ...spoken, ...learnt].join(" ");
 }
 
 /** A model with the source that its weights are read from. Errors: those of `resolveSource`. */

@@ -294,6 +294,14 @@ const contradicting: readonly Case[] = [
     ['inference.weights: expected "float32", or no engine.generation'],
   ],
   [
+    "a training over weights in 8 bits of all weights, or of a model that an engine trains",
+    `${start}engine: { ray: "http://localhost:8265" }\ntraining: { weights: int8 }\nsupervised: { weights: all }\n`,
+    [
+      'training.weights: expected "float32" beside supervised.weights: all',
+      'training.weights: expected "float32": an engine holds the base',
+    ],
+  ],
+  [
     "a value network on the policy's trunk that is to warm up, at a rate of its own",
     `${start}policy: { algorithm: ppo, value: { trunk: shared, warmup: 2, learningRate: 0.001 } }\n`,
     ["policy.value.warmup: expected value.trunk: own", "policy.value.learningRate: expected value.trunk: own"],

@@ -60,11 +60,22 @@ export const recipeSchema = z.strictObject({
         .enum(["float32", "int8"])
         .default("float32")
         .describe(
-          "How local models hold their matrices where they speak and score, the policy's own replies included. `int8` takes a quarter of the memory, speaks in less time on some processors (docs/performance.md), and changes what is said a little; trainings, preference models and the log-probabilities that a policy learns from stay float32.",
+          "How local models hold their matrices where they speak and score, the policy's own replies included. `int8` takes a quarter of the memory, speaks in less time on some processors (docs/performance.md), and changes what is said a little; trainings, preference models and the log-probabilities that a policy learns from are as `training` says.",
         ),
     })
     .optional()
     .describe("How local models speak; without it in float32."),
+  training: z
+    .strictObject({
+      weights: z
+        .enum(["float32", "int8"])
+        .default("float32")
+        .describe(
+          "How the recipe's model holds the frozen matrices of its layers under adapters that are trained. `int8` has forward and backward passes multiply in 8 bits, which takes less time on some processors (docs/performance.md); adapters, optimizer and output head stay float32. Preference models and the log-probabilities that a policy learns from are computed so too.",
+        ),
+    })
+    .optional()
+    .describe("How adapters are trained; without it over float32 weights."),
   constitution: constitutionReference.describe("What the model is aligned to."),
   prompts: z
     .strictObject({

@@ -78,3 +78,9 @@ it.each(["reverse", "iterative", "joint", "constrained"])(
     expect(await budgetOf(name)).toEqual(await budgetOf("clinical-desk.quick"));
   },
 );
+
+it("recipes/clinical-desk.quick.int8.yaml differs from the quick one in its arithmetic alone", async () => {
+  const open = async (name: string) => (await openRecipe(`${recipes}clinical-desk.${name}.yaml`)).recipe;
+  const eight = { inference: { weights: "int8" }, training: { weights: "int8" } };
+  expect(await open("quick.int8")).toEqual({ ...(await open("quick")), ...eight });
+});

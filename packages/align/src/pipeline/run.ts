@@ -55,10 +55,11 @@ export interface TenetRun {
  */
 export function startRun(open: OpenRecipe, options: RunOptions = {}): TenetRun {
   const { store: folder = "runs", versions = {}, only, evaluate, signal, ...pool } = options;
-  const { engine, model, inference } = open.recipe;
+  const { engine, model, inference, training } = open.recipe;
   const rounded = engine?.dtype === "bfloat16" ? { rounded: { reference: model, dtype: engine.dtype } } : {};
   const speaking = inference ? { weights: inference.weights } : {};
-  const poolOptions: PoolOptions = { ...pool, ...rounded, ...speaking, ...(signal && { signal }) };
+  const trained = training ? { trained: { reference: model, on: training.weights } } : {};
+  const poolOptions: PoolOptions = { ...pool, ...rounded, ...speaking, ...trained, ...(signal && { signal }) };
   const context = { ...open, options: poolOptions };
   const arrangement = evaluate === undefined ? arrange(context) : evaluationOnly(context, evaluate);
   const { targets, refused } = arrangement;

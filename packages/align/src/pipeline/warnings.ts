@@ -25,6 +25,10 @@ export function warningsOf({ recipe, constitution }: Pick<OpenRecipe, "recipe" |
     warnings.push(
       "all that local models say and score in this run is of weights in 8 bits, the scorecard too: an adapter is exported for the float32 model, so measure it there (tenet eval, by a recipe without inference) before it is relied on",
     );
+  if (recipe.training?.weights === "int8" && recipe.inference?.weights !== "int8")
+    warnings.push(
+      "adapters are trained over weights in 8 bits and speak over float32 ones: what they learnt holds there but for the difference of the two (docs/performance.md), which the scorecard's figures include",
+    );
   const { steps, rounds } = planOf(recipe);
   if (rounds > 1 && steps[0] === "policy" && policy && "kl" in policy && policy.kl.reference === "first")
     warnings.push('policy.kl.reference: first is the model itself where rounds begin with the policy: "base" says so');

@@ -25,6 +25,7 @@ import {
   linearCrossEntropy,
   loraFrom,
   loraShapes,
+  projectionBeside,
   targetLogprobs,
 } from "./index.ts";
 
@@ -41,11 +42,13 @@ interface StepOptions extends CompileOptions {
   readonly supervised: number;
   readonly packed?: boolean;
   readonly checkpointing?: boolean;
+  /** The adapter beside matrices that take in no factors. */
+  readonly beside?: boolean;
 }
 
 /** The golden decoder with its adapter, and a step that gives loss, logits and gradients. */
 async function goldenStep(golden: DecoderGolden, options: StepOptions) {
-  const { rows, time, supervised, packed, checkpointing, ...rest } = options;
+  const { rows, time, supervised, packed, checkpointing, beside, ...rest } = options;
   const config = configOf(golden);
   const lora = { rank: golden.lora.r, alpha: golden.lora.lora_alpha };
   const parameters = new ParameterSet(loraShapes(config, lora));
@@ -65,10 +68,13 @@ async function goldenStep(golden: DecoderGolden, options: StepOptions) {
           maxPositions: time,
         }
       : {};
+    const adapter = loraFrom(config, lora, parameters.tensors);
+    const product = (x: Tensor, name: string) => x.matmul(read(name), { transB: true });
     const hidden = decoder(tokens, {
       config,
       weight: read,
-      lora: loraFrom(config, lora, parameters.tensors),
+      lora: adapter,
+      ...(beside ? { project: projectionBeside(config, product, read, adapter) } : {}),
       ...places,
       ...(checkpointing ? { checkpointing } : {}),
     });
@@ -118,9 +124,14 @@ function expectGradients(
 describe.each(["tied", "untied"] as const)("decoder with %s head against transformers and PEFT in float64", (head) => {
   const golden = readDecoderGolden(head);
 
-  it("gives the loss, the logits and every LoRA gradient", async () => {
+  it.each([
+    ["merged", {}],
+    ["beside the matrices", { beside: true }],
+    ["beside the matrices, with checkpointing", { beside: true, checkpointing: true }],
+  ])("gives the loss, the logits and every LoRA gradient, factors %s", async (_, how) => {
     const { batch } = golden;
-    const { program, parameters } = await goldenStep(golden, { rows: 2, time: 12, supervised: batch.supervised });
+    const options = { rows: 2, time: 12, supervised: batch.supervised, ...how };
+    const { program, parameters } = await goldenStep(golden, options);
     const out = await program.run({ ...parameters.feeds(), ...feedsOf(batch.tokens, batch.targets) });
     expect(Math.abs(out.loss.data[0]! / batch.loss - 1)).toBeLessThanOrEqual(1e-5);
     expect(relativeError(out.logits.data, decodeTensor(batch.logits))).toBeLessThanOrEqual(1e-5);

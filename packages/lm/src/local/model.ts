@@ -96,6 +96,8 @@ export interface LocalModel extends TokenModel {
   readonly config: ModelConfig;
   /** A frozen weight as a graph tensor, for graphs that train on top of it. */
   weight(name: string): Tensor;
+  /** `LocalOptions.trainedOn`. */
+  readonly trainedOn: TrainingFormat;
   /** How a graph that trains an adapter projects through the frozen matrices, where it is not as the weights say: `LocalOptions.trainedOn`. */
   projection(lora: Lora): LayerContext["project"] | undefined;
   /** Folder in which graphs over these weights are kept once they are optimised: `CompileOptions.graphCache`. */
@@ -359,6 +361,10 @@ class View implements LocalModel {
 
   get graphCache(): string {
     return this.#base.graphCache;
+  }
+
+  get trainedOn(): TrainingFormat {
+    return this.#base.options.trainedOn ?? "float32";
   }
 
   get memoryBudget(): number | undefined {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compile, input, type Tensor } from "@tenet/tensor";
+import { compile, grad, input, type Tensor } from "@tenet/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTinyModel } from "../../test/tiny-model.ts";
 import { openCheckpoint } from "../checkpoint/index.ts";
@@ -136,6 +136,57 @@ describe("a model's matrices", () => {
     await checkpoint.close();
   });
 
+  it("take gradients back through 8 bits, as what they stand for", async () => {
+    const checkpoint = await openCheckpoint(folder);
+    const weights = await mappedWeights(checkpoint, folder);
+    const sizes = new Map(modulesByInput(checkpoint.config).map(([first]) => [first!, sizesFor(first!, weights)]));
+    const product = await matrixProducts(checkpoint, folder, "int8", weights, {
+      sizes: async () => sizes,
+      gradients: true,
+    });
+    for (const path of ["model.layers.1.self_attn.k_proj", "model.layers.0.mlp.down_proj"]) {
+      const name = `${path}.weight`;
+      const shape = weightShapes(checkpoint.config)[name] as [number, number];
+      const [out, width] = shape;
+      const group = modulesByInput(checkpoint.config).find((paths) => paths.includes(path))!;
+      const matrices = await Promise.all(group.map((one) => checkpoint.read(`${one}.weight`)));
+      const factors = smoothingFactors(sizes.get(group[0]!)!, matrices);
+      const w = await checkpoint.read(name);
+      const held = quantizeInt8(
+        w.map((value, at) => value * factors[at % width]!),
+        shape,
+      );
+      // Two rows that 8 bits hold exactly once they are multiplied by the scales, and one of zeros.
+      const grid = Float32Array.from({ length: 3 * out }, (_, at) =>
+        at < out ? 0 : at % out === 0 ? 127 / 64 : ((at * 37) % 255) / 64 - 127 / 64,
+      );
+      const dy = grid.map((value, at) => value / held.scales[at % out]!);
+      const program = await compile(() => {
+        const x = input("x", "float32", [3, width]);
+        return {
+          dx: grad(
+            product(x, name)
+              .mul(input("dy", "float32", [3, out]))
+              .sum(),
+            [x],
+          ),
+        };
+      });
+      const { dx } = await program.run({ dy });
+      await program.dispose();
+      for (let row = 0; row < 3; row++)
+        for (let i = 0; i < width; i++) {
+          let sum = 0;
+          for (let column = 0; column < out; column++)
+            sum += grid[row * out + column]! * held.values[i * out + column]!;
+          const expected = sum / factors[i]!;
+          const found = (dx[0]!.data as Float32Array)[row * width + i]!;
+          expect(Math.abs(found - expected)).toBeLessThan(1e-5 * Math.max(1, Math.abs(expected)));
+        }
+    }
+    await checkpoint.close();
+  });
+
   it("are written once, and an unknown format is refused", async () => {
     const files = async () => (await readdir(folder)).filter((name) => name.includes(".int8"));
     const open = () => openLocalModel(folder, { device: "cpu", cacheDir: join(folder, "cache"), weights: "int8" });
@@ -147,5 +198,7 @@ describe("a model's matrices", () => {
     expect((await files()).some((name) => name.endsWith(".tmp"))).toBe(false);
     const wrong = openLocalModel(folder, { device: "cpu", cacheDir: folder, weights: "int3" as "int4" });
     await expect(wrong).rejects.toThrow(UsageError);
+    const untrained = openLocalModel(folder, { device: "cpu", cacheDir: folder, trainedOn: "int4" as "int8" });
+    await expect(untrained).rejects.toThrow(/not trained on weights in "int4"; expected float32 or int8/);
   });
 });

@@ -1,7 +1,7 @@
 import type { Rules } from "./rule.ts";
 
 /** What a cluster can train, and how. */
-export const engineRules: Rules = ({ recipe: { engine, supervised, model, inference } }) => {
+export const engineRules: Rules = ({ recipe: { engine, supervised, model, inference, training } }) => {
   if (engine === undefined) return [];
   return [
     {
@@ -13,6 +13,11 @@ export const engineRules: Rules = ({ recipe: { engine, supervised, model, infere
       at: ["inference", "weights"],
       when: inference?.weights === "int8" && engine.generation !== undefined,
       expected: '"float32", or no engine.generation: its servers speak as they were started',
+    },
+    {
+      at: ["training", "weights"],
+      when: training?.weights === "int8",
+      expected: '"float32": an engine holds the base as engine.dtype says',
     },
     {
       at: ["model"],

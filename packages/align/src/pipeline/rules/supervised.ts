@@ -51,6 +51,11 @@ export const supervisedRules: Rules = ({ recipe }) => {
       got: "reasoning for nobody's reply",
     },
     {
+      at: ["training", "weights"],
+      when: recipe.training?.weights === "int8" && supervised.weights === "all",
+      expected: '"float32" beside supervised.weights: all: the base must be frozen to be held in 8 bits',
+    },
+    {
       at: ["supervised", "weights"],
       when: policy !== undefined && supervised.weights === "all",
       expected:
