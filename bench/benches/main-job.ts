@@ -9,6 +9,7 @@ export const mainJob: Bench = {
   name: "main-job",
   summary: `bench/main-job/recipe.yaml${share === 1 ? ", whole" : `, ${share} of its prompts`}: both halves and the scorecard`,
   unit: "s",
+  weights: true,
   measure: "seconds",
   rounds: { fewest: 1, warmup: 0 },
   prepare: () => mainJobTask(share),

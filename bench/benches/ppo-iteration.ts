@@ -7,6 +7,7 @@ export const ppoIteration: Bench = {
   summary:
     "32 prompts × 64 tokens: rollout, four scorings, 4 epochs of 4 updates, LoRA r = 16 on all projections, SmolLM2-135M-Instruct",
   unit: "tokens/s",
+  weights: true,
   measure: "rate",
   devices: true,
   rounds: { fewest: 3, warmup: 1 },

@@ -7,6 +7,7 @@ export const sftEpoch: Bench = {
   summary:
     "an epoch of 48 examples of mixed length in updates of 16, LoRA r = 16 on all projections, SmolLM2-135M-Instruct",
   unit: "tokens/s",
+  weights: true,
   measure: "rate",
   prepare: sftTask,
   ours: tenet("sft-epoch.ts"),

@@ -1,4 +1,5 @@
-// The recipe of the main job as `tenet run` runs it: a round is a run in an empty store, the scorecard included.
+// The recipe of the main job as `tenet run` runs it: a round is a run in an empty store, the scorecard included. --weights says how
+// its model is held, to speak and to learn.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { type ChainRow, type OpenRecipe, type PreferenceRow, startRun } from "@t
 import { openStore, type StoredRow } from "@tenet/runs";
 import { serveContestant } from "../contestant.ts";
 import { type MainJobTask, openMainJob } from "../main-job-task.ts";
+import { trainingWeights } from "../training-weights.ts";
 
 /** Stages by what peers call the same work; the others take no time to speak of. */
 const parts: readonly (readonly [name: string, stages: RegExp])[] = [
@@ -24,6 +26,8 @@ const parts: readonly (readonly [name: string, stages: RegExp])[] = [
 await serveContestant({
   build: async ({ threads, task }) => {
     const open = await openMainJob((task as MainJobTask).share);
+    const { weights, trainedOn } = trainingWeights();
+    Object.assign(open.recipe, { inference: { weights }, training: { weights: trainedOn } });
     return { round: () => round(open, threads) };
   },
 });

@@ -1,4 +1,5 @@
-// Proximal policy optimisation through `trainPpo`: a round is an iteration, its checkpoint included.
+// Proximal policy optimisation through `trainPpo`: a round is an iteration, its checkpoint included. --weights says how the frozen base
+// is held, to speak and to learn.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { adapterShapes, initialiseAdapter, type LocalModel, openLocalModel, save
 import { ParameterSet } from "@tenet/tensor";
 import { device, serveContestant } from "../contestant.ts";
 import type { PpoTask } from "../tasks.ts";
+import { trainingWeights } from "../training-weights.ts";
 
 /** More than are ever asked for; a run is ended, not finished. */
 const iterations = 1000;
@@ -14,7 +16,7 @@ const iterations = 1000;
 await serveContestant({
   build: async ({ threads, task }) => {
     const { model: path, prompts, newTokens, epochs, minibatches } = task as PpoTask;
-    const model = await openLocalModel(path, { threads, device });
+    const model = await openLocalModel(path, { threads, device, ...trainingWeights() });
     speakAtLength(model);
     const folder = mkdtempSync(join(tmpdir(), "tenet-bench-"));
     process.on("exit", () => rmSync(folder, { recursive: true, force: true }));

@@ -1,4 +1,4 @@
-// Supervised fine-tuning through `trainSft`: a round is an epoch.
+// Supervised fine-tuning through `trainSft`: a round is an epoch. --weights says how the frozen base is held.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,11 +6,12 @@ import { type ExampleRow, rowId, trainSft } from "@tenet/align";
 import { openLocalModel } from "@tenet/lm";
 import { serveContestant } from "../contestant.ts";
 import type { SftTask } from "../sft-task.ts";
+import { trainingWeights } from "../training-weights.ts";
 
 await serveContestant({
   build: async ({ threads, task }) => {
     const { model: path, examples, batchSize, epochs } = task as SftTask;
-    const model = await openLocalModel(path, { threads, device: "cpu" });
+    const model = await openLocalModel(path, { threads, device: "cpu", ...trainingWeights() });
     const folder = mkdtempSync(join(tmpdir(), "tenet-bench-"));
     process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
     const rows = examples.map(({ prompt, completion }): ExampleRow => {
