@@ -2,12 +2,15 @@ import {
   adapterShapes,
   headName,
   type LocalModel,
+  type Lora,
   type LoraConfig,
   type ModelConfig,
+  projectionBeside,
   SCORE_WEIGHT,
+  type TrainingFormat,
   weightShapes,
 } from "@tenet/lm";
-import { input, numel, ParameterSet, type ParameterShapes, peakBytes } from "@tenet/tensor";
+import { input, int8Matmul, numel, ParameterSet, type ParameterShapes, peakBytes, type Tensor } from "@tenet/tensor";
 import { batchGraph, type GraphModel, type Tuning } from "./graph.ts";
 import { TrainerError } from "./trainer.ts";
 
@@ -77,25 +80,29 @@ export interface TrainingPlan {
   readonly sequencesPerItem?: number | undefined;
   readonly shareBeginnings?: boolean | undefined;
   readonly activationCheckpointing: boolean;
+  /** How the frozen base is held. Default float32, as its weights lie. */
+  readonly trainedOn?: TrainingFormat | undefined;
 }
 
 /**
  * What a training on a processor holds beside its model's mapped weights, in bytes. `tables`: the output table as the runtime arranges it for each program over
- * log-probabilities, twice where it learns. `activations`: results of one micro-batch. `parameters`: of each network values, gradient, that of a
+ * log-probabilities, twice where it learns. `frozen`: in 8 bits the file of them, both ways round, and what each program arranges anew. `activations`: results of one micro-batch. `parameters`: of each network values, gradient, that of a
  * micro-batch, and AdamW's two moments; and a frozen copy.
  */
 export function trainingBytes(
   config: ModelConfig,
   plan: TrainingPlan,
   memoryBudget?: number,
-): { readonly tables: number; readonly activations: number; readonly parameters: number } {
+): Readonly<Record<"tables" | "frozen" | "activations" | "parameters", number>> {
   const { lora, scores = false, learning, looking, networks, sequencesPerItem, shareBeginnings } = plan;
   const shapes = weightShapes(config);
   const weight = (name: string) => input(name, "float32", shapes[name]!);
   const tuning = { lora, head: scores };
+  const eight = plan.trainedOn === "int8" && lora !== undefined;
+  const projection = (of: Lora) => projectionBeside(config, inBytes(shapes), weight, of);
   const shape = {
     ...{
-      model: { config, weight },
+      model: { config, weight, ...(eight && { projection }) },
       tuning,
       sequencesPerItem,
       shareBeginnings,
@@ -106,11 +113,22 @@ export function trainingBytes(
   const tokens = memoryBudget === undefined ? shape.tokens : fittingTokens(shape, memoryBudget, 1);
   const size = Object.values(tunedShapes({ config }, tuning)).reduce((sum, dims) => sum + numel(dims), 0);
   const table = 4 * numel(shapes[headName(config)]!);
+  const projected = Object.entries(shapes).filter(([name]) => /_proj\.weight$/.test(name));
+  const bytes = projected.reduce((sum, [, dims]) => sum + numel(dims), 0);
   return {
     // A table that is trained is fed, and arranged by nobody.
     tables: scores || !lora ? 0 : table * (2 * learning + looking),
+    frozen: eight ? bytes * (2 + 2 * Math.max(learning, networks) + looking) : 0,
     activations: activationBytes({ ...shape, tokens }),
     parameters: networks * 6 * 4 * size,
+  };
+}
+
+/** Products with matrices in 8 bits that are not there yet. */
+function inBytes(shapes: ReturnType<typeof weightShapes>) {
+  return (x: Tensor, name: string) => {
+    const [out, width] = shapes[name] as [number, number];
+    return int8Matmul(x, input(`${name}.int8`, "int8", [width, out]), input(`${name}.scales`, "float32", [out]));
   };
 }
 

@@ -73,6 +73,12 @@ it("knows what makes it smaller: a shared trunk, fewer places, checkpoints of ac
   expect(bounded.activations).toBeLessThan(memoryBudget);
   const eight = await policyOf(`${plain}inference: { weights: int8 }\n`);
   expect(eight.matrices).toBe(now.matrices / 2);
+  expect(eight.frozen).toBe(0);
+  const taught = await policyOf(`${plain}training: { weights: int8 }\n`);
+  // Both ways round as they lie, and as the programs of two networks and of what only looks arrange them.
+  expect(taught.matrices).toBe(now.matrices);
+  expect(taught.frozen).toBeGreaterThan(0);
+  expect(taught.activations).not.toBe(now.activations);
 });
 
 it("leaves out what servers compute, and says nothing of a model that is not here", async () => {

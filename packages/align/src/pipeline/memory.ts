@@ -107,8 +107,8 @@ export async function memoryOf(
     kept = Math.min(mostSpare, held.cache);
     const learning =
       trained === undefined
-        ? { tables: 0, activations: 0, parameters: 0 }
-        : trainingBytes(shapes.get(trained)!, todo.training!, memoryBudget);
+        ? { tables: 0, frozen: 0, activations: 0, parameters: 0 }
+        : trainingBytes(shapes.get(trained)!, { ...todo.training!, trainedOn: recipe.training?.weights }, memoryBudget);
     const parts = { process: processBytes, weights: sum(weights), matrices: sum(matrices), ...held, ...learning };
     // Logits are gone when a training computes.
     const bytes = Object.values(parts).reduce((all, part) => all + part, 0) - Math.min(parts.logits, parts.activations);
