@@ -26,6 +26,8 @@ export interface MemoryEstimate {
     readonly logits: number;
     /** Output tables of training programs. */
     readonly tables: number;
+    /** Matrices in 8 bits under adapters that are trained. */
+    readonly frozen: number;
     readonly activations: number;
     readonly parameters: number;
   };
