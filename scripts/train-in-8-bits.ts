@@ -9,8 +9,7 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { bootstrap } from "@tenet/data";
 import { catalogue, loadAdapter, openLocalModel } from "@tenet/lm";
-import { completionSequence, type Item } from "@tenet/train";
-import { type LocalTrainer, openLocalTrainer } from "../packages/train/src/local-trainer.ts";
+import { completionSequence, type Item, type LocalTrainer, openLocalTrainer } from "@tenet/train";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -39,6 +39,7 @@ export {
   trainJudge,
 } from "./judge.ts";
 export { adaptKl, type KlEstimator, type KlTarget, k3, klEstimate } from "./kl.ts";
+export { type LocalTrainer, openLocalTrainer } from "./local-trainer.ts";
 export type { MetricEvent, ShownRollout } from "./loop.ts";
 export {
   type DpoTerms,
