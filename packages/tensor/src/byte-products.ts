@@ -5,8 +5,8 @@ import { ort } from "./runtime.ts";
 /*
  * The runtime's products of unsigned rows and signed weights. Processors without VNNI add two products of bytes in 16 bits, which overflow;
  * the runtime can be told to make signed weights in the graph unsigned, whose products are added in 32 bits. It does so wherever its
- * kernels for the two differ, and they differ on every processor with AVX2: also where the signed one is exact and, with VNNI or AMX, two to
- * ten times as fast. So the kernel itself is asked, once in a process.
+ * kernels for the two differ, and they differ on every processor with AVX2: also where the signed one is exact and, with AMX, seven to eleven
+ * times as fast. So the kernel itself is asked, once in a process.
  */
 
 /** The runtime's product of unsigned bytes and, where they are so, signed ones. */
