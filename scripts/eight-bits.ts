@@ -5,8 +5,10 @@
 // expectation it is; and the time of speaking and scoring, in rounds that take turns. Intervals are bootstraps over texts and replies.
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bootstrap } from "@tenet/data";
+import { neutralTextsSchema } from "@tenet/align";
+import { bootstrap, readDocument } from "@tenet/data";
 import { catalogue, type LocalModel, type LocalOptions, openLocalModel, type ScoreRequest } from "@tenet/lm";
 
 const { values: options, positionals } = parseArgs({
@@ -21,12 +23,10 @@ const { values: options, positionals } = parseArgs({
 });
 const reference = positionals[0] ?? catalogue.default;
 const root = new URL("../", import.meta.url);
-const linesOf = (path: string, begin: string) =>
-  readFileSync(new URL(path, root), "utf8")
-    .split("\n")
-    .filter((line) => line.startsWith(begin));
-const neutral = linesOf("prompts/neutral.yaml", "- ").map((line) => line.slice(2));
-const questions = linesOf("prompts/clinical/held-out.jsonl", "{")
+const { value: neutral } = await readDocument(fileURLToPath(new URL("prompts/neutral.yaml", root)), neutralTextsSchema);
+const questions = readFileSync(new URL("prompts/clinical/held-out.jsonl", root), "utf8")
+  .split("\n")
+  .filter((line) => line.startsWith("{"))
   .slice(Number(options.skip), Number(options.skip) + Number(options.prompts))
   .map((line): { prompt: string } => JSON.parse(line));
 

@@ -4,12 +4,14 @@
 // its gradient of the factors and the float32 one, how long it is beside it, and how much the loss differs; and the time of gradients, in rounds that take turns.
 // The factors are an adapter's, or random as a training begins with and a little stirred, since the gradient of one factor is 0 where the other is. The interval is a bootstrap
 // over updates.
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bootstrap } from "@tenet/data";
+import { neutralTextsSchema } from "@tenet/align";
+import { bootstrap, mean, readDocument } from "@tenet/data";
 import { catalogue, loadAdapter, openLocalModel } from "@tenet/lm";
-import { completionSequence, type Item, type LocalTrainer, openLocalTrainer } from "@tenet/train";
+import { completionSequence, type Item, openLocalTrainer } from "@tenet/train";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -22,10 +24,8 @@ const { values: options, positionals } = parseArgs({
 });
 const reference = positionals[0] ?? catalogue.default;
 const threads = options.threads === undefined ? {} : { threads: Number(options.threads) };
-const texts = readFileSync(new URL("../prompts/neutral.yaml", import.meta.url), "utf8")
-  .split("\n")
-  .filter((line) => line.startsWith("- "))
-  .map((line) => line.slice(2));
+const neutral = fileURLToPath(new URL("../prompts/neutral.yaml", import.meta.url));
+const { value: texts } = await readDocument(neutral, neutralTextsSchema);
 
 /** In place of an update: all texts at once, which is what is timed. */
 const all = -1;
@@ -36,8 +36,9 @@ async function trainerOn(trainedOn: "float32" | "int8") {
   const { lora } = from === undefined ? { lora: { rank: 16, alpha: 32 } } : await loadAdapter(from, model.config);
   const trainer = await openLocalTrainer({
     ...{ model, tuning: { lora }, seed: 1, from, device: "cpu", ...threads },
+    // Nothing is learnt: an update drops the gradient and leaves the factors.
     optimizer: {
-      ...({ learningRate: 1e-4, schedule: "constant", warmupSteps: 0, steps: 1 } as const),
+      ...({ learningRate: 0, schedule: "constant", warmupSteps: 0, steps: 1 } as const),
       ...({ betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradNorm: 0 } as const),
     },
   });
@@ -57,18 +58,10 @@ async function trainerOn(trainedOn: "float32" | "int8") {
     const { loss } = await objective.accumulate(update === all ? items : items.slice(8 * update, 8 * update + 8));
     const seconds = (performance.now() - began) / 1000;
     const values = trainer.gradient().slice();
-    await trainer.restore(await stateOf(trainer));
+    await trainer.update();
     return { loss, values, seconds };
   };
   return { gradient, close: () => trainer.close().then(() => model.close()) };
-}
-
-/** A state to go back to: nothing was learnt. */
-async function stateOf(trainer: LocalTrainer) {
-  const learnt = trainer.parameters.data.slice();
-  await trainer.update();
-  trainer.parameters.data.set(learnt);
-  return trainer.state();
 }
 
 const exact = await trainerOn("float32");
@@ -89,7 +82,6 @@ for (let round = 0; round <= Number(options.rounds); round++) {
 }
 await exact.close();
 await coarse.close();
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const summary = (key: "cosine" | "norm" | "loss") =>
   bootstrap(
     found.map((one) => one[key]),

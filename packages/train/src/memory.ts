@@ -6,6 +6,8 @@ import {
   type LoraConfig,
   type ModelConfig,
   projectionBeside,
+  projectionShape,
+  projections,
   SCORE_WEIGHT,
   type TrainingFormat,
   weightShapes,
@@ -86,8 +88,9 @@ export interface TrainingPlan {
 
 /**
  * What a training on a processor holds beside its model's mapped weights, in bytes. `tables`: the output table as the runtime arranges it for each program over
- * log-probabilities, twice where it learns. `frozen`: in 8 bits the file of them, both ways round, and what each program arranges anew. `activations`: results of one micro-batch. `parameters`: of each network values, gradient, that of a
- * micro-batch, and AdamW's two moments; and a frozen copy.
+ * log-probabilities, twice where it learns. `frozen`: the layers' matrices in 8 bits, both ways round as their file has them, and what each program arranges
+ * anew. `activations`: results of one micro-batch. `parameters`: of each network values, gradient, that of a micro-batch, and AdamW's two moments; and a
+ * frozen copy.
  */
 export function trainingBytes(
   config: ModelConfig,
@@ -113,8 +116,8 @@ export function trainingBytes(
   const tokens = memoryBudget === undefined ? shape.tokens : fittingTokens(shape, memoryBudget, 1);
   const size = Object.values(tunedShapes({ config }, tuning)).reduce((sum, dims) => sum + numel(dims), 0);
   const table = 4 * numel(shapes[headName(config)]!);
-  const projected = Object.entries(shapes).filter(([name]) => /_proj\.weight$/.test(name));
-  const bytes = projected.reduce((sum, [, dims]) => sum + numel(dims), 0);
+  const ofLayer = projections.reduce((sum, name) => sum + numel(projectionShape(config, name)), 0);
+  const bytes = config.num_hidden_layers * ofLayer;
   return {
     // A table that is trained is fed, and arranged by nobody.
     tables: scores || !lora ? 0 : table * (2 * learning + looking),

@@ -19,6 +19,7 @@ import {
   resolveSource,
   type ServerReached,
   type TextCodec,
+  type TrainingFormat,
 } from "@tenet/lm";
 import type { Usage } from "@tenet/runs";
 import { contentsFingerprint, type TrainableModel } from "@tenet/train";
@@ -33,7 +34,7 @@ export interface PoolOptions
   > {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** How adapters of a model are trained: its frozen matrices may be held in 8 bits. */
-  readonly trained?: { readonly reference: string; readonly on: NonNullable<LocalOptions["trainedOn"]> } | undefined;
+  readonly trained?: { readonly reference: string; readonly on: TrainingFormat } | undefined;
   /** A model that an engine holds in other numbers than its files: it is another one. */
   readonly rounded?: { readonly reference: string; readonly dtype: string } | undefined;
 }

@@ -1,7 +1,14 @@
 export { type AttentionOptions, attentionBias, causalAttention, sees } from "./attention.ts";
 export { type DecoderOptions, decoder } from "./decoder.ts";
 export { type HeadOptions, linearCrossEntropy, SCORE_WEIGHT, scalarHead, targetLogprobs } from "./head.ts";
-export { attentionOutput, feedForward, type LayerContext, type QueryKeyValue, queryKeyValue } from "./layer.ts";
+export {
+  attentionOutput,
+  feedForward,
+  type LayerContext,
+  plusBias,
+  type QueryKeyValue,
+  queryKeyValue,
+} from "./layer.ts";
 export {
   type AdaptedWeight,
   adaptedLinear,
@@ -18,7 +25,6 @@ export {
 } from "./lora.ts";
 export {
   attentionWindow,
-  hasBias,
   hasHeadNorms,
   headName,
   modulePath,

@@ -1,6 +1,6 @@
 import { type Dim, dimMul, reshape, rmsNorm, rotary, silu, type Tensor, transpose } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import { hasHeadNorms, type Projection } from "./modules.ts";
+import { hasBias, hasHeadNorms, modulePath, type Projection } from "./modules.ts";
 
 /** What the parts of a layer share; the training and the generation graph each make one. */
 export interface LayerContext {
@@ -12,6 +12,16 @@ export interface LayerContext {
   /** Of the positions at hand, unscaled: [batch or 1, time, head_dim / 2]. */
   readonly cos: Tensor;
   readonly sin: Tensor;
+}
+
+/** What a projection gives, with its bias where it has one. y [rows, out] */
+export function plusBias(
+  y: Tensor,
+  layer: number,
+  name: Projection,
+  { config, weight }: Pick<LayerContext, "config" | "weight">,
+): Tensor {
+  return hasBias(config, name) ? y.add(weight(`${modulePath(layer, name)}.bias`)) : y;
 }
 
 export interface QueryKeyValue {

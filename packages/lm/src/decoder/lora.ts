@@ -9,8 +9,8 @@ import {
   transposeMatrix,
 } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import type { LayerContext } from "./layer.ts";
-import { hasBias, modulePath, type Projection, projectionShape, projections } from "./modules.ts";
+import { type LayerContext, plusBias } from "./layer.ts";
+import { modulePath, type Projection, projectionShape, projections } from "./modules.ts";
 
 export interface LoraConfig {
   /** Width r of the factors. */
@@ -89,9 +89,7 @@ export function adaptedProjection(
   return (x, layer, names) => {
     const paths = names.map((name) => modulePath(layer, name));
     const matrices = paths.map((path) => ({ weight: weight(`${path}.weight`), factors: lora?.factors[path] }));
-    return adaptedLinear(x, matrices).map((y, i) =>
-      hasBias(config, names[i]!) ? y.add(weight(`${paths[i]}.bias`)) : y,
-    );
+    return adaptedLinear(x, matrices).map((y, i) => plusBias(y, layer, names[i]!, { config, weight }));
   };
 }
 
@@ -178,16 +176,13 @@ export function projectionBeside(
   config: ModelConfig,
   product: (x: Tensor, name: string) => Tensor,
   weight: (name: string) => Tensor,
-  lora: Lora | undefined,
+  lora: Lora,
 ): LayerContext["project"] {
   return (x, layer, names) => {
     const paths = names.map((name) => modulePath(layer, name));
-    const plain = names.map((name, i) => {
-      const y = product(x, `${paths[i]}.weight`);
-      return hasBias(config, name) ? y.add(weight(`${paths[i]}.bias`)) : y;
-    });
+    const plain = names.map((name, i) => plusBias(product(x, `${paths[i]}.weight`), layer, name, { config, weight }));
     const adapted = paths.flatMap((path, i) => {
-      const factors = lora?.factors[path];
+      const factors = lora.factors[path];
       return factors ? [{ i, y: plain[i]!, ...factors }] : [];
     });
     const changed = withFactors(x, adapted);

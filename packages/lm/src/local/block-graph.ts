@@ -30,10 +30,10 @@ import {
   attentionBias,
   attentionOutput,
   feedForward,
-  hasBias,
   headName,
   type LayerContext,
   modulePath,
+  plusBias,
   projectionShape,
   queryKeyValue,
   rotaryTables,
@@ -180,7 +180,6 @@ function mergedProjection(
       const path = modulePath(layer, name);
       const merged = matrices.get(path) ?? matrix(path, projectionShape(config, name), `rank_${layer}_${name}`);
       matrices.set(path, merged);
-      const y = matmul(x, merged, { transB: true });
-      return hasBias(config, name) ? y.add(weight(`${path}.bias`)) : y;
+      return plusBias(matmul(x, merged, { transB: true }), layer, name, { config, weight });
     });
 }

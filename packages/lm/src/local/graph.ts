@@ -29,10 +29,10 @@ import {
   attentionOutput,
   attentionWindow,
   feedForward,
-  hasBias,
   headName,
   type LayerContext,
   modulePath,
+  plusBias,
   projectionShape,
   type QueryKeyValue,
   queryKeyValue,
@@ -173,8 +173,7 @@ export function adaptedProjection(
     names.map((name) => {
       const path = modulePath(layer, name);
       const [out, width] = projectionShape(config, name);
-      let y = product(x, `${path}.weight`);
-      if (hasBias(config, name)) y = y.add(weight(`${path}.bias`));
+      const y = plusBias(product(x, `${path}.weight`), layer, name, { config, weight });
       const scale = scales.get(path);
       if (!scale) return y;
       // Every adapter of a graph may have its own rank, and every module too.

@@ -142,7 +142,7 @@ export async function matrixProducts(
   const mapped = await mappedFile(
     checkpoint,
     folder,
-    both ? "int8-smooth-both" : extensions[format],
+    extensions[both ? "both" : format],
     matrices.flatMap(piecesOf),
     async function* () {
       const channels = format === "int8" ? await sizes() : undefined;
@@ -216,7 +216,7 @@ function transposed(values: Int8Array, [out, width]: readonly [number, number]):
 }
 
 /** Of the files that matrices are mapped from. Another for another content: who wrote the older one still finds it. */
-const extensions = { int8: "int8-smooth", int4: "int4" } as const;
+const extensions = { int8: "int8-smooth", both: "int8-smooth-both", int4: "int4" } as const;
 
 function quantisedMatrices(
   config: ModelConfig,

@@ -21,10 +21,10 @@ import {
   attentionOutput,
   attentionWindow,
   feedForward,
-  hasBias,
   headName,
   type LayerContext,
   modulePath,
+  plusBias,
   queryKeyValue,
   rotaryTables,
   sees,
@@ -72,9 +72,8 @@ export function decoderWithPast(config: ModelConfig, weights: OnnxWeights): Reco
     weight: weights.weight,
     project: (x, layer, names) =>
       names.map((name) => {
-        const path = modulePath(layer, name);
-        const y = weights.product(x, `${path}.weight`);
-        return hasBias(config, name) ? y.add(weights.weight(`${path}.bias`)) : y;
+        const y = weights.product(x, `${modulePath(layer, name)}.weight`);
+        return plusBias(y, layer, name, { config, weight: weights.weight });
       }),
     cos: gather(cos, positions),
     sin: gather(sin, positions),
