@@ -1,16 +1,17 @@
-// npx tsx --conditions=source scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary] [--pool]
+// npx tsx --conditions=source scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--at-once 1] [--again] [--summary] [--pool]
 //
 // Runs arrangements of equal budget on the same prompts and lays them beside each other: what the last checkpoint of each violates, and how
 // much more or less that is than the first recipe's, prompt by prompt, with a bootstrap over seeds and prompts. Without recipes the
 // five of docs/arrangements.md.
 //
 // All recipes of a seed come before the next seed, in one store: what they share is run once, and a call that is cut short has compared
-// all five on the seeds it has. It goes on where it stopped (see seeds.ts). `--limit` is that of `tenet run`, for a machine that has not the hours;
+// all five on the seeds it has. `--at-once` runs several seeds, each in a store of its own, where `evidence.ts` finds them too. It goes on where it
+// stopped (see seeds.ts); `--again` runs seeds that are kept once more: an earlier version's. `--limit` is that of `tenet run`, for a machine that has not the hours;
 // its figures are kept apart. Seeds add up over machines: `--from` is the first seed to run, and `--pool` prints what is kept of any processor (and runs nothing).
 import { basename, extname } from "node:path";
 import { parseArgs } from "node:util";
 import { differences, percent, summarise, type Table, tableOf, violates } from "./seed-tables.ts";
-import { type SeedResult, Seeds } from "./seeds.ts";
+import { eachSeed, type SeedResult, Seeds } from "./seeds.ts";
 
 const five = ["clinical-desk.quick", "reverse", "iterative", "joint", "constrained"].map(
   (name) => `recipes/${name}.yaml`,
@@ -24,6 +25,8 @@ const { values: options, positionals } = parseArgs({
     limit: { type: "string" },
     store: { type: "string", default: "runs" },
     out: { type: "string", default: "docs/evidence" },
+    "at-once": { type: "string", default: "1" },
+    again: { type: "boolean", default: false },
     summary: { type: "boolean", default: false },
     pool: { type: "boolean", default: false },
   },
@@ -31,23 +34,26 @@ const { values: options, positionals } = parseArgs({
 const count = Number(options.seeds);
 const from = Number(options.from);
 const limit = options.limit === undefined ? undefined : Number(options.limit);
-if (![count, limit ?? 1, from + 1].every((one) => Number.isInteger(one) && one >= 1)) {
+const atOnce = Number(options["at-once"]);
+if (![count, limit ?? 1, from + 1, atOnce].every((one) => Number.isInteger(one) && one >= 1)) {
   console.error(
-    "usage: scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--summary] [--pool]",
+    "usage: scripts/arrangements.ts [RECIPE …] [--seeds 3] [--from 0] [--limit COUNT] [--store FOLDER] [--out FOLDER] [--at-once 1] [--again] [--summary] [--pool]",
   );
   process.exit(2);
 }
 
 const recipes = positionals.length > 0 ? positionals : five;
-const { store, out } = options;
+const { store, out, again } = options;
 const all: { readonly name: string; readonly seeds: Seeds }[] = [];
 for (const recipe of recipes)
   all.push({
     name: basename(recipe, extname(recipe)),
-    seeds: await Seeds[options.pool ? "pooled" : "open"](recipe, { store, out, limit }),
+    seeds: await Seeds[options.pool ? "pooled" : "open"](recipe, { store, out, limit, atOnce, again }),
   });
 if (!options.summary && !options.pool)
-  for (let seed = from; seed < from + count; seed++) for (const { seeds } of all) await seeds.run(seed);
+  await eachSeed({ from, count, atOnce }, async (seed) => {
+    for (const { seeds } of all) await seeds.run(seed);
+  });
 print();
 
 function print(): void {

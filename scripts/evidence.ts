@@ -1,33 +1,37 @@
-// npx tsx --conditions=source scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1]
+// npx tsx --conditions=source scripts/evidence.ts RECIPE [--seeds 8] [--from 0] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1] [--again]
 //
 // Runs a recipe once for each seed, one after the other or `--at-once` several, and says what holds over all of them: for every checkpoint the mean, the worst seed
 // and a 95 % interval of its violations, and the same of the change from one checkpoint to the next. The interval is a bootstrap over
 // seeds and, within it, over prompts, since neither the seeds nor the prompts of one run stand for others.
 //
-// A killed call continues: a seed whose run is done is read from the store. What each seed gave is kept in FOLDER as JSON, with the
+// A killed call continues: a seed whose run is done is read from the store. `--again` runs seeds that are kept once more: an earlier version's.
+// What each seed gave is kept in FOLDER as JSON, with the
 // processor's name and instruction set; a file of another processor is never written into. `--summary` reads what is there and runs nothing.
 import { parseArgs } from "node:util";
 import { breaks, differences, percent, summarise, summaryLine, tableOf, violates } from "./seed-tables.ts";
-import { type Evidence, Seeds } from "./seeds.ts";
+import { type Evidence, eachSeed, Seeds } from "./seeds.ts";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seeds: { type: "string", default: "8" },
+    from: { type: "string", default: "0" },
     store: { type: "string", default: "runs" },
     out: { type: "string", default: "docs/evidence" },
     summary: { type: "boolean", default: false },
     device: { type: "string", default: "cpu" },
     "at-once": { type: "string", default: "1" },
+    again: { type: "boolean", default: false },
   },
 });
 const [recipe] = positionals;
 const count = Number(options.seeds);
+const from = Number(options.from);
 const atOnce = Number(options["at-once"]);
 const positive = (value: number) => Number.isInteger(value) && value > 0;
-if (recipe === undefined || !positive(count) || !positive(atOnce)) {
+if (recipe === undefined || ![count, from + 1, atOnce].every(positive)) {
   console.error(
-    "usage: scripts/evidence.ts RECIPE [--seeds 8] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1] [--summary]",
+    "usage: scripts/evidence.ts RECIPE [--seeds 8] [--from 0] [--store FOLDER] [--out FOLDER] [--device cpu] [--at-once 1] [--again] [--summary]",
   );
   process.exit(2);
 }
@@ -99,10 +103,6 @@ function print(evidence: Evidence): void {
 }
 
 const seeds = await Seeds.open(recipe, { ...options, atOnce });
-const waiting = Array.from({ length: options.summary ? 0 : count }, (_, seed) => seed);
-const work = async () => {
-  for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) await seeds.run(seed);
-};
-await Promise.all(Array.from({ length: atOnce }, work));
+if (!options.summary) await eachSeed({ from, count, atOnce }, (seed) => seeds.run(seed));
 if (seeds.evidence.seeds.length === 0) console.error(`${seeds.place} holds no seed of this recipe yet`);
 else print(seeds.evidence);

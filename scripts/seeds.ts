@@ -74,6 +74,27 @@ export interface SeedOptions {
   readonly device?: string | undefined;
   /** Seeds that share the processors, each with a store of its own. Default 1. */
   readonly atOnce?: number | undefined;
+  /** Seeds that are kept are run once more, and replaced: what was kept is of a version that trains otherwise. */
+  readonly again?: boolean | undefined;
+}
+
+/** Does the work of every seed, `atOnce` of them at a time; those that wait are not begun once one has failed. */
+export async function eachSeed(
+  { from = 0, count, atOnce = 1 }: { readonly from?: number; readonly count: number; readonly atOnce?: number },
+  work: (seed: number) => Promise<void>,
+): Promise<void> {
+  const waiting = Array.from({ length: count }, (_, i) => from + i);
+  const worker = async () => {
+    for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) {
+      await work(seed).catch((error) => {
+        waiting.length = 0;
+        throw error;
+      });
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: atOnce }, worker));
+  const failed = ended.find((one) => one.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 /** What the seeds of a recipe gave so far. */
@@ -141,11 +162,13 @@ export class Seeds {
   /** Runs a seed and keeps what it gave, unless that is there. A killed call continues: a run that is done is read from the store. */
   async run(seed: number): Promise<void> {
     const { seeds } = this.evidence;
-    if (seeds.some((one) => one.seed === seed)) return;
+    const kept = () => seeds.findIndex((one) => one.seed === seed);
+    if (kept() >= 0 && !this.#options.again) return;
     const began = Date.now();
     const peak = await runSeed(this.#file, seed, this.#options);
     const result = readSeed(await openRecipe(this.#file, { ...changes(this.#options), seed }), seed, this.#options);
     const commit = commitOf();
+    if (kept() >= 0) seeds.splice(kept(), 1);
     seeds.push({ ...result, ...(commit === undefined ? {} : { commit }), ...(peak === undefined ? {} : { peak }) });
     seeds.sort((a, b) => a.seed - b.seed);
     mkdirSync(this.#options.out, { recursive: true });
