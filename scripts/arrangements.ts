@@ -11,7 +11,7 @@
 import { basename, extname } from "node:path";
 import { parseArgs } from "node:util";
 import { differences, percent, summarise, type Table, tableOf, violates } from "./seed-tables.ts";
-import { eachSeed, type SeedResult, Seeds } from "./seeds.ts";
+import { type SeedResult, Seeds, seedsFrom, sideBySide } from "./seeds.ts";
 
 const five = ["clinical-desk.quick", "reverse", "iterative", "joint", "constrained"].map(
   (name) => `recipes/${name}.yaml`,
@@ -51,7 +51,7 @@ for (const recipe of recipes)
     seeds: await Seeds[options.pool ? "pooled" : "open"](recipe, { store, out, limit, atOnce, again }),
   });
 if (!options.summary && !options.pool)
-  await eachSeed({ from, count, atOnce }, async (seed) => {
+  await sideBySide(seedsFrom(from, count), atOnce, async (seed) => {
     for (const { seeds } of all) await seeds.run(seed);
   });
 print();

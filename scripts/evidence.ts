@@ -5,11 +5,10 @@
 // seeds and, within it, over prompts, since neither the seeds nor the prompts of one run stand for others.
 //
 // A killed call continues: a seed whose run is done is read from the store. `--again` runs seeds that are kept once more: an earlier version's.
-// What each seed gave is kept in FOLDER as JSON, with the
-// processor's name and instruction set; a file of another processor is never written into. `--summary` reads what is there and runs nothing.
+// What each seed gave is kept in FOLDER as JSON, with the processor's name and instruction set; a file of another processor is never written into. `--summary` reads what is there and runs nothing.
 import { parseArgs } from "node:util";
 import { breaks, differences, percent, summarise, summaryLine, tableOf, violates } from "./seed-tables.ts";
-import { type Evidence, eachSeed, Seeds } from "./seeds.ts";
+import { type Evidence, Seeds, seedsFrom, sideBySide } from "./seeds.ts";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -103,6 +102,6 @@ function print(evidence: Evidence): void {
 }
 
 const seeds = await Seeds.open(recipe, { ...options, atOnce });
-if (!options.summary) await eachSeed({ from, count, atOnce }, (seed) => seeds.run(seed));
+if (!options.summary) await sideBySide(seedsFrom(from, count), atOnce, (seed) => seeds.run(seed));
 if (seeds.evidence.seeds.length === 0) console.error(`${seeds.place} holds no seed of this recipe yet`);
 else print(seeds.evidence);

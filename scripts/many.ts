@@ -7,7 +7,7 @@
 // machine's memory is looked at meanwhile; a run that fails is named and keeps no other from being done.
 import { basename, extname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { Seeds } from "./seeds.ts";
+import { Seeds, seedsFrom, sideBySide } from "./seeds.ts";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,9 +35,9 @@ interface Job {
 const jobs = groups
   .flatMap((group) => {
     const [, device, recipes, first, last = first] = group as unknown as [string, string, string, string, string?];
-    return Array.from({ length: Number(last) - Number(first) + 1 }, (_, i): Job & { turn: number } => ({
-      ...{ device, recipes: recipes.split("+"), seed: Number(first) + i },
-      turn: i,
+    return seedsFrom(Number(first), Number(last) - Number(first) + 1).map((seed, turn): Job & { turn: number } => ({
+      ...{ device, recipes: recipes.split("+"), seed },
+      turn,
     }));
   })
   .sort((a, b) => a.turn - b.turn);
@@ -56,17 +56,15 @@ function seedsOf(device: string, recipe: string, recipes: readonly string[]): Pr
 }
 
 let failed = 0;
-const work = async () => {
-  for (let job = jobs.shift(); job !== undefined; job = jobs.shift())
-    for (const recipe of job.recipes) {
-      try {
-        await (await seedsOf(job.device, recipe, job.recipes)).run(job.seed);
-      } catch (error) {
-        failed++;
-        console.error(`${job.device}:${recipe}, seed ${job.seed}: ${error instanceof Error ? error.message : error}`);
-        break;
-      }
+await sideBySide(jobs, atOnce, async ({ device, recipes, seed }) => {
+  for (const recipe of recipes) {
+    try {
+      await (await seedsOf(device, recipe, recipes)).run(seed);
+    } catch (error) {
+      failed++;
+      console.error(`${device}:${recipe}, seed ${seed}: ${error instanceof Error ? error.message : error}`);
+      break;
     }
-};
-await Promise.all(Array.from({ length: atOnce }, work));
+  }
+});
 process.exitCode = failed === 0 ? 0 : 1;

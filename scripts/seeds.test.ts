@@ -1,12 +1,12 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { eachSeed } from "./seeds.ts";
+import { seedsFrom, sideBySide } from "./seeds.ts";
 
 test("every seed is done once, so many at a time", async () => {
   const done: number[] = [];
   let under = 0;
   let most = 0;
-  await eachSeed({ from: 3, count: 7, atOnce: 2 }, async (seed) => {
+  await sideBySide(seedsFrom(3, 7), 2, async (seed) => {
     most = Math.max(most, ++under);
     await wait(seed % 2 === 0 ? 1 : 5);
     under--;
@@ -19,7 +19,7 @@ test("every seed is done once, so many at a time", async () => {
 test("a seed that fails lets those that run end, begins no other, and is told", async () => {
   const begun: number[] = [];
   const ended: number[] = [];
-  const all = eachSeed({ count: 6, atOnce: 2 }, async (seed) => {
+  const all = sideBySide(seedsFrom(0, 6), 2, async (seed) => {
     begun.push(seed);
     if (seed === 1) throw new Error("seed 1 ended with exit code 2");
     await wait(5);

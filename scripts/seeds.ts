@@ -78,15 +78,21 @@ export interface SeedOptions {
   readonly again?: boolean | undefined;
 }
 
-/** Does the work of every seed, `atOnce` of them at a time; those that wait are not begun once one has failed. */
-export async function eachSeed(
-  { from = 0, count, atOnce = 1 }: { readonly from?: number; readonly count: number; readonly atOnce?: number },
-  work: (seed: number) => Promise<void>,
+/** `count` seeds, from the first on. */
+export function seedsFrom(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/** Does the work of every job in their order, `atOnce` of them at a time; those that wait are not begun once one has failed. */
+export async function sideBySide<Job>(
+  jobs: readonly Job[],
+  atOnce: number,
+  work: (job: Job) => Promise<void>,
 ): Promise<void> {
-  const waiting = Array.from({ length: count }, (_, i) => from + i);
+  const waiting = [...jobs];
   const worker = async () => {
-    for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) {
-      await work(seed).catch((error) => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      await work(job).catch((error) => {
         waiting.length = 0;
         throw error;
       });
@@ -162,13 +168,13 @@ export class Seeds {
   /** Runs a seed and keeps what it gave, unless that is there. A killed call continues: a run that is done is read from the store. */
   async run(seed: number): Promise<void> {
     const { seeds } = this.evidence;
-    const kept = () => seeds.findIndex((one) => one.seed === seed);
-    if (kept() >= 0 && !this.#options.again) return;
+    if (!this.#options.again && seeds.some((one) => one.seed === seed)) return;
     const began = Date.now();
     const peak = await runSeed(this.#file, seed, this.#options);
     const result = readSeed(await openRecipe(this.#file, { ...changes(this.#options), seed }), seed, this.#options);
     const commit = commitOf();
-    if (kept() >= 0) seeds.splice(kept(), 1);
+    const before = seeds.findIndex((one) => one.seed === seed);
+    if (before >= 0) seeds.splice(before, 1);
     seeds.push({ ...result, ...(commit === undefined ? {} : { commit }), ...(peak === undefined ? {} : { peak }) });
     seeds.sort((a, b) => a.seed - b.seed);
     mkdirSync(this.#options.out, { recursive: true });
