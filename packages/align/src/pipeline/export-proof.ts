@@ -6,6 +6,7 @@ import { cell, type Estimate, type Message, type PromptRow, table, wilson } from
 import {
   type Checkpoint,
   CheckpointError,
+  type CompensatedBlocks,
   EndpointError,
   type ExportProof,
   ExportRuntimeError,
@@ -46,6 +47,8 @@ export interface WrittenWeights {
   readonly type: GgufWriteType;
   /** What the format cannot say. */
   readonly notices: readonly string[];
+  /** Matrices that were not rounded number for number. */
+  readonly compensated?: CompensatedBlocks;
 }
 
 /** What a program found, and how many of the replies break a principle that a check stands for. */
@@ -307,14 +310,14 @@ export function percent({ value, interval: [low, high], n }: Estimate): string {
 
 /** What is wrong with the numbers of a part. Throws CheckpointError where it cannot be opened. */
 async function weightsOf(
-  { part, path, type }: WrittenWeights,
+  { part, path, type, compensated }: WrittenWeights,
   { checkpoint, adapter }: { checkpoint: Checkpoint; adapter: Factors | undefined },
 ): Promise<readonly string[]> {
   if (part === "gguf-adapter") return ggufAdapterFaults(path, adapter!, checkpoint.config);
-  if (part === "onnx") return onnxFaults(path, { checkpoint, adapter, type: type as OnnxWriteType });
+  if (part === "onnx") return onnxFaults(path, { checkpoint, adapter, type: type as OnnxWriteType, compensated });
   const again = await openCheckpoint(path);
   try {
-    return await weightFaults(again, { checkpoint, adapter, type });
+    return await weightFaults(again, { checkpoint, adapter, type, compensated });
   } finally {
     await again.close();
   }

@@ -1,9 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, cp, mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { type ExampleRow, ExportError, exportDataset, type PreferenceRow } from "@tenet/data";
+import { type ExampleRow, ExportError, exportDataset, type Message, type PreferenceRow } from "@tenet/data";
 import {
+  type Adapter,
   type Checkpoint,
+  type CompensatedBlocks,
+  compensatedBlocks,
   exportGguf,
   exportGgufAdapter,
   exportOnnx,
@@ -13,6 +16,7 @@ import {
   type OnnxWriteType,
   onnxWriteTypes,
   openCheckpoint,
+  openText,
   resolveModel,
 } from "@tenet/lm";
 import type { StageInfo, Store } from "@tenet/runs";
@@ -109,11 +113,13 @@ export async function exportRun(
     const { opened } = all[0]!.source;
     const named = (await modelNamed(store, run))!;
     const base = await exportBase(named, { ...resolving(options), opened });
+    const name = `${store.run(run).name} ${chosen.id}`;
+    const replies = () => learntReplies(store, run);
     const weights: WrittenWeights[] = [];
     for (const part of exportParts) {
       const write = what.includes(part) ? writers[part] : undefined;
       if (!write) continue;
-      weights.push(await write({ chosen, base, name: `${store.run(run).name} ${chosen.id}`, partial, options }));
+      weights.push(await write({ chosen, base, name, partial, options, replies }));
       written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
       signal?.throwIfAborted();
     }
@@ -208,6 +214,8 @@ interface ToWrite {
   readonly name: string;
   readonly partial: string;
   readonly options: ExportRunOptions;
+  /** Replies of the run that trainers learnt from, behind their prompts. */
+  readonly replies: () => readonly LearntReply[];
 }
 
 const writers: Partial<Record<ExportPart, (what: ToWrite) => Promise<WrittenWeights>>> = {
@@ -243,16 +251,23 @@ async function writeMerged({ chosen: { source }, partial, options }: ToWrite): P
   return { part: "merged", path: folder, type: dtype, notices: [] };
 }
 
-async function writeGgufModel({ chosen: { source }, name, partial, options }: ToWrite): Promise<WrittenWeights> {
+async function writeGgufModel({
+  chosen: { source },
+  name,
+  partial,
+  options,
+  replies,
+}: ToWrite): Promise<WrittenWeights> {
   const type = options.dtype ?? "F16";
   const path = join(partial, "gguf", `model-${type}.gguf`);
   await mkdir(dirname(path), { recursive: true });
-  const { notices } = await opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
-    const adapter =
-      source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
-    return exportGguf(checkpoint, path, { type, name, modelfile: true, ...adapter });
+  const reference = await resolveModel(source.reference, resolving(options));
+  const { notices, compensated } = await opened(reference, async (checkpoint) => {
+    const weights = await weightsFor(checkpoint, { type, source, options, replies });
+    const { notices } = await exportGguf(checkpoint, path, { type, name, modelfile: true, ...weights });
+    return { notices, compensated: weights.compensated };
   });
-  return { part: "gguf", path, type, notices };
+  return { part: "gguf", path, type, notices, ...(compensated && { compensated }) };
 }
 
 async function writeGgufAdapter({ chosen: { source }, name, partial, options }: ToWrite): Promise<WrittenWeights> {
@@ -264,15 +279,38 @@ async function writeGgufAdapter({ chosen: { source }, name, partial, options }: 
   return { part: "gguf-adapter", path, type: "F32", notices: [] };
 }
 
-async function writeOnnx({ chosen: { source }, partial, options }: ToWrite): Promise<WrittenWeights> {
+async function writeOnnx({ chosen: { source }, partial, options, replies }: ToWrite): Promise<WrittenWeights> {
   const type = onnxType(options);
   const path = join(partial, "onnx");
-  const { notices } = await opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
-    const adapter =
-      source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
-    return exportOnnx(checkpoint, path, { type, ...adapter });
+  const reference = await resolveModel(source.reference, resolving(options));
+  const { notices, compensated } = await opened(reference, async (checkpoint) => {
+    const weights = await weightsFor(checkpoint, { type, source, options, replies });
+    const { notices } = await exportOnnx(checkpoint, path, { type, ...weights });
+    return { notices, compensated: weights.compensated };
   });
-  return { part: "onnx", path, type, notices };
+  return { part: "onnx", path, type, notices, ...(compensated && { compensated }) };
+}
+
+/** What is written of a checkpoint beside its base: the adapter, and matrices whose few levels the run's own replies choose. */
+async function weightsFor(
+  checkpoint: Checkpoint,
+  {
+    type,
+    source,
+    options,
+    replies,
+  }: Pick<ToWrite, "options" | "replies"> & Pick<StoredCheckpoint, "source"> & { readonly type: GgufWriteType },
+): Promise<{ adapter?: Adapter; compensated?: CompensatedBlocks }> {
+  const adapter = source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
+  if (type !== "Q4_0") return adapter;
+  const text = await openText(checkpoint);
+  const texts = replies().map(({ prompt, reply }) => {
+    const { prompt: before, texts } = text.encodeBehind(prompt, [reply]);
+    return [...before, ...texts.flat()];
+  });
+  const { threads, signal } = options;
+  const compensated = await compensatedBlocks(checkpoint, { texts, threads, signal, ...adapter });
+  return { ...adapter, compensated };
 }
 
 async function opened<Result>(path: string, work: (checkpoint: Checkpoint) => Promise<Result>): Promise<Result> {
@@ -331,6 +369,33 @@ async function writeDatasets(store: Store, run: string, into: string): Promise<s
     written.push(path);
   }
   return written;
+}
+
+interface LearntReply {
+  readonly prompt: Message[];
+  readonly reply: string;
+}
+
+/** Replies that tell which inputs a model's matrices see; more change little and cost time. */
+const repliesForRounding = 128;
+
+/** Completions and compared replies that a run's trainers learnt from, taken evenly over its stages' rows. */
+function learntReplies(store: Store, run: string): LearntReply[] {
+  const all = store.stages(run).flatMap((stage) => {
+    const as = stage.status === "done" && stage.rows > 0 ? formOf(store, stage) : undefined;
+    if (as === "examples")
+      return [...store.rows<ExampleRow>(stage.identity)].map(({ prompt, completion }) => ({
+        prompt,
+        reply: completion,
+      }));
+    if (as === undefined) return [];
+    return [...store.rows<PreferenceRow>(stage.identity)].flatMap(({ prompt, a, b }) => [
+      { prompt, reply: a },
+      { prompt, reply: b },
+    ]);
+  });
+  const count = Math.min(repliesForRounding, all.length);
+  return Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]!);
 }
 
 /** Kinds of stages whose rows trainers take: what a run made, and what people wrote for it. */

@@ -30,23 +30,39 @@ export interface DecoderOptions {
  * Logits are those times the output head, the weight called `headName(config)`.
  */
 export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
+  const { config, weight } = options;
+  const place = placeOf(tokens.shape as [number, number], options);
+  let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [batch · time, hidden]
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    const build = () => decoderLayer(x, layer, place);
+    x = options.checkpointing ? checkpoint(build) : build();
+  }
+  return rmsNorm(x, weight("model.norm.weight"), config.rms_norm_eps);
+}
+
+/** Where rows of tokens stand, and what the layers over them share. */
+export interface DecoderPlace extends Pick<DecoderOptions, "segments" | "beginnings"> {
+  readonly batch: number;
+  readonly time: number;
+  readonly context: LayerContext;
+  /** Of attention scores. */
+  readonly scale: number;
+}
+
+export function placeOf([batch, time]: readonly [number, number], options: DecoderOptions): DecoderPlace {
   const { config, weight, lora, segments, beginnings, positions } = options;
-  const [batch, time] = tokens.shape as [number, number];
   const tables = rotaryTables(config, options.maxPositions ?? time);
   const place = (table: Tensor) => (positions ? gather(table, positions) : expandDims(slice(table, 0, 0, time), 0));
   const [cos, sin] = [place(tables.cos), place(tables.sin)];
   const { project = adaptedProjection(config, weight, lora) } = options;
-  const context: LayerContext = { config, weight, project, cos, sin };
+  return { batch, time, segments, beginnings, scale: tables.scale, context: { config, weight, project, cos, sin } };
+}
 
-  let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [batch · time, hidden]
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    const build = () => {
-      const { q, k, v } = queryKeyValue(x, layer, batch, time, context);
-      const window = attentionWindow(config, layer);
-      const attended = causalAttention(q, k, v, { scale: tables.scale, segments, beginnings, window });
-      return feedForward(attentionOutput(x, attended, layer, context), layer, context);
-    };
-    x = options.checkpointing ? checkpoint(build) : build();
-  }
-  return rmsNorm(x, weight("model.norm.weight"), config.rms_norm_eps);
+/** One layer over whole sequences: the residual stream x [batch · time, hidden] before it → behind it. */
+export function decoderLayer(x: Tensor, layer: number, place: DecoderPlace): Tensor {
+  const { batch, time, context, segments, beginnings, scale } = place;
+  const { q, k, v } = queryKeyValue(x, layer, batch, time, context);
+  const window = attentionWindow(context.config, layer);
+  const attended = causalAttention(q, k, v, { scale, segments, beginnings, window });
+  return feedForward(attentionOutput(x, attended, layer, context), layer, context);
 }

@@ -1,5 +1,5 @@
 export { type AttentionOptions, attentionBias, causalAttention, sees } from "./attention.ts";
-export { type DecoderOptions, decoder } from "./decoder.ts";
+export { type DecoderOptions, decoder, decoderLayer, placeOf } from "./decoder.ts";
 export { type HeadOptions, linearCrossEntropy, SCORE_WEIGHT, scalarHead, targetLogprobs } from "./head.ts";
 export {
   attentionOutput,
@@ -31,6 +31,7 @@ export {
   type Projection,
   projectionShape,
   projections,
+  projectionsByInput,
   weightShapes,
 } from "./modules.ts";
 export { type RotaryTables, rotaryFrequencies, rotaryTables } from "./rotary.ts";

@@ -4,6 +4,14 @@ import type { ModelConfig } from "../checkpoint/config.ts";
 export const projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export type Projection = (typeof projections)[number];
 
+/** Those that take the same input. */
+export const projectionsByInput: readonly (readonly [Projection, ...Projection[]])[] = [
+  ["q_proj", "k_proj", "v_proj"],
+  ["o_proj"],
+  ["gate_proj", "up_proj"],
+  ["down_proj"],
+];
+
 export function modulePath(layer: number, projection: Projection): string {
   return `model.layers.${layer}.${isMlp(projection) ? "mlp" : "self_attn"}.${projection}`;
 }

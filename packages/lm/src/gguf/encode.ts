@@ -1,6 +1,6 @@
 import { BF16, type Codec, encodeBF16, encodeF16, F16, F32, float16Table } from "../checkpoint/floats.ts";
 import { Q4_0, Q4_K, Q8_0 } from "../checkpoint/quants.ts";
-import type { Encoder } from "./encoder.ts";
+import { type Encoder, writeHalf } from "./encoder.ts";
 import { q4kEncoder } from "./q4k.ts";
 
 /** The types that GGUF files are written in. */
@@ -55,15 +55,9 @@ function blocks(
   };
 }
 
-const single = new Float32Array(1);
-const half = new Uint16Array(1);
-
 /** Writes a block's scale as float16 and gives 1 / scale of the unrounded one, in float32; 0 for 0. */
 function scale(d: number, out: Uint8Array, at: number): number {
-  single[0] = d;
-  encodeF16(single, half);
-  out[at] = half[0]! & 255;
-  out[at + 1] = half[0]! >> 8;
+  writeHalf(d, out, at);
   return d === 0 ? 0 : Math.fround(1 / d);
 }
 
@@ -81,13 +75,30 @@ export function largestOf(type: GgufWriteType): number {
 
 const decoders: Record<GgufWriteType, Codec> = { F32, F16, BF16, Q8_0, Q4_0, Q4_K };
 
-/** Numbers as a file of a type gives them back; whole blocks. */
-export function rounded(values: Float32Array, type: GgufWriteType): Float32Array {
+/** Numbers in the bytes of a type; whole blocks. */
+export function encoded(values: Float32Array, type: GgufWriteType): Uint8Array {
   const { blockSize, blockBytes, encode } = encoders[type];
-  const blocks = values.length / blockSize;
-  const bytes = new Uint8Array(blocks * blockBytes);
+  const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
   encode(values, bytes);
-  const out = new Float32Array(values.length);
+  return bytes;
+}
+
+/** The numbers that bytes of a type are; whole blocks. */
+export function decoded(bytes: Uint8Array, type: GgufWriteType): Float32Array {
+  const { blockSize, blockBytes } = encoders[type];
+  const blocks = bytes.length / blockBytes;
+  const out = new Float32Array(blocks * blockSize);
   decoders[type].decode(bytes, out, 0, blocks);
   return out;
 }
+
+/** Numbers as a file of a type gives them back; whole blocks. */
+export function rounded(values: Float32Array, type: GgufWriteType): Float32Array {
+  return decoded(encoded(values, type), type);
+}
+
+/**
+ * Bytes of matrices that were rounded with their inputs in view, by their Hugging Face names, rows in the checkpoint's order: they are
+ * written as they are, and other matrices are rounded number for number. See `compensatedBlocks`.
+ */
+export type CompensatedBlocks = ReadonlyMap<string, Uint8Array>;

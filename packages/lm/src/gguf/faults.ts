@@ -4,7 +4,7 @@ import { openRanges } from "../checkpoint/file.ts";
 import { readGgufHeader } from "../checkpoint/gguf-header.ts";
 import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
 import { ggufAdapterTensors } from "./adapter.ts";
-import { type GgufWriteType, rounded } from "./encode.ts";
+import { type CompensatedBlocks, decoded, type GgufWriteType, rounded } from "./encode.ts";
 import { typeOf } from "./export.ts";
 
 /**
@@ -13,7 +13,17 @@ import { typeOf } from "./export.ts";
  */
 export async function weightFaults(
   written: Checkpoint,
-  { checkpoint, adapter, type }: { checkpoint: Checkpoint; adapter?: Factors | undefined; type: GgufWriteType },
+  {
+    checkpoint,
+    adapter,
+    type,
+    compensated,
+  }: {
+    readonly checkpoint: Checkpoint;
+    readonly adapter?: Factors | undefined;
+    readonly type: GgufWriteType;
+    readonly compensated?: CompensatedBlocks | undefined;
+  },
 ): Promise<readonly string[]> {
   const wrong: string[] = [];
   for (const [name, { shape }] of checkpoint.tensors) {
@@ -23,7 +33,8 @@ export async function weightFaults(
     }
     const expected = adapter ? await mergedWeight(checkpoint, adapter, name) : await checkpoint.read(name);
     const found = await written.read(name);
-    const wanted = rounded(expected, typeOf(name, shape, type));
+    const [blocks, own] = [compensated?.get(name), typeOf(name, shape, type)];
+    const wanted = blocks ? decoded(blocks, own) : rounded(expected, own);
     if (found.length !== wanted.length || found.some((value, i) => value !== wanted[i])) wrong.push(name);
   }
   if (wrong.length === 0) return [];

@@ -1,5 +1,4 @@
-import { encodeF16, float16Table } from "../checkpoint/floats.ts";
-import type { Encoder } from "./encoder.ts";
+import { type Encoder, writeHalf } from "./encoder.ts";
 
 /** Numbers that share a scale and an offset, and how many such stretches a block has. */
 const [stretch, stretches] = [32, 8];
@@ -31,8 +30,8 @@ function encodeBlock(values: Float32Array, out: Uint8Array): void {
   out.fill(0);
   const parts = Array.from({ length: stretches }, (_, s) => values.subarray(s * stretch, (s + 1) * stretch));
   const fits = parts.map(bestFit);
-  const d = half(Math.max(...fits.map(({ scale }) => scale)) / mostFactor, out, 0);
-  const dmin = half(Math.max(...fits.map(({ offset }) => offset)) / mostFactor, out, 2);
+  const d = writeHalf(Math.max(...fits.map(({ scale }) => scale)) / mostFactor, out, 0);
+  const dmin = writeHalf(Math.max(...fits.map(({ offset }) => offset)) / mostFactor, out, 2);
   const factor = (value: number, unit: number) => (unit === 0 ? 0 : Math.min(mostFactor, Math.round(value / unit)));
   parts.forEach((part, s) => {
     const [scale, offset] = [factor(fits[s]!.scale, d), factor(fits[s]!.offset, dmin)];
@@ -100,16 +99,4 @@ function writeFactors(out: Uint8Array, s: number, scale: number, offset: number)
   out[8 + s] = (scale & 15) | ((offset & 15) << 4);
   out[s]! |= (scale >> 4) << 6;
   out[4 + s]! |= (offset >> 4) << 6;
-}
-
-const single = new Float32Array(1);
-const bits = new Uint16Array(1);
-
-/** Writes a float16 and gives the number that it is. */
-function half(value: number, out: Uint8Array, at: number): number {
-  single[0] = value;
-  encodeF16(single, bits);
-  out[at] = bits[0]! & 255;
-  out[at + 1] = bits[0]! >> 8;
-  return float16Table()[bits[0]!]!;
 }

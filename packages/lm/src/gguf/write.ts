@@ -21,8 +21,11 @@ export interface GgufTensorToWrite {
   readonly type: GgufWriteType;
   /** Row-major, slowest dimension first; the file has it in GGML's order, the reverse. */
   readonly shape: readonly number[];
-  readonly data: () => Float32Array | Promise<Float32Array>;
+  readonly data: () => TensorContent | Promise<TensorContent>;
 }
+
+/** Numbers, or the very bytes of the tensor's type. */
+export type TensorContent = Float32Array | Uint8Array;
 
 /** Numbers converted at a time: whole blocks of every type. */
 const CHUNK = 1 << 16;
@@ -121,6 +124,14 @@ async function writeTensor(handle: FileHandle, path: string, tensor: GgufTensorT
   const refuse = (expected: string, found: string, fix: string) => {
     throw new CheckpointError({ file: path, where: `tensor ${quote(name)}`, expected, found, fix });
   };
+  const size = bytesOf(tensor);
+  if (values instanceof Uint8Array) {
+    if (values.length !== size)
+      refuse(`${size} bytes of ${type}`, `${values.length}`, "Give bytes that fill the shape.");
+    await writeAll(handle, values);
+    await writeAll(handle, new Uint8Array(padded(size) - size));
+    return;
+  }
   if (values.length !== numel(shape))
     refuse(`${numel(shape)} numbers for ${quote([...shape])}`, `${values.length}`, "Give data that fill the shape.");
   const most = largestOf(type);
@@ -135,6 +146,5 @@ async function writeTensor(handle: FileHandle, path: string, tensor: GgufTensorT
     encode(part, bytes);
     await writeAll(handle, bytes);
   }
-  const size = bytesOf(tensor);
   await writeAll(handle, new Uint8Array(padded(size) - size));
 }

@@ -1,6 +1,6 @@
 import { type CompileOptions, compile, input, mean, mul, sqrt, type Tensor } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
-import { adaptedProjection, decoder, headName, modulePath, type Projection } from "../decoder/index.ts";
+import { adaptedProjection, decoder, headName, modulePath, projectionsByInput } from "../decoder/index.ts";
 import type { TextCodec } from "../text/index.ts";
 
 /*
@@ -9,18 +9,10 @@ import type { TextCodec } from "../text/index.ts";
  * 2211.10438), eq. 3 and 4 with α = ½.
  */
 
-/** Projections that take the same input, and so share its factors. */
-const together: readonly (readonly Projection[])[] = [
-  ["q_proj", "k_proj", "v_proj"],
-  ["o_proj"],
-  ["gate_proj", "up_proj"],
-  ["down_proj"],
-];
-
 /** Module paths that take the same input, of all layers, and the output head's. */
 export function modulesByInput(config: ModelConfig): string[][] {
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) =>
-    together.map((names) => names.map((name) => modulePath(layer, name))),
+    projectionsByInput.map((names) => names.map((name) => modulePath(layer, name))),
   );
   return [...layers.flat(), [headPath(config)]];
 }

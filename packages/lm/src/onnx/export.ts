@@ -6,6 +6,7 @@ import { mergedConfig } from "../adapter/merge.ts";
 import type { Checkpoint, ModelConfig } from "../checkpoint/index.ts";
 import { wholeFile, writeAll } from "../checkpoint/whole-file.ts";
 import { weightShapes } from "../decoder/index.ts";
+import type { CompensatedBlocks } from "../gguf/encode.ts";
 import { openText } from "../text/index.ts";
 import { decoderWithPast, wideInputs } from "./graph.ts";
 import { encodeMatrix, exportedWeight, graphWeights, type OnnxWriteType, WeightLayout } from "./weights.ts";
@@ -15,6 +16,8 @@ export interface OnnxExportOptions {
   readonly type?: OnnxWriteType;
   /** Merged into the weights. */
   readonly adapter?: Factors;
+  /** Matrices that are rounded already. */
+  readonly compensated?: CompensatedBlocks;
 }
 
 /** What transformers.js calls a type, and what it puts behind the name of its file. */
@@ -39,7 +42,7 @@ const browserMemory = 2 ** 32;
 export async function exportOnnx(
   checkpoint: Checkpoint,
   folder: string,
-  { type = "F32", adapter }: OnnxExportOptions = {},
+  { type = "F32", adapter, compensated }: OnnxExportOptions = {},
 ): Promise<{ readonly notices: readonly string[] }> {
   const { config } = checkpoint;
   if (adapter) requireMergeable(adapter, checkpoint, folder);
@@ -53,7 +56,7 @@ export async function exportOnnx(
     const graph = join(into, "onnx", file);
     const bytes = await onnxGraph(checkpoint, adapter, layout, `${graph}_data`);
     await wholeFile(graph, (handle) => writeAll(handle, bytes));
-    await writeWeights(checkpoint, adapter, layout, `${graph}_data`);
+    await writeWeights(checkpoint, { adapter, compensated, layout, path: `${graph}_data` });
     await writeJson(join(into, "config.json"), {
       ...settings,
       "transformers.js_config": { dtype, use_external_data_format: { [file]: 1 } },
@@ -103,9 +106,17 @@ export async function onnxGraph(
 
 async function writeWeights(
   checkpoint: Checkpoint,
-  adapter: Factors | undefined,
-  { matrices, size }: WeightLayout,
-  path: string,
+  {
+    adapter,
+    compensated,
+    layout: { matrices, size },
+    path,
+  }: {
+    readonly adapter: Factors | undefined;
+    readonly compensated: CompensatedBlocks | undefined;
+    readonly layout: WeightLayout;
+    readonly path: string;
+  },
 ): Promise<void> {
   await wholeFile(path, async (handle) => {
     let at = 0;
@@ -114,7 +125,10 @@ async function writeWeights(
       at = offset;
     };
     for (const matrix of matrices) {
-      const pieces = encodeMatrix(matrix, await exportedWeight(checkpoint, adapter, matrix.name), path);
+      const pieces = encodeMatrix(matrix, await exportedWeight(checkpoint, adapter, matrix.name), {
+        file: path,
+        compensated,
+      });
       for (const [i, bytes] of pieces.entries()) {
         await upTo(matrix.offsets[i]!);
         await writeAll(handle, bytes);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { OnnxFile, type OnnxValue, TensorError } from "@tenet/tensor";
 import type { Factors } from "../adapter/index.ts";
 import { type Checkpoint, CheckpointError, type ModelConfig, openShell } from "../checkpoint/index.ts";
+import type { CompensatedBlocks } from "../gguf/encode.ts";
 import type { ExportRuntime } from "../proof/index.ts";
 import { openText } from "../text/index.ts";
 import { onnxGraph, onnxNames } from "./export.ts";
@@ -15,7 +16,17 @@ import { encodeMatrix, exportedWeight, type OnnxWriteType, WeightLayout } from "
  */
 export async function onnxFaults(
   folder: string,
-  { checkpoint, adapter, type }: { checkpoint: Checkpoint; adapter?: Factors | undefined; type: OnnxWriteType },
+  {
+    checkpoint,
+    adapter,
+    type,
+    compensated,
+  }: {
+    readonly checkpoint: Checkpoint;
+    readonly adapter?: Factors | undefined;
+    readonly type: OnnxWriteType;
+    readonly compensated?: CompensatedBlocks | undefined;
+  },
 ): Promise<readonly string[]> {
   const path = join(folder, "onnx", onnxNames[type].file);
   const layout = new WeightLayout(checkpoint.config, type);
@@ -30,7 +41,10 @@ export async function onnxFaults(
       faults.push(`the file of weights has ${size} bytes instead of ${layout.size}: it was cut short`);
     const wrong: string[] = [];
     for (const matrix of layout.matrices) {
-      const pieces = encodeMatrix(matrix, await exportedWeight(checkpoint, adapter, matrix.name), path);
+      const pieces = encodeMatrix(matrix, await exportedWeight(checkpoint, adapter, matrix.name), {
+        file: path,
+        compensated,
+      });
       for (const [i, wanted] of pieces.entries())
         if (!(await bytesAt(handle, matrix.offsets[i]!, wanted.length)).equals(wanted)) {
           wrong.push(matrix.name);

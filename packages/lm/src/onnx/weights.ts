@@ -3,7 +3,7 @@ import { type Factors, mergedWeight } from "../adapter/index.ts";
 import { float16Table } from "../checkpoint/floats.ts";
 import { type Checkpoint, CheckpointError } from "../checkpoint/index.ts";
 import { weightShapes } from "../decoder/index.ts";
-import { encoders, type GgufWriteType, largestOf } from "../gguf/encode.ts";
+import { type CompensatedBlocks, encoded, encoders, type GgufWriteType, largestOf } from "../gguf/encode.ts";
 import { typeOf } from "../gguf/export.ts";
 import type { OnnxWeights } from "./graph.ts";
 
@@ -89,7 +89,11 @@ function matrixOf(name: string, [out, width]: readonly [number, number], type: G
 }
 
 /** The bytes of each piece of a matrix. Throws CheckpointError for numbers that the type cannot hold. */
-export function encodeMatrix({ name, type, pieces }: Matrix, values: Float32Array, file: string): Uint8Array[] {
+export function encodeMatrix(
+  { name, type, pieces }: Matrix,
+  values: Float32Array,
+  { file, compensated }: { readonly file: string; readonly compensated?: CompensatedBlocks | undefined },
+): Uint8Array[] {
   const most = largestOf(type);
   const beyond = values.findIndex((value) => !(Math.abs(value) <= most));
   if (beyond >= 0)
@@ -97,18 +101,17 @@ export function encodeMatrix({ name, type, pieces }: Matrix, values: Float32Arra
       ...{ file, where: `tensor ${JSON.stringify(name)}`, expected: `numbers that ${type} can hold` },
       ...{ found: `${values[beyond]} (number ${beyond})`, fix: "Write the file as F32." },
     });
-  const { blockSize, blockBytes, encode } = encoders[type];
-  const encoded = new Uint8Array((values.length / blockSize) * blockBytes);
-  encode(values, encoded);
-  if (type !== "Q8_0" && type !== "Q4_0") return [encoded];
+  const bytes = compensated?.get(name) ?? encoded(values, type);
+  if (type !== "Q8_0" && type !== "Q4_0") return [bytes];
+  const { blockBytes } = encoders[type];
   const levels = blockBytes - 2;
   const scales = new Float32Array(values.length / block);
   const bare = new Uint8Array(pieces[0]!.bytes);
   const half = float16Table();
   scales.forEach((_, i) => {
     const at = i * blockBytes;
-    scales[i] = half[encoded[at]! | (encoded[at + 1]! << 8)]!;
-    bare.set(encoded.subarray(at + 2, at + blockBytes), i * levels);
+    scales[i] = half[bytes[at]! | (bytes[at + 1]! << 8)]!;
+    bare.set(bytes.subarray(at + 2, at + blockBytes), i * levels);
   });
   return [bare, new Uint8Array(scales.buffer)];
 }
