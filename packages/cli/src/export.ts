@@ -32,6 +32,7 @@ export async function exportCommand(
         signal,
         environment: io.env,
         onProgress: options.json ? () => {} : download.show,
+        onStep: options.json ? () => {} : (step) => tell(io, `${step}\n`),
         ...(what && { what }),
         ...(checkpoint !== undefined && { checkpoint }),
         ...(dtype !== undefined && { dtype }),

@@ -2,12 +2,12 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeTalkingModel } from "@tenet/fixtures";
-import { type Catalogue, catalogue, exportGguf, openCheckpoint } from "@tenet/lm";
+import { type Catalogue, catalogue, exportGguf, loadAdapter, openCheckpoint, weightFaults } from "@tenet/lm";
 import { hashOf, openStore, type Store } from "@tenet/runs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { supervisedRecipe, writeRecipe } from "../../test/pipeline/fixture.ts";
 import { runWhole } from "../../test/pipeline/run.ts";
-import { storedCheckpoints } from "./checkpoints.ts";
+import { type StoredCheckpoint, storedCheckpoints } from "./checkpoints.ts";
 import { baseDifference, baseHere, exportBase } from "./export-base.ts";
 import { type ExportRunOptions, exportRun } from "./export-run.ts";
 
@@ -205,6 +205,25 @@ describe("a run that began with the catalogue's file", () => {
     const [first] = JSON.parse(await read("evidence/bom.cdx.json")).components;
     expect(first).toMatchObject({ name: title });
     expect(first).not.toHaveProperty("pedigree");
+  });
+
+  it("is rounded to 4 bits with the replies in view that it learnt, in every format, and proven to be that", async () => {
+    const { folder, proofs } = await exported({ what: ["gguf", "onnx"], dtype: "Q4_0", unverified: true });
+    const faults = proofs.flatMap((proof) => proof.faults);
+    expect(proofs.map(({ part }) => part)).toEqual(["gguf", "onnx"]);
+    expect(faults.join("\n")).not.toMatch(/not those of the checkpoint/);
+    const [{ source }] = (await storedCheckpoints(store, run)).slice(-1) as [StoredCheckpoint];
+    const [checkpoint, written] = [
+      await openCheckpoint(place),
+      await openCheckpoint(join(folder, "gguf", "model-Q4_0.gguf")),
+    ];
+    const adapter = await loadAdapter(source.adapter!, checkpoint.config);
+    // Number for number it is not: each of the two layers has five matrices of rows that are whole blocks.
+    expect(await weightFaults(written, { checkpoint, adapter, type: "Q4_0" })).toEqual([
+      expect.stringMatching(/^10 of \d+ weights are not those/),
+    ]);
+    await written.close();
+    await checkpoint.close();
   });
 
   it("is told to serve that file with the adapter beside it, where it is refused quantised once more", async () => {

@@ -56,6 +56,8 @@ export interface ExportRunOptions
   readonly dtype?: GgufWriteType;
   /** Write weights that failed their proof all the same; the card says so. */
   readonly unverified?: boolean;
+  /** Told what takes its time, a sentence each. */
+  readonly onStep?: (step: string) => void;
   /** The checkpoint whose weights are exported; by default the one that the scorecard recommends, or else the last. */
   readonly checkpoint?: string;
 }
@@ -123,6 +125,7 @@ export async function exportRun(
       written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
       signal?.throwIfAborted();
     }
+    if (weights.length > 0) options.onStep?.("opening what was written again, to prove it");
     const proofs =
       weights.length > 0 ? await proveParts(weights, chosen, await proofEvidence(store, run), options) : [];
     refuseUnproven(proofs, chosen.source.adapter === undefined ? undefined : base.gguf, options);
@@ -251,23 +254,14 @@ async function writeMerged({ chosen: { source }, partial, options }: ToWrite): P
   return { part: "merged", path: folder, type: dtype, notices: [] };
 }
 
-async function writeGgufModel({
-  chosen: { source },
-  name,
-  partial,
-  options,
-  replies,
-}: ToWrite): Promise<WrittenWeights> {
+async function writeGgufModel(what: ToWrite): Promise<WrittenWeights> {
+  const { name, partial, options } = what;
   const type = options.dtype ?? "F16";
   const path = join(partial, "gguf", `model-${type}.gguf`);
   await mkdir(dirname(path), { recursive: true });
-  const reference = await resolveModel(source.reference, resolving(options));
-  const { notices, compensated } = await opened(reference, async (checkpoint) => {
-    const weights = await weightsFor(checkpoint, { type, source, options, replies });
-    const { notices } = await exportGguf(checkpoint, path, { type, name, modelfile: true, ...weights });
-    return { notices, compensated: weights.compensated };
-  });
-  return { part: "gguf", path, type, notices, ...(compensated && { compensated }) };
+  return writeModel(what, { part: "gguf", path, type }, (checkpoint, weights) =>
+    exportGguf(checkpoint, path, { type, name, modelfile: true, ...weights }),
+  );
 }
 
 async function writeGgufAdapter({ chosen: { source }, name, partial, options }: ToWrite): Promise<WrittenWeights> {
@@ -279,38 +273,47 @@ async function writeGgufAdapter({ chosen: { source }, name, partial, options }: 
   return { part: "gguf-adapter", path, type: "F32", notices: [] };
 }
 
-async function writeOnnx({ chosen: { source }, partial, options, replies }: ToWrite): Promise<WrittenWeights> {
-  const type = onnxType(options);
-  const path = join(partial, "onnx");
-  const reference = await resolveModel(source.reference, resolving(options));
-  const { notices, compensated } = await opened(reference, async (checkpoint) => {
-    const weights = await weightsFor(checkpoint, { type, source, options, replies });
-    const { notices } = await exportOnnx(checkpoint, path, { type, ...weights });
-    return { notices, compensated: weights.compensated };
-  });
-  return { part: "onnx", path, type, notices, ...(compensated && { compensated }) };
+async function writeOnnx(what: ToWrite): Promise<WrittenWeights> {
+  const type = onnxType(what.options);
+  const path = join(what.partial, "onnx");
+  return writeModel(what, { part: "onnx", path, type }, (checkpoint, weights) =>
+    exportOnnx(checkpoint, path, { type, ...weights }),
+  );
 }
 
-/** What is written of a checkpoint beside its base: the adapter, and matrices whose few levels the run's own replies choose. */
-async function weightsFor(
+/** Writes a whole model, its adapter merged in, whose matrices of few levels are rounded with the run's own replies in view. */
+async function writeModel(
+  { chosen: { source }, options, replies }: ToWrite,
+  written: Pick<WrittenWeights, "part" | "path" | "type">,
+  write: (
+    checkpoint: Checkpoint,
+    weights: { adapter?: Adapter; compensated?: CompensatedBlocks },
+  ) => Promise<{ readonly notices: readonly string[] }>,
+): Promise<WrittenWeights> {
+  return opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
+    const adapter =
+      source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
+    const compensated =
+      written.type === "Q4_0"
+        ? { compensated: await compensatedFor(checkpoint, { ...adapter, options, replies }) }
+        : {};
+    const { notices } = await write(checkpoint, { ...adapter, ...compensated });
+    return { ...written, notices, ...compensated };
+  });
+}
+
+async function compensatedFor(
   checkpoint: Checkpoint,
-  {
-    type,
-    source,
-    options,
-    replies,
-  }: Pick<ToWrite, "options" | "replies"> & Pick<StoredCheckpoint, "source"> & { readonly type: GgufWriteType },
-): Promise<{ adapter?: Adapter; compensated?: CompensatedBlocks }> {
-  const adapter = source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
-  if (type !== "Q4_0") return adapter;
+  { adapter, options, replies }: Pick<ToWrite, "options" | "replies"> & { readonly adapter?: Adapter },
+): Promise<CompensatedBlocks> {
   const text = await openText(checkpoint);
   const texts = replies().map(({ prompt, reply }) => {
     const { prompt: before, texts } = text.encodeBehind(prompt, [reply]);
     return [...before, ...texts.flat()];
   });
-  const { threads, signal } = options;
-  const compensated = await compensatedBlocks(checkpoint, { texts, threads, signal, ...adapter });
-  return { ...adapter, compensated };
+  const { threads, signal, onStep } = options;
+  onStep?.(`rounding to Q4_0 with ${texts.length} replies in view that the run learnt from`);
+  return compensatedBlocks(checkpoint, { adapter, texts, threads, signal });
 }
 
 async function opened<Result>(path: string, work: (checkpoint: Checkpoint) => Promise<Result>): Promise<Result> {
