@@ -293,19 +293,18 @@ async function writeModel(
   return opened(await resolveModel(source.reference, resolving(options)), async (checkpoint) => {
     const adapter =
       source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
-    const compensated =
-      written.type === "Q4_0"
-        ? { compensated: await compensatedFor(checkpoint, { ...adapter, options, replies }) }
-        : {};
-    const { notices } = await write(checkpoint, { ...adapter, ...compensated });
-    return { ...written, notices, ...compensated };
+    if (written.type !== "Q4_0") return { ...written, ...(await write(checkpoint, adapter)) };
+    const { compensated, notice } = await compensatedFor(checkpoint, { ...adapter, options, replies });
+    const { notices } = await write(checkpoint, { ...adapter, compensated });
+    return { ...written, compensated, notices: [...notices, notice] };
   });
 }
 
+/** The matrices of few levels, and how they were rounded. */
 async function compensatedFor(
   checkpoint: Checkpoint,
   { adapter, options, replies }: Pick<ToWrite, "options" | "replies"> & { readonly adapter?: Adapter },
-): Promise<CompensatedBlocks> {
+): Promise<{ readonly compensated: CompensatedBlocks; readonly notice: string }> {
   const text = await openText(checkpoint);
   const texts = replies().map(({ prompt, reply }) => {
     const { prompt: before, texts } = text.encodeBehind(prompt, [reply]);
@@ -313,7 +312,12 @@ async function compensatedFor(
   });
   const { threads, signal, onStep } = options;
   onStep?.(`rounding to Q4_0 with ${texts.length} replies in view that the run learnt from`);
-  return compensatedBlocks(checkpoint, { adapter, texts, threads, signal });
+  const compensated = await compensatedBlocks(checkpoint, { adapter, texts, threads, signal });
+  const notice =
+    compensated.size > 0
+      ? `${compensated.size} matrices are rounded so that what they give for ${texts.length} replies which the run learnt from changes least; other texts may see more of the rounding`
+      : `matrices are rounded number by number: the run learnt from too few replies (${texts.length}) to tell what they are given`;
+  return { compensated, notice };
 }
 
 async function opened<Result>(path: string, work: (checkpoint: Checkpoint) => Promise<Result>): Promise<Result> {
