@@ -1,6 +1,6 @@
 import { type CompileOptions, compile, input, matmul } from "@tenet/tensor";
 import { type Factors, mergedWeight } from "../adapter/index.ts";
-import type { Checkpoint } from "../checkpoint/index.ts";
+import { type Checkpoint, CheckpointError } from "../checkpoint/index.ts";
 import { modulePath, projectionShape, projectionsByInput } from "../decoder/index.ts";
 import { type CompensatedBlocks, largestOf } from "./encode.ts";
 import { writeHalf } from "./encoder.ts";
@@ -16,6 +16,7 @@ import { type LayerInputsOptions, layerInputs } from "./layer-inputs.ts";
 /**
  * Rounds the matrices that a file of Q4_0 has in that type. The same texts give the same bytes on one processor. Gives nothing for
  * texts that fill no row of 256 tokens.
+ * @throws CheckpointError for a model whose inputs are no finite numbers
  */
 export async function compensatedBlocks(
   checkpoint: Checkpoint,
@@ -35,7 +36,13 @@ export async function compensatedBlocks(
           // What the type cannot hold is refused where it is written.
           .filter(({ path }) => weights.get(path)!.every((value) => Math.abs(value) <= largestOf("Q4_0")));
         if (coarse.length === 0) continue;
-        const factor = new InputFactor(moments.get(names[0])!);
+        const inputs = moments.get(names[0])!;
+        if (!inputs.every(Number.isFinite))
+          throw new CheckpointError({
+            ...{ file: checkpoint.path, where: `the inputs of ${coarse[0]!.path}`, expected: "finite numbers" },
+            ...{ found: "others", fix: "Look at what this checkpoint replies, or write the file as F32." },
+          });
+        const factor = new InputFactor(inputs);
         for (const { path, shape } of coarse)
           blocks.set(path, await factor.round(weights.get(path)!, carries.of(shape)));
       }
@@ -74,19 +81,6 @@ export class InputFactor {
     for (let i = 0; i < width; i++) for (let j = i + 1; j < width; j++) v[i * width + j]! /= v[j * width + j]!;
     this.#width = width;
     this.#upper = v;
-  }
-
-  /** Σ over rows r of (w − ŵ)·H·(w − ŵ)ᵀ, for what the matrix is and what it became, [out, in]: how far its outputs move. */
-  error(values: Float32Array, after: Float32Array): number {
-    const [width, upper] = [this.#width, this.#upper];
-    let sum = 0;
-    for (let row = 0; row < values.length; row += width)
-      for (let k = 0; k < width; k++) {
-        let off = values[row + k]! - after[row + k]!;
-        for (let i = 0; i < k; i++) off += (values[row + i]! - after[row + i]!) * upper[i * width + k]!;
-        sum += off * off * this.#diagonal[k]!;
-      }
-    return sum;
   }
 
   /** A matrix [out, in] in Q4_0, whose rows are whole blocks; `carry` multiplies, see `Carry`. */
@@ -179,6 +173,7 @@ function factorise(v: Float64Array, width: number): void {
       const row = j * width;
       for (let k = j + 1; k < end; k++) v[row + j]! -= v[row + k]! ** 2;
       const pivot = Math.sqrt(v[row + j]!);
+      if (!(pivot > 0)) throw new RangeError(`expected second moments, found a pivot of ${pivot} in column ${j}`);
       v[row + j] = pivot;
       for (let i = 0; i < j; i++) {
         let left = v[i * width + j]!;

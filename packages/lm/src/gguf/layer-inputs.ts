@@ -11,6 +11,8 @@ import {
 
 /** Rows of tokens that a layer is computed for at a time. */
 const [batch, longest] = [8, 256];
+/** Rows that are looked at, at most: what more of them would tell is little, and time and memory grow with them. */
+const mostRows = 64;
 
 export interface LayerInputsOptions {
   /** A weight by its Hugging Face name, row-major. */
@@ -31,7 +33,7 @@ export interface LayerInputs {
 
 /**
  * What goes into the projections of a model's layers, one layer after another: one layer's weights are in memory at a time, and the residual
- * stream of all tokens. Texts are cut at the ends of rows, and what fills no row is left out; gives nothing where there is not one row.
+ * stream of all tokens. Texts are cut at the ends of rows, and what fills no row, or more than 64, is left out; gives nothing where there is not one row.
  */
 export async function* layerInputs(config: ModelConfig, options: LayerInputsOptions): AsyncGenerator<LayerInputs> {
   const { weight, texts, signal, threads } = options;
@@ -85,7 +87,7 @@ export async function* layerInputs(config: ModelConfig, options: LayerInputsOpti
 /** Texts behind one another in rows of a length: which text each token is of, and where it stands there. */
 function packed(texts: readonly (readonly number[])[], time: number) {
   const all = texts.flat();
-  const rows = Math.floor(all.length / time);
+  const rows = Math.min(mostRows, Math.floor(all.length / time));
   const tokens = Int32Array.from(all.slice(0, rows * time));
   const [segments, positions] = [new Int32Array(tokens.length), new Int32Array(tokens.length)];
   let at = 0;
