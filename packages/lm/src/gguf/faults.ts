@@ -7,23 +7,23 @@ import { ggufAdapterTensors } from "./adapter.ts";
 import { type CompensatedBlocks, decoded, type GgufWriteType, rounded } from "./encode.ts";
 import { typeOf } from "./export.ts";
 
+/** What the weights of an export are to be. */
+export interface WantedWeights<Type extends GgufWriteType> {
+  readonly checkpoint: Checkpoint;
+  /** Merged in. */
+  readonly adapter?: Factors | undefined;
+  readonly type: Type;
+  /** Matrices that were not rounded number for number. */
+  readonly compensated?: CompensatedBlocks | undefined;
+}
+
 /**
  * Holds every weight of a written file against what it is to be: the model's, with the adapter merged in, rounded to the file's type.
  * Gives what is wrong, a sentence; nothing for a file that is as it should be. Throws CheckpointError where the file cannot be read.
  */
 export async function weightFaults(
   written: Checkpoint,
-  {
-    checkpoint,
-    adapter,
-    type,
-    compensated,
-  }: {
-    readonly checkpoint: Checkpoint;
-    readonly adapter?: Factors | undefined;
-    readonly type: GgufWriteType;
-    readonly compensated?: CompensatedBlocks | undefined;
-  },
+  { checkpoint, adapter, type, compensated }: WantedWeights<GgufWriteType>,
 ): Promise<readonly string[]> {
   const wrong: string[] = [];
   for (const [name, { shape }] of checkpoint.tensors) {

@@ -1,9 +1,8 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { OnnxFile, type OnnxValue, TensorError } from "@tenet/tensor";
-import type { Factors } from "../adapter/index.ts";
-import { type Checkpoint, CheckpointError, type ModelConfig, openShell } from "../checkpoint/index.ts";
-import type { CompensatedBlocks } from "../gguf/encode.ts";
+import { CheckpointError, type ModelConfig, openShell } from "../checkpoint/index.ts";
+import type { WantedWeights } from "../gguf/faults.ts";
 import type { ExportRuntime } from "../proof/index.ts";
 import { openText } from "../text/index.ts";
 import { onnxGraph, onnxNames } from "./export.ts";
@@ -16,17 +15,7 @@ import { encodeMatrix, exportedWeight, type OnnxWriteType, WeightLayout } from "
  */
 export async function onnxFaults(
   folder: string,
-  {
-    checkpoint,
-    adapter,
-    type,
-    compensated,
-  }: {
-    readonly checkpoint: Checkpoint;
-    readonly adapter?: Factors | undefined;
-    readonly type: OnnxWriteType;
-    readonly compensated?: CompensatedBlocks | undefined;
-  },
+  { checkpoint, adapter, type, compensated }: WantedWeights<OnnxWriteType>,
 ): Promise<readonly string[]> {
   const path = join(folder, "onnx", onnxNames[type].file);
   const layout = new WeightLayout(checkpoint.config, type);
