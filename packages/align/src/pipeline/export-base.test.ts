@@ -208,7 +208,16 @@ describe("a run that began with the catalogue's file", () => {
   });
 
   it("is rounded to 4 bits with the replies in view that it learnt, in every format, and proven to be that", async () => {
-    const { folder, proofs } = await exported({ what: ["gguf", "onnx"], dtype: "Q4_0", unverified: true });
+    const steps: string[] = [];
+    const { folder, proofs } = await exported({
+      ...{ what: ["gguf", "onnx"], dtype: "Q4_0", unverified: true },
+      onStep: (step) => void steps.push(step),
+    });
+    expect(steps).toEqual([
+      expect.stringMatching(/^rounding to Q4_0 with \d+ replies in view/),
+      "opening what was written again, to prove it",
+    ]);
+    for (const { notices } of proofs) expect(notices.join("\n")).toMatch(/^10 matrices are rounded so that/m);
     const faults = proofs.flatMap((proof) => proof.faults);
     expect(proofs.map(({ part }) => part)).toEqual(["gguf", "onnx"]);
     expect(faults.join("\n")).not.toMatch(/not those of the checkpoint/);

@@ -116,12 +116,17 @@ export async function exportRun(
     const named = (await modelNamed(store, run))!;
     const base = await exportBase(named, { ...resolving(options), opened });
     const name = `${store.run(run).name} ${chosen.id}`;
-    const replies = () => learntReplies(store, run);
+    let rounding: Promise<Rounding> | undefined;
+    // Formats hold the same numbers.
+    const round: ToWrite["round"] = (checkpoint, adapter) => {
+      rounding ??= roundingOf(checkpoint, { adapter, options, replies: learntReplies(store, run) });
+      return rounding;
+    };
     const weights: WrittenWeights[] = [];
     for (const part of exportParts) {
       const write = what.includes(part) ? writers[part] : undefined;
       if (!write) continue;
-      weights.push(await write({ chosen, base, name, partial, options, replies }));
+      weights.push(await write({ chosen, base, name, partial, options, round }));
       written.push(relative(partial, weights.at(-1)!.path).replaceAll("\\", "/"));
       signal?.throwIfAborted();
     }
@@ -217,8 +222,14 @@ interface ToWrite {
   readonly name: string;
   readonly partial: string;
   readonly options: ExportRunOptions;
-  /** Replies of the run that trainers learnt from, behind their prompts. */
-  readonly replies: () => readonly LearntReply[];
+  /** Rounds the matrices of few levels, once for all formats. */
+  readonly round: (checkpoint: Checkpoint, adapter: Adapter | undefined) => Promise<Rounding>;
+}
+
+interface Rounding {
+  readonly compensated: CompensatedBlocks;
+  /** For people: how they were rounded. */
+  readonly notice: string;
 }
 
 const writers: Partial<Record<ExportPart, (what: ToWrite) => Promise<WrittenWeights>>> = {
@@ -283,7 +294,7 @@ async function writeOnnx(what: ToWrite): Promise<WrittenWeights> {
 
 /** Writes a whole model, its adapter merged in, whose matrices of few levels are rounded with the run's own replies in view. */
 async function writeModel(
-  { chosen: { source }, options, replies }: ToWrite,
+  { chosen: { source }, options, round }: ToWrite,
   written: Pick<WrittenWeights, "part" | "path" | "type">,
   write: (
     checkpoint: Checkpoint,
@@ -294,19 +305,22 @@ async function writeModel(
     const adapter =
       source.adapter === undefined ? {} : { adapter: await loadAdapter(source.adapter, checkpoint.config) };
     if (written.type !== "Q4_0") return { ...written, ...(await write(checkpoint, adapter)) };
-    const { compensated, notice } = await compensatedFor(checkpoint, { ...adapter, options, replies });
+    const { compensated, notice } = await round(checkpoint, adapter.adapter);
     const { notices } = await write(checkpoint, { ...adapter, compensated });
     return { ...written, compensated, notices: [...notices, notice] };
   });
 }
 
-/** The matrices of few levels, and how they were rounded. */
-async function compensatedFor(
+async function roundingOf(
   checkpoint: Checkpoint,
-  { adapter, options, replies }: Pick<ToWrite, "options" | "replies"> & { readonly adapter?: Adapter },
-): Promise<{ readonly compensated: CompensatedBlocks; readonly notice: string }> {
+  {
+    adapter,
+    options,
+    replies,
+  }: Pick<ToWrite, "options"> & { readonly adapter: Adapter | undefined; readonly replies: readonly LearntReply[] },
+): Promise<Rounding> {
   const text = await openText(checkpoint);
-  const texts = replies().map(({ prompt, reply }) => {
+  const texts = replies.map(({ prompt, reply }) => {
     const { prompt: before, texts } = text.encodeBehind(prompt, [reply]);
     return [...before, ...texts.flat()];
   });
