@@ -119,7 +119,7 @@ export async function exportRun(
     let rounding: Promise<Rounding> | undefined;
     // Formats hold the same numbers.
     const round: ToWrite["round"] = (checkpoint, adapter) => {
-      rounding ??= roundingOf(checkpoint, { adapter, options, replies: learntReplies(store, run) });
+      rounding ??= roundingOf(checkpoint, { adapter, options, replies: datasetReplies(store, run) });
       return rounding;
     };
     const weights: WrittenWeights[] = [];
@@ -317,7 +317,7 @@ async function roundingOf(
     adapter,
     options,
     replies,
-  }: Pick<ToWrite, "options"> & { readonly adapter: Adapter | undefined; readonly replies: readonly LearntReply[] },
+  }: Pick<ToWrite, "options"> & { readonly adapter: Adapter | undefined; readonly replies: readonly DatasetReply[] },
 ): Promise<Rounding> {
   const text = await openText(checkpoint);
   const texts = replies.map(({ prompt, reply }) => {
@@ -325,12 +325,12 @@ async function roundingOf(
     return [...before, ...texts.flat()];
   });
   const { threads, signal, onStep } = options;
-  onStep?.(`rounding to Q4_0 with ${texts.length} replies in view that the run learnt from`);
+  onStep?.(`rounding to Q4_0 with ${texts.length} replies in view of the run's examples and pairs`);
   const compensated = await compensatedBlocks(checkpoint, { adapter, texts, threads, signal });
   const notice =
     compensated.size > 0
-      ? `${compensated.size} matrices are rounded so that what they give for ${texts.length} replies which the run learnt from changes least; other texts may see more of the rounding`
-      : `matrices are rounded number by number: the run learnt from too few replies (${texts.length}) to tell what they are given`;
+      ? `${compensated.size} matrices are rounded so that what they give for ${texts.length} replies of the run's examples and pairs changes least; other texts may see more of the rounding`
+      : `matrices are rounded number by number: the run's examples and pairs have too few replies (${texts.length}) to tell what they are given`;
   return { compensated, notice };
 }
 
@@ -392,7 +392,7 @@ async function writeDatasets(store: Store, run: string, into: string): Promise<s
   return written;
 }
 
-interface LearntReply {
+interface DatasetReply {
   readonly prompt: Message[];
   readonly reply: string;
 }
@@ -400,8 +400,8 @@ interface LearntReply {
 /** Replies that tell which inputs a model's matrices see; more change little and cost time. */
 const repliesForRounding = 128;
 
-/** Completions and compared replies that a run's trainers learnt from, taken evenly over its stages' rows. */
-function learntReplies(store: Store, run: string): LearntReply[] {
+/** Completions and compared replies of a run, those of its validation pairs too, taken evenly over its stages' rows. */
+function datasetReplies(store: Store, run: string): DatasetReply[] {
   const all = store.stages(run).flatMap((stage) => {
     const as = stage.status === "done" && stage.rows > 0 ? formOf(store, stage) : undefined;
     if (as === "examples")
