@@ -89,7 +89,7 @@ export interface GraphOptions {
 }
 
 /**
- * The model over one micro-batch. Rows, chosen places and items are symbolic: one program serves every batch of the same row
+ * The model over one micro-batch. Rows, tokens, chosen places and items are symbolic: one program serves every batch of the same row
  * length, and one arena of the runtime instead of one for each shape.
  */
 export function batchGraph(options: GraphOptions): BatchGraph {
@@ -98,11 +98,13 @@ export function batchGraph(options: GraphOptions): BatchGraph {
   const weight = (name: string) => parameters[name] ?? model.weight(name);
   const place = (name: string) => input(name, "int32", ["rows", time]);
   const lora = tuning.lora && loraFrom(config, tuning.lora, parameters);
-  const states = decoder(place("tokens"), {
+  const ofTokens = (name: string) => input(name, "int32", ["tokens"]);
+  const states = decoder(ofTokens("tokens"), {
     config,
     weight,
     lora,
     project: lora && model.projection?.(lora),
+    occupied: { order: ofTokens("order"), slots: place("slots") },
     segments: place("segments"),
     beginnings: shareBeginnings ? place("beginnings") : undefined,
     positions: place("positions"),
@@ -155,7 +157,9 @@ export function batchFeeds(batch: PackedBatch, chunks: number): Feeds {
   const named = <T, U>(prefix: string, record: Readonly<Record<string, T>>, make: (value: T) => U) =>
     Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, make(value)]));
   return {
-    tokens: rows(batch.tokens),
+    tokens: { data: batch.tokens, shape: [batch.tokenCount] },
+    order: { data: batch.order, shape: [batch.tokenCount] },
+    slots: rows(batch.slots),
     segments: rows(batch.segments),
     beginnings: rows(batch.beginnings),
     positions: rows(batch.positions),

@@ -62,7 +62,7 @@ export function activationBytes({
   const values = tuning.head ? graph.scores() : graph.tokens({ entropy: true }).logprobs;
   const loss = values.mul(graph.mask).sum().neg();
   const rows = Math.ceil(tokens / time);
-  return peakBytes([loss, parameters.gradient(loss)], { rows, chunk: Math.ceil(tokens / chunks), items: rows });
+  return peakBytes([loss, parameters.gradient(loss)], { rows, tokens, chunk: Math.ceil(tokens / chunks), items: rows });
 }
 
 /** What a training is, as far as its memory goes: told before its model is opened. */

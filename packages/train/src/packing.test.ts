@@ -25,11 +25,13 @@ describe("pack", () => {
       fc.property(listOf, (items) => {
         const seen = new Set<number>();
         for (const batch of pack(items, options)) {
-          expect(batch.tokens.length).toBe(batch.rows * batch.time);
+          expect(batch.slots.length).toBe(batch.rows * batch.time);
+          expect([batch.tokens.length, batch.order.length]).toEqual([batch.tokenCount, batch.tokenCount]);
+          expect([...batch.order].map((place) => batch.slots[place])).toEqual([...batch.order.keys()]);
           const sequences = batch.items.flatMap((index) => items[index]!.sequences);
           sequences.forEach((sequence, owner) => {
             const places = [...batch.segments.keys()].filter((at) => batch.segments[at] === owner);
-            expect(places.map((at) => batch.tokens[at])).toEqual([...(sequence.tokens as number[])]);
+            expect(places.map((at) => batch.tokens[batch.slots[at]!])).toEqual([...(sequence.tokens as number[])]);
             expect(places.map((at) => batch.positions[at])).toEqual(places.map((_, i) => i));
             expect(places.every((at, i) => at === places[0]! + i)).toBe(true);
             expect(Math.floor(places[0]! / batch.time)).toBe(Math.floor(places.at(-1)! / batch.time));
@@ -194,14 +196,14 @@ describe("pack with shared beginnings", () => {
     let at = 0;
     const sequences = batch.items.flatMap((index) => items[index]!.sequences);
     sequences.forEach((sequence, owner) => {
-      const last = batch.chosen[at + sequence.chosen.length - 1]!;
+      const last = batch.order[batch.chosen[at + sequence.chosen.length - 1]!]!;
       const [segment, beginning] = [batch.segments[last]!, batch.beginnings[last]!];
       expect(segment).toBe(owner);
       const row = Math.floor(last / batch.time) * batch.time;
       const seen = Array.from({ length: last - row + 1 }, (_, i) => row + i).filter(
         (place) => batch.segments[place] === segment || batch.segments[place] === beginning,
       );
-      expect(seen.map((place) => batch.tokens[place])).toEqual([...(sequence.tokens as number[])]);
+      expect(seen.map((place) => batch.tokens[batch.slots[place]!])).toEqual([...(sequence.tokens as number[])]);
       expect(seen.map((place) => batch.positions[place])).toEqual(seen.map((_, i) => i));
       for (const position of sequence.chosen as number[]) {
         expect(batch.tokens[batch.chosen[at]!]).toBe(sequence.tokens[position]);
@@ -272,7 +274,7 @@ describe("pack with shared beginnings", () => {
     };
     const [batch] = pack([item], shared);
     expect(batch!.tokenCount).toBe(3 + 3 + 1);
-    expect([...batch!.chosen.slice(0, 2)].map((place) => batch!.positions[place])).toEqual([5, 3]);
+    expect([...batch!.chosen.slice(0, 2)].map((token) => batch!.positions[batch!.order[token]!])).toEqual([5, 3]);
   });
 });
 

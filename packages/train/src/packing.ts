@@ -25,8 +25,12 @@ export interface PackedBatch {
   /** Rows of `time` places; how many differs from batch to batch. */
   readonly rows: number;
   readonly time: number;
-  /** Token ids [rows · time], 0 where there is none. */
+  /** Token ids [tokenCount], in the order of their places: empty places have none. */
   readonly tokens: Int32Array;
+  /** Place of each token among rows · time, ascending [tokenCount]. */
+  readonly order: Int32Array;
+  /** Token at each place [rows · time], as an index into `tokens`; 0 where there is none. */
+  readonly slots: Int32Array;
   /**
    * Segment of each place [rows · time], −1 where there is none: a sequence, or the beginning that several share.
    * Attention stays inside a segment and the one before it.
@@ -36,7 +40,7 @@ export interface PackedBatch {
   readonly beginnings: Int32Array;
   /** Position in its own sequence [rows · time]. */
   readonly positions: Int32Array;
-  /** Chosen places of all sequences in the items' order, as indices into [rows · time]; padded to a multiple of `multiple`. */
+  /** Chosen places of all sequences in the items' order, as indices into `tokens`; padded to a multiple of `multiple`. */
   readonly chosen: Int32Array;
   /** The token behind each chosen place, 0 behind a sequence's last. */
   readonly targets: Int32Array;
@@ -272,15 +276,15 @@ function place(batch: OpenBatch, { index, time, shared, family, lengths }: Unpla
   return true;
 }
 
-function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[], multiple: number): PackedBatch {
+function layOut({ time, free, items: stands }: OpenBatch, items: readonly Item[], multiple: number): PackedBatch {
   // In the order of the list, so that results come back in it.
-  placed.sort((a, b) => a.index - b.index);
+  stands.sort((a, b) => a.index - b.index);
   const rows = free.length;
-  const tokens = new Int32Array(rows * time);
+  const placed = new Int32Array(rows * time);
   const segments = new Int32Array(rows * time).fill(-1);
   const beginnings = new Int32Array(rows * time).fill(-1);
   const positions = new Int32Array(rows * time);
-  const sequences = placed.flatMap(({ index, shared, beginning, starts }) =>
+  const sequences = stands.flatMap(({ index, shared, beginning, starts }) =>
     items[index]!.sequences.map((sequence, k) => ({ sequence, shared, beginning, start: starts[k]! })),
   );
   const lengths = sequences.map(({ sequence }) => sequence.chosen.length);
@@ -295,7 +299,7 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
     const placeOf = (position: number) => (position < shared ? beginning + position : start + position - shared);
     for (let i = 0; i < length; i++) {
       const place = placeOf(i);
-      tokens[place] = sequence.tokens[i]!;
+      placed[place] = sequence.tokens[i]!;
       positions[place] = i;
       // A shared beginning is a segment by the name of where it stands, below that of any sequence.
       beginnings[place] = shared > 0 ? -2 - beginning : owner;
@@ -319,17 +323,37 @@ function layOut({ time, free, items: placed }: OpenBatch, items: readonly Item[]
     }
   });
   const itemValues: Record<string, Float32Array> = {};
-  placed.forEach(({ index }, i) => {
+  stands.forEach(({ index }, i) => {
     for (const [name, value] of Object.entries(items[index]!.values ?? {})) {
-      itemValues[name] ??= new Float32Array(placed.length);
+      itemValues[name] ??= new Float32Array(stands.length);
       itemValues[name][i] = value;
     }
   });
-  const indices = placed.map(({ index }) => index);
-  const tokenCount = segments.reduce((sum, segment) => sum + (segment === -1 ? 0 : 1), 0);
+  const order = segments.map((_, place) => place).filter((place) => segments[place] !== -1);
+  const slots = new Int32Array(rows * time);
+  order.forEach((place, token) => {
+    slots[place] = token;
+  });
   return {
-    ...{ rows, time, tokens, segments, beginnings, positions, chosen, targets, owners, mask, values, itemValues },
-    ...{ items: indices, lengths, tokenCount },
+    ...{
+      rows,
+      time,
+      order,
+      slots,
+      segments,
+      beginnings,
+      positions,
+      targets,
+      owners,
+      mask,
+      values,
+      itemValues,
+      lengths,
+    },
+    tokens: order.map((place) => placed[place]!),
+    chosen: chosen.map((place) => slots[place]!),
+    items: stands.map(({ index }) => index),
+    tokenCount: order.length,
   };
 }
 

@@ -44,11 +44,13 @@ interface StepOptions extends CompileOptions {
   readonly checkpointing?: boolean;
   /** The adapter beside matrices that take in no factors. */
   readonly beside?: boolean;
+  /** Tokens in rows with empty places, which are longer than `time`. */
+  readonly within?: number;
 }
 
 /** The golden decoder with its adapter, and a step that gives loss, logits and gradients. */
 async function goldenStep(golden: DecoderGolden, options: StepOptions) {
-  const { rows, time, supervised, packed, checkpointing, beside, ...rest } = options;
+  const { rows, time, supervised, packed, checkpointing, beside, within, ...rest } = options;
   const config = configOf(golden);
   const lora = { rank: golden.lora.r, alpha: golden.lora.lora_alpha };
   const parameters = new ParameterSet(loraShapes(config, lora));
@@ -60,14 +62,16 @@ async function goldenStep(golden: DecoderGolden, options: StepOptions) {
   const read = (name: string) => weights.get(name)!;
 
   const program = await compile(() => {
-    const tokens = input("tokens", "int32", [rows, time]);
-    const places: Partial<DecoderOptions> = packed
-      ? {
-          positions: input("positions", "int32", [rows, time]),
-          segments: input("segments", "int32", [rows, time]),
-          maxPositions: time,
-        }
-      : {};
+    const length = within ?? time;
+    const ofPlaces = (name: string) => input(name, "int32", [rows, length]);
+    const ofTokens = (name: string) => input(name, "int32", [rows * time]);
+    const tokens = within ? ofTokens("tokens") : ofPlaces("tokens");
+    const places: Partial<DecoderOptions> = {
+      ...(within && { occupied: { order: ofTokens("order"), slots: ofPlaces("slots") } }),
+      ...((packed || within) && {
+        ...{ positions: ofPlaces("positions"), segments: ofPlaces("segments"), maxPositions: length },
+      }),
+    };
     const adapter = loraFrom(config, lora, parameters.tensors);
     const product = (x: Tensor, name: string) => x.matmul(read(name), { transB: true });
     const hidden = decoder(tokens, {
@@ -150,6 +154,38 @@ describe.each(["tied", "untied"] as const)("decoder with %s head against transfo
     const out = await program.run({ ...parameters.feeds(), ...feedsOf(row.tokens, row.targets), ...places });
     expect(Math.abs(out.loss.data[0]! / expected.loss - 1)).toBeLessThanOrEqual(1e-5);
     expectGradients(parameters, out.gradient.data, expected.gradients, 1e-4);
+    await program.dispose();
+  });
+
+  it.each([
+    ["", {}],
+    [", with checkpointing", { checkpointing: true }],
+  ])("computes nothing of empty places, and the same of the others%s", async (_, how) => {
+    const { batch } = golden;
+    const [rows, time, within] = [2, 12, 16];
+    // Empty in front of one row's tokens and behind them, and in the middle of the other's, between what goes on as if nothing were there.
+    const placeOf = (token: number) => {
+      const [row, position] = [Math.floor(token / time), token % time];
+      return row * within + position + (row === 0 ? 3 : position < 5 ? 0 : 4);
+    };
+    const order = Int32Array.from({ length: rows * time }, (_, token) => placeOf(token));
+    const [slots, positions] = [new Int32Array(rows * within), new Int32Array(rows * within)];
+    const segments = new Int32Array(rows * within).fill(-1);
+    order.forEach((place, token) => {
+      [slots[place], segments[place], positions[place]] = [token, Math.floor(token / time), token % time];
+    });
+    const { program, parameters } = await goldenStep(golden, {
+      rows,
+      time,
+      within,
+      supervised: batch.supervised,
+      ...how,
+    });
+    const places = { order, slots, positions, segments };
+    const out = await program.run({ ...parameters.feeds(), ...feedsOf(batch.tokens, batch.targets), ...places });
+    expect(Math.abs(out.loss.data[0]! / batch.loss - 1)).toBeLessThanOrEqual(1e-5);
+    expect(relativeError(out.logits.data, decodeTensor(batch.logits))).toBeLessThanOrEqual(1e-5);
+    expectGradients(parameters, out.gradient.data, batch.gradients, 1e-4);
     await program.dispose();
   });
 

@@ -4,6 +4,7 @@ import { causalAttention } from "./attention.ts";
 import { attentionOutput, feedForward, type LayerContext, queryKeyValue } from "./layer.ts";
 import { adaptedProjection, type Lora } from "./lora.ts";
 import { attentionWindow } from "./modules.ts";
+import { headPlaces, type Occupied } from "./occupied.ts";
 import { rotaryTables } from "./rotary.ts";
 
 export interface DecoderOptions {
@@ -13,6 +14,8 @@ export interface DecoderOptions {
   readonly lora?: Lora | undefined;
   /** How projections are computed; as the weights and `lora` say when not given. */
   readonly project?: LayerContext["project"] | undefined;
+  /** Rows with empty places: tokens are those of the others alone, int32 [tokens], and nothing but attention is computed of empty ones. */
+  readonly occupied?: Occupied | undefined;
   /** Packed rows: which sequence each token belongs to, int32 [batch, time]. */
   readonly segments?: Tensor | undefined;
   /** The segment that each token's own goes on from, or its own, int32 [batch, time]: tokens see both. */
@@ -26,13 +29,14 @@ export interface DecoderOptions {
 }
 
 /**
- * The decoder over whole sequences: tokens int32 [batch, time] → final hidden states [batch · time, hidden].
+ * The decoder over whole sequences: tokens int32 [batch, time] → final hidden states [batch · time, hidden]; with `occupied` tokens
+ * int32 [tokens] → [tokens, hidden].
  * Logits are those times the output head, the weight called `headName(config)`.
  */
 export function decoder(tokens: Tensor, options: DecoderOptions): Tensor {
   const { config, weight } = options;
-  const place = placeOf(tokens.shape as [number, number], options);
-  let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [batch · time, hidden]
+  const place = placeOf((options.occupied?.slots ?? tokens).shape as [number, number], options);
+  let x = flattenRows(gather(weight("model.embed_tokens.weight"), tokens)); // [batch · time or tokens, hidden]
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const build = () => decoderLayer(x, layer, place);
     x = options.checkpointing ? checkpoint(build) : build();
@@ -50,15 +54,16 @@ export interface DecoderPlace extends Pick<DecoderOptions, "segments" | "beginni
 }
 
 export function placeOf([batch, time]: readonly [number, number], options: DecoderOptions): DecoderPlace {
-  const { config, weight, lora, segments, beginnings, positions } = options;
+  const { config, weight, lora, segments, beginnings, positions, occupied } = options;
   const tables = rotaryTables(config, options.maxPositions ?? time);
   const place = (table: Tensor) => (positions ? gather(table, positions) : expandDims(slice(table, 0, 0, time), 0));
   const [cos, sin] = [place(tables.cos), place(tables.sin)];
   const { project = adaptedProjection(config, weight, lora) } = options;
-  return { batch, time, segments, beginnings, scale: tables.scale, context: { config, weight, project, cos, sin } };
+  const context = { config, weight, project, cos, sin, occupied: occupied && headPlaces(occupied) };
+  return { batch, time, segments, beginnings, scale: tables.scale, context };
 }
 
-/** One layer over whole sequences: the residual stream x [batch · time, hidden] before it → behind it. */
+/** One layer over whole sequences: the residual stream x [batch · time or tokens, hidden] before it → behind it. */
 export function decoderLayer(x: Tensor, layer: number, place: DecoderPlace): Tensor {
   const { batch, time, context, segments, beginnings, scale } = place;
   const { q, k, v } = queryKeyValue(x, layer, batch, time, context);

@@ -1,6 +1,7 @@
 import { type Dim, dimMul, reshape, rmsNorm, rotary, silu, type Tensor, transpose } from "@tenet/tensor";
 import type { ModelConfig } from "../checkpoint/index.ts";
 import { hasBias, hasHeadNorms, modulePath, type Projection } from "./modules.ts";
+import { collect, type HeadPlaces, spread } from "./occupied.ts";
 
 /** What the parts of a layer share; the training and the generation graph each make one. */
 export interface LayerContext {
@@ -12,6 +13,8 @@ export interface LayerContext {
   /** Of the positions at hand, unscaled: [batch or 1, time, head_dim / 2]. */
   readonly cos: Tensor;
   readonly sin: Tensor;
+  /** Where the residual stream has no rows of empty places. */
+  readonly occupied?: HeadPlaces | undefined;
 }
 
 /** What a projection gives, with its bias where it has one. y [rows, out] */
@@ -32,14 +35,18 @@ export interface QueryKeyValue {
   readonly v: Tensor;
 }
 
-/** What a layer attends with, q and k rotated to their positions. x [batch · time, hidden] is the residual stream. */
+/** What a layer attends with, q and k rotated to their positions. x [batch · time or tokens, hidden] is the residual stream. */
 export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, context: LayerContext): QueryKeyValue {
-  const { config, cos, sin } = context;
+  const { config, cos, sin, occupied } = context;
   const { num_attention_heads: heads, num_key_value_heads: keyHeads, head_dim: size } = config;
   const perHead = (value: Tensor, count: number, normName?: string) => {
     // Of one position a row the heads stand as they should.
-    const split = reshape(value, time === 1 ? [batch, count, 1, size] : [batch, time, count, size]);
+    const split = reshape(
+      value,
+      occupied ? [value.dim(0), count, size] : time === 1 ? [batch, count, 1, size] : [batch, time, count, size],
+    );
     const normed = normName && hasHeadNorms(config) ? norm(split, `self_attn.${normName}`, layer, context) : split;
+    if (occupied) return spread(normed, occupied);
     return time === 1 ? normed : transpose(normed, [0, 2, 1, 3]);
   };
   const [q, k, v] = context.project(norm(x, "input_layernorm", layer, context), layer, ["q_proj", "k_proj", "v_proj"]);
@@ -50,11 +57,13 @@ export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, c
   };
 }
 
-/** x + o_proj(attended): x [batch · time, hidden], attended [batch, heads, time, head_dim]. */
+/** x + o_proj(attended): x [batch · time or tokens, hidden], attended [batch, heads, time, head_dim]. */
 export function attentionOutput(x: Tensor, attended: Tensor, layer: number, context: LayerContext): Tensor {
   const [batch, heads, time, size] = attended.shape;
-  const ordered = time === 1 ? attended : transpose(attended, [0, 2, 1, 3]);
-  const joined = reshape(ordered, [dimMul(batch!, time!), dimMul(heads!, size!)]);
+  const { occupied } = context;
+  const ordered = () => (time === 1 ? attended : transpose(attended, [0, 2, 1, 3]));
+  const rows = occupied ? x.dim(0) : dimMul(batch!, time!);
+  const joined = reshape(occupied ? collect(attended, occupied) : ordered(), [rows, dimMul(heads!, size!)]);
   return x.add(context.project(joined, layer, ["o_proj"])[0]!);
 }
 
