@@ -338,21 +338,8 @@ function layOut({ time, free, items: stands }: OpenBatch, items: readonly Item[]
     slots[place] = token;
   });
   return {
-    ...{
-      rows,
-      time,
-      order,
-      slots,
-      segments,
-      beginnings,
-      positions,
-      targets,
-      owners,
-      mask,
-      values,
-      itemValues,
-      lengths,
-    },
+    ...{ rows, time, order, slots, segments, beginnings, positions },
+    ...{ targets, owners, mask, values, itemValues, lengths },
     tokens: order.map((place) => placed[place]!),
     chosen: chosen.map((place) => slots[place]!),
     items: stands.map(({ index }) => index),

@@ -59,11 +59,11 @@ export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, c
 
 /** x + o_proj(attended): x [batch · time or tokens, hidden], attended [batch, heads, time, head_dim]. */
 export function attentionOutput(x: Tensor, attended: Tensor, layer: number, context: LayerContext): Tensor {
-  const [batch, heads, time, size] = attended.shape;
+  const [, heads, time, size] = attended.shape;
   const { occupied } = context;
-  const ordered = () => (time === 1 ? attended : transpose(attended, [0, 2, 1, 3]));
-  const rows = occupied ? x.dim(0) : dimMul(batch!, time!);
-  const joined = reshape(occupied ? collect(attended, occupied) : ordered(), [rows, dimMul(heads!, size!)]);
+  const whole = () => (time === 1 ? attended : transpose(attended, [0, 2, 1, 3]));
+  const ordered = occupied ? collect(attended, occupied) : whole();
+  const joined = reshape(ordered, [x.dim(0), dimMul(heads!, size!)]);
   return x.add(context.project(joined, layer, ["o_proj"])[0]!);
 }
 
