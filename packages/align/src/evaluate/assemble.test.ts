@@ -42,6 +42,16 @@ describe("assembleScorecard", () => {
     expect(row("rl", "elo")!.value).toBeGreaterThan(row("sl", "elo")!.value);
   });
 
+  it("recommends a later round that is better than what is recommended of an earlier one, and shows the two side by side", () => {
+    const [base, sl, rl] = evidence.checkpoints;
+    const rounds = [base!, sl!, { ...base!, id: "sl-2", label: "SL 2" }, { ...rl!, id: "rl-2", label: "RL 2" }];
+    const { comparisons: _, ...rest } = evidence;
+    const found = assembleScorecard({ ...rest, checkpoints: rounds });
+    const pair = found.differences.find((one) => one.checkpoint === "rl-2" && one.against === "sl");
+    expect([card.recommended, found.recommended]).toEqual(["rl", "rl-2"]);
+    expect(pair).toMatchObject({ metric: "violations", value: difference("rl", "sl", "violations")!.value });
+  });
+
   it("says how many comparisons nobody could read, and gives nobody a point for them", () => {
     const unread = assembleScorecard({ ...evidence, unreadComparisons: 3 });
     const note = `3 of ${evidence.comparisons!.length + 3} comparisons by the judge could not be read; they count for nobody.`;

@@ -72,9 +72,18 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
   const rows: Scorecard["rows"] = [];
   const differences: Scorecard["differences"] = [];
   const used: Metric[] = [];
-  for (const { of, between, ...metric } of measures) {
+  const everyone = [...checkpoints, ...baselines];
+  const evidenceOf = (id: string) => everyone.find((one) => one.id === id)!;
+  const compare = (metric: string, of: string, against: string) => {
+    const change = measures.find(({ name }) => name === metric)?.between(evidenceOf(against), evidenceOf(of), options);
+    if (!change) return undefined;
+    const difference = { checkpoint: of, against, metric, ...cardEstimate(change) };
+    differences.push(difference);
+    return difference;
+  };
+  for (const { of, between: _, ...metric } of measures) {
     const before = rows.length;
-    for (const [i, checkpoint] of [...checkpoints, ...baselines].entries()) {
+    for (const [i, checkpoint] of everyone.entries()) {
       const estimate = of(checkpoint, options);
       if (estimate)
         rows.push({ checkpoint: checkpoint.id, metric: metric.name, ...cardEstimate(estimate), better: metric.better });
@@ -82,14 +91,7 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
       const earliers = trained ? [checkpoints[0], checkpoints[i - 1], ...baselines] : [checkpoints[0]];
       for (const earlier of new Set(earliers)) {
         if (!earlier || earlier === checkpoint) continue;
-        const change = between(earlier, checkpoint, options);
-        if (change)
-          differences.push({
-            checkpoint: checkpoint.id,
-            against: earlier.id,
-            metric: metric.name,
-            ...cardEstimate(change),
-          });
+        compare(metric.name, checkpoint.id, earlier.id);
       }
     }
     if (rows.length > before) used.push(limited(metric, evidence));
@@ -120,7 +122,8 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     ...(evidence.independence === undefined ? {} : { independence: evidence.independence }),
     gates: (evidence.gates ?? []).map((gate) => ({ ...gate })),
   };
-  const recommendation = recommend(facts);
+  const imitating = new Set(checkpoints.filter(({ imitates }) => imitates).map(({ id }) => id));
+  const recommendation = recommend(facts, { compare, imitates: (id) => imitating.has(id) });
   const chosen = recommendation.checkpoint ?? checkpoints.at(-1)?.id;
   const mustHold = adherences
     .filter(({ checkpoint }) => checkpoint === chosen)

@@ -28,6 +28,8 @@ export interface CheckpointEvidence {
   model: string;
   /** SHA-256 of the adapter's weights. */
   adapter?: string;
+  /** Whether what made it learnt to imitate examples: fine-tuning. */
+  imitates?: boolean;
   /** To the held-out prompts, the same for every checkpoint. */
   responses: readonly JudgedResponse[];
   /** Of the neutral texts. */

@@ -102,6 +102,41 @@ describe("what is recommended", () => {
     expect(found.sentence).toContain("RL exploits what it was trained against");
   });
 
+  it("may answer in fewer ways where it learnt to imitate and violates measurably less, whatever was trained before", () => {
+    const hardly = { "violations sl base": [-0.07, -0.13, -0.01], "violations rl base": [-0.27, -0.4, -0.15] } as const;
+    const fewer = { ...hardly, "violations rl sl": [-0.2, -0.31, -0.08] } as const;
+    const imitates = (id: string) => id === "rl";
+    const found = recommend(card([0.86, 0.79, 0.59], fewer, [0.98, 0.99, 0.45]), { imitates });
+    expect(found).toMatchObject({ checkpoint: "rl", better: true });
+    expect(found.sentence).toContain("openings 98% → 45%");
+    const unsure = { ...hardly, "violations rl sl": [-0.05, -0.15, 0.04] } as const;
+    expect(recommend(card([0.86, 0.79, 0.74], unsure, [0.98, 0.99, 0.45]), { imitates }).checkpoint).toBe("sl");
+    const stumps = { ...fewer, "unfinished rl sl": [0.5, 0.4, 0.6] } as const;
+    expect(recommend(card([0.86, 0.79, 0.59], stumps, [], [0.2, 0.1, 0.6]), { imitates }).checkpoint).toBe("sl");
+  });
+
+  it("weighs a checkpoint against the one recommended so far, though the card does not lay the two side by side", () => {
+    const whole = card([0.8, 0.55, 0.55], { ...learnt, "violations rl sl": [0, -0.01, 0.01] });
+    const later = { id: "rl-2", label: "RL 2", model: "rl-2" };
+    const [row] = whole.rows;
+    const change = (against: string, value: number, interval: [number, number]) => ({
+      ...{ metric: "violations", checkpoint: "rl-2", against, value, interval, n: 100 },
+    });
+    const parts: Parts = {
+      ...whole,
+      checkpoints: [...whole.checkpoints, later],
+      rows: [...whole.rows, { ...row!, checkpoint: "rl-2", value: 0.47 }],
+      differences: [...whole.differences, change("base", -0.33, [-0.4, -0.2]), change("rl", -0.08, [-0.15, -0.01])],
+    };
+    const asked: string[][] = [];
+    const compare = (...pair: [string, string, string]) => {
+      asked.push(pair);
+      return pair[0] === "violations" ? change("sl", -0.08, [-0.15, -0.01]) : undefined;
+    };
+    expect(recommend(parts, { compare })).toMatchObject({ checkpoint: "rl-2", better: true });
+    expect(asked).toContainEqual(["violations", "rl-2", "sl"]);
+  });
+
   it("is what training began with where nothing is shown to be better", () => {
     const found = recommend(
       card([0.5, 0.45, 0.4], { "violations sl base": [-0.05, -0.2, 0.1], "violations rl base": [-0.1, -0.25, 0.05] }),

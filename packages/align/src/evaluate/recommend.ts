@@ -14,17 +14,28 @@ export interface Recommendation {
   readonly sentence: string;
 }
 
+type Difference = Scorecard["differences"][number];
+
+/** What a card does not say of its checkpoints. */
+interface Beyond {
+  /** How a measure changed between two that the card does not lay side by side, as those of two rounds. */
+  readonly compare?: (metric: string, of: string, against: string) => Difference | undefined;
+  /** Which of them learnt to imitate examples. */
+  readonly imitates?: (id: string) => boolean;
+}
+
 /**
  * Which checkpoint to use, by violations on held-out prompts. Begins with the first. A later one takes the place of the one that is
  * recommended so far where its violations are lower and its proxy and judge did not part: of the first, by an interval that excludes zero, and
- * what it pays for that is said; of one that was trained, by the value, and only where it pays nothing. The rule is that by which a training
- * keeps the best of its checkpoints (`obstacle`).
+ * what it pays for that is said; of one that was trained, by the value, and only where it pays nothing, but that what imitates examples may
+ * answer in fewer ways where violations are shown to be fewer. The rule is that by which a training keeps the best of its checkpoints (`obstacle`).
  */
-export function recommend(card: Parts): Recommendation {
+export function recommend(card: Parts, { compare, imitates }: Beyond = {}): Recommendation {
   const [first, ...later] = card.checkpoints;
   const label = (id: string) => card.checkpoints.find((one) => one.id === id)!.label;
-  const change = (metric: string, of: string, against: string) =>
-    card.differences.find((one) => one.metric === metric && one.checkpoint === of && one.against === against);
+  const change: Changes = (metric, of, against) =>
+    card.differences.find((one) => one.metric === metric && one.checkpoint === of && one.against === against) ??
+    compare?.(metric, of, against);
   const voidOf = (id: string) => card.voids?.find(({ checkpoint }) => checkpoint === id)?.why;
   const firstVoid = first && voidOf(first.id);
   if (firstVoid !== undefined)
@@ -43,15 +54,14 @@ export function recommend(card: Parts): Recommendation {
     if (!against || empty !== undefined) continue;
     const untrained = chosen === first.id;
     const parted = card.overoptimisation?.points.some(({ name, trust }) => name === id && trust === "parted");
-    const measured = measuredBetween(card, id, chosen);
-    const why = obstacle(
-      { violations: against, parted, measured },
-      { shown: untrained, mayPay: untrained ? prices : [] },
-    );
+    const measured = measuredBetween(card, change, id, chosen);
+    // As its training may: revisions share one way to answer.
+    const mayPay = untrained ? prices : imitates?.(id) ? (["openings"] as const) : [];
+    const why = obstacle({ violations: against, parted, measured }, { shown: untrained, mayPay });
     if (why === undefined) {
       chosen = id;
       turnedDown.length = 0;
-    } else turnedDown.push(`${label(id)} ${whyText(card, why, { of: id, against: chosen, violations: against })}`);
+    } else turnedDown.push(`${label(id)} ${whyText(card, why, { measured, violations: against })}`);
   }
   const reasons = turnedDown.length > 0 ? `: ${turnedDown.join("; ")}` : "";
   if (chosen === first.id)
@@ -62,22 +72,24 @@ export function recommend(card: Parts): Recommendation {
     };
   const rate = card.rows.find(({ checkpoint, metric }) => checkpoint === chosen && metric === "violations")!;
   const figures = `${formatValue(rate.value, "share")} of its replies break a principle (${formatInterval(rate.interval, "share")})`;
-  const costs = paid(measuredBetween(card, chosen, first.id)).map((one) => priceText(card, one, chosen, first.id));
+  const measured = measuredBetween(card, change, chosen, first.id);
+  const costs = paid(measured).map((one) => priceText(card, one, measured));
   const price = costs.length > 0 ? ` What that costs against ${first.label}: ${costs.join("; ")}.` : "";
   return { checkpoint: chosen, better: true, sentence: `Use ${label(chosen)}, ${figures}${reasons}.${price}` };
 }
 
 const share = { unit: "share", change: "difference" } as const;
 
+/** How a measure changed from one checkpoint to another. */
+type Changes = (metric: string, of: string, against: string) => Difference | undefined;
+
 /** What was measured of two checkpoints, by measure. */
-function measuredBetween(card: Parts, of: string, against: string) {
+function measuredBetween(card: Parts, changeOf: Changes, of: string, against: string) {
   return (name: PriceName) => {
     const [after, before] = [of, against].map((id) =>
       card.rows.find(({ checkpoint, metric }) => checkpoint === id && metric === name),
     );
-    const change = card.differences.find(
-      (one) => one.metric === name && one.checkpoint === of && one.against === against,
-    );
+    const change = changeOf(name, of, against);
     return before && after && { before: before.value, after: after.value, change };
   };
 }
@@ -85,20 +97,22 @@ function measuredBetween(card: Parts, of: string, against: string) {
 function whyText(
   card: Parts,
   why: Obstacle,
-  { of, against, violations }: { readonly of: string; readonly against: string; readonly violations: CardEstimate },
+  { measured, violations }: { readonly measured: Measurements; readonly violations: CardEstimate },
 ): string {
   if (why === "not shown") return `is not shown to violate less (${spelt(violations)})`;
   if (why === "more") return `violates more (${spelt(violations)})`;
   if (why === "no less") return `violates no less (${spelt(violations)})`;
   if (why === "parted") return "exploits what it was trained against";
   const how = why.pays === "openings" ? "answers by a formula" : "pays for it";
-  return `violates less, but ${how}: ${priceText(card, why.pays, of, against)}`;
+  return `violates less, but ${how}: ${priceText(card, why.pays, measured)}`;
 }
 
+type Measurements = ReturnType<typeof measuredBetween>;
+
 /** What a checkpoint pays against one before it, with the measure's name. */
-function priceText(card: Parts, name: PriceName, of: string, against: string): string {
+function priceText(card: Parts, name: PriceName, measured: Measurements): string {
   const metric = card.metrics.find((one) => one.name === name)!;
-  const { before, after, change } = measuredBetween(card, of, against)(name)!;
+  const { before, after, change } = measured(name)!;
   const label = metric.label.toLowerCase();
   if (name === "openings" || !change)
     return `${label} ${formatValue(before, metric.unit)} → ${formatValue(after, metric.unit)}`;

@@ -113,13 +113,14 @@ export function scorecardStage(context: PartContext, parts: ScorecardParts): Sta
         ...(proxies ? { proxy: proxies[i]! } : {}),
         ...(rated ? { judge: scoresOf(stage.value(ratings[i]!).rows()) } : {}),
       });
-      const evidence = checkpoints.map(({ id, label, model }, i): CheckpointEvidence => {
+      const evidence = checkpoints.map(({ id, label, model, step }, i): CheckpointEvidence => {
         const value = stage.value(model);
         return {
           id,
           label,
           model: nameOf(value),
           ...(value.source.type === "local" && value.source.adapter !== undefined ? { adapter: value.hash } : {}),
+          ...(step === "supervised" && { imitates: true }),
           ...seen(i),
           ...foundIn(stage, looked[i]!),
         };
