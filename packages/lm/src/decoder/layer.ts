@@ -61,8 +61,8 @@ export function queryKeyValue(x: Tensor, layer: number, batch: Dim, time: Dim, c
 export function attentionOutput(x: Tensor, attended: Tensor, layer: number, context: LayerContext): Tensor {
   const [, heads, time, size] = attended.shape;
   const { occupied } = context;
-  const whole = () => (time === 1 ? attended : transpose(attended, [0, 2, 1, 3]));
-  const ordered = occupied ? collect(attended, occupied) : whole();
+  const whole = time === 1 ? attended : transpose(attended, [0, 2, 1, 3]);
+  const ordered = occupied ? collect(attended, occupied) : whole;
   const joined = reshape(ordered, [x.dim(0), dimMul(heads!, size!)]);
   return x.add(context.project(joined, layer, ["o_proj"])[0]!);
 }

@@ -1,15 +1,4 @@
-import {
-  customGradient,
-  type Dim,
-  dimMul,
-  div,
-  expandDims,
-  gather,
-  iota,
-  numel,
-  reshape,
-  type Tensor,
-} from "@tenet/tensor";
+import { customGradient, div, expandDims, gather, iota, numel, reshape, type Tensor } from "@tenet/tensor";
 
 /** Which places of rows hold tokens. Empty places must be of a segment of their own, so that no token attends to one. */
 export interface Occupied {
@@ -51,14 +40,8 @@ export function headPlaces({ order, slots }: Occupied): HeadPlaces {
  * another token's values; what is computed of them reaches nobody, so that no gradient comes back from them.
  */
 export function spread(x: Tensor, places: HeadPlaces): Tensor {
-  const [tokens, heads, size] = x.shape as [Dim, number, number];
-  const { inTokens, inRows } = places(heads);
-  const [placed] = customGradient([x], (x) => ({
-    outputs: [gather(reshape(x, [dimMul(tokens, heads), size]), inTokens)],
-    saved: [inRows],
-    gradient: ({ dys: [dy], saved: [at] }) => [gather(reshape(dy!, [numel(inTokens.shape), size]), at!)],
-  }));
-  return placed!;
+  const { inTokens, inRows } = places(x.dim(1) as number);
+  return moved(x, inTokens, inRows);
 }
 
 /**
@@ -66,12 +49,18 @@ export function spread(x: Tensor, places: HeadPlaces): Tensor {
  * as it has another's values.
  */
 export function collect(x: Tensor, places: HeadPlaces): Tensor {
-  const [, heads, , size] = x.shape as [Dim, number, Dim, number];
-  const { inTokens, inRows } = places(heads);
-  const [taken] = customGradient([x], (x) => ({
-    outputs: [gather(reshape(x, [numel(inTokens.shape), size]), inRows)],
-    saved: [inTokens],
-    gradient: ({ dys: [dy], saved: [at] }) => [gather(reshape(dy!, [numel(inRows.shape), size]), at!)],
+  const { inTokens, inRows } = places(x.dim(1) as number);
+  return moved(x, inRows, inTokens);
+}
+
+/** x [..back, size] at the places `at` among its own: [..at, size]; the gradient comes from the places `back`. */
+function moved(x: Tensor, at: Tensor, back: Tensor): Tensor {
+  const size = x.dim(-1);
+  const taken = (from: Tensor, of: Tensor, places: Tensor) => gather(reshape(from, [numel(of.shape), size]), places);
+  const [there] = customGradient([x], (x) => ({
+    outputs: [taken(x, back, at)],
+    saved: [back],
+    gradient: ({ dys: [dy], saved: [home] }) => [taken(dy!, at, home!)],
   }));
-  return taken!;
+  return there!;
 }
