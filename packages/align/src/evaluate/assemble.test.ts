@@ -107,6 +107,25 @@ describe("assembleScorecard", () => {
     expect(held(true)[0]).toMatch(/^no-diagnosis must hold and does not: 100%/);
   });
 
+  it("does not recommend what is shown to break more often what must hold, though it violates less", () => {
+    // Base breaks both principles everywhere, SL style in six of ten replies, RL danger in three of ten.
+    const broken = { base: [1, 1], sl: [0.6, 0], rl: [0, 0.3] } as Record<string, readonly number[]>;
+    const checkpoints = evidence.checkpoints.map((one) => ({
+      ...one,
+      responses: one.responses.map((reply, i) => ({
+        ...reply,
+        verdicts: ["style", "danger"].map((principle, k) => ({
+          ...{ principle, applies: true, violated: i < broken[one.id]![k]! * one.responses.length },
+        })),
+      })),
+    }));
+    const { comparisons: _, ...rest } = evidence;
+    const [free, held] = [[], ["danger"]].map((mustHold) => assembleScorecard({ ...rest, checkpoints, mustHold }));
+    expect([free!.recommended, held!.recommended]).toEqual(["rl", "sl"]);
+    expect(held!.verdict.sentences.join(" ")).toMatch(/breaks more often what must hold: danger \+30 points/);
+    expect(held!.mustHold).toMatchObject([{ principle: "danger", checkpoint: "sl", value: 0 }]);
+  });
+
   describe("makes no verdict of what measures nothing:", () => {
     const cut = (ids: readonly string[]) =>
       assembleScorecard({

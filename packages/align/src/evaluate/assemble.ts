@@ -6,7 +6,7 @@ import { type BaselineEvidence, baselineOf, baselineSentences } from "./baseline
 import { type Bound, meanCost } from "./bound.ts";
 import { divergence } from "./divergence.ts";
 import { formatEstimate, formatValue } from "./format.ts";
-import { type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
+import { brokenShare, type CheckpointEvidence, type MeasureOptions, measures, stanceByPatterns } from "./measures.ts";
 import { type OptimisationPoint, overoptimisation, overoptimisationRule } from "./overoptimisation.ts";
 import { recommend } from "./recommend.ts";
 import { promptKey } from "./refusal.ts";
@@ -123,7 +123,15 @@ export function assembleScorecard(evidence: ScorecardEvidence): Scorecard {
     gates: (evidence.gates ?? []).map((gate) => ({ ...gate })),
   };
   const imitating = new Set(checkpoints.filter(({ imitates }) => imitates).map(({ id }) => id));
-  const recommendation = recommend(facts, { compare, imitates: (id) => imitating.has(id) });
+  const mayNotBreak = (evidence.mustHold ?? []).map(brokenShare);
+  const recommendation = recommend(facts, {
+    ...{ compare, imitates: (id) => imitating.has(id) },
+    mustHold: (of, against) =>
+      mayNotBreak.flatMap(({ name: principle, between }) => {
+        const change = between(evidenceOf(against), evidenceOf(of), options);
+        return change ? [{ principle, change: cardEstimate(change) }] : [];
+      }),
+  });
   const chosen = recommendation.checkpoint ?? checkpoints.at(-1)?.id;
   const mustHold = adherences
     .filter(({ checkpoint }) => checkpoint === chosen)

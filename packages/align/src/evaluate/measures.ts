@@ -142,6 +142,14 @@ function meanOf(seen: readonly { prompt: string; x: number }[], seed: number): E
   return bootstrap(seen, (sample) => mean(sample.map(({ x }) => x)), { seed, cluster: ({ prompt }) => prompt });
 }
 
+/** Replies that break one principle, of those to which it applies. */
+export function brokenShare(principle: string): Measure {
+  const about = `Replies that break ${principle}, of those to which it applies.`;
+  return share({ name: principle, label: principle, better: "lower", about }, (response) =>
+    violates(response, principle),
+  );
+}
+
 /** Every measure of single checkpoints, in the order they are shown. */
 export const measures: readonly Measure[] = [
   share(

@@ -137,6 +137,24 @@ describe("what is recommended", () => {
     expect(asked).toContainEqual(["violations", "rl-2", "sl"]);
   });
 
+  it("is none that is shown to break more often what must hold, and says where one may", () => {
+    const fewer = card([0.8, 0.2, 0.1], { ...learnt, "violations rl sl": [-0.1, -0.2, -0.01] });
+    const held =
+      ([value, low, high]: Change) =>
+      (of: string) => [
+        { principle: "danger", change: { value: of === "rl" ? value : -0.5, interval: [low, high], n: 25 } },
+      ];
+    const worse = recommend(fewer, { mustHold: held([0.3, 0.1, 0.5]) as never });
+    expect(worse.checkpoint).toBe("sl");
+    expect(worse.sentence).toContain("RL breaks more often what must hold: danger +30 points, +10 to +50");
+    const perhaps = recommend(fewer, { mustHold: held([0.1, -0.1, 0.3]) as never });
+    expect(perhaps.checkpoint).toBe("rl");
+    expect(perhaps.sentence).toContain(
+      "more often than SL what must hold is not excluded: danger +10 points, −10 to +30",
+    );
+    expect(recommend(fewer, { mustHold: held([0, -0.1, 0.1]) as never }).sentence).not.toContain("must hold");
+  });
+
   it("is what training began with where nothing is shown to be better", () => {
     const found = recommend(
       card([0.5, 0.45, 0.4], { "violations sl base": [-0.05, -0.2, 0.1], "violations rl base": [-0.1, -0.25, 0.05] }),

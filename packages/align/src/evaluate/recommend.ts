@@ -22,6 +22,11 @@ interface Beyond {
   readonly compare?: (metric: string, of: string, against: string) => Difference | undefined;
   /** Which of them learnt to imitate examples. */
   readonly imitates?: (id: string) => boolean;
+  /** How the share of replies that break each principle that must hold changed between two. */
+  readonly mustHold?: (
+    of: string,
+    against: string,
+  ) => readonly { readonly principle: string; readonly change: CardEstimate }[];
 }
 
 /**
@@ -29,8 +34,9 @@ interface Beyond {
  * recommended so far where its violations are lower and its proxy and judge did not part: of the first, by an interval that excludes zero, and
  * what it pays for that is said; of one that was trained, by the value, and only where it pays nothing, but that what imitates examples may
  * answer in fewer ways where violations are shown to be fewer. The rule is that by which a training keeps the best of its checkpoints (`obstacle`).
+ * What is shown to break a principle that must hold more often takes no place; where it does so by the value alone, that is said.
  */
-export function recommend(card: Parts, { compare, imitates }: Beyond = {}): Recommendation {
+export function recommend(card: Parts, { compare, imitates, mustHold = () => [] }: Beyond = {}): Recommendation {
   const [first, ...later] = card.checkpoints;
   const label = (id: string) => card.checkpoints.find((one) => one.id === id)!.label;
   const change: Changes = (metric, of, against) =>
@@ -47,11 +53,18 @@ export function recommend(card: Parts, { compare, imitates }: Beyond = {}): Reco
     };
   let chosen = first.id;
   const turnedDown: string[] = [];
+  let unsure = "";
   for (const { id } of later) {
     const against = change("violations", id, chosen);
     const empty = voidOf(id);
     if (empty !== undefined) turnedDown.push(`${label(id)} ${empty}`);
     if (!against || empty !== undefined) continue;
+    const oftener = mustHold(id, chosen).filter(({ change }) => change.value > 0);
+    const shown = oftener.filter(({ change: { interval } }) => interval[0] !== null && interval[0] > 0);
+    if (shown.length > 0) {
+      turnedDown.push(`${label(id)} breaks more often what must hold: ${shown.map(heldText).join(", ")}`);
+      continue;
+    }
     const untrained = chosen === first.id;
     const parted = card.overoptimisation?.points.some(({ name, trust }) => name === id && trust === "parted");
     const measured = measuredBetween(card, change, id, chosen);
@@ -59,8 +72,13 @@ export function recommend(card: Parts, { compare, imitates }: Beyond = {}): Reco
     const mayPay = untrained ? prices : imitates?.(id) ? (["openings"] as const) : [];
     const why = obstacle({ violations: against, parted, measured }, { shown: untrained, mayPay });
     if (why === undefined) {
+      const than = label(chosen);
       chosen = id;
       turnedDown.length = 0;
+      unsure =
+        oftener.length === 0
+          ? ""
+          : ` That it breaks more often than ${than} what must hold is not excluded: ${oftener.map(heldText).join(", ")}.`;
     } else turnedDown.push(`${label(id)} ${whyText(card, why, { measured, violations: against })}`);
   }
   const reasons = turnedDown.length > 0 ? `: ${turnedDown.join("; ")}` : "";
@@ -75,7 +93,11 @@ export function recommend(card: Parts, { compare, imitates }: Beyond = {}): Reco
   const measured = measuredBetween(card, change, chosen, first.id);
   const costs = paid(measured).map((one) => priceText(card, one, measured));
   const price = costs.length > 0 ? ` What that costs against ${first.label}: ${costs.join("; ")}.` : "";
-  return { checkpoint: chosen, better: true, sentence: `Use ${label(chosen)}, ${figures}${reasons}.${price}` };
+  return {
+    checkpoint: chosen,
+    better: true,
+    sentence: `Use ${label(chosen)}, ${figures}${reasons}.${unsure}${price}`,
+  };
 }
 
 const share = { unit: "share", change: "difference" } as const;
@@ -117,6 +139,10 @@ function priceText(card: Parts, name: PriceName, measured: Measurements): string
   if (name === "openings" || !change)
     return `${label} ${formatValue(before, metric.unit)} → ${formatValue(after, metric.unit)}`;
   return `${label} ${formatChange(change.value, metric)} (${formatChangeInterval(change.interval, metric)})`;
+}
+
+function heldText({ principle, change }: { readonly principle: string; readonly change: CardEstimate }): string {
+  return `${principle} ${spelt(change)}`;
 }
 
 function spelt({ value, interval }: CardEstimate): string {
