@@ -81,6 +81,8 @@ export const chainRowSchema = z.strictObject({
       rejected: z.string().optional(),
     }),
   ),
+  /** The last of the responses goes on: it is the first one, and a limit cut it. */
+  cut: z.literal(true).optional(),
   category: z.string().optional(),
   benign: z.boolean().optional(),
 });

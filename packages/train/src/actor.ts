@@ -2,7 +2,7 @@ import { agrees, type PromptRow, pearson } from "@tenet/data";
 import { unlessRefused } from "./encode.ts";
 import { klEstimate } from "./kl.ts";
 import { batches, type Sampling, shuffled } from "./loop.ts";
-import { figure, sumOf } from "./numbers.ts";
+import { deviation, figure, sumOf } from "./numbers.ts";
 import { openTrainer } from "./open-trainer.ts";
 import { completionSequence, type Item } from "./packing.ts";
 import {
@@ -253,15 +253,14 @@ function describeExperience(
     sumOf(sampledLogprobs, (logprob, t) => Math.abs(logprob - logprobs[i]![t]!)),
   );
   const scores = rewarded.map(({ reward }) => reward);
-  const mean = perSample((i) => scores[i]!);
   const agreeing = samples.map(({ response }) => Number(agrees(response)));
   const lengths = samples.map(({ length }) => length);
   return {
     "objective/kl": perSample((i) => kl[i]!),
     "objective/kl_k3": perSample(k3),
     "objective/entropy": perSample((i) => -sumOf(logprobs[i]!, (x) => x)),
-    "objective/scores": mean,
-    "objective/scores_std": Math.sqrt(perSample((i) => (scores[i]! - mean) ** 2)),
+    "objective/scores": perSample((i) => scores[i]!),
+    "objective/scores_std": deviation(scores),
     "policy/entropy_avg": sumOf(entropies, (row) => sumOf(row, (x) => x)) / tokens,
     "val/response_length": perSample((i) => lengths[i]!),
     "val/duplicates": duplicateShare(samples),

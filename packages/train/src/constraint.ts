@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { sumOf } from "./numbers.ts";
+import { deviation, sumOf } from "./numbers.ts";
 
 /** What replies may cost on average while the reward is maximised: a bound, held by a Lagrange multiplier. METHODS §6. */
 export const constraintSettingsSchema = z.strictObject({
@@ -102,6 +102,7 @@ export class Constraint {
     const { bound, multiplier } = this.settings;
     return {
       "objective/cost": sumOf(costs, (cost) => cost) / costs.length,
+      "objective/cost_std": deviation(costs),
       "constraint/window": this.mean,
       "constraint/violation": this.mean - bound,
       "constraint/lambda": this.multiplier,

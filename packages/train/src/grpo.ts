@@ -79,7 +79,7 @@ export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEve
       ...metrics,
       ...policyMetrics(learned),
       "policy/kl_avg": average(learned, "kl"),
-      frac_reward_zero_std: groups.filter((group) => group.every((score) => score === group[0])).length / groups.length,
+      frac_reward_zero_std: equalShare(groups),
     };
   }
 
@@ -89,6 +89,11 @@ export async function* trainGrpo(options: GrpoOptions): AsyncGenerator<MetricEve
   } finally {
     await actor.close();
   }
+}
+
+/** Share of groups whose values are all the same: of scores, those that teach nothing. */
+export function equalShare(groups: readonly (readonly number[])[]): number {
+  return groups.filter((group) => group.every((value) => value === group[0])).length / groups.length;
 }
 
 /** Values that stand beside samples, in groups: those of one prompt's turn, which stand together. */

@@ -48,4 +48,10 @@ it("holds so many rows of those that count out, whole prompts at a time, and hal
     const { validation } = holdOut(uneven, { seed, stage: "test", share: 0, atLeast: { count: 9, of: () => true } });
     expect(validation.length).toBe(4);
   }
+  // Nor does a share take it: what most rows are of is what is trained on.
+  const mostly = [...Array.from({ length: 18 }, (_, i) => row(0, i)), row(1, 18), row(2, 19), row(3, 20)];
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
+    const { validation } = holdOut(mostly, { seed, stage: "test", share: 0.1 });
+    expect(validation.length).toBe(2);
+  }
 });

@@ -8,7 +8,7 @@ export function promptOf({ prompt }: { readonly prompt: readonly Message[] }): s
 
 /**
  * Holds a share of the rows out, whole prompts at a time: what is trained on one reply to a prompt says little about another reply to
- * the same. Prompts are taken in an order drawn by (seed, stage) until the share is reached, but never all; rows keep their order.
+ * the same. Prompts are taken in an order drawn by (seed, stage) until the share is reached, but never more than half of the rows; rows keep their order.
  * @param atLeast so many rows of those that count, where the share has fewer of them, or as many as half of all rows have
  */
 export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
@@ -34,10 +34,8 @@ export function holdOut<Row extends { readonly prompt: readonly Message[] }>(
     const enough = !atLeast || counting >= atLeast.count || count >= rows.length / 2;
     if (count >= wanted && enough) break;
     const [prompt, members] = groups[index]!;
-    // One prompt alone cannot be on both sides.
-    if (count + members.length === rows.length) continue;
-    // What the share does not ask for takes no more than half.
-    if (count >= wanted && count + members.length > rows.length / 2) continue;
+    // A prompt that most rows belong to is trained on, however small the share; one alone cannot be on both sides.
+    if (count + members.length > rows.length / 2) continue;
     held.add(prompt);
     count += members.length;
     if (atLeast) counting += members.filter(atLeast.of).length;

@@ -28,7 +28,7 @@ export interface KlTarget {
 }
 
 /**
- * The next KL coefficient: β·(1 + clip(KL/target − 1, ±0.2)·n/horizon), n the number of responses since the last change.
+ * The next KL coefficient: β·(1 + clip(KL/target − 1, ±0.2)·min(1, n/horizon)), n the number of responses since the last change.
  * Source: Ziegler et al. (1909.08593), §2.2.
  *
  * @example
@@ -40,5 +40,6 @@ export function adaptKl(
   { target, horizon }: KlTarget,
 ): number {
   const error = Math.max(-0.2, Math.min(0.2, seen.kl / target - 1));
-  return coefficient * (1 + (error * seen.responses) / horizon);
+  // More responses than the horizon change it by the whole error, and no further: never to below 0.
+  return coefficient * (1 + error * Math.min(1, seen.responses / horizon));
 }

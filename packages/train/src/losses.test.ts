@@ -235,4 +235,10 @@ describe("KL against PyTorch and TRL", () => {
     const got = seen.map(([kl, responses]) => (coefficient = adaptKl(coefficient, { kl, responses }, target)));
     expectClose(got, coefficients, 1e-9);
   });
+
+  it("the adaptive controller never pays for divergence, however many responses an iteration has", () => {
+    const target = { target: 6, horizon: 10 };
+    expect(adaptKl(0.05, { kl: 1, responses: 64 }, target)).toBeCloseTo(0.04, 12);
+    expect(adaptKl(0.05, { kl: 1, responses: 10 }, target)).toBeCloseTo(0.04, 12);
+  });
 });

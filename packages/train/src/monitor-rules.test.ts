@@ -68,6 +68,11 @@ describe("monitorRules", () => {
     expect(fired({ frac_reward_zero_std: [0.5, 1, 1, 0.9, 1] })).toEqual(["R10@2", "R10@5"]);
     expect(fired({ "objective/scores_std": [0.3, 0, 0] })).toEqual(["R10@2"]);
     expect(fired({ "objective/scores_std": [0.3, 0.01], frac_reward_zero_std: [0, 0.99] })).toEqual([]);
+    // What replies cost, and what is learnt beside rewards, teaches too.
+    expect(fired({ "objective/scores_std": [0, 0], "objective/cost_std": [0.4, 0] })).toEqual(["R10@2"]);
+    expect(fired({ "objective/scores_std": [0], frac_reward_zero_std: [0.5] })).toEqual([]);
+    expect(fired({ frac_reward_zero_std: [1], "loss/imitate": [3.1] })).toEqual([]);
+    expect(fired({ "objective/scores_std": [0], "loss/avoid": [0.2] })).toEqual([]);
     const message = (ended: number) =>
       monitorRules([{ frac_reward_zero_std: 1, episode: 8, "val/num_eos_tokens": ended }]).find(
         ({ rule }) => rule === "R10",

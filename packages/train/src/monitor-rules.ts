@@ -280,11 +280,15 @@ function riseOf(
   return { is, words };
 }
 
-/** Whether an iteration's rewards differ in no group of replies to one prompt, or not at all: its gradient is zero then. Undefined where nothing is reported of them. */
+/**
+ * Whether an iteration's rewards, with what replies cost under a constraint, differ in no group of replies to one prompt, or not at all, and
+ * nothing was learnt beside them: its gradient is zero then. Undefined where nothing is reported of them.
+ */
 export function taughtNothing(metrics: IterationMetrics): boolean | undefined {
-  const { frac_reward_zero_std: equal, "objective/scores_std": spread } = metrics;
+  const { frac_reward_zero_std: equal, "objective/scores_std": spread, "objective/cost_std": costs = 0 } = metrics;
   if (equal === undefined && spread === undefined) return undefined;
-  return equal === 1 || spread === 0;
+  if (metrics["loss/imitate"] !== undefined || metrics["loss/avoid"] !== undefined) return false;
+  return equal === undefined ? spread === 0 && costs === 0 : equal === 1;
 }
 
 /**

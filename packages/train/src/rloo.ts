@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type Experience, openActor, sampleItem } from "./actor.ts";
 import { leaveOneOut } from "./advantages.ts";
 import { Constraint } from "./constraint.ts";
-import { groupsOf } from "./grpo.ts";
+import { equalShare, groupsOf } from "./grpo.ts";
 import type { MetricEvent } from "./loop.ts";
 import { policyLoss } from "./losses.ts";
 import { sumOf } from "./numbers.ts";
@@ -76,6 +76,7 @@ export async function* trainRloo(options: RlooOptions): AsyncGenerator<MetricEve
       "objective/non_score_reward": -beta * metrics["objective/kl"]!,
       "objective/rlhf_reward": metrics["objective/scores"]! - beta * metrics["objective/kl"]!,
       ...policyMetrics(learned),
+      frac_reward_zero_std: equalShare(groupsOf(bounded.scores, samples)),
     };
   }
 

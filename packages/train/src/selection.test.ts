@@ -9,6 +9,7 @@ import { promptsOf } from "../test/prompts.ts";
 import { bestOfN } from "./best-of-n.ts";
 import { Checkpoints } from "./checkpoint.ts";
 import type { MetricEvent } from "./loop.ts";
+import { monitorRules } from "./monitor-rules.ts";
 import { trainPolicy } from "./policy.ts";
 import { rewardOf } from "./reward/index.ts";
 import { keptAsNow, type Observation, type SelectionOptions, whyBehind } from "./selection.ts";
@@ -82,6 +83,29 @@ describe("a training that is watched", () => {
     const { result: start } = await drain(learn("start", undefined, 1));
     expect(start.report.selection).toBeUndefined();
     expect(await adapterOf("gamed")).not.toEqual(await adapterOf("start"));
+  }, 120_000);
+
+  it("leaves out a prompt that leaves no room for a reply, and counts it", async () => {
+    const watched = watching(() => false);
+    const [first] = watched.prompts;
+    const content = "Say ".repeat(model.config.max_position_embeddings);
+    const long = { ...first!, id: "long", prompt: [{ role: "user" as const, content }] };
+    const { result } = await drain(learn("long", { ...watched, prompts: [...watched.prompts, long] }, 1));
+    expect(result.report.selection).toMatchObject({ prompts: 24, refused: 1 });
+  }, 120_000);
+
+  it("says where rewards that are all the same taught nothing, whatever they are", async () => {
+    const flat = rewardOf("flat", (requests) => requests.map(() => -0.7));
+    const { result } = await drain(
+      trainPolicy({
+        ...{ model, prompts: promptsOf("Say", 8), reward: flat, seed: 2, folder: join(folder, "flat"), ...cpu },
+        settings: { algorithm: "rloo", iterations: 1, promptsPerIteration: 6, samplesPerPrompt: 4, maxTokens: 6 },
+      }),
+    );
+    const [metrics] = result.report.history;
+    expect(metrics).toMatchObject({ frac_reward_zero_std: 1, "objective/scores_std": 0 });
+    expect(metrics).not.toHaveProperty("reward/length_correlation");
+    expect(monitorRules(result.report.history).map(({ rule }) => rule)).toContain("R10");
   }, 120_000);
 
   it("returns the best of its steps where the rules and the reward agree", async () => {

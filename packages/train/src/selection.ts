@@ -69,7 +69,7 @@ export type SelectionState = {
 /** How the checkpoint that a training returns was chosen. */
 export interface SelectionReport {
   readonly prompts: number;
-  /** Prompts that the model cannot take, as its chat template refuses them; absent where there are none. */
+  /** Prompts that the model cannot take, as its chat template refuses them or they leave no room for a reply; absent where there are none. */
   readonly refused?: number;
   readonly observations: readonly {
     readonly step: number;
@@ -115,9 +115,10 @@ export class Selection {
     saved?: { readonly state: SelectionState; readonly weights: Uint8Array | undefined },
   ) {
     this.#options = options;
-    this.#prompts = options.prompts.filter(
-      ({ prompt }) => "value" in unlessRefused(() => model.text.encodePrompt(prompt)),
-    );
+    this.#prompts = options.prompts.filter(({ prompt }) => {
+      const encoded = unlessRefused(() => model.text.encodePrompt(prompt));
+      return "value" in encoded && encoded.value.length < model.config.max_position_embeddings;
+    });
     this.#text = model.text;
     this.#seed = seed;
     this.#reward = reward;

@@ -360,7 +360,10 @@ function trustOf({
     return point.proxy.size > 0 && point.judge.size > 0 ? [{ name: id, kl, ...point }] : [];
   });
   if (points.length < 2) return undefined;
-  const { points: judged, trust } = overoptimisation(points, { seed, partial: independence?.partial === true });
+  const { points: judged, trust } = overoptimisation(points, {
+    ...{ seed, partial: independence?.partial === true },
+    shares: independence?.kind === "checks" || independence?.kind === "unseen",
+  });
   return {
     rule: overoptimisationRule,
     trust,

@@ -16,7 +16,7 @@ import { type ChoiceAnswer, choiceAccuracy } from "./multiple-choice.ts";
 import { perplexity, perplexityRise, type TextScore } from "./perplexity.ts";
 import { detectRefusal, promptKey, type Refusal, refuses } from "./refusal.ts";
 import type { Metric } from "./scorecard.ts";
-import { type OpinionAnswer, sycophancy, sycophancyShift } from "./sycophancy.ts";
+import { followsView, type OpinionAnswer, sycophancy, sycophancyShift } from "./sycophancy.ts";
 import { commonestOpening, distinctN, kindsOfOpenings, openingOf, selfOverlap } from "./variety.ts";
 
 /** Everything that was seen of one checkpoint. What is absent is not measured, and has no row. */
@@ -302,11 +302,11 @@ export const measures: readonly Measure[] = [
     change: "difference",
     better: "lower",
     about:
-      "Questions in which the person says what they think, and the likeliest answer is theirs; half of them by chance.",
+      "Questions in which the person says what they think, and the likeliest answer is theirs; by chance one of as many as there are answers, half of them of two.",
     of: ({ opinions }) => (opinions?.length ? sycophancy(opinions) : undefined),
     between(before, after, { seed }) {
       const pairs = pairedOpinions(before, after).map(([was, is]) => {
-        return { cluster: is.item, before: was.lean > 0, after: is.lean > 0 };
+        return { cluster: is.item, before: followsView(was), after: followsView(is) };
       });
       return pairs.length === 0 ? undefined : rateDifference(pairs, { seed });
     },

@@ -1,4 +1,4 @@
-import { bootstrap, type Estimate, mean } from "@tenet/data";
+import { bootstrap, type Estimate, mean, pointsRate } from "@tenet/data";
 
 /** One stage of training seen from outside: how far it went, and two opinions of what it writes. */
 export interface OptimisationPoint {
@@ -32,22 +32,27 @@ export const overoptimisationRule =
  * `overoptimisationRule`. A point's `against` names the earlier checkpoint that its trust was lost to; the later the more telling.
  *
  * @param partial whether the judge judges a part of what counts only: its rise then confirms nothing
+ * @param shares whether the judge's scores are shares of a prompt's replies, 0 to 1: few of them change, and the plain bootstrap is too sure
+ *   of itself then (`rateDifference`)
  *
  * Source: Gao et al., "Scaling laws for reward model overoptimization" (2210.10760), for what is plotted.
  */
 export function overoptimisation(
   points: readonly OptimisationPoint[],
-  { seed, partial = false }: { seed: number; partial?: boolean },
+  { seed, partial = false, shares = false }: { seed: number; partial?: boolean; shares?: boolean },
 ): Overoptimisation {
   const ordered = [...points].sort((a, b) => a.kl - b.kl);
   const judged = ordered.map((point, i) => {
     const estimate = (scores: ReadonlyMap<string, number>) => bootstrap([...scores.values()], mean, { seed });
-    const base = { name: point.name, kl: point.kl, proxy: estimate(point.proxy), judge: estimate(point.judge) };
+    const share = (scores: ReadonlyMap<string, number>) =>
+      pointsRate([...scores].map(([cluster, points]) => ({ cluster, points })));
+    const judgeEstimate = (shares ? share : estimate)(point.judge);
+    const base = { name: point.name, kl: point.kl, proxy: estimate(point.proxy), judge: judgeEstimate };
     let trust: Trust = "together";
     let against: string | undefined;
     for (const earlier of ordered.slice(0, i)) {
-      const proxy = change(earlier.proxy, point.proxy, seed);
-      const judge = change(earlier.judge, point.judge, seed);
+      const proxy = change(earlier.proxy, point.proxy, { seed });
+      const judge = change(earlier.judge, point.judge, { seed, shares });
       const here: Trust = !(proxy.interval[0] > 0)
         ? "together"
         : judge.interval[1] < 0
@@ -70,10 +75,16 @@ export function overoptimisation(
 
 const rank: Record<Trust, number> = { together: 0, unconfirmed: 1, parted: 2 };
 
-function change(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>, seed: number): Estimate {
+function change(
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+  { seed, shares = false }: { readonly seed: number; readonly shares?: boolean },
+): Estimate {
   const changes = [...after].flatMap(([prompt, score]) => {
     const old = before.get(prompt);
     return old === undefined ? [] : [score - old];
   });
-  return bootstrap(changes, mean, { seed });
+  // As in `rateDifference`: one more that changed for the better, and one for the worse.
+  const imagined = shares ? [1, -1] : [];
+  return { ...bootstrap([...changes, ...imagined], mean, { seed }), value: mean(changes), n: changes.length };
 }

@@ -71,12 +71,12 @@ const model = scriptedModel({
 
 describe("answerOpinions", () => {
   it("takes the log-odds of the answer that follows the view, and of the same without it", async () => {
-    const rows = [opinion("I say yes p=0.8", "p=0.5"), opinion("I say yes p=0.4")];
+    const rows = [opinion("I say yes p=0.8", "p=0.5"), opinion("I say yes p=0.3")];
     const found = await outcomes(answerOpinions(rows, { model }));
     const answers = rows.map(({ id }) => found.get(id)!.rows[0]!);
     expect(answers[0]!.lean).toBeCloseTo(Math.log(0.8 / 0.2), 10);
     expect(answers[0]!.neutral).toBeCloseTo(0, 10);
-    expect(answers[1]!.lean).toBeCloseTo(Math.log(0.4 / 0.6), 10);
+    expect(answers[1]!.lean).toBeCloseTo(Math.log(0.3 / 0.7), 10);
     expect(answers[1]!.neutral).toBeUndefined();
     expect(sycophancy(answers)).toMatchObject({ value: 0.5, n: 2 });
     expect(sycophancyShift(answers, { seed: 1 })).toMatchObject({ n: 1 });
@@ -84,6 +84,20 @@ describe("answerOpinions", () => {
     const probed = await sycophancyProbe(rows, model);
     expect(probed).toMatchObject({ sycophancy: 0.5, opinions: 2 });
     expect(probed.sycophancy_shift).toBeCloseTo(Math.log(4), 10);
+  });
+
+  it("takes the likeliest answer, which of three may be less likely than the others together", async () => {
+    const rows = [opinion("p=0.45"), opinion("p=0.35")];
+    const found = await outcomes(answerOpinions(rows, { model }));
+    const answers = rows.map(({ id }) => found.get(id)!.rows[0]!);
+    expect(answers.map(({ lean, likeliest }) => [lean > 0, likeliest])).toEqual([
+      [false, true],
+      [false, false],
+    ]);
+    expect(sycophancy(answers)).toMatchObject({ value: 0.5, n: 2 });
+    // What was kept before says it of two answers.
+    const [{ likeliest: _, ...former }] = answers as [(typeof answers)[0]];
+    expect(sycophancy([{ ...former, lean: 0.2 }]).value).toBe(1);
   });
 
   it("says nothing of what nobody answered", async () => {

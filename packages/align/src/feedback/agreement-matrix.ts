@@ -1,5 +1,6 @@
-import { type Estimate, mean, type PreferenceRow, wilson } from "@tenet/data";
+import { type Estimate, mean, type Observation, type PreferenceRow, rate } from "@tenet/data";
 import type { Constitution, LintFinding, Principle } from "../constitution/index.ts";
+import { promptKey } from "../evaluate/refusal.ts";
 import { rubricOf } from "../judge/index.ts";
 import { readingsOf } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
@@ -7,7 +8,7 @@ import { pairKey } from "./pair-key.ts";
 /** How far two principles prefer the same replies. */
 export interface PrincipleAgreement {
   readonly principles: readonly [string, string];
-  /** Share of pairs on which both prefer the same reply, of those on which each prefers one. Wilson's 95 % interval; NaN of n = 0. */
+  /** Share of pairs on which both prefer the same reply, of those on which each prefers one; pairs of one prompt count together (`rate`). NaN of n = 0. */
   readonly same: Estimate;
   /** Pairs on which one of them, or both, read exactly one half: they count for nothing. */
   readonly halves: number;
@@ -30,6 +31,12 @@ export const enoughReadings = 10;
 /** The reply that a principle prefers, of the two in the order of their texts; 0: neither. Undefined: it was not read. */
 type Side = -1 | 0 | 1 | undefined;
 
+/** What each principle prefers of a pair. */
+interface LabelledPair {
+  readonly prompt: string;
+  readonly sides: Map<string, Side>;
+}
+
 /**
  * How far a constitution's principles agree, by what a labeller read: each principle's readings of a pair, in the mean over both orders
  * of the replies, prefer one of them, and two principles agree where it is the same. Labels of the same pair are one.
@@ -40,27 +47,27 @@ export function agreementMatrix(
   labels: Iterable<PreferenceRow>,
   { constitution, asked = constitution }: { readonly constitution: Constitution; readonly asked?: Constitution },
 ): AgreementMatrix {
-  const byPair = new Map<string, Map<string, Side>>();
+  const byPair = new Map<string, LabelledPair>();
   for (const row of labels) {
     const key = pairKey(row);
-    const sides = byPair.get(key) ?? new Map<string, Side>();
-    byPair.set(key, sides);
-    for (const [principle, side] of sidesOf(row)) sides.set(principle, sides.get(principle) ?? side);
+    const pair = byPair.get(key) ?? { prompt: promptKey(row), sides: new Map() };
+    byPair.set(key, pair);
+    for (const [principle, side] of sidesOf(row)) pair.sides.set(principle, pair.sides.get(principle) ?? side);
   }
   const pairs = [...byPair.values()];
-  const named = new Set(pairs.flatMap((sides) => [...sides.keys()]));
+  const named = new Set(pairs.flatMap(({ sides }) => [...sides.keys()]));
   const before = new Map(asked.principles.map((principle) => [principle.id, questionOf(principle)]));
   const ids = constitution.principles
     .filter((principle) => named.has(principle.id) && before.get(principle.id) === questionOf(principle))
     .map(({ id }) => id);
   return {
-    pairs: pairs.filter((sides) => ids.filter((id) => sides.has(id)).length > 1).length,
+    pairs: pairs.filter(({ sides }) => ids.filter((id) => sides.has(id)).length > 1).length,
     matrix: ids.flatMap((one, i) => ids.slice(i + 1).map((other) => agreement(pairs, [one, other]))),
     leftOut: [...named].filter((id) => !ids.includes(id)).sort(),
   };
 }
 
-/** Two principles that prefer different replies more often than the same: Wilson's interval lies below one half, of enough readings. */
+/** Two principles that prefer different replies more often than the same: the interval lies below one half, of enough readings. */
 export function pulledApart({ matrix }: AgreementMatrix): LintFinding[] {
   return matrix
     .filter(({ same: { n, interval } }) => n >= enoughReadings && interval[1] < 0.5)
@@ -81,22 +88,17 @@ function sidesOf({ a, b, explanation, origin }: PreferenceRow): [string, Side][]
   });
 }
 
-function agreement(
-  pairs: readonly ReadonlyMap<string, Side>[],
-  [one, other]: readonly [string, string],
-): PrincipleAgreement {
-  let [same, n, halves, unread] = [0, 0, 0, 0];
-  for (const sides of pairs) {
+function agreement(pairs: readonly LabelledPair[], [one, other]: readonly [string, string]): PrincipleAgreement {
+  const both: Observation[] = [];
+  let [halves, unread] = [0, 0];
+  for (const { prompt, sides } of pairs) {
     if (!sides.has(one) || !sides.has(other)) continue;
     const [first, second] = [sides.get(one), sides.get(other)];
     if (first === undefined || second === undefined) unread++;
     else if (first === 0 || second === 0) halves++;
-    else {
-      n++;
-      if (first === second) same++;
-    }
+    else both.push({ cluster: prompt, yes: first === second });
   }
-  return { principles: [one, other], same: wilson(same, n), halves, unread };
+  return { principles: [one, other], same: rate(both), halves, unread };
 }
 
 /** What a labeller is asked of a principle: its question, or as a judge its rubric. */

@@ -1,4 +1,4 @@
-import type { PreferenceRow } from "@tenet/data";
+import { type PreferenceRow, randomStream } from "@tenet/data";
 import { expect, it } from "vitest";
 import { auditLabels } from "./audit.ts";
 
@@ -82,4 +82,27 @@ it("judges what the labeller said, and not what checks decided before it or adde
     passed: false,
     reasons: [expect.stringContaining("checks settled all 10 pairs")],
   });
+});
+
+it("takes pairs of one prompt for no independent ones: a labeller at chance does not pass by having each asked six times", () => {
+  const passes = (copies: number) => {
+    let passed = 0;
+    for (let trial = 0; trial < 60; trial++) {
+      const { uniform } = randomStream({ seed: trial, stage: "test", item: "audit" });
+      const known: PreferenceRow[] = [];
+      const labels: PreferenceRow[] = [];
+      for (let question = 0; question < 12; question++) {
+        // What it says of a prompt's replies is one guess.
+        const p = uniform(question) < 0.5 ? 0.9 : 0.1;
+        for (let copy = 0; copy < copies; copy++) {
+          known.push(row(question, `right ${copy}`, "wrong", 1));
+          labels.push(row(question, `right ${copy}`, "wrong", p));
+        }
+      }
+      if (auditLabels(known, labels, { seed: 1, flips: 0 }).gate.passed) passed++;
+    }
+    return passed;
+  };
+  expect(passes(6)).toBe(passes(1));
+  expect(passes(6)).toBeLessThan(6);
 });

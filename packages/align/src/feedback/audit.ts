@@ -11,12 +11,13 @@ import {
   type PreferenceRow,
   pairContent,
   pearson,
+  pointsRate,
   randomStream,
   rowId,
-  wilson,
 } from "@tenet/data";
 import { z } from "zod";
 import { accuracyGate, type Gate, gateFields } from "../evaluate/gate.ts";
+import { promptKey } from "../evaluate/refusal.ts";
 import { type Reading, readingsOf } from "./labelled-pair.ts";
 import { pairKey } from "./pair-key.ts";
 
@@ -39,7 +40,7 @@ export interface Audit {
   readonly unlabelled: number;
   /** Share of readings that are of sampled letters and not of log-probabilities, which is coarser. */
   readonly sampledLetters: Estimate;
-  /** Share of labels on the known side; p = ½ counts half. Wilson's 95 % interval. */
+  /** Share of labels on the known side; p = ½ counts half. Pairs of one prompt count together (`rate`), here and in all that follows. */
   readonly accuracy: Estimate;
   /** Of questions asked in both orders: those whose answer names the same response both times. */
   readonly swapConsistency: Estimate;
@@ -110,15 +111,15 @@ export function auditLabels(
     else judged.push(judgedOf(row, label, own));
   }
 
-  const readings = judged.flatMap((one) => one.readings);
-  const accuracy = share(judged.map(({ p, answer }) => agreement(p, answer)));
-  const questions = judged.flatMap(({ readings }) => questionsIn(readings));
-  const count = (follows: Question["follows"]) =>
-    wilson(questions.filter((question) => question.follows === follows).length, questions.length);
-  const followed = questions.filter(({ follows }) => follows !== "response").length;
-  const answers = judged.flatMap(({ readings, answer }) =>
+  const readings = judged.flatMap(({ prompt, readings }) => readings.map(({ letters }) => ({ prompt, letters })));
+  const accuracy = share(judged, ({ p, answer }) => agreement(p, answer));
+  const questions = judged.flatMap(({ prompt, readings }) =>
+    questionsIn(readings).map((follows) => ({ prompt, follows })),
+  );
+  const count = (...which: Follows[]) => share(questions, ({ follows }) => Number(which.includes(follows)));
+  const answers = judged.flatMap(({ prompt, readings, answer }) =>
     [...groupBy(readings, ({ principle }) => principle)].map(([principle, its]) => ({
-      principle,
+      ...{ prompt, principle },
       right: agreement(mean(its.map(({ p }) => p)), answer),
     })),
   );
@@ -126,18 +127,18 @@ export function auditLabels(
     labelled: judged.length,
     settled,
     unlabelled,
-    sampledLetters: wilson(readings.filter(({ letters }) => letters !== undefined).length, readings.length),
+    sampledLetters: share(readings, ({ letters }) => Number(letters !== undefined)),
     accuracy,
     swapConsistency: count("response"),
-    positionBias: { share: wilson(followed, questions.length), first: count("first"), second: count("second") },
+    positionBias: { share: count("first", "second"), first: count("first"), second: count("second") },
     principles: new Map(
       [...groupBy(answers, ({ principle }) => principle)].map(([principle, its]) => [
         principle,
-        share(its.map(({ right }) => right)),
+        share(its, ({ right }) => right),
       ]),
     ),
     calibration: calibrated(
-      judged.map(({ p, answer }) => ({ p, outcome: answer })),
+      judged.map(({ prompt, p, answer }) => ({ prompt, p, outcome: answer })),
       seed,
     ),
     lengthBias: lengthBias(judged),
@@ -155,6 +156,8 @@ export function auditLabels(
 /** A known pair with its label, both as probabilities that the pair's `a` is better. */
 interface Judged {
   readonly key: string;
+  /** What it shares with other pairs. */
+  readonly prompt: string;
   readonly p: number;
   /** 1 when `a` is known to be better, else 0. */
   readonly answer: 0 | 1;
@@ -175,6 +178,7 @@ function saidIn({ label, p, explanation }: PreferenceRow): number | undefined {
 function judgedOf(row: PreferenceRow, label: PreferenceRow, p: number): Judged {
   return {
     key: pairKey(row),
+    prompt: promptKey(row),
     p,
     answer: (label.a === row.a ? row.p : 1 - row.p) > 0.5 ? 1 : 0,
     longer: countWords(label.a) - countWords(label.b),
@@ -187,33 +191,36 @@ function agreement(p: number, answer: 0 | 1): number {
   return p > 0.5 === (answer === 1) ? 1 : 0;
 }
 
-function share(parts: readonly number[]): Estimate {
-  return wilson(
-    parts.reduce((sum, part) => sum + part, 0),
-    parts.length,
-  );
+/** Mean of what each gives, from 0 to 1; those of one prompt are no independent ones. */
+function share<Item extends { readonly prompt: string }>(
+  items: readonly Item[],
+  points: (item: Item) => number,
+): Estimate {
+  return pointsRate(items.map((item) => ({ cluster: item.prompt, points: points(item) })));
 }
 
-function calibrated(forecasts: readonly Forecast[], seed: number): Audit["calibration"] {
+function calibrated(
+  forecasts: readonly (Forecast & { readonly prompt: string })[],
+  seed: number,
+): Audit["calibration"] {
   const { ece, bins } = calibration(forecasts);
-  return { ece, bins, brier: bootstrap(forecasts, (sample) => calibration(sample).brier, { seed }) };
+  const brier = bootstrap(forecasts, (sample) => calibration(sample).brier, { seed, cluster: ({ prompt }) => prompt });
+  return { ece, bins, brier };
 }
 
-interface Question {
-  /** What the two answers have in common: the response they name, or the position. */
-  readonly follows: "response" | "first" | "second";
-}
+/** What the two answers to a question have in common: the response they name, or the position. */
+type Follows = "response" | "first" | "second";
 
 /** Questions that were asked in both orders, by principle. */
-function questionsIn(readings: readonly Reading[]): Question[] {
-  return [...groupBy(readings, ({ principle }) => principle).values()].flatMap((its): Question[] => {
+function questionsIn(readings: readonly Reading[]): Follows[] {
+  return [...groupBy(readings, ({ principle }) => principle).values()].flatMap((its): Follows[] => {
     const pFirst = (first: "a" | "b") =>
       mean(its.filter((reading) => reading.first === first).map(({ p }) => (first === "a" ? p : 1 - p)));
     const [ab, ba] = [pFirst("a"), pFirst("b")];
     if (Number.isNaN(ab) || Number.isNaN(ba)) return [];
-    if (ab > 0.5 && ba > 0.5) return [{ follows: "first" }];
-    if (ab < 0.5 && ba < 0.5) return [{ follows: "second" }];
-    return [{ follows: "response" }];
+    if (ab > 0.5 && ba > 0.5) return ["first"];
+    if (ab < 0.5 && ba < 0.5) return ["second"];
+    return ["response"];
   });
 }
 
@@ -221,8 +228,8 @@ function lengthBias(judged: readonly Judged[]): Audit["lengthBias"] {
   const unequal = judged.filter(({ longer }) => longer !== 0);
   const side = ({ longer }: Judged) => (longer > 0 ? 1 : 0);
   return {
-    longerPreferred: share(unequal.map((pair) => agreement(pair.p, side(pair)))),
-    longerRight: share(unequal.map((pair) => (pair.answer === side(pair) ? 1 : 0))),
+    longerPreferred: share(unequal, (pair) => agreement(pair.p, side(pair))),
+    longerRight: share(unequal, (pair) => Number(pair.answer === side(pair))),
     correlation: pearson(
       judged.map(({ p, answer }) => p - answer),
       judged.map(({ longer }) => longer),
@@ -241,15 +248,17 @@ function plantedFlips(judged: readonly Judged[], flips: number, seed: number): A
       .slice(0, Math.round(flips * judged.length))
       .map(([key]) => key),
   );
-  const pairs = judged.map(({ key, p, answer }) => {
+  const pairs = judged.map(({ key, prompt, p, answer }) => {
     const flipped = planted.has(key);
     // Of the answer that is stated, be it exchanged or not.
-    return { flipped, doubt: flipped === (answer === 1) ? p : 1 - p };
+    return { prompt, flipped, doubt: flipped === (answer === 1) ? p : 1 - p };
   });
   const both = planted.size > 0 && planted.size < judged.length;
   return {
     planted: planted.size,
-    ranked: both ? bootstrap(pairs, rankedAbove, { seed }) : { value: Number.NaN, interval: [0, 1], n: 0 },
+    ranked: both
+      ? bootstrap(pairs, rankedAbove, { seed, cluster: ({ prompt }) => prompt })
+      : { value: Number.NaN, interval: [0, 1], n: 0 },
   };
 }
 

@@ -150,6 +150,14 @@ describe("critiqueAndRevise", () => {
     expect(trimmed.rounds[0]).toMatchObject({ revision: "See a doctor. It may be one", edits: ["unfinished"] });
   });
 
+  it("says that its last response goes on where the first was cut and nothing replaced it", async () => {
+    const cut = { ...responseRow("I cough.", "It is a cold and"), finishReason: "length" as const };
+    const of = async (text: string) =>
+      (await outcomes(critiqueAndRevise([cut], options(revising(text))))).get(cut.id)!.rows[0]!;
+    expect(await of("")).toMatchObject({ responses: ["It is a cold and"], cut: true });
+    expect(await of("Ask a doctor.")).not.toHaveProperty("cut");
+  });
+
   it("lets the checks veto a revision that violates more", async () => {
     const worse = revising("It is nothing at all.");
     expect((await chain(worse, {}, "See a doctor.")).responses).toHaveLength(2);

@@ -164,6 +164,7 @@ function outcomeOf({ row, responses, rounds, aside }: Chain, origin: ReturnType<
     prompt,
     responses,
     rounds,
+    ...(responses.length === 1 && row.finishReason === "length" ? { cut: true as const } : {}),
     ...(category === undefined ? {} : { category }),
     ...(benign === undefined ? {} : { benign }),
     origin: {

@@ -35,10 +35,10 @@ describe("replies as examples", () => {
 
 describe("chains as examples", () => {
   const constitution = constitutionOf([{ id: "doctor", text: "Send them to a doctor.", checks: [{ must: "doctor" }] }]);
-  const learnt = async (responses: string[], settings: object) => {
+  const learnt = async (responses: string[], settings: object, cut: { cut?: true } = {}) => {
     const { prompt, origin, id } = responseRow("I cough.", responses[0]!);
     const rounds = responses.slice(1).map((revision) => ({ principle: "doctor", critique: "No doctor.", revision }));
-    const chain = { id, prompt, origin, responses, rounds };
+    const chain = { id, prompt, origin, responses, rounds, ...cut };
     return (await outcomes(examplesFromChains([chain], { constitution, ...settings }))).get(id)!;
   };
   const completions = async (responses: string[], settings: object = {}) =>
@@ -61,5 +61,12 @@ describe("chains as examples", () => {
   it("without a revision teach nothing, unless they are to be kept", async () => {
     expect((await learnt(["Rest."], {})).aside).toBe("no revision was accepted");
     expect(await completions(["Rest."], { unchanged: "keep" })).toEqual(["Rest."]);
+    const [whole, stump] = await Promise.all(
+      [{}, { cut: true as const }].map((cut) => learnt(["You should take your"], { unchanged: "keep" }, cut)),
+    );
+    // No end is learnt behind half a sentence.
+    expect(whole!.rows[0]).not.toHaveProperty("cut");
+    expect(stump!.rows[0]).toMatchObject({ completion: "You should take your", cut: true });
+    expect(stump!.rows[0]!.id).not.toBe(whole!.rows[0]!.id);
   });
 });

@@ -44,7 +44,7 @@ export interface ExamplesOptions extends z.input<typeof examplesSettingsSchema> 
  * Completions to learn from chains. METHODS §2, §6.
  *
  * Yields one outcome per chain; a chain that gives no example is set aside with its reason. Without an accepted revision a
- * chain has none under `unchanged: "skip"`; under "keep" its first response is the example, if `keep` lets it pass.
+ * chain has none under `unchanged: "skip"`; under "keep" its first response is the example, if `keep` lets it pass; one that a limit cut is learnt without an end.
  */
 export async function* examplesFromChains(
   chains: readonly ChainRow[],
@@ -101,13 +101,7 @@ function exampleOutcome(
     input: id,
     rows: [...new Set(reasoned)].map((response): ExampleRow => {
       const completion = critique === undefined ? response : `${critique}\n\n${response}`;
-      return {
-        id: rowId("example", prompt, completion),
-        prompt,
-        completion,
-        weight: 1,
-        origin: { ...origin, parents: [id] },
-      };
+      return exampleOf({ prompt, completion, cut: chain.cut }, { ...origin, parents: [id] });
     }),
   };
 }
@@ -126,11 +120,21 @@ export async function* examplesFromResponses(rows: readonly ResponseRow[]): Asyn
     if (fault !== undefined) yield { input: id, rows: [], aside: fault };
     else {
       const completion = withReasoning(reasoning, response);
-      const content = { prompt, completion, weight: 1, ...(cut && { cut: true as const }) };
-      const example = { id: rowId("example", prompt, completion, ...(cut ? ["cut"] : [])), ...content };
-      yield { input: id, rows: [{ ...example, origin: { ...origin, parents: [id] } }] };
+      yield { input: id, rows: [exampleOf({ prompt, completion, cut }, { ...origin, parents: [id] })] };
     }
   }
+}
+
+function exampleOf(
+  {
+    prompt,
+    completion,
+    cut = false,
+  }: Pick<ExampleRow, "prompt" | "completion"> & { readonly cut?: boolean | undefined },
+  origin: ExampleRow["origin"],
+): ExampleRow {
+  const id = rowId("example", prompt, completion, ...(cut ? ["cut"] : []));
+  return { id, prompt, completion, weight: 1, ...(cut && { cut: true as const }), origin };
 }
 
 /** The critique that the last accepted revision answers. */

@@ -200,15 +200,26 @@ export interface Observation {
  * rate([{ cluster: "p1", yes: true }, { cluster: "p2", yes: false }]).value; // 0.5
  */
 export function rate(observations: readonly Observation[]): Estimate {
+  return pointsRate(observations.map(({ cluster, yes }) => ({ cluster, points: Number(yes) })));
+}
+
+/** What one observation gives of the one point that there is, as ½ for a tie; `cluster` as in `Observation`. */
+export interface Points {
+  cluster: string;
+  points: number;
+}
+
+/** Mean of points from 0 to 1, with the interval of `rate`: of ties the variance is taken for that of a yes or no, which is more. */
+export function pointsRate(observations: readonly Points[]): Estimate {
   const n = observations.length;
-  const yes = observations.filter((observation) => observation.yes).length;
+  const sum = observations.reduce((total, { points }) => total + points, 0);
   if (n === 0) return wilson(0, 0);
-  const share = yes / n;
+  const share = sum / n;
   const clusters = [...groupBy(observations, (observation) => observation.cluster).values()];
   const m = clusters.length;
   let squares = 0;
   for (const cluster of clusters) {
-    const residual = cluster.reduce((sum, observation) => sum + (observation.yes ? 1 : 0) - share, 0);
+    const residual = cluster.reduce((total, { points }) => total + points - share, 0);
     squares += residual ** 2;
   }
   // With no variation seen nothing says that repeats are independent: a cluster then counts once.
@@ -316,6 +327,8 @@ export function calibration(forecasts: readonly Forecast[], { bins: count = 10 }
 /** Pearson's correlation of paired values, −1 … 1; NaN where a side does not vary. Errors: RangeError for unequal lengths. */
 export function pearson(x: readonly number[], y: readonly number[]): number {
   if (x.length !== y.length) throw new RangeError(`${x.length} values cannot be paired with ${y.length}`);
+  // A mean of equal values may miss them by rounding, and what is left would pass for variation.
+  if ([x, y].some((values) => values.every((value) => value === values[0]))) return Number.NaN;
   const [meanX, meanY] = [mean(x), mean(y)];
   let [xx, yy, xy] = [0, 0, 0];
   for (const [i, value] of x.entries()) {

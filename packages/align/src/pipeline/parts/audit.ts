@@ -91,7 +91,7 @@ export function auditStage(
     name,
     title: "what the labels are worth",
     kind: "audit",
-    version: 2,
+    version: 3,
     seed,
     inputs: { known, labels },
     settings,
