@@ -17,7 +17,7 @@ afterAll(() => rmSync(home, { recursive: true, force: true }));
 let id: string;
 const count = 12;
 
-/** A run with pairs and a machine's labels, the first of which is the least sure. */
+/** A run with pairs and a machine's labels, the last of which is the least sure. */
 beforeAll(() => {
   const writer = openStore(store);
   const made = writer.begin({ name: "desk", recipe: {} });
@@ -32,7 +32,7 @@ beforeAll(() => {
     const label = {
       ...pair,
       id: rowId("preference", pair.id),
-      p: 0.5 + i / 100,
+      p: 0.5 + (count - 1 - i) / 100,
       weight: 1,
       label: "ai",
       explanation: [],
@@ -77,7 +77,8 @@ it("asks by single keys, blind, the least sure first; undo gives the same pair a
   expect(stdout.match(/── \d+ of 12 ──/g)).toEqual([1, 2, 3, 2, 3, 4, 5].map((i) => `── ${i} of 12 ──`));
   for (const secret of ["secret-labeller", "0.5", "ai", "base"])
     expect(stdout.replaceAll("explain", "")).not.toContain(` ${secret} `);
-  expect(stdout.indexOf("Question 0?")).toBeLessThan(stdout.indexOf("Question 1?"));
+  expect(stdout.indexOf("Question 11?")).toBeLessThan(stdout.indexOf("Question 10?"));
+  expect(stdout).not.toContain("Question 0?");
   const answers = answersOf("ann");
   expect(answers.map(({ value }) => value.choice)).toEqual(["left", "tie", "both bad", "skip"]);
   for (const { value } of answers) expect(value).toMatchObject({ blind: true, milliseconds: expect.any(Number) });
@@ -88,6 +89,29 @@ it("asks by single keys, blind, the least sure first; undo gives the same pair a
   expect(again.stdout).toContain("── 5 of 12 ──");
   expect(again.stdout.match(/skip · u undo/g)).toHaveLength(2);
   expect(answersOf("ann")).toHaveLength(5);
+});
+
+it("asks about as many pairs as are wanted, the first of the order, and refuses counts that no queue has", async () => {
+  const { stdout } = await label("2q", "--who", "hal", "--size", "3");
+  expect(stdout).toMatch(/── 1 of 3 ──.*\n.*Question 11\?/);
+  const { queue } = answersOf("hal")[0]!;
+  const questions = reading((reader) =>
+    reader.queueItems(queue).map(({ row }) => JSON.stringify(reader.row<PairRow>(row)!.prompt)),
+  );
+  expect(questions).toEqual([11, 10, 9].map((i) => expect.stringContaining(`Question ${i}?`)));
+  const queues = () => reading((reader) => reader.queues().length);
+  const before = queues();
+  for (const [option, value, expected] of [
+    ["--size", "0", /--size: expected 1 or more, got 0/],
+    ["--each", "9", /--each: expected 1 to 5, got 9/],
+    ["--each", "0", /--each: expected 1 to 5, got 0/],
+    ["--who", "x".repeat(201), /--who: expected a name of at most 200 characters, got 201/],
+  ] as const)
+    expect(await label("q", "--who", "hal", option, value)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(expected),
+    });
+  expect(queues()).toBe(before);
 });
 
 it("keeps a correction of the reply that was meant, and a note with the answer; gives corrections back as what recipes read", async () => {
@@ -154,6 +178,14 @@ it("says how far people agree, and exports and imports for other programs", asyn
     open: 1,
     known: 0,
     aside: [{ reason: expect.stringMatching(/^choice: expected one of left much/) }],
+  });
+  const told = /label \S+ --import (\S+) --queue (\S+)/.exec(out.stdout)!;
+  expect(told[1]).toBe(file);
+  // Of another queue nothing is taken.
+  const astray = await label(undefined, "--who", "eva", "--import", file, "--json");
+  expect(JSON.parse(astray.stdout)).toMatchObject({
+    taken: 0,
+    aside: Array(11).fill({ source: expect.any(String), reason: expect.stringContaining(`"${told[2]}"`) }),
   });
   await label("2".repeat(12), "--who", "fay", "--order", "made", "--each", "2");
   const { stdout } = await label(undefined, "--results");

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import type { CorrectionForm, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
-import type { Queue, RunInfo, Store } from "@tenet/runs";
+import { longestName, type Queue, type RunInfo, type Store } from "@tenet/runs";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
@@ -50,7 +50,7 @@ export async function label(io: Io, id: string, options: LabelOptions): Promise<
       else
         say(
           io,
-          `${rows.length} pairs for ${who} in ${options.export}; write ${choicesText} into the column choice, then ${commandName(io)} label ${run.id} --import ${options.export}${storeText(options)}\n`,
+          `${rows.length} pairs for ${who} in ${options.export}; write ${choicesText} into the column choice, then ${commandName(io)} label ${run.id} --import ${options.export} --queue ${queue.id}${storeText(options)}\n`,
         );
       return EXIT.done;
     }
@@ -73,6 +73,8 @@ const choicesText = '"left much", "left", "tie", "right", "right much", "both ba
 function personOf(io: Io, { who }: LabelOptions): string {
   const name = (who ?? io.env.USER ?? io.env.USERNAME ?? "").trim();
   if (name === "") throw new CommandUsageError("who judges is not known; say it with --who <name>");
+  if (name.length > longestName)
+    throw new CommandUsageError(`--who: expected a name of at most ${longestName} characters, got ${name.length}`);
   return name;
 }
 
@@ -87,6 +89,7 @@ async function queueFor(store: Store, run: RunInfo, who: string, options: LabelO
     labelOrders,
     makeQueue,
     orderable,
+    ordered,
     reviewSpecSchema,
   } = await import("@tenet/align");
   const desk = new DeskOf(store);
@@ -100,6 +103,9 @@ async function queueFor(store: Store, run: RunInfo, who: string, options: LabelO
   const { order } = options;
   if (order !== undefined && !labelOrders.includes(order))
     throw new CommandUsageError(`--order: expected one of ${labelOrders.join(", ")}, got ${order}`);
+  const { size, each = 1 } = options;
+  if (size !== undefined && size < 1) throw new CommandUsageError(`--size: expected 1 or more, got ${size}`);
+  if (each < 1 || each > 5) throw new CommandUsageError(`--each: expected 1 to 5, got ${each}`);
   const own = store.queues().filter(({ spec }) => reviewSpecSchema.safeParse(spec).data?.run === run.id);
   const waited = own.find(({ id }) => id.startsWith("people-"));
   if (waited && order === undefined) return waited;
@@ -109,15 +115,15 @@ async function queueFor(store: Store, run: RunInfo, who: string, options: LabelO
     throw new CommandUsageError(
       `run ${run.id} has no labelled pairs yet; a recipe with policy makes some, and one with feedback.label.method: people waits for yours`,
     );
-  const each = options.each ?? 1;
   const begun = own.find((queue) => {
     const spec = specOf(queue);
-    return spec.stage === stage.name && spec.how === how && spec.overlap === each && options.size === undefined;
+    return spec.stage === stage.name && spec.how === how && spec.overlap === each && size === undefined;
   });
   if (begun) return begun;
-  const pairs = orderable(store, stage, how === "checks" ? constitutionOf(store, run) : undefined);
+  const found = orderable(store, stage, how === "checks" ? constitutionOf(store, run) : undefined);
+  const pairs = ordered(found, how, { name: `${run.id} ${stage.name}`, size: size ?? 30 });
   const made = makeQueue(store, {
-    ...{ run, stage: stage.name, pairs, how, size: options.size ?? 30, who, overlap: each },
+    ...{ run, stage: stage.name, pairs, how, who, overlap: each },
     name: `${how} ${stage.name} of ${run.name}`,
     ...(options.question !== undefined && { question: options.question }),
     constitution: constitutionOf(store, run),

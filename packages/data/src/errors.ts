@@ -19,6 +19,15 @@ export class Unusable extends Error {}
 /** A record that is plainly something else than its fields say, and cannot be read for certain as what it is. */
 export class Doubtful extends Unusable {}
 
+/**
+ * A foreign value as text: of an object its JSON, and not what `toString` says, which in foreign data may be anything, or nothing that can be
+ * called.
+ */
+export function foreignText(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
+  return JSON.stringify(value, (_, field) => (typeof field === "bigint" ? String(field) : field)) ?? "";
+}
+
 /** A piece of foreign text that is safe to print: short, on one line, without control or direction characters. */
 export function excerptOf(text: string, length = 120): string {
   const piece = text.length > length ? `${text.slice(0, length)}…` : text;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { z } from "zod";
-import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, foreignText, Unusable } from "./errors.ts";
 import type { Message } from "./message.ts";
 
 /*
@@ -50,7 +50,7 @@ export function imageText(image: string): string {
 export function keyOf(value: unknown): string {
   return JSON.stringify(value, (name, field: unknown) =>
     name === "images" && Array.isArray(field)
-      ? field.map((image) => createHash("sha256").update(String(image)).digest("hex"))
+      ? field.map((image) => createHash("sha256").update(foreignText(image)).digest("hex"))
       : field,
   );
 }

@@ -2,7 +2,7 @@ export { agreementPatterns, agrees } from "./agreement.ts";
 export type { ExampleForm } from "./columns.ts";
 export { cell, type ExportedSplit, table } from "./dataset-card.ts";
 export * from "./document/index.ts";
-export { DatasetError, ExportError, MixtureError } from "./errors.ts";
+export { DatasetError, ExportError, foreignText, MixtureError } from "./errors.ts";
 export { type ExportOptions, exportDataset } from "./export.ts";
 export { type GivenPrinciple, givenBefore, turned } from "./given.ts";
 export { htmlToText } from "./html.ts";

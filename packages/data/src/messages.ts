@@ -1,4 +1,4 @@
-import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, foreignText, Unusable } from "./errors.ts";
 import { imagesNamed } from "./image.ts";
 import { readLiteral } from "./literal.ts";
 import { spelledMarks } from "./marks.ts";
@@ -80,7 +80,7 @@ export function messagesOf(value: unknown, field: string, notes: string[] = []):
 
 /** Whether a content in parts has an image among them. */
 function isShown(content: unknown): boolean {
-  return Array.isArray(content) && content.some((part) => /^(?:input_)?image/.test(String(part?.type)));
+  return Array.isArray(content) && content.some((part) => /^(?:input_)?image/.test(foreignText(part?.type)));
 }
 
 /** The text of a content in parts, all of them texts. */

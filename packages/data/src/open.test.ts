@@ -5,6 +5,7 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { collect, DatasetError, type DatasetKinds, openDataset } from "./index.ts";
+import { kinds } from "./records.ts";
 import { exampleRowSchema, preferenceRowSchema, promptRowSchema, rowId } from "./rows.ts";
 
 let folder = "";
@@ -251,6 +252,31 @@ describe("a dataset", () => {
       { numRuns: 40 },
     );
   });
+
+  it.each(Object.keys(kinds) as (keyof DatasetKinds)[])(
+    "reads %s past values that have no words of their own",
+    async (as) => {
+      const good: Record<string, object> = {
+        prompts: { prompt: "q" },
+        examples: { prompt: "q", completion: "y", weight: 1, label: true },
+        preferences: { prompt: "q", a: "x", b: "y", p: 1, weight: 1 },
+        opinions: { prompt: "q", follows: "x", others: ["y"] },
+        choices: { prompt: "q", choices: ["x", "y"], answer: 0 },
+        safety: { prompt: "q", response: "x", is_safe: true, severity: 1 },
+      };
+      const own = { prompt: "q", ...good[as] };
+      const mute = { toString: null, valueOf: null };
+      const records = [...kinds[as].fields, "content", "type"].flatMap((field) =>
+        [mute, [mute], { type: mute, text: mute, label: [mute] }, [{ role: mute, content: [{ type: mute }] }]].map(
+          (value) => ({ ...own, [field]: value }),
+        ),
+      );
+      const safety = { response_0: "x", response_1: "y", is_response_0_safe: true, is_response_1_safe: false };
+      const both = { prompt: "q", ...safety, safer_response_id: mute };
+      const { counts } = await read(jsonl(own, ...records, both), as, "mute.jsonl");
+      expect(counts.rows + counts.aside + counts.duplicates).toBe(records.length + 2);
+    },
+  );
 
   it("sets aside what is nested too deeply to walk", async () => {
     const deep = `{"prompt":"a","chosen":"x","rejected":"y","explanation":[{"a":${"[".repeat(200_000)}${"]".repeat(200_000)}}]}\n`;

@@ -1,4 +1,4 @@
-import { Doubtful, excerptOf, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, foreignText, Unusable } from "./errors.ts";
 import { showing } from "./image.ts";
 import { readLiteral } from "./literal.ts";
 import type { Message } from "./message.ts";
@@ -108,7 +108,7 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
     fields: [...pairFields, "completion", "weight", "label", "kto_tag", "origin"],
     row: ({ source, value }, { notes }) => {
       for (const name of ["label", "kto_tag"])
-        if (unwanted.test(String(value[name])))
+        if (unwanted.test(foreignText(value[name])))
           throw new Doubtful(`its ${name} is false: a completion that is not wanted is no example to learn`);
       const { prompt, completion } = exampleIn(value, notes);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
@@ -227,9 +227,11 @@ function safetyIn(value: Fields, notes: string[]): Pick<SafetyRow, "prompt" | "r
     const replies = places.map((k) => reply(...names(k)));
     if (replies[0]!.reply === replies[1]!.reply) throw new Unusable("response_0 and response_1 are the same reply");
     if (!has(value, "safer_response_id")) return { prompt: prompt(), replies };
-    const safer = places.find((k) => k === Number(value.safer_response_id));
+    const safer = places.find((k) => k === Number(foreignText(value.safer_response_id)));
     if (safer === undefined)
-      throw new Unusable(`safer_response_id is ${excerptOf(String(value.safer_response_id), 40)}; expected 0 or 1`);
+      throw new Unusable(
+        `safer_response_id is ${excerptOf(foreignText(value.safer_response_id), 40)}; expected 0 or 1`,
+      );
     if (replies[safer]!.unsafe > replies[1 - safer]!.unsafe)
       throw new Unusable(`safer_response_id is ${safer}, and response_${safer} is the one that is called unsafe`);
     return { prompt: prompt(), replies, safer };
@@ -240,7 +242,7 @@ function safetyIn(value: Fields, notes: string[]): Pick<SafetyRow, "prompt" | "r
 }
 
 function truthIn(value: unknown, field: string): boolean {
-  const text = String(value).trim().toLowerCase();
+  const text = foreignText(value).trim().toLowerCase();
   if (["true", "1"].includes(text)) return true;
   if (["false", "0"].includes(text)) return false;
   throw new Unusable(`${field} is ${excerptOf(text, 40)}; expected true or false`);
@@ -272,8 +274,10 @@ function choiceIn(value: Fields): Pick<ChoiceRow, "prompt" | "options" | "answer
   const options = optionsOf(Array.isArray(given) ? given : labelled.text, field);
   const answerField = has(value, "answer") ? "answer" : "answerKey";
   const answer = value[answerField];
-  const written = String(answer ?? "").trim();
-  const labels = Array.isArray(labelled.label) ? labelled.label.map(String) : options.map((_, i) => letters[i] ?? "");
+  const written = foreignText(answer ?? "").trim();
+  const labels = Array.isArray(labelled.label)
+    ? labelled.label.map(foreignText)
+    : options.map((_, i) => letters[i] ?? "");
   const place =
     typeof answer === "number" || typeof answer === "bigint" || (/^\d+$/.test(written) && !labels.includes(written))
       ? Number(answer)
@@ -430,10 +434,10 @@ function isAudit(value: Fields): boolean {
 /** Options keep the order they were published in, so that the right one is not always the first. */
 function auditPair(value: Fields): Pair {
   const corrects = typeof value.corrects === "string" ? readLiteral(value.corrects) : value.corrects;
-  const right = Array.isArray(corrects) && corrects.length === 1 ? String(corrects[0]).trim() : "";
+  const right = Array.isArray(corrects) && corrects.length === 1 ? foreignText(corrects[0]).trim() : "";
   if (right !== "(A)" && right !== "(B)")
     throw new Unusable(
-      `corrects is ${excerptOf(JSON.stringify(value.corrects) ?? "missing")}; expected [" (A)"] or [" (B)"]`,
+      `corrects is ${excerptOf(value.corrects === undefined ? "missing" : foreignText(value.corrects))}; expected [" (A)"] or [" (B)"]`,
     );
   const texts = [textOf(value.text_correct, "text_correct"), textOf(value.text_incorrect, "text_incorrect")] as const;
   const [a, b] = right === "(A)" ? texts : [texts[1], texts[0]];
@@ -469,7 +473,7 @@ function numberIn(value: unknown, field: string, least: number, most: number): n
   const number = typeof value === "bigint" || (typeof value === "string" && value.trim()) ? Number(value) : value;
   if (typeof number === "number" && number >= least && number <= most) return number;
   const range = most === Number.MAX_VALUE ? `of at least ${least}` : `between ${least} and ${most}`;
-  throw new Unusable(`${field} is ${excerptOf(String(value), 40)}; expected a number ${range}`);
+  throw new Unusable(`${field} is ${excerptOf(foreignText(value), 40)}; expected a number ${range}`);
 }
 
 /** Columns that one record lacks and another has are null in Parquet, NaN in what pandas writes. */

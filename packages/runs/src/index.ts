@@ -58,3 +58,4 @@ export type {
   Usage,
   UsageTotal,
 } from "./types.ts";
+export { longestName } from "./types.ts";

@@ -6,7 +6,7 @@ const queue = {
   id: "first-thirty",
   name: "First thirty",
   spec: { task: "pair", overlap: 2 },
-  items: [{ row: "pair 1" }, { row: "pair 2", gold: { p: 1 } }],
+  items: [{ row: "pair 1" }, { row: "pair 2" }, { row: "pair 3", gold: { p: 1 } }],
   who: "ann",
 };
 
@@ -15,7 +15,7 @@ test("a queue is made once, and gives its items with what is known of them", () 
   store.addQueue(queue);
   expect(() => store.addQueue(queue)).toThrow(StoreError);
   const { items, id, name, spec, who } = queue;
-  expect(store.queues()).toMatchObject([{ id, name, spec, who, items: 2 }]);
+  expect(store.queues()).toMatchObject([{ id, name, spec, who, items: 3 }]);
   expect(store.queueItems(id)).toEqual(items);
   expect(() => store.addQueue({ ...queue, id: "other", items: [] })).toThrow(/queue/);
   expect(() => store.addQueue({ ...queue, id: "../other" })).toThrow(/queue/);
@@ -29,6 +29,8 @@ test("an answer with p is a label; a skip and two bad replies are none; what is 
   store.addLabel({ pair: "pair 2", p: 0.25, who: "ann" });
   const answer = (row: string, who: string, value: Record<string, string | number>, p?: number) =>
     store.addAnswer({ queue: queue.id, row, who, value, ...(p !== undefined && { p }) });
+  // What is known already teaches nobody.
+  answer("pair 3", "cleo", { outcome: "preference" }, 1);
   answer("pair 1", "ann", { outcome: "skip" });
   answer("pair 1", "ben", { outcome: "both bad" });
   answer("pair 2", "ann", { outcome: "preference", side: "b left", milliseconds: 1200 }, 1);
@@ -46,12 +48,13 @@ test("an answer with p is a label; a skip and two bad replies are none; what is 
     { p: 0.25, who: "ann" },
   ]);
   expect(store.answers(queue.id)).toMatchObject([
+    { row: "pair 3", who: "cleo" },
     { row: "pair 1", who: "ann" },
     { row: "pair 1", who: "ben" },
   ]);
   expect(store.undoAnswer(queue.id, "ann")).toMatchObject({ row: "pair 1" });
   expect(store.undoAnswer(queue.id, "ann")).toBeUndefined();
-  expect(store.answers(queue.id)).toHaveLength(1);
+  expect(store.answers(queue.id)).toHaveLength(2);
   store.close();
 });
 

@@ -46,14 +46,34 @@ export function settleLabel(db: Connection, label: Label): void {
   });
 }
 
+/** Each person's latest label of each pair; none where their latest word is that they prefer neither reply, or do not say. */
 export function readLabels(db: Connection, pair: string | undefined): StoredLabel[] {
+  const silent = silences(db, pair);
   return db
-    .prepare<Omit<StoredLabel, "note"> & { note: string | null }>(`
-      SELECT pair, p, who, time, note FROM label WHERE id IN
+    .prepare<Omit<StoredLabel, "note"> & { note: string | null; answer: number | null }>(`
+      SELECT pair, p, who, time, note, (SELECT id FROM answer WHERE label = label.id) AS answer FROM label WHERE id IN
         (SELECT max(id) FROM label WHERE id NOT IN (SELECT label FROM retraction) GROUP BY pair, who)
         AND (?1 IS NULL OR pair = ?1) ORDER BY id`)
     .all(pair ?? null)
-    .map(({ note, ...label }) => ({ ...label, ...(note === null ? {} : { note }) }));
+    .flatMap(({ note, answer, ...label }) => {
+      const later = silent.get(JSON.stringify([label.pair, label.who]));
+      if (later && (answer === null ? later.time > label.time : later.id > answer)) return [];
+      return [{ ...label, ...(note === null ? {} : { note }) }];
+    });
+}
+
+/** Answers that stand and are no label, the latest of each person about each row; what was known of an item before is left out. */
+function silences(
+  db: Connection,
+  row: string | undefined,
+): Map<string, { readonly id: number; readonly time: string }> {
+  const found = db
+    .prepare<{ id: number; row: string; who: string; time: string }>(`
+      SELECT id, answer.row AS row, who, time FROM answer JOIN queue_item USING (queue, row)
+      WHERE label IS NULL AND undoes IS NULL AND gold IS NULL AND (?1 IS NULL OR answer.row = ?1)
+        AND id NOT IN (SELECT undoes FROM answer WHERE undoes IS NOT NULL) ORDER BY id`)
+    .all(row ?? null);
+  return new Map(found.map(({ id, time, ...whose }) => [JSON.stringify([whose.row, whose.who]), { id, time }]));
 }
 
 export function addRunNote(db: Connection, note: RunNote): void {
@@ -121,13 +141,19 @@ export function readQueueItems(db: Connection, queue: string): QueueItem[] {
     .map(({ row, gold }) => ({ row, ...(gold === null ? {} : { gold: JSON.parse(gold) }) }));
 }
 
-/** Takes an answer, and with it the label that it stands for, both or neither. Gives the answer's number. */
+/**
+ * Takes an answer, and with it the label that it stands for, both or neither. An item of which the answer was known is asked to see who judges:
+ * what is said of it is no label. Gives the answer's number.
+ */
 export function addAnswer(db: Connection, answer: Answer): number {
   const { queue, row, who, value, p, note } = checked(answerSchema, answer, "answer");
   return db.transaction(() => {
-    if (!db.prepare("SELECT 1 FROM queue_item WHERE queue = ? AND row = ?").get(queue, row))
-      throw new NotInStoreError(`queue ${queue} holds no item ${row}`);
-    const label = p === undefined ? null : addLabel(db, { pair: row, p, who, ...(note !== undefined && { note }) });
+    const item = db
+      .prepare<{ gold: string | null }>("SELECT gold FROM queue_item WHERE queue = ? AND row = ?")
+      .get(queue, row);
+    if (!item) throw new NotInStoreError(`queue ${queue} holds no item ${row}`);
+    const taught = p !== undefined && item.gold === null;
+    const label = !taught ? null : addLabel(db, { pair: row, p, who, ...(note !== undefined && { note }) });
     return insertAnswer(db, { queue, row, who, value: canonicalJson(value), label, undoes: null });
   });
 }
@@ -138,7 +164,8 @@ export function undoAnswer(db: Connection, queue: string, who: string): StoredAn
     const last = readAnswers(db, queue).findLast((one) => one.who === who);
     if (!last) return undefined;
     const { label } = db.prepare<{ label: number | null }>("SELECT label FROM answer WHERE id = ?").get(last.id)!;
-    if (label !== null) db.prepare("INSERT INTO retraction VALUES(?, ?, ?)").run(label, who, now());
+    // Whoever settled the pair took the label back already.
+    if (label !== null) db.prepare("INSERT OR IGNORE INTO retraction VALUES(?, ?, ?)").run(label, who, now());
     insertAnswer(db, { queue, row: last.row, who, value: null, label: null, undoes: last.id });
     return last;
   });

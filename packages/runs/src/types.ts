@@ -86,7 +86,9 @@ export type Label = z.output<typeof labelSchema>;
 /** `time` in ISO 8601. */
 export type StoredLabel = Label & { time: string };
 
-const name = z.string().trim().min(1).max(200);
+/** Characters that the name of a person, or of anything else that people name, may have. */
+export const longestName = 200;
+const name = z.string().trim().min(1).max(longestName);
 
 /** What a person notes about a run; the latest word on a run stands for it whole. */
 export const runNoteSchema = z.object({ run: runIdSchema, value: z.record(z.string(), z.json()), who: name });

@@ -13,11 +13,19 @@ export const settledSchema = z.object({ says: z.enum(["a", "b", "tie"]), why: z.
 /** The answer that is known of an item. */
 const goldSchema = z.enum(["a", "b"]);
 
-export function queueNamed({ store }: ViewContext, id: string): Queue {
+export function queueNamed(context: ViewContext, id: string): Queue {
   // Of pairs: candidates that people vote on lie in queues too.
-  const found = store.queues().find((queue) => queue.id === id && reviewSpecSchema.safeParse(queue.spec).success);
+  const found = reviewQueues(context).find((queue) => queue.id === id);
   if (!found) throw new NotFoundError(`there is no queue ${JSON.stringify(id)} here`);
   return found;
+}
+
+/** Queues of pairs, those of one run or all; one whose description cannot be read is passed over. */
+export function reviewQueues({ store }: ViewContext, run?: string): Queue[] {
+  return store.queues().filter(({ spec }) => {
+    const read = reviewSpecSchema.safeParse(spec);
+    return read.success && (run === undefined || read.data.run === run);
+  });
 }
 
 export function queueLine({ store }: ViewContext, queue: Queue): QueueLine {

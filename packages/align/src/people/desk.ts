@@ -80,10 +80,8 @@ export class Desk {
         readonly note?: string | undefined;
       },
   ): number {
-    const { p, ...words } = answerOf({ ...said, left: drawnSide(id, row, who) });
-    // What is known already is asked to see who judges, and is no label.
-    const known = this.#store.queueItems(id).find((item) => item.row === row)?.gold !== undefined;
-    const number = this.#store.addAnswer({ queue: id, row, who, ...words, ...(p !== undefined && !known && { p }) });
+    const answer = answerOf({ ...said, left: drawnSide(id, row, who) });
+    const number = this.#store.addAnswer({ queue: id, row, who, ...answer });
     const key = `${id} ${row}`;
     this.#leases.set(
       key,

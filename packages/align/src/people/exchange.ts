@@ -1,5 +1,5 @@
-import { inWords, type Message, type PairRow, readTable } from "@tenet/data";
-import type { Store } from "@tenet/runs";
+import { foreignText, inWords, type Message, type PairRow, readTable } from "@tenet/data";
+import { longestName, type Store } from "@tenet/runs";
 import { answerOf, type Choice, choices, drawnSide } from "./answers.ts";
 
 /*
@@ -101,8 +101,12 @@ export async function importSheet(
     const left = pair && leftOf(pair, record.cells);
     const key = JSON.stringify([row, who.trim()]);
     const seconds = record.cells.seconds.trim() === "" ? undefined : Number(record.cells.seconds);
-    if (pair === undefined) reject(`row: expected a pair of queue ${queue}, got ${JSON.stringify(row)}`);
+    const of = record.cells.queue.trim();
+    if (of !== "" && of !== queue) reject(`queue: expected ${queue}, got ${JSON.stringify(of)}: name it with --queue`);
+    else if (pair === undefined) reject(`row: expected a pair of queue ${queue}, got ${JSON.stringify(row)}`);
     else if (who.trim() === "") reject("who: expected the name of the person, got nothing");
+    else if (who.trim().length > longestName)
+      reject(`who: expected a name of at most ${longestName} characters, got ${who.trim().length}`);
     else if (choice === undefined)
       reject(`choice: expected one of ${choices.join(", ")}, got ${JSON.stringify(chosen)}`);
     else if (left === undefined) reject("left, right: expected the two replies of the pair as they were written");
@@ -140,7 +144,7 @@ async function* recordsOf(path: string): AsyncGenerator<Rec> {
   }
 }
 
-const textOf = (value: unknown) => (value === undefined || value === null ? "" : String(value));
+const textOf = (value: unknown) => (value === undefined || value === null ? "" : foreignText(value));
 
 /** "Left much", "left_much": as people write it. */
 function choiceOf(text: string): Choice | undefined {

@@ -3,7 +3,7 @@ import type { PreferenceRow } from "@tenet/data";
 import type { RunInfo, StageInfo, Store } from "@tenet/runs";
 import { type Constitution, runChecks, violations } from "../constitution/index.ts";
 import { readingsOf } from "../feedback/index.ts";
-import { type ReviewSpec, usualQuestion } from "./answers.ts";
+import { type ReviewSpec, reviewSpecSchema, usualQuestion } from "./answers.ts";
 import type { LabelOrder, Orderable } from "./order.ts";
 
 /** The stages of a run whose rows are pairs with a label to learn from, the one that training took last. */
@@ -46,7 +46,7 @@ export function orderable(store: Store, stage: StageInfo, constitution: Constitu
   });
 }
 
-/** Lays a queue out, in the store. */
+/** Lays a queue out, in the store. @throws ZodError where an item would be asked of no one, or of more than five. */
 export function makeQueue(
   store: Store,
   {
@@ -73,11 +73,11 @@ export function makeQueue(
   } & Partial<Pick<ReviewSpec, "overlap" | "guidelines" | "question">>,
 ): { readonly id: string; readonly items: number } {
   const items = pairs.map(({ row, gold }) => ({ row, ...(gold !== undefined && { gold }) }));
-  const spec: ReviewSpec = {
+  const spec = reviewSpecSchema.parse({
     ...{ run: run.id, stage, how, overlap: 1, guidelines: "", question: usualQuestion },
     ...asked,
     reasons: reasonsOf(constitution),
-  };
+  } satisfies ReviewSpec);
   const id = `${slug(name)}-${randomBytes(3).toString("hex")}`;
   store.addQueue({ id, name, spec, items, who });
   return { id, items: items.length };

@@ -46,7 +46,6 @@ function queueOf({ store, pairs, run }: ReturnType<typeof withPairs>, overlap = 
     stage: "pairs",
     pairs: items,
     how: "made",
-    size: items.length,
     name: "All",
     who: "x",
     overlap,
@@ -196,6 +195,65 @@ test.each(["jsonl", "csv"])(
     store.close();
   },
 );
+
+test("a sheet's answers to pairs that are known already teach nobody; another queue's rows and endless names are set aside", async () => {
+  const { store, pairs, run } = withPairs("gold");
+  const { id: queue } = makeQueue(store, {
+    ...{ run, stage: "pairs", how: "made", name: "Gold", who: "x" },
+    pairs: pairs.map(({ id }, i) => ({ row: id, ...(i === 0 && { gold: "a" }) })),
+  });
+  const rows = sheetOf(store, { queue, who: "ann", question: "Which?" }).map((row) => ({ ...row, choice: "left" }));
+  rows[1] = { ...rows[1]!, queue: "another" };
+  rows[2] = { ...rows[2]!, who: "x".repeat(201) };
+  const path = join(folder, "gold.jsonl");
+  writeFileSync(path, sheetText(rows, { csv: false }));
+  const read = await importSheet(store, path, { queue });
+  expect(read).toMatchObject({ taken: 6, aside: [{ reason: expect.stringMatching(/^queue: .*--queue/) }, {}] });
+  expect(read.aside[1]!.reason).toBe("who: expected a name of at most 200 characters, got 201");
+  expect(store.answers(queue)).toHaveLength(6);
+  expect(store.labels().map(({ pair }) => pair)).toEqual(pairs.slice(3).map(({ id }) => id));
+  store.close();
+});
+
+test("a queue that asks each pair of no one, or of more people than there may be, is not made", () => {
+  const { store, pairs, run } = withPairs("each");
+  const made = { run, stage: "pairs", how: "made", name: "All", who: "x", pairs: [{ row: pairs[0]!.id }] } as const;
+  for (const overlap of [0, 9]) expect(() => makeQueue(store, { ...made, overlap })).toThrow(/overlap/);
+  expect(store.queues()).toEqual([]);
+  store.close();
+});
+
+test("who prefers neither, later, has no label of the pair; taking that back gives the label again", () => {
+  const made = withPairs("minds");
+  const { store, pairs } = made;
+  const [one, other] = [queueOf(made), queueOf(made)];
+  const row = pairs[0]!.id;
+  const p = () => store.labels({ pair: row }).map((label) => [label.who, label.p]);
+  answer(store, one, "ann", row, "a");
+  expect(p()).toEqual([["ann", 1]]);
+  answer(store, one, "ann", row, "skip");
+  expect(p()).toEqual([]);
+  store.undoAnswer(one, "ann");
+  expect(p()).toEqual([["ann", 1]]);
+  answer(store, other, "ann", row, "skip");
+  expect(p()).toEqual([]);
+  answer(store, other, "ann", row, "b");
+  expect(p()).toEqual([["ann", 0]]);
+  store.close();
+});
+
+test("an answer can be taken back behind a settlement, which stands", () => {
+  const made = withPairs("settled");
+  const { store, pairs } = made;
+  const queue = queueOf(made);
+  const row = pairs[0]!.id;
+  answer(store, queue, "ann", row, "a");
+  answer(store, queue, "ben", row, "b");
+  store.settleLabel({ pair: row, p: 0, who: "cora" });
+  expect(store.undoAnswer(queue, "ann")).toMatchObject({ row, who: "ann" });
+  expect(store.labels({ pair: row })).toMatchObject([{ who: "cora", p: 0 }]);
+  store.close();
+});
 
 test("a choice is a probability of the pair's own a; a skip and two bad replies are none", () => {
   for (const choice of ["skip", "both bad"] as const) expect(preferenceOf(choice, "a")).toBeUndefined();

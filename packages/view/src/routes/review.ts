@@ -7,8 +7,7 @@ import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { NotFoundError, RequestError } from "../errors.ts";
 import type { PairKey } from "../pair-key.ts";
 import { labelStages, pairsFound } from "../pairs.ts";
-import { queueLine, queueNamed, resultsOf, settledSchema } from "../review.ts";
-import { isVoteSet } from "./votes.ts";
+import { queueLine, queueNamed, resultsOf, reviewQueues, settledSchema } from "../review.ts";
 
 const who = z.string().trim().min(1).max(200);
 
@@ -16,8 +15,7 @@ export function reviewRoutes(context: ViewContext): Hono {
   const { store } = context;
   const routes = new Hono();
   routes.get("/queues", (c) => {
-    const queues = store.queues().filter((queue) => !isVoteSet(queue));
-    return c.json<Queues>({ queues: queues.map((queue) => queueLine(context, queue)) });
+    return c.json<Queues>({ queues: reviewQueues(context).map((queue) => queueLine(context, queue)) });
   });
   routes.get("/queues/:queue/results", (c) =>
     c.json<Agreement>(resultsOf(context, queueNamed(context, c.req.param("queue")))),

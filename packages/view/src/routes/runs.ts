@@ -6,7 +6,7 @@ import { cardOf, formerCard, headline, verdictOf } from "../cards.ts";
 import { runNamed, stageNamed, type ViewContext } from "../context.ts";
 import { RequestError } from "../errors.ts";
 import { planOf } from "../plan.ts";
-import { queueLine } from "../review.ts";
+import { queueLine, reviewQueues } from "../review.ts";
 import { Summaries, stageLines } from "../summaries.ts";
 
 /** Events of a page at the end of the log. */
@@ -42,10 +42,7 @@ export function runRoutes(context: ViewContext): Hono {
       usage: store.usage(run.id).map((one) => ({ ...one })),
       ...(card && { verdict: verdictOf(card) }),
       superseded: supersededOf(context, run.id),
-      queues: store
-        .queues()
-        .filter((queue) => queue.spec.run === run.id)
-        .map((queue) => queueLine(context, queue)),
+      queues: reviewQueues(context, run.id).map((queue) => queueLine(context, queue)),
       ...(run.writer && run.status === "running" && { writer: run.writer }),
       events: latest(context, run.id),
     });
