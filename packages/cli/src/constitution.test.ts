@@ -106,6 +106,28 @@ it("checks a reply, one on standard input, and a file of them", async () => {
   expect(all.stdout).toMatch(/doctor +1 of 2\s+kind +0 of 3\s+1 of 3 replies break something/);
 });
 
+it("holds replies of a file to the checks of their category, and takes no mistyped name for a reply", async () => {
+  const file = join(folder, "categories.yaml");
+  await writeFile(file, desk.replace("when: cough", "whenCategory: emergency"));
+  const replies = join(folder, "categories.jsonl");
+  const rows = ["emergency", undefined].map((category) => ({ prompt: `I ${category}`, completion: "Rest.", category }));
+  await writeFile(replies, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const gated = await tenet("check", file, replies, "--gate");
+  expect(gated).toMatchObject({ code: 3, stdout: expect.stringMatching(/doctor +1 of 1\s+kind +0 of 2/) });
+  for (const [reply, said, ...more] of [
+    [replies, /--category is for one reply/, "--category", "emergency"],
+    ["replies.jsonll.jsonl", /got "replies.jsonll.jsonl": there is no such file/],
+    ["./answers", /there is no such file/],
+    [folder, /got the folder/],
+  ] as const)
+    expect(await tenet("check", file, reply, "--gate", ...more)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(said),
+    });
+  for (const reply of ["yes/no", "Rest.", "Please see a.md."])
+    expect((await tenet("check", file, reply, "--gate")).code).toBe(0);
+});
+
 it("says what a constitution's author probably did not mean", async () => {
   const file = join(folder, "planted.yaml");
   await writeFile(file, `${desk}  - { id: kindly, text: "be kind", checks: [{ words: { min: 0 } }] }\n`);

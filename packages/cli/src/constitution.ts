@@ -184,13 +184,15 @@ export async function check(io: Io, file: string, reply: string | undefined, opt
   const { collect, loadConstitution, openDataset, runChecks, violations } = await import("@tenet/align");
   const constitution = await loadConstitution(file, { allowModules: options.allowModules });
   const { prompt: asked, category } = options;
-  const dataset = reply !== undefined && (await isFile(reply));
-  if (dataset && asked !== undefined)
-    throw new CommandUsageError("--prompt is for one reply; a file has its own prompts");
+  const dataset = reply !== undefined && (await isDataset(reply));
+  if (dataset && (asked ?? category) !== undefined)
+    throw new CommandUsageError(
+      `--${asked === undefined ? "category" : "prompt"} is for one reply; a file has its own prompts and categories`,
+    );
   const read = dataset ? await collect(await openDataset(reply, { as: "examples" })) : undefined;
   const text = reply ?? (await standardInput(io));
   const looked = read
-    ? read.rows.map(({ prompt, completion }) => ({ prompt, response: completion }))
+    ? read.rows.map(({ prompt, completion, category }) => ({ prompt, response: completion, category }))
     : [
         {
           prompt: asked === undefined ? [] : [{ role: "user", content: asked }],
@@ -237,8 +239,16 @@ export async function check(io: Io, file: string, reply: string | undefined, opt
   return code;
 }
 
-async function isFile(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+/** Whether a reply is the name of a file of them. Errors: UsageError for a folder, and for what looks like a file and is none. */
+async function isDataset(reply: string): Promise<boolean> {
+  const found = await stat(reply).catch(() => undefined);
+  if (found?.isFile()) return true;
+  const expected = "expected a reply, or a file of replies with their prompts";
+  if (found?.isDirectory()) throw new CommandUsageError(`${expected}, got the folder ${reply}`);
+  // A name that was mistyped would be judged as the reply, and break nothing.
+  if (/^(\.{0,2}[/\\]\S+|\S+\.(jsonl?|ndjson|csv|parquet|txt|gz|ya?ml|md))$/i.test(reply))
+    throw new CommandUsageError(`${expected}, got ${JSON.stringify(reply)}: there is no such file`);
+  return false;
 }
 
 async function standardInput({ stdin }: Io): Promise<string> {

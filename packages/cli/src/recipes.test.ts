@@ -166,6 +166,10 @@ describe("a dry run", () => {
     expect(stdout).toMatch(/^run recipe-\w+ in .*\n\nstage +rows/);
     const whole = await tenet("run", recipe, "--dry-run", "--defaults", "--store", join(home, "new"));
     expect(whole.stdout).toMatch(/maxTokens: 12\n/);
+    expect(await tenet("run", recipe, "--defaults", "--store", join(home, "new"))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--defaults belongs to --dry-run"),
+    });
     expect(stdout).toMatch(/^responses +6 +\d+ +72 +\d+ MB +\?$/m);
     expect(stdout).toMatch(/no rate known yet on this machine for .*responses/);
     expect(existsSync(join(home, "new"))).toBe(false);

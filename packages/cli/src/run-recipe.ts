@@ -45,6 +45,8 @@ export async function runRecipe(
   const open = await openChanged(file, options);
   // Before anything runs: the first local model may be opened hours later.
   if (options.threads !== undefined) (await import("@tenet/tensor")).checkThreads(options.threads);
+  if (options.defaults && !options.dryRun)
+    throw new CommandUsageError("--defaults belongs to --dry-run, which runs nothing");
   const audit = only?.includes("audit") === true;
   if (audit) requireAudit(open);
   if (evaluate || options.gate) requireHeldOut(open);

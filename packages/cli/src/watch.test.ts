@@ -40,6 +40,8 @@ it("a run that ended badly ends the watching badly; one that is over is told at 
   for (const [status, code] of [
     ["failed", 1],
     ["refused", 3],
+    ["waiting", 4],
+    ["interrupted", 130],
   ] as const) {
     const writer = store.begin({ name: status, recipe: {} });
     writer.end(status, "for a reason");

@@ -1,5 +1,5 @@
 import type { RunEvent } from "@tenet/align";
-import type { Store } from "@tenet/runs";
+import type { RunStatus, Store } from "@tenet/runs";
 import { EXIT } from "./errors.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { runProgress } from "./run-progress.ts";
@@ -39,10 +39,17 @@ export async function watch(io: Io, name: string, options: StoreOptions): Promis
       say(io, `run ${id}: ${status}${error === undefined ? "" : `: ${error}`}\n`);
       if (status === "done") say(io, `${commandName(io)} report ${id}\n`);
     }
-    if (status === "done") return EXIT.done;
-    return status === "refused" ? EXIT.refused : EXIT.failed;
+    return exitCodes[status] ?? EXIT.failed;
   });
 }
+
+/** What a run's own command ends with; by which signal it was interrupted is not kept. */
+const exitCodes: Partial<Record<RunStatus, number>> = {
+  done: EXIT.done,
+  refused: EXIT.refused,
+  waiting: EXIT.waiting,
+  interrupted: EXIT.interrupted,
+};
 
 function progressOf(store: Store, run: string): RunEvent | undefined {
   const last = store.progress(run).at(-1);

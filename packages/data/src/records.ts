@@ -105,14 +105,16 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
   },
   examples: {
     expected: "messages that end with the assistant's, prompt and completion, or prompt, chosen and rejected",
-    fields: [...pairFields, "completion", "weight", "label", "kto_tag", "origin"],
+    fields: [...pairFields, "completion", "weight", "label", "kto_tag", "category", "origin"],
     row: ({ source, value }, { notes }) => {
       for (const name of ["label", "kto_tag"])
         if (unwanted.test(foreignText(value[name])))
           throw new Doubtful(`its ${name} is false: a completion that is not wanted is no example to learn`);
       const { prompt, completion } = exampleIn(value, notes);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
-      return { id: rowId("example", prompt, completion), origin: originIn(value, source), prompt, completion, weight };
+      const category = has(value, "category") ? { category: textOf(value.category, "category") } : {};
+      const id = rowId("example", prompt, completion);
+      return { id, origin: originIn(value, source), prompt, completion, weight, ...category };
     },
   },
   preferences: {

@@ -97,6 +97,8 @@ export const exampleRowSchema = z.strictObject({
   weight: z.number().min(0).default(1),
   /** The completion goes on: a limit cut it, and no end is learnt behind it. */
   cut: z.literal(true).optional(),
+  /** The prompt's, of a file that says it: checks may depend on it. */
+  category: z.string().optional(),
 });
 export type ExampleRow = z.output<typeof exampleRowSchema>;
 

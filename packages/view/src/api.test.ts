@@ -1,7 +1,7 @@
 import { checkReward, runChecks } from "@tenet/align";
 import type { PreferenceRow, ResponseRow } from "@tenet/data";
 import { afterAll, expect, test } from "vitest";
-import { Asking } from "../test/asking.ts";
+import { Asking, token } from "../test/asking.ts";
 import { constitutionText, hostile } from "../test/store.ts";
 import type {
   Chains,
@@ -258,6 +258,14 @@ test("notes persist, and one baseline takes the place of the one before", async 
   });
   expect(runs.filter(({ note }) => note.baseline).map(({ id }) => id)).toEqual([second]);
   expect((await asking.send(`/api/runs/${first}/note`, { who: "", note: {} })).status).toBe(400);
+});
+
+test("a body that is no JSON is the asker's fault, and said so", async () => {
+  const body = '{"who":';
+  const headers = { "content-type": "application/json", "content-length": `${body.length}`, "x-tenet-token": token };
+  const response = await asking.request(`/api/runs/${first}/note`, { method: "POST", headers, body });
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining("expected JSON") } });
 });
 
 test("what is not there is named, with the nearest that is", async () => {

@@ -6,7 +6,7 @@ import type { ApiError } from "./api.ts";
 import { cardOf, formerCard } from "./cards.ts";
 import { Chat, type OpenToSpeak } from "./chat.ts";
 import { formerResult, runNamed, type ViewContext } from "./context.ts";
-import { NotFoundError, told } from "./errors.ts";
+import { NotFoundError, RequestError, told } from "./errors.ts";
 import { guard } from "./guard.ts";
 import { Kept } from "./kept.ts";
 import { LastEvents } from "./last-events.ts";
@@ -64,6 +64,14 @@ export function viewApp({ store, version, hosts, token, page, openToSpeak, launc
   app.onError((error, c) => {
     const { status, body } = told(error);
     return c.json<ApiError>(body, status);
+  });
+  // What a route reads of a body is JSON; the text is kept, so that it is read once.
+  app.use(async (c, next) => {
+    if (c.req.method !== "GET" && c.req.header("content-type")?.includes("json"))
+      await c.req.json().catch((error: unknown) => {
+        throw new RequestError(`the request's body: expected JSON, got what is none: ${(error as Error).message}`);
+      });
+    await next();
   });
 
   for (const routes of [

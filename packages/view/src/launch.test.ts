@@ -168,8 +168,9 @@ test("an export is the command's, into a new folder of the store", async () => {
     "--store",
     asking.folder,
   ]);
-  mkdirSync(into);
-  expect((await start()).folder).toBe(join(asking.folder, "exports", `${done}-2`));
+  // Nothing was written there, so that the name is free again; two at once have two folders.
+  const both = [await start(), await start()].map((one) => one.folder);
+  expect(both).toEqual([into, join(asking.folder, "exports", `${done}-2`)]);
   for (const parts of [[], ["card", "--store=/tmp"], ["everything"]])
     expect((await asking.send(`/api/runs/${done}/exports`, { parts })).status).toBe(400);
 });

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmdirSync,
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -158,15 +159,22 @@ export class Launcher {
     if (wrong !== undefined || parts.length === 0)
       throw new RequestError(`expected parts among ${exportParts.join(", ")}, got ${JSON.stringify(wrong ?? "")}`);
     const exports = join(this.#store.folder, "exports");
-    let folder = "";
-    for (let i = 1; folder === "" || existsSync(folder); i++) folder = join(exports, `${run}-${i}`);
-    const name = `export ${basename(folder)}`;
     mkdirSync(exports, { recursive: true });
-    this.#start(name, [
-      ...["export", run, folder, "--what", parts.join(",")],
-      ...(checkpoint === undefined ? [] : ["--checkpoint", checkpoint]),
-      ...["--store", this.#store.folder],
-    ]);
+    const nameOf = (place: string) => `export ${basename(place)}`;
+    let folder = "";
+    // An export that works still makes its folder at its end: the name is taken by an empty one, and by the export itself.
+    for (let i = 1; folder === "" || this.#running(nameOf(folder)) || !madeFolder(folder); i++)
+      folder = join(exports, `${run}-${i}`);
+    const name = nameOf(folder);
+    this.#start(
+      name,
+      [
+        ...["export", run, folder, "--what", parts.join(",")],
+        ...(checkpoint === undefined ? [] : ["--checkpoint", checkpoint]),
+        ...["--store", this.#store.folder],
+      ],
+      () => removeEmpty(folder),
+    );
     return { name, folder };
   }
 
@@ -184,7 +192,12 @@ export class Launcher {
     return [program, "run", quoted, ...changesAsArguments(changes)].join(" ");
   }
 
-  #start(name: string, args: readonly string[]): void {
+  #running(name: string): boolean {
+    const found = this.#started.get(name);
+    return found !== undefined && found.ended === undefined;
+  }
+
+  #start(name: string, args: readonly string[], behind = () => {}): void {
     const folder = join(this.#store.folder, "launches");
     mkdirSync(folder, { recursive: true });
     const log = join(folder, `${name.replaceAll(/[^\w.-]/g, "-")}.log`);
@@ -197,12 +210,29 @@ export class Launcher {
     this.#started.set(name, entry);
     const end = (code: number | null) => {
       entry.ended = { code };
+      behind();
       this.#context.live.touch();
     };
     child.once("exit", end);
     child.once("error", () => end(null));
     child.unref();
   }
+}
+
+/** Makes a folder that is not there yet; whether it did. */
+function madeFolder(folder: string): boolean {
+  try {
+    mkdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Removes a folder that nothing was written into. */
+function removeEmpty(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
 function changesAsArguments({ limit, seed }: Changes): string[] {

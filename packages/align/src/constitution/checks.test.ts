@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -299,6 +300,26 @@ export const sees = ({ prompt }) => JSON.stringify(prompt).includes("base64");`,
       allowModules: true,
     });
     expect(runChecks(alone, example)[0]).toMatchObject({ violated: true, severity: 0.25, why: "it is long" });
+  });
+  it("are part of its identity with what they import by relative paths, as far as that goes", async () => {
+    const path = await constitution({ module: "./importing.mjs" });
+    await write(
+      "c/importing.mjs",
+      'import { word } from "./words.mjs";\nexport default () => word === "a"; // from "./none.mjs"',
+    );
+    await write("c/words.mjs", 'export { word } from "./deep.mjs";');
+    const hashes = [];
+    for (const word of ["a", "b", "a"]) {
+      await write("c/deep.mjs", `import "./importing.mjs";\nexport const word = "${word}";`);
+      hashes.push(constitutionHash(await loadConstitution(path, { allowModules: true })));
+    }
+    expect(hashes[0]).not.toBe(hashes[1]);
+    expect(hashes[0]).toBe(hashes[2]);
+    // Of one that imports nothing it is the hash of its bytes, as it was.
+    await write("c/alone.mjs", "export default () => true;");
+    const alone = await loadConstitution(await constitution({ module: "./alone.mjs" }), { allowModules: true });
+    const bytes = createHash("sha256").update("export default () => true;").digest("hex");
+    expect(alone.principles[0]!.checks[0]!.sha256).toBe(bytes);
   });
   it("are part of the constitution's identity", async () => {
     const path = await constitution({ module: "./changing.mjs" });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, realpath } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
 import { dirname, extname, isAbsolute, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
@@ -155,6 +155,32 @@ function moduleRules(rule: Rule, at: Path): { rule: Rule; at: Path }[] {
   ];
 }
 
+/** What a module's text names by a relative path: imports, exports from elsewhere, and what is imported or required while it runs. */
+const relativeImport = /\b(?:from|import|require)\s*\(?\s*(["'`])(\.{1,2}\/[^"'`\n]+)\1/g;
+
+/**
+ * SHA-256 of a module, with every file that it imports by a relative path, and that these do: what any of them says may change what the rule
+ * finds. Of one that imports none, that of its bytes. Files of packages, and paths that are put together while it runs, are not seen.
+ */
+async function moduleHash(file: string): Promise<string> {
+  const hashes = new Map<string, string>();
+  const read = async (path: string): Promise<void> => {
+    const bytes = await readFile(path);
+    hashes.set(path, createHash("sha256").update(bytes).digest("hex"));
+    for (const [, , specifier] of bytes.toString("utf8").matchAll(relativeImport)) {
+      // What is no file stands in a comment or a text, or fails when it is imported.
+      const other = await realpath(resolve(dirname(path), specifier!)).catch(() => undefined);
+      if (other !== undefined && !hashes.has(other) && (await stat(other)).isFile()) await read(other);
+    }
+  };
+  await read(file);
+  const [own, ...others] = hashes.values();
+  if (others.length === 0) return own!;
+  return createHash("sha256")
+    .update([own, ...others.sort()].join("\n"))
+    .digest("hex");
+}
+
 /** Imports a rule's function and notes the module's hash; says what is wrong where that fails. */
 async function bindModule(rule: Rule, file: string): Promise<{ expected: string; got?: string } | undefined> {
   const { module = "", export: name = "default" } = rule;
@@ -166,9 +192,7 @@ async function bindModule(rule: Rule, file: string): Promise<{ expected: string;
   const way = relative(folder, real ?? target);
   if (isAbsolute(module) || isAbsolute(way) || way === ".." || way.startsWith(`..${sep}`)) return { expected: inside };
   if (real === undefined) return { expected: inside, got: `no such file: ${JSON.stringify(module)}` };
-  const sha256 = createHash("sha256")
-    .update(await readFile(real))
-    .digest("hex");
+  const sha256 = await moduleHash(real);
   let exports: Record<string, unknown>;
   try {
     exports = (await import(`${pathToFileURL(real).href}?sha256=${sha256}`)) as Record<string, unknown>;

@@ -1,4 +1,5 @@
 import { DocumentError, makeProblem, nearest, type Path, type Problem, readYaml, type Source } from "@tenet/data";
+import { endsFence, fenceIn } from "./fence.ts";
 
 /** Text fields that a section may give under a heading of their own. */
 const headings: Record<string, string> = {
@@ -63,7 +64,7 @@ export function readMarkdown(text: string, file: string): Source {
     if (i <= end) continue;
     const section = sections.at(-1);
     if (fence) {
-      if (line.trim() === fence.mark) {
+      if (endsFence(line.trim(), fence.mark)) {
         if (fence.settings && section) {
           if (section.settings) complain(fence.line, "one yaml block in a section", "a second one");
           const settings = yaml(fence.settings, fence.line + 1);
@@ -73,10 +74,10 @@ export function readMarkdown(text: string, file: string): Source {
       } else (fence.settings ?? prose).push(line);
       continue;
     }
-    const fenced = /^(```+|~~~+)\s*(\w*)\s*$/.exec(line.trim());
+    const fenced = fenceIn(line.trim());
     if (fenced) {
-      const settings = fenced[2] === "yaml" && section ? [] : undefined;
-      fence = { mark: fenced[1]!, settings, line: at };
+      const settings = fenced.language === "yaml" && section ? [] : undefined;
+      fence = { mark: fenced.mark, settings, line: at };
       if (!settings) prose.push(line);
       continue;
     }

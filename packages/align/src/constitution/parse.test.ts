@@ -295,6 +295,14 @@ describe("a constitution in Markdown", () => {
     expect(constitutionHash(document.value)).toBe(constitutionHash(parseConstitution(yaml, { file: "c.yaml" }).value));
     expect(document.value.description).toBe("For everyone.");
   });
+  it("loses no principle behind a fence that says more than a language", () => {
+    const noted = "```text a note\n## not a heading\n```\n\n````md {.wide}\n```\n## nor this\n```\n````";
+    const text = markdown.replace("Be kind,", `${noted}\n\nBe kind,`).replace("Be brief.", `Be brief.\n\n${noted}`);
+    const { principles } = parseConstitution(text, { file: "c.md" }).value;
+    expect(principles.map(({ id }) => id).sort()).toEqual(["brief", "kind"]);
+    expect(principles.find(({ id }) => id === "kind")).toMatchObject({ weight: 2, checks: [{}] });
+    expect(principles.find(({ id }) => id === "brief")!.text).toBe(`Be brief.\n\n${noted}`);
+  });
   it("keeps the places of its parts", () => {
     expect(document.locate(["principles", 0])).toEqual({ line: 10, column: 1 });
     expect(document.locate(["principles", 0, "critiqueRequest"])).toEqual({ line: 20, column: 1 });

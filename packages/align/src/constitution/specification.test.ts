@@ -119,6 +119,11 @@ describe("parseSpecification", () => {
     expect(sections[2]!.examples).toMatchObject([{ aside: "a turn to or from a tool", replies: [{ mark: "good" }] }]);
   });
 
+  it("takes a fence for one whatever stands behind its language", () => {
+    const text = "## A {#a authority=user}\nBe.\n\n```ts no-run\n## B {#b}\n```\n\n## C {#c authority=user}\nDo.\n";
+    expect(parseSpecification(text, "care.md").sections.map(({ id }) => id)).toEqual(["a", "c"]);
+  });
+
   it.each([
     ["## A {#a authority=rot}\n", 1, /one of root, system.*Did you mean "root"/],
     ["## A {#a}\n## B {#a}\n", 2, /each section's id once/],

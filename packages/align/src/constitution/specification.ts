@@ -1,5 +1,6 @@
 import { DocumentError, type Message, makeProblem, nearest, type Problem } from "@tenet/data";
 import { type Authority, authorities } from "./authority.ts";
+import { endsFence, fenceIn } from "./fence.ts";
 
 /*
  * A specification as a document in Markdown, of the form of OpenAI's Model Spec (CC0): sections "## Title {#id authority=root tags=a,b}" of
@@ -73,11 +74,11 @@ export function parseSpecification(text: string, file: string): Specification {
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i]!;
     const at = i + 1;
-    const fence = /^(~{3,}|`{3,})\s*([\w-]*)\s*$/.exec(line);
+    const fence = fenceIn(line);
     if (fence) {
-      const end = endOfFence(lines, i, fence[1]!);
-      if (end === undefined) {
-        complain(at, "a fenced block with an end", `none after ${JSON.stringify(fence[1])}`);
+      const end = lines.findIndex((other, j) => j > i && endsFence(other, fence.mark));
+      if (end < 0) {
+        complain(at, "a fenced block with an end", `none after ${JSON.stringify(fence.mark)}`);
         break;
       }
       const section = sections.at(-1);
@@ -183,15 +184,6 @@ function sectionOf(
     prose: [],
     examples: [],
   };
-}
-
-/** Line of the mark that ends a fence: of the same character, at least as long. */
-function endOfFence(lines: readonly string[], from: number, mark: string): number | undefined {
-  for (let i = from + 1; i < lines.length; i++) {
-    const line = lines[i]!.trimEnd();
-    if (line.startsWith(mark) && [...line].every((character) => character === mark[0])) return i;
-  }
-  return undefined;
 }
 
 /** Last line of a block that is indented under its first. */
