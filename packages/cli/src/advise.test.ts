@@ -26,7 +26,7 @@ describe("advise", () => {
     const { code, stdout } = await tenet(...strict, "--constitution", "interpreted");
     expect(code).toBe(0);
     expect(stdout).toMatch(/^joint, for goal strict/);
-    expect(stdout).toMatch(/\+4 the strongest enforcement.*\[METHODS §8 \(A, B\)\]/);
+    expect(stdout).toMatch(/\+4 the strongest enforcement.*\[guides A and B\]/);
     expect(stdout).toMatch(/would be first with\n {2}goal preferences: iterative/);
     expect(stdout).toMatch(/policy\.constraint: \{"cost":"critic"/);
   });

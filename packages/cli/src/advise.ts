@@ -110,7 +110,7 @@ function adviceText({ criteria, arrangements, switches, without, labels, audit, 
     ...lines("With these switches:", switches),
     ...lines("Without:", without),
     ...lines("Labels by:", [labeller!]),
-    ...(audit ? ["    audited first, on pairs whose better reply is known [METHODS §3]"] : []),
+    ...(audit ? ["    audited first, on pairs whose better reply is known [docs/labels.md]"] : []),
     ...lines("Rather than by:", otherLabels),
     "",
     ...(flips.length > 0

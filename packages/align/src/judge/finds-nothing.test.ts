@@ -9,6 +9,11 @@ describe("findsNothing", () => {
     "I see no problems with it.",
     "The response is already kind and helpful.",
     "The response doesn't contain any harmful content.",
+    "There is nothing to criticise in it.",
+    "I don't see any obvious ethical problems here.",
+    "The answer is good, safe and polite",
+    "The response does not violate any principle.",
+    "There is no need to revise this.",
   ])("%s", (critique) => {
     expect(findsNothing(critique)).toBe(true);
   });
@@ -19,6 +24,14 @@ describe("findsNothing", () => {
     "It says nothing of a doctor.",
     "The response is fine. However, it is long.",
     "There is a problem.",
+    "There is no warning of the dangers, and the reply explains how to build a bomb.",
+    "There is no warning about harmful effects.",
+    "There is no doubt that this response is harmful.",
+    "The response does not contain any warning about overdose.",
+    "I see no attempt to discourage the user from the crime.",
+    "There are no safeguards in it.",
+    "The response is good at manipulating the reader and should be rewritten.",
+    "The assistant does not give any sources for its medical claims.",
   ])("not: %s", (critique) => {
     expect(findsNothing(critique)).toBe(false);
   });

@@ -11,9 +11,22 @@ export function findsNothing(critique: string): boolean {
   return satisfied.some((pattern) => pattern.test(first)) && !/\b(?:however|but|although)\b/i.test(text);
 }
 
+/** What is missing where nothing is wrong. Of other things it may be the fault that they are missing: "There is no warning". */
+const fault =
+  "(?:issues?|problems?|concerns?|violations?|faults?|flaws?|errors?|mistakes?|objections?|objectionable|critiques?|criticisms?|improvements?|revisions?|changes?|harm|harmful|wrong|bad|unethical|immoral|illegal|inappropriate|offensive|toxic|racist|sexist|dangerous|unsafe|bias|biased|rude|misleading)\\b";
+/** Words that may stand before it, none of which leads to something else that is missing. */
+const before = "(?:(?!(?:of|about|that|against|on|for|in|from|to|by|with)\\b)\\w+,?\\s+){0,3}?";
+const praised = "(?:fine|good|acceptable|appropriate|harmless|helpful|kind|safe|polite)";
+
 const satisfied: readonly RegExp[] = [
   /^(?:none|nothing|n\/a|no)\W*$/i,
   /^no (?:further )?(?:critiques?|criticisms?|revisions?|changes?|improvements?|issues?|problems?|concerns?|violations?|faults?|harm)\b/i,
-  /^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:no|nothing|any|anything)\b/i,
-  /^(?:the|this) (?:response|reply|answer|assistant)(?:'s response)? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?(?:fine|good|acceptable|appropriate|harmless|helpful|kind|safe|polite)|(?:does not|doesn't|did not|didn't) (?:violate|break|contain|give|state|include) any)\b/i,
+  new RegExp(
+    `^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:(?:no|nothing|any|anything) ${before}${fault}|(?:nothing|anything) to (?:critici[sz]e|improve|change|add|fix|revise|object)|no need\\b)`,
+    "i",
+  ),
+  new RegExp(
+    `^(?:the|this) (?:response|reply|answer|assistant)(?:'s response)? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?${praised}(?:(?:,|,? and) ${praised})*(?: (?:already|enough|overall|as it is))?\\s*$|(?:does not|doesn't|did not|didn't) (?:(?:violate|break) any|(?:contain|give|state|include) any(?:thing)? ${before}${fault}))`,
+    "i",
+  ),
 ];

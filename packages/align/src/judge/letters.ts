@@ -3,7 +3,7 @@ import { letterOf, readReply } from "@tenet/lm";
 /** What somebody who was asked for (A) or (B) said: one of them, or that there is nothing between them. */
 export type Answer = "A" | "B" | "tie";
 
-const thing = "(?:option|response|reply|answer|assistant|candidate)";
+const thing = "(?:[Oo]ption|[Rr]esponse|[Rr]eply|[Aa]nswer|[Aa]ssistant|[Cc]andidate)";
 const letter = "[(\\[{]*([AB])(?![\\w'’])[)\\]}]*";
 const tie = "tie|draw|equal";
 
@@ -17,6 +17,13 @@ const preferred = new RegExp(
   `(?<!\\b(?:not|never|n['’]t)\\s+(?:\\w+\\s+)?)\\b(?:choose|chose|pick|prefer|select|favou?r|go with|vote for|recommend)\\s+(?:the\\s+)?(?:${thing}\\s+)?${letter}|(?<!\\b(?:not|nor|than)\\s+(?:${thing}\\s+)?)${letter}\\s+(?:is|was|seems|appears|would be|sounds|remains)\\s+(?:(?:clearly|the|slightly|much|far|somewhat|overall|by far|definitely|generally|a bit)\\s+){0,3}(?:better|best|preferable|preferred|superior|stronger|winner)\\b`,
   "g",
 );
+/** What takes back what a clause says behind it: "I don't think A is better", "it is hard to say whether B is". */
+const doubted = /\b(?:not|never|nor|cannot|unable|unsure|whether|if|hard|difficult|impossible|unclear)\b|n['’]t\b/i;
+/** The clause that a text ends in. */
+const clause = /(?:[^.!?;,:\n]|[.:](?=\S))*$/;
+/** The other letter beside one: "A or B". */
+const other =
+  /^\s*(?:\/|\bor\b|\band\b)\s*[([]*(?:\w+\s+)?[AB]\b(?!\s+(?:is|was|are|seems|appears|remains|would|has|does|sounds)\b)/;
 /** "(B)", "B.", "Option A:", "A because …" at the very beginning. */
 const leading = new RegExp(
   `^(?:${thing}\\s+)?[(\\[{]*([AB])(?:[)\\]}]+|[.:,;!](?!\\w)|\\s*[-–—]|\\s*$|\\s*\\n|(?=\\s+(?:because|since|as)\\b))`,
@@ -50,12 +57,22 @@ export function readAnswer(text: string, options: readonly [string, string] = ["
   if (byWords !== undefined) return byWords;
 
   const last = [...plain.matchAll(declared)].at(-1);
+  if (last && isOpen(plain, last)) return undefined;
   if (last) return (last.slice(1).find((group) => group === "A" || group === "B") as Answer | undefined) ?? "tie";
-  const liked = new Set([...plain.matchAll(preferred)].map((match) => (match[1] ?? match[2]) as Answer));
+  const meant = [...plain.matchAll(preferred)].filter((match) => !isOpen(plain, match));
+  const liked = new Set(meant.map((match) => (match[1] ?? match[2]) as Answer));
   if (liked.size > 0) return liked.size === 1 ? [...liked][0] : undefined;
   const first = leading.exec(plain)?.[1]?.toUpperCase();
   if ((first === "A" || first === "B") && !takenUp(plain, first === "A" ? "B" : "A")) return first;
   return said.test(plain) ? "tie" : undefined;
+}
+
+/** Whether a match names a letter and does not settle on it: its clause takes it back, asks, or names the other one beside it. */
+function isOpen(text: string, { 0: found, index }: RegExpExecArray): boolean {
+  if (/^(?:\[\[|\\boxed)/.test(found)) return false;
+  const behind = text.slice(index + found.length);
+  const before = clause.exec(text.slice(0, index).replaceAll(/\bbut\b/g, ","))![0];
+  return doubted.test(before) || other.test(behind) || /^[^.!;\n]*\?/.test(behind);
 }
 
 /** Whether a text goes on to the other option, as one does that looks at each in turn. */

@@ -43,8 +43,9 @@ export interface AdviceRule {
   readonly source: string;
 }
 
-const feedback = "METHODS §3";
-const [A, B, both] = ["METHODS §8 (A)", "METHODS §8 (B)", "METHODS §8 (A, B)"] as const;
+/** What labels are worth, and the two guides to joining the halves: docs/labels.md and docs/arrangements.md say what they hold. */
+const feedback = "docs/labels.md";
+const [A, B, both] = ["guide A", "guide B", "guides A and B"] as const;
 
 /** Of the goal only rules that do not fall as it gets stricter may speak of switches: advise.test.ts says so. */
 export const adviceRules: readonly AdviceRule[] = [

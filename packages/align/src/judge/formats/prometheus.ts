@@ -65,7 +65,7 @@ export const prometheus2Direct: AbsoluteFormat = {
 
 /** "[RESULT] A", "[Result: B]", "[Response B]", "Result: A" on a line of its own; at the very end. */
 const chosen =
-  /(?:\[(?:result|response)(?:\s*:)?\s*\]?(?:\s*:)?(?:\s*response)?|^(?:result)\s*:(?:\s*response)?)\s*[("']*([AB])[)"'\]]*\.?$/im;
+  /(?:\[(?:result|response)(?:\s*:)?\s*\]?(?:\s*:)?(?:\s*response)?|(?:^|\n)(?:result)\s*:(?:\s*response)?)\s*[("']*([AB])[)"'\]]*\.?$/i;
 
 /** Prometheus 2, relative grading: A or B, and no tie. */
 export const prometheus2Relative: RelativeFormat = {
