@@ -23,4 +23,4 @@ export { type SplitOptions, sideOf, splitRows } from "./split.ts";
 export { answerScore, type StackExchangeOptions } from "./stackexchange.ts";
 export * from "./statistics/index.ts";
 export { readTable } from "./table.ts";
-export { countWords, isUnspaced, wholeSentences, wordsIn } from "./words.ts";
+export { countWords, firstSentence, isUnspaced, wholeSentences, wordsIn } from "./words.ts";

@@ -20,6 +20,16 @@ describe("words", () => {
   });
 });
 
+describe("the first sentence", () => {
+  it.each([
+    ["See a doctor. Rest.", "See a doctor."],
+    ["It costs 3.5 and more", "It costs 3.5 and more"],
+    ["先休息。再看医生。", "先休息。"],
+    [" 「休んで。」と言った。", "「休んで。」"],
+    ["", ""],
+  ])("of %j", (text, first) => expect(firstSentence(text)).toBe(first));
+});
+
 describe("whole sentences", () => {
   it.each([
     ["See a doctor. Rest a", "See a doctor."],

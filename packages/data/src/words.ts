@@ -53,6 +53,13 @@ const behind = String.raw`["'”’»)\]」』）】》〉]*`;
 /** Marks that end a sentence before white space, and those that end it whatever follows: 。 of Chinese and Japanese, । of Hindi, ။ ។ ། ።. */
 const sentenceEnd = new RegExp(String.raw`(?:[.!?…؟۔]${behind}(?=\s|$)|[。！？｡．।॥။។།።]+${behind})`, "gu");
 
+/** A text up to the end of its first sentence; all of it where none ends. */
+export function firstSentence(text: string): string {
+  const trimmed = text.trim();
+  const [end] = trimmed.matchAll(sentenceEnd);
+  return end ? trimmed.slice(0, end.index + end[0].length) : trimmed;
+}
+
 /** A text up to the end of its last whole sentence; empty where it has none. */
 export function wholeSentences(text: string): string {
   const end = [...text.matchAll(sentenceEnd)].at(-1);

@@ -105,6 +105,18 @@ const faults: Record<
   },
 };
 
+it("takes no two checks for a conflict of which one spares the prompts of the other", () => {
+  const of = (spared: object) =>
+    constitutionOf([
+      { id: "refuse", text: "Refuse bombs.", checks: [{ must: "cannot help", when: "bomb" }] },
+      { id: "help", text: "Help elsewhere.", checks: [{ mustNot: "cannot help", ...spared }] },
+    ]);
+  const conflicts = (spared: object) => lintConstitution(of(spared)).filter(({ kind }) => kind === "conflict").length;
+  expect(conflicts({ unless: "bomb" })).toBe(0);
+  expect(conflicts({})).toBe(1);
+  expect(conflicts({ unless: "knife" })).toBe(1);
+});
+
 describe("ten planted faults of each kind", () => {
   it("uncovered: what no check applies to is counted, and nothing where all is covered", () => {
     // Ten prompts of a preset, and a constitution whose one check is about the words of some of them.

@@ -123,7 +123,13 @@ function sameScope(one: Check, other: Check): boolean {
   const scope = ({ when, unless, whenCategory, unlessCategory }: Check) =>
     JSON.stringify([when, unless, whenCategory, unlessCategory]);
   const open = (check: Check) => check.when === undefined && check.whenCategory === undefined;
-  return scope(one) === scope(other) || open(one) || open(other);
+  const shares = (some: readonly string[] = [], others: readonly string[] = []) =>
+    some.some((pattern) => others.includes(pattern));
+  // What does not apply where the other does: refuse here, and nowhere else.
+  const spares = (check: Check, where: Check) =>
+    shares(check.unless, where.when) || shares(check.unlessCategory, where.whenCategory);
+  if (scope(one) === scope(other)) return true;
+  return (open(one) || open(other)) && !spares(one, other) && !spares(other, one);
 }
 
 function* unused(constitution: Constitution, prompts: NonNullable<LintOptions["prompts"]>): Generator<LintFinding> {

@@ -1,4 +1,13 @@
-import { citedIn, type ExampleRow, type Outcome, type PromptRow, plainJson, rowId, withReasoning } from "@tenet/data";
+import {
+  citedIn,
+  type ExampleRow,
+  firstSentence,
+  type Outcome,
+  type PromptRow,
+  plainJson,
+  rowId,
+  withReasoning,
+} from "@tenet/data";
 import { type LanguageModel, type Message, readReply } from "@tenet/lm";
 import { z } from "zod";
 import { generateEach, type StageCall } from "../ask.ts";
@@ -61,12 +70,14 @@ export function reasonedByChecks(
     .toSorted((a, b) => b.weight - a.weight)
     .slice(0, most);
   if (cited.length === 0) return undefined;
-  const lines = cited.map(({ id, text }) => `[${id}] ${firstSentence(text)}`);
+  const lines = cited.map(({ id, text }) => `[${id}] ${gistOf(text)}`);
   return `What bears on this:\n${lines.join("\n")}\nMy answer keeps to it.`;
 }
 
-function firstSentence(text: string): string {
-  return /^[\s\S]*?[.!?:](?=\s|$)/.exec(text.trim())?.[0].replaceAll(/\s+/g, " ") ?? text.trim();
+/** A principle's first sentence, or what stands before the list that it leads to. */
+function gistOf(text: string): string {
+  const sentence = firstSentence(text);
+  return (/^[\s\S]*?:(?=\s|$)/.exec(sentence)?.[0] ?? sentence).replaceAll(/\s+/g, " ");
 }
 
 export interface DeliberateOptions {
@@ -174,7 +185,7 @@ async function filtered<W extends { row: number; reasoning: string; reply: strin
     rows,
     shown,
     critic,
-    keep: { judge: least, readings, asking },
+    keep: { judge: least, readings: wanted, asking },
     seed,
     faults,
     call,
@@ -188,6 +199,8 @@ async function filtered<W extends { row: number; reasoning: string; reply: strin
     readonly call: StageCall;
   },
 ): Promise<W[]> {
+  // Log-probabilities say the same whenever they are read.
+  const readings = asking.format === "d-rlaif" ? 1 : wanted;
   const cases = written.flatMap(({ row, reasoning, reply }) =>
     Array.from({ length: readings }, (_, reading) => ({
       shown: {

@@ -1,3 +1,4 @@
+import { firstSentence } from "@tenet/data";
 import type { Message } from "@tenet/lm";
 import type { Demonstration, Principle } from "../constitution/index.ts";
 
@@ -75,10 +76,6 @@ export function revisionDemonstrations(
     const draft = { response, critique: critiques ? critique : undefined };
     return [...revisionTurns(demonstration, prompt, draft, layout), turn("assistant", revision)];
   });
-}
-
-function firstSentence(text: string): string {
-  return /^[\s\S]*?[.!?…。！？](?=\s|$)/u.exec(text.trim())?.[0] ?? text.trim();
 }
 
 function turn(role: Message["role"], content: string): Message {

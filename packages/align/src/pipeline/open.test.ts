@@ -531,6 +531,14 @@ const contradicting: readonly Case[] = [
     ],
   ],
   [
+    "reasoning that a judge is to filter who is shown no principle",
+    `${start}supervised: { revisions: 0, deliberate: { by: model, keep: { asking: { format: auto-j } } } }\n`,
+    [
+      "supervised.deliberate.keep.asking.format: expected a judge with a place for principles: auto-j judges in general",
+      'got the text "auto-j"',
+    ],
+  ],
+  [
     "reasoning by checks that are not there",
     `${start.replace("kind.yaml", "unchecked.yaml")}supervised: { deliberate: { by: checks } }\n`,
     ["recipe.yaml:4:33 supervised.deliberate.by: expected checks in the constitution", "which has none"],

@@ -144,6 +144,16 @@ it("has an estimate of all that is asked", async () => {
   expect(stages.map(({ stage }) => stage)).toEqual(expect.arrayContaining(["weighed labels", "flagged"]));
 });
 
+it("tests a preference model by labels that are held against the constitution as those are that it learns", async () => {
+  const path = await writeRecipe(join(folder, "held"), { recipe: plain, prompts: 8, constitution: common });
+  const text = plain.replace("  pairs: {", "  weigh: { reweight: 1 }\n  pairs: {");
+  await writeFile(path, text.replace("prompts: {", "prompts: { validation: { share: 0.3 },"));
+  const { stages } = await estimateRun(await openRecipe(path));
+  expect(stages.map(({ stage }) => stage)).toEqual(
+    expect.arrayContaining(["validation labels", "verdicts on validation labels", "weighed validation labels"]),
+  );
+});
+
 it("has an estimate of what a judge writes who rates", async () => {
   const ratedBy = async (judge: string) => {
     const reward = `reward: { preference: 1, judge: { weight: 0.2${judge} } }`;

@@ -62,7 +62,7 @@ export function reinforce(
   const byPeople = context.recipe.feedback.label.method === "people";
   const judged = byPeople ? labels : humanLabelsStage(context, { name: name("human labels"), pairs, machine: labels });
   const rounds = plan.pairs === "all" ? [...earlier.map((one) => one.judged), judged] : [judged];
-  const labelled = weighed(round, withPeoples(round, ofRounds(round, rounds)));
+  const labelled = weighed(round, "labels", withPeoples(round, ofRounds(round, rounds)));
   // People are asked about pairs to learn from alone: the model is then tested on a share of these.
   const tested = byPeople ? undefined : validation;
   const learntBy = { prompts, labels };
@@ -81,10 +81,15 @@ export function reinforce(
             held &&
             givenStage(context, {
               name: name("validation given"),
-              labels: labelsStage(context, {
-                ...{ name: name("validation labels"), title: "labels of pairs to test on", pairs: held },
-                ...{ ...judges, behind: audit },
-              }),
+              // What it learns is held against the constitution, and so is what it is tested by.
+              labels: weighed(
+                round,
+                "validation labels",
+                labelsStage(context, {
+                  ...{ name: name("validation labels"), title: "labels of pairs to test on", pairs: held },
+                  ...{ ...judges, behind: audit },
+                }),
+              ),
             }),
         });
   const learning = context.recipe.policy!;
@@ -128,12 +133,17 @@ function ofRounds({ context, name }: Round, judged: readonly Pairs[]): Pairs {
 }
 
 /** Labels held against the constitution, where the recipe has them held. */
-function weighed({ context, name, role }: Round, labels: Pairs): Pairs {
+function weighed({ context, name, role }: Round, what: string, labels: Pairs): Pairs {
   const { weigh: settings } = context.recipe.feedback;
   if (settings === undefined) return labels;
   const critic = role("critic");
-  const verdicts = verdictsStage(context, { name: name("verdicts on labels"), pairs: labels, critic, panel: settings });
-  return weighedStage(context, { name: name("weighed labels"), labels, verdicts, settings });
+  const verdicts = verdictsStage(context, {
+    name: name(`verdicts on ${what}`),
+    pairs: labels,
+    critic,
+    panel: settings,
+  });
+  return weighedStage(context, { name: name(`weighed ${what}`), labels, verdicts, settings });
 }
 
 type Untold = Stage<StoredRows<PairRow>>;

@@ -1,3 +1,4 @@
+import { showsRubric } from "../../judge/index.ts";
 import { imitatesOf } from "../parts/policy-judges.ts";
 import { learnsOwnReplies } from "../recipe.ts";
 import { planOf } from "../rounds.ts";
@@ -7,6 +8,7 @@ export const supervisedRules: Rules = ({ recipe }) => {
   const { supervised, policy } = recipe;
   const { revisions, examples, critique, deliberate, written } = supervised;
   const own = learnsOwnReplies(recipe);
+  const asking = deliberate?.keep?.asking;
   return [
     {
       at: ["supervised", "revisions"],
@@ -43,6 +45,11 @@ export const supervisedRules: Rules = ({ recipe }) => {
       at: ["supervised", "deliberate", "by"],
       when: deliberate?.by === "model" && revisions > 0,
       expected: '"checks", or supervised.revisions: 0: what the model reasons is learnt instead of revisions',
+    },
+    {
+      at: ["supervised", "deliberate", "keep", "asking", "format"],
+      when: asking !== undefined && !showsRubric({ ...asking, mode: "absolute" }),
+      expected: `a judge with a place for principles: ${asking?.format} judges in general, and what is kept is to keep to those that were drawn`,
     },
     {
       at: ["supervised", "deliberate"],
