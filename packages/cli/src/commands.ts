@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import type { AblateOptions } from "./ablate.ts";
 import type { AdviseOptions } from "./advise.ts";
 import { deviceOption, size, whole } from "./arguments.ts";
+import type { DiffOptions } from "./diff.ts";
 import type { ExportCommandOptions } from "./export.ts";
 import type { InitOptions } from "./init.ts";
 import type { Io } from "./io.ts";
@@ -126,7 +127,8 @@ export function addRunCommands(
   onStore("diff", "what differs between two runs, or between two constitutions")
     .argument("<a>", "a run's id, the beginning of it, or: latest; or a constitution's file")
     .argument("<b>", "another")
-    .action(async (a: string, b: string, options: StoreOptions) => {
+    .option("--allow-modules", "of constitutions: import the modules that their checks name: they are programs")
+    .action(async (a: string, b: string, options: DiffOptions) => {
       const { diff } = await import("./diff.ts");
       await diff(io, a, b, options);
     });

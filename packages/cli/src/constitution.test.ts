@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadConstitution, rowId } from "@tenet/align";
+import { scriptedModel } from "@tenet/lm";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { surroundings } from "../test/project.ts";
@@ -253,4 +254,23 @@ it("refuses a check that says otherwise of its own examples", async () => {
   expect(stderr).toMatch(/principles\[0\]\.checks\[0\]\.examples\.keeps\[0\].*lets pass.*nothing in it matches/);
   expect(stderr).toMatch(/examples\.breaks\[1\].*a reply that the check finds.*it says "doctor"/);
   expect(stderr).not.toMatch(/breaks\[0\]/);
+});
+
+it("takes a constitution whose checks are programs where that is allowed, and says how else", async () => {
+  const file = join(folder, "programs.yaml");
+  await writeFile(join(folder, "rules.mjs"), "export default () => true;\n");
+  await writeFile(file, `${desk}  - { id: own, text: Ours., checks: [{ module: rules.mjs }] }\n`);
+  const out = join(folder, "programs");
+  const openModel = async () => scriptedModel({ fallback: () => "What is it?" });
+  for (const args of [
+    ["constitution", "lint", file],
+    ["diff", file, file],
+    ["prompts", file, "--out", out, "--each", "1", "--benign", "0", "--variants", "0", "--held-out", "0"],
+  ]) {
+    const refused = surroundings();
+    expect(await run(args, refused.io, { openModel }), args[0]).toBe(2);
+    expect(refused.written.stderr).toMatch(/expected no module, .*--allow-modules/);
+    const { io, written } = surroundings();
+    expect(await run([...args, "--allow-modules"], io, { openModel }), written.stderr).toBe(0);
+  }
 });

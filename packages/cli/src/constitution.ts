@@ -88,15 +88,16 @@ export interface LintCommandOptions extends StoreOptions {
   run?: string;
   matrix?: boolean;
   gate?: boolean;
+  allowModules?: boolean;
 }
 
 /** `tenet constitution lint`. Resolves to the exit code. */
 export async function lint(io: Io, file: string, options: LintCommandOptions): Promise<number> {
-  const { json, prompts, run, matrix, gate } = options;
+  const { json, prompts, run, matrix, gate, allowModules } = options;
   if (run === undefined && (matrix || options.store !== undefined))
     throw new CommandUsageError(`${matrix ? "--matrix" : "--store"} belongs to --run`);
   const { collect, lintConstitution, loadConstitution, openDataset, pulledApart } = await import("@tenet/align");
-  const constitution = await loadConstitution(file);
+  const constitution = await loadConstitution(file, { allowModules });
   const read = prompts === undefined ? undefined : await collect(await openDataset(prompts, { as: "prompts" }));
   const readings = run === undefined ? undefined : await readingsOf(io, run, constitution, options);
   const findings = [
