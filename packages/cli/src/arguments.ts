@@ -17,9 +17,22 @@ export function whole(text: string): number {
   return value;
 }
 
+/** A whole number of `least` or more, and of `most` or fewer. */
+export function within(least: number, most = Number.POSITIVE_INFINITY): (text: string) => number {
+  const range = most === Number.POSITIVE_INFINITY ? `${least} or more` : `${least} to ${most}`;
+  return (text) => {
+    const value = whole(text);
+    if (value < least || value > most) throw new InvalidArgumentError(`expected ${range}.`);
+    return value;
+  };
+}
+
+/** Where a server listens; 0: any that is free. */
+export const port = within(0, 65_535);
+
 export function size(text: string): number {
   const bytes = parseBytes(text);
-  if (bytes === undefined) throw new InvalidArgumentError("expected a size such as 500MB or 2GB.");
+  if (!bytes) throw new InvalidArgumentError("expected a size above 0 such as 500MB or 2GB.");
   return bytes;
 }
 

@@ -2,7 +2,7 @@ import type { StoredCheckpoint } from "@tenet/align";
 import type { LanguageModel, LocalOptions, SamplingInput } from "@tenet/lm";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { type Io, tell } from "./io.ts";
-import { checkName } from "./models.ts";
+import { checkName, faultOfNamed } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
 import { findRun, withStore } from "./store.ts";
 
@@ -135,6 +135,10 @@ async function fetching<Opened>(
 async function openChatModel(reference: string | undefined, options: ChatOptions, io: Io): Promise<LanguageModel> {
   const { adapter, device, weights, threads, memoryBudget } = options;
   if (options.endpoint !== undefined) {
+    if (!/^https?:\/\//i.test(options.endpoint) || !URL.canParse(options.endpoint))
+      throw new CommandUsageError(
+        `--endpoint: expected an address such as http://localhost:8000/v1, got ${options.endpoint}`,
+      );
     for (const [name, value] of Object.entries({ adapter, device, weights, threads, "memory-budget": memoryBudget }))
       if (value !== undefined)
         throw new CommandUsageError(`--${name} is for local models; an endpoint decides by itself`);
@@ -153,5 +157,7 @@ async function openChatModel(reference: string | undefined, options: ChatOptions
   await checkName(name);
   return fetching(io, (given) =>
     openLocalModel(name, { ...localOptions(options), ...(adapter !== undefined && { adapter }), ...given }),
-  );
+  ).catch((error) => {
+    throw faultOfNamed(error, [name, adapter]);
+  });
 }

@@ -24,6 +24,19 @@ it("rows are left out first, and chosen by what stands anywhere in them", () => 
   expect(ids({ where: ["other=1"] })).toEqual([]);
 });
 
+it("a conversation is what is said in it", () => {
+  const talk = (...said: string[]) => said.map((content, i) => ({ role: i % 2 ? "assistant" : "user", content }));
+  const asked = ["Why?", "How much Syrup?", "Why? And how much?"].map((text, i) => ({
+    ...{ id: `row ${i}`, origin: { parents: [], principles: [] }, response: "Ask a doctor about syrup." },
+    prompt: i === 1 ? talk("Hello", "Hello!", text) : talk(text),
+  }));
+  const fitting = (where: string) => chosenRows(asked, { rows: 3, where: [where] }).map(({ id }) => id);
+  expect(fitting("prompt~syrup")).toEqual(["row 1"]);
+  expect(fitting("prompt~HELLO")).toEqual(["row 1"]);
+  expect(fitting("prompt=Why?")).toEqual(["row 0"]);
+  expect(fitting("prompt~doctor")).toEqual([]);
+});
+
 it("no more is read than is printed", () => {
   let read = 0;
   const counting = (function* () {

@@ -1,3 +1,4 @@
+import { inWords, type Message } from "@tenet/data";
 import type { StoredRow } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
 
@@ -49,13 +50,22 @@ function drawn(
   return kept.sort((one, other) => one.place - other.place).map(({ row }) => row);
 }
 
-/** A field by its name, however deep: equal to a value (name=value), or a text that holds another in any case (name~text). */
+/** Turns of a conversation, as prompts are stored. */
+export function isConversation(value: unknown): value is Message[] {
+  return Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn?.content === "string");
+}
+
+/**
+ * A field by its name, however deep: equal to a value (name=value), or a text that holds another in any case (name~text). A conversation is what is
+ * said in it, turn by turn.
+ */
 function conditionOf(text: string): (row: unknown) => boolean {
   const [, name, how, value] = /^([A-Za-z][\w-]*)([=~])(.*)$/s.exec(text) ?? [];
   if (name === undefined || value === undefined)
     throw new CommandUsageError(`--where ${text}: expected name=value or name~text, such as principle=no-dose`);
   const wanted = value.toLowerCase();
   const says = (found: unknown): boolean => {
+    if (isConversation(found)) return inWords(found).some(({ content }) => says(content));
     if (Array.isArray(found)) return found.some(says);
     if (typeof found === "object" && found !== null) return false;
     return how === "=" ? String(found) === value : String(found).toLowerCase().includes(wanted);

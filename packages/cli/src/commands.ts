@@ -1,7 +1,8 @@
 import { type Command, Option } from "commander";
 import type { AblateOptions } from "./ablate.ts";
 import type { AdviseOptions } from "./advise.ts";
-import { deviceOption, size, whole } from "./arguments.ts";
+import { deviceOption, port, size, whole, within } from "./arguments.ts";
+import type { DiffOptions } from "./diff.ts";
 import type { ExportCommandOptions } from "./export.ts";
 import type { InitOptions } from "./init.ts";
 import type { Io } from "./io.ts";
@@ -126,7 +127,8 @@ export function addRunCommands(
   onStore("diff", "what differs between two runs, or between two constitutions")
     .argument("<a>", "a run's id, the beginning of it, or: latest; or a constitution's file")
     .argument("<b>", "another")
-    .action(async (a: string, b: string, options: StoreOptions) => {
+    .option("--allow-modules", "of constitutions: import the modules that their checks name: they are programs")
+    .action(async (a: string, b: string, options: DiffOptions) => {
       const { diff } = await import("./diff.ts");
       await diff(io, a, b, options);
     });
@@ -156,15 +158,15 @@ export function addRunCommands(
   onStore("show", "a run, one of its stages, or where a row comes from")
     .argument("<run>", "its id, the beginning of it, or: latest")
     .argument("[stage]", "name of one of its stages")
-    .option("--rows <count>", "rows of the stage to print (default: 3)", whole)
-    .option("--skip <count>", "rows to leave out first", whole)
+    .option("--rows <count>", "rows of the stage to print (default: 3)", within(0))
+    .option("--skip <count>", "rows to leave out first", within(0))
     .option(
       "--where <condition>",
       "rows with a field that is so, wherever it stands in them: principle=no-dose; or that holds a text: response~doctor; may be given several times",
       (text, all: string[] = []) => [...all, text],
     )
-    .option("--sample <count>", "rows drawn at random instead, the same with the same --seed", whole)
-    .option("--seed <number>", "of --sample (default: 0)", whole)
+    .option("--sample <count>", "rows drawn at random instead, the same with the same --seed", within(1))
+    .option("--seed <number>", "of --sample (default: 0)", within(0))
     .option("--row <id>", "a row and every row it was made from, with principle, models and seed")
     .option("--aside", "inputs of the stage that could not be used, and why")
     .action(async (run: string, stage: string | undefined, options: ShowOptions) => {
@@ -179,7 +181,7 @@ export function addRunCommands(
     });
   onStore("view", "look at the runs of a store in a browser on this machine, and say what is better")
     .argument("[run]", "the run to open: its id, the beginning of it, or: latest")
-    .option("--port <number>", "the first port to try (default: 4747)", whole)
+    .option("--port <number>", "the first port to try (default: 4747)", port)
     .option("--read-only", "show everything, write nothing and start nothing")
     .option("--project <folder>", "where recipes lie that may be started, beside those of the store's runs")
     .option("--open", "open the browser too")
@@ -229,7 +231,7 @@ export function addRunCommands(
   const onListener = (made: Command) =>
     made
       .option("--host <address>", "default 127.0.0.1; any that others reach needs a token")
-      .option("--port <number>", "default 8080; 0: any free one", whole)
+      .option("--port <number>", "default 8080; 0: any free one", port)
       .option("--token-variable <name>", "environment variable that holds the token callers have to send");
   const serve = onStore("serve", "a model, or a run's checkpoints, as an OpenAI-compatible server").argument(
     "[model]",
@@ -242,7 +244,7 @@ export function addRunCommands(
       "an adapter in PEFT's format, as a model of that name; may be given several times",
       (text, all: string[] = []) => [...all, text],
     )
-    .option("--context <count>", "tokens of prompt and reply together, at most (default: the model's)", whole)
+    .option("--context <count>", "tokens of prompt and reply together, at most (default: the model's)", within(1))
     .addOption(
       new Option("--weights <format>", "how the model's matrices are held").choices(["float32", "int8", "int4"]),
     )

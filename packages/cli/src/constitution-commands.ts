@@ -55,6 +55,7 @@ export function addConstitutionCommands(
     )
     .option("--store <folder>", "the run store (default: TENET_STORE, else runs)")
     .option("--matrix", "how far every two principles agree by these readings")
+    .option("--allow-modules", "import the modules that checks name: they are programs")
     .option("--gate", "end with 3 where something is found")
     .action(async (file: string, options: LintCommandOptions) => {
       const { lint } = await import("./constitution.ts");
@@ -79,6 +80,7 @@ export function addConstitutionCommands(
       (text, all: string[] = []) => [...all, text],
     )
     .option("--seed <number>", "the same seed and model write the same", whole)
+    .option("--allow-modules", "import the modules that checks name: they are programs")
     .addOption(deviceOption())
     .addOption(
       new Option("--weights <format>", "how a local model's matrices are held").choices(["float32", "int8", "int4"]),

@@ -1,12 +1,14 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadConstitution, rowId } from "@tenet/align";
+import { scriptedModel } from "@tenet/lm";
 import { hashOf, openStore } from "@tenet/runs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { surroundings } from "../test/project.ts";
 import { run } from "./index.ts";
+import { writeWhole } from "./report.ts";
 
 const polis = fileURLToPath(new URL("../../align/src/constitution/polis.golden.export", import.meta.url));
 
@@ -63,6 +65,47 @@ it("makes a constitution of a specification", async () => {
     code: 2,
     stderr: expect.stringMatching(/spec\.md:1.*Did you mean "user"/),
   });
+});
+
+it("writes over nothing, and says so before it reads anything", async () => {
+  const [there, fresh] = [join(folder, "mine.yaml"), join(folder, "fresh.yaml")];
+  await writeFile(there, "mine");
+  const votes = ["constitution", "from-votes", join(folder, "no export")];
+  for (const args of [
+    [...votes, "--out", there],
+    [...votes, "--out", fresh, "--tallies", there],
+    ["constitution", "from-spec", join(folder, "no spec.md"), "--out", there],
+  ])
+    expect(await tenet(...args), args.join(" ")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`${there} is there already; expected a new file`),
+    });
+  expect(await readFile(there, "utf8")).toBe("mine");
+  expect(await tenet(...votes, "--out", fresh, "--tallies", fresh)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(`--out and --tallies are both ${fresh}`),
+  });
+});
+
+it("says of a place where no file can lie what is wrong with it, by the name that it was given", async () => {
+  const [spec, file, inside] = [join(folder, "care.md"), join(folder, "a file"), join(folder, "a folder")];
+  await writeFile(spec, "# Care {#care}\n\nWhy.\n\n## Be kind {#be_kind authority=user}\n\nIt is kind.\n");
+  await writeFile(file, "");
+  await mkdir(inside);
+  for (const place of [join(folder, "none"), file]) {
+    const out = join(place, "care.yaml");
+    const told = `${out} cannot be written: ${place} is no folder; make it, or name a file in a folder that is there`;
+    expect(await tenet("constitution", "from-spec", spec, "--out", out)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(told),
+    });
+    await expect(writeWhole(out, "text")).rejects.toMatchObject({ name: "UsageError", message: told });
+  }
+  await expect(writeWhole(inside, "text")).rejects.toMatchObject({
+    name: "UsageError",
+    message: `${inside} is a folder; expected the name of a file`,
+  });
+  expect((await readdir(folder)).filter((name) => name.includes(".partial"))).toEqual([]);
 });
 
 const desk = `name: desk
@@ -233,4 +276,23 @@ it("refuses a check that says otherwise of its own examples", async () => {
   expect(stderr).toMatch(/principles\[0\]\.checks\[0\]\.examples\.keeps\[0\].*lets pass.*nothing in it matches/);
   expect(stderr).toMatch(/examples\.breaks\[1\].*a reply that the check finds.*it says "doctor"/);
   expect(stderr).not.toMatch(/breaks\[0\]/);
+});
+
+it("takes a constitution whose checks are programs where that is allowed, and says how else", async () => {
+  const file = join(folder, "programs.yaml");
+  await writeFile(join(folder, "rules.mjs"), "export default () => true;\n");
+  await writeFile(file, `${desk}  - { id: own, text: Ours., checks: [{ module: rules.mjs }] }\n`);
+  const out = join(folder, "programs");
+  const openModel = async () => scriptedModel({ fallback: () => "What is it?" });
+  for (const args of [
+    ["constitution", "lint", file],
+    ["diff", file, file],
+    ["prompts", file, "--out", out, "--each", "1", "--benign", "0", "--variants", "0", "--held-out", "0"],
+  ]) {
+    const refused = surroundings();
+    expect(await run(args, refused.io, { openModel }), args[0]).toBe(2);
+    expect(refused.written.stderr).toMatch(/expected no module, .*--allow-modules/);
+    const { io, written } = surroundings();
+    expect(await run([...args, "--allow-modules"], io, { openModel }), written.stderr).toBe(0);
+  }
 });

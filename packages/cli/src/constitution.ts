@@ -4,7 +4,7 @@ import type { AgreementMatrix, CandidateTally, Collective, Constitution, Prefere
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { table } from "./format.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
-import { writeWhole } from "./report.ts";
+import { expectNew, writeWhole } from "./report.ts";
 import { constitutionOf, findRun, type StoreOptions, withStore } from "./store.ts";
 
 interface Written {
@@ -22,9 +22,13 @@ export interface FromVotesOptions extends Written {
 
 /** `tenet constitution from-votes`: a Polis export becomes a constitution. */
 export async function fromVotes(io: Io, folder: string, options: FromVotesOptions): Promise<void> {
-  const { threshold, cluster, name, tallies } = options;
+  const { threshold, cluster, name, tallies, out } = options;
   if (threshold !== undefined && !(threshold >= 0 && threshold < 1))
     throw new CommandUsageError(`--threshold: expected a share from 0 to below 1, got ${threshold}`);
+  if (out !== undefined) expectNew(out, "principles");
+  if (tallies !== undefined) expectNew(tallies, "tallies");
+  if (out !== undefined && tallies !== undefined && resolve(out) === resolve(tallies))
+    throw new CommandUsageError(`--out and --tallies are both ${out}; expected a file for each`);
   const { collectiveConstitution, constitutionText, readPolis } = await import("@tenet/align");
   const conversation = basename(resolve(folder));
   const read = await readPolis(folder);
@@ -41,14 +45,14 @@ export async function fromVotes(io: Io, folder: string, options: FromVotesOption
     ],
   });
   if (tallies !== undefined) await writeWhole(tallies, talliesCsv(drawn.tallies));
-  if (options.out !== undefined) await writeWhole(options.out, text);
+  if (out !== undefined) await writeWhole(out, text);
   const { counts, merged } = drawn;
   const aside = read.asides.length;
   if (options.json) {
     const facts = { ...counts, setAside: aside, merged, tallies: drawn.tallies };
-    return printJson(io, { ...facts, ...(options.out === undefined ? { constitution: text } : { out: options.out }) });
+    return printJson(io, { ...facts, ...(out === undefined ? { constitution: text } : { out }) });
   }
-  if (options.out === undefined) say(io, text);
+  if (out === undefined) say(io, text);
   tell(io, `${votesText(drawn, aside)}\n`);
 }
 
@@ -58,6 +62,7 @@ export interface FromSpecOptions extends Written {
 
 /** `tenet constitution from-spec`: a specification becomes a constitution. */
 export async function fromSpec(io: Io, file: string, { name, out, json }: FromSpecOptions): Promise<void> {
+  if (out !== undefined) expectNew(out, "principles");
   const { constitutionText, readSpecificationConstitution } = await import("@tenet/align");
   const { document, counts } = await readSpecificationConstitution(file);
   const named = name === undefined ? document : { ...document, name };
@@ -83,15 +88,16 @@ export interface LintCommandOptions extends StoreOptions {
   run?: string;
   matrix?: boolean;
   gate?: boolean;
+  allowModules?: boolean;
 }
 
 /** `tenet constitution lint`. Resolves to the exit code. */
 export async function lint(io: Io, file: string, options: LintCommandOptions): Promise<number> {
-  const { json, prompts, run, matrix, gate } = options;
+  const { json, prompts, run, matrix, gate, allowModules } = options;
   if (run === undefined && (matrix || options.store !== undefined))
     throw new CommandUsageError(`${matrix ? "--matrix" : "--store"} belongs to --run`);
   const { collect, lintConstitution, loadConstitution, openDataset, pulledApart } = await import("@tenet/align");
-  const constitution = await loadConstitution(file);
+  const constitution = await loadConstitution(file, { allowModules });
   const read = prompts === undefined ? undefined : await collect(await openDataset(prompts, { as: "prompts" }));
   const readings = run === undefined ? undefined : await readingsOf(io, run, constitution, options);
   const findings = [

@@ -5,8 +5,13 @@ import { printable, table } from "./format.ts";
 import { type Io, printJson, say } from "./io.ts";
 import { findRun, type StoreOptions, withStore } from "./store.ts";
 
+export interface DiffOptions extends StoreOptions {
+  /** Of constitutions. */
+  allowModules?: boolean;
+}
+
 /** `tenet diff`: two constitutions where both names are files, else two runs. */
-export async function diff(io: Io, a: string, b: string, options: StoreOptions): Promise<void> {
+export async function diff(io: Io, a: string, b: string, options: DiffOptions): Promise<void> {
   const [first, second] = [await isFile(a), await isFile(b)];
   if (first && second) return diffFiles(io, a, b, options);
   if (first || second)
@@ -23,9 +28,9 @@ async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
-async function diffFiles(io: Io, a: string, b: string, { json }: StoreOptions): Promise<void> {
+async function diffFiles(io: Io, a: string, b: string, { json, allowModules }: DiffOptions): Promise<void> {
   const { constitutionHash, diffConstitutions, loadConstitution } = await import("@tenet/align");
-  const [before, after] = [await loadConstitution(a), await loadConstitution(b)];
+  const [before, after] = [await loadConstitution(a, { allowModules }), await loadConstitution(b, { allowModules })];
   const found = diffConstitutions(before, after);
   if (json) return printJson(io, { constitutions: [constitutionHash(before), constitutionHash(after)], ...found });
   const name = ({ name, version }: typeof before) => `${name} ${version}`;

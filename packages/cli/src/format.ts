@@ -32,6 +32,12 @@ export function parseBytes(text: string): number | undefined {
   return Math.round(Number(match[1]) * 1000 ** power);
 }
 
+/** A path as one word of a command that is shown: quoted where a shell would take it for several, or read something into it. */
+export function shellWord(path: string, platform: string = process.platform): string {
+  if (platform === "win32") return /^[\p{L}\p{M}\p{N}\\/._:@~+=-]+$/u.test(path) ? path : `"${path}"`;
+  return /^[\p{L}\p{M}\p{N}/._:@%+=,-]+$/u.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 /** Columns as wide as their widest cell; the last one is left as it is. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]!.length))) ?? [];

@@ -130,7 +130,10 @@ function build(
       const { samplingSchema } = await import("@tenet/lm");
       const checked = samplingSchema.safeParse(sampling);
       const [issue] = checked.error?.issues ?? [];
-      if (issue) throw new CommandUsageError(`--${dashed(String(issue.path[0]))}: ${issue.message}`);
+      if (issue) {
+        const got = issue.path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown>)[key], sampling);
+        throw new CommandUsageError(`--${dashed(String(issue.path[0]))}: ${issue.message}, got ${JSON.stringify(got)}`);
+      }
       const { chat } = await import("./chat.ts");
       setCode(await chat(io, model, words, { ...(rest as Omit<ChatOptions, "sampling">), sampling }, openModel));
     });

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { CommandUsageError } from "./errors.ts";
+import { shellWord } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { type Preset, presetFiles, presets, presetsFolder } from "./presets.ts";
 
@@ -31,7 +32,7 @@ export async function init(io: Io, folder: string | undefined, options: InitOpti
     throw error;
   }
   if (options.json) return printJson(io, { folder: place, preset, files });
-  const recipe = relative(process.cwd(), join(place, "recipe.yaml"));
+  const recipe = shellWord(relative(process.cwd(), join(place, "recipe.yaml")));
   say(io, `${place}: ${presetFiles[preset].about}\n${files.map((file) => `  ${file}`).join("\n")}\n\n`);
   const tenet = commandName(io);
   say(io, `Next: ${tenet} validate ${recipe}\n      ${tenet} run ${recipe} --dry-run\n      ${tenet} run ${recipe}\n`);

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -38,4 +38,15 @@ it("a run ends before it begins, with the exit code of bad input", async () => {
   expect(code).toBe(2);
   expect(stderr).toContain(`${unset}: set it, and run again`);
   expect(existsSync(join(store, "artifacts"))).toBe(false);
+});
+
+it("docs/cli.md names all that an estimate has", async () => {
+  const page = readFileSync(new URL("../../../docs/cli.md", import.meta.url), "utf8");
+  const told = page.slice(page.indexOf("`--dry-run --json`: "), page.indexOf("\n## label"));
+  const estimate = JSON.parse((await tenet({}, "run", recipe, "--dry-run", "--json")).stdout);
+  const { left, stages, unsetKeys } = estimate;
+  const parts = [estimate, left, left.memory ?? {}, ...stages, ...unsetKeys];
+  const names = new Set(parts.flatMap((part) => Object.keys(part)));
+  expect([...names]).toEqual(expect.arrayContaining(["unsetKeys", "variable", "memory"]));
+  for (const name of names) expect(told).toMatch(new RegExp(`\\b${name}\\b`));
 });

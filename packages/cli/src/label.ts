@@ -1,11 +1,10 @@
-import { existsSync } from "node:fs";
 import type { CorrectionForm, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
 import { longestName, type Queue, type RunInfo, type Store } from "@tenet/runs";
 import { CommandUsageError, EXIT } from "./errors.ts";
 import { formatSeconds, table } from "./format.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
 import { judge } from "./label-keys.ts";
-import { writeWhole } from "./report.ts";
+import { expectNew, writeWhole } from "./report.ts";
 import { constitutionOf, findRun, type StoreOptions, storeText, withStore } from "./store.ts";
 
 export interface LabelOptions extends StoreOptions {
@@ -59,12 +58,6 @@ export async function label(io: Io, id: string, options: LabelOptions): Promise<
     const again = `${commandName(io)} label ${run.id}${storeText(options)}`;
     return judge(io, store, new DeskOf(store), { queue, spec, who, again });
   });
-}
-
-/** Errors: UsageError for a file that is there. */
-function expectNew(file: string, what: string): void {
-  if (existsSync(file))
-    throw new CommandUsageError(`${file} is there already; expected a new file, so that no ${what} are lost`);
 }
 
 const choicesText = '"left much", "left", "tie", "right", "right much", "both bad" or "skip"';

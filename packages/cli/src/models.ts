@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import type { CatalogueEntry, ChatTraits, TextCodec } from "@tenet/lm";
+import { isAbsolute, join, relative, sep } from "node:path";
+import type { CatalogueEntry, ChatTraits, CheckpointError, TextCodec } from "@tenet/lm";
 import { numel } from "@tenet/tensor";
 import { CommandUsageError, Interrupted, nearest } from "./errors.ts";
 import { formatBytes, formatCount, table } from "./format.ts";
@@ -48,7 +48,9 @@ export async function showModel(io: Io, reference: string, { json }: { json?: bo
   const path = entry ? (listed?.path ?? null) : await resolveModel(reference, offline).catch(keepUsage);
   const facts: Record<string, unknown> = { ...(listed ?? { name: reference, path }) };
   if (path) {
-    const checkpoint = await openCheckpoint(path);
+    const checkpoint = await openCheckpoint(path).catch((error) => {
+      throw faultOfNamed(error, [reference]);
+    });
     const { config, format, tensors, chatTemplate } = checkpoint;
     let [bytes, parameters] = [0, 0];
     for (const tensor of tensors.values()) {
@@ -155,6 +157,21 @@ export async function checkName(reference: string): Promise<void> {
   throw new CommandUsageError(
     `there is no model '${reference}'${guess ? `; did you mean ${guess}?` : `; the catalogue has ${names.join(", ")}.`} A folder, a file, hf:owner/name and pypi:package==version/file are understood too.`,
   );
+}
+
+/**
+ * Why a model could not be opened. What is wrong with files at a path that the person named is put right by another path, or other
+ * files: a wrong call. What is wrong with those of the cache, or of a run, is none.
+ */
+export function faultOfNamed(error: unknown, paths: readonly (string | undefined)[]): unknown {
+  const { name, message, file } = error as CheckpointError;
+  const named = name === "CheckpointError" && paths.some((path) => path !== undefined && isWithin(file, path));
+  return named ? new CommandUsageError(message, { cause: error }) : error;
+}
+
+function isWithin(file: string, path: string): boolean {
+  const way = relative(path, file);
+  return !isAbsolute(way) && way.split(sep)[0] !== "..";
 }
 
 async function listing(name: string, entry: CatalogueEntry, io: Io): Promise<ModelListing> {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { constitution, surroundings } from "../test/project.ts";
+import { shellWord } from "./format.ts";
 import { run } from "./index.ts";
 import { presets } from "./presets.ts";
 
@@ -45,6 +46,18 @@ describe("init", () => {
       const { stdout } = await tenet("run", join(home, folder!, "recipe.yaml"), "--dry-run", "--json");
       expect(JSON.parse(stdout).run.replace(/-[0-9a-f]{8}$/, "")).toBe(name);
     }
+  });
+
+  it("says the next command as a shell takes it", async () => {
+    const { stdout } = await tenet("init", join(home, "p ünï"));
+    expect(stdout).toMatch(/Next: .*tenet.* validate '[^']*\/p ünï\/recipe\.yaml'\n/);
+    expect((await tenet("init", join(home, "ünï"))).stdout).toMatch(/ validate [^' ]*\/ünï\/recipe\.yaml\n/);
+    expect(["a b", "it's", "$HOME", "~/a", "~"].map((path) => shellWord(path, "linux"))).toEqual([
+      ...["'a b'", "'it'\\''s'", "'$HOME'", "'~/a'", "'~'"],
+    ]);
+    expect(["C:\\a\\b", "C:\\a b", "a%b"].map((path) => shellWord(path, "win32"))).toEqual([
+      ...["C:\\a\\b", '"C:\\a b"', '"a%b"'],
+    ]);
   });
 
   it("overwrites nothing", async () => {

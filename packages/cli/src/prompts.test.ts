@@ -12,13 +12,20 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const file = join(folder, "constitution.yaml");
 writeFileSync(file, constitution);
 
+/** How often a model was opened. */
+let opened = 0;
+
 async function tenet(...args: string[]) {
   let said = 0;
   const words = ["kettle", "marble", "lantern", "pepper", "walnut", "saddle", "ribbon", "copper"];
   const line = () => `${words[said % 8]} ${words[(said * 3 + 1) % 8]} ${7919 * said++}?`;
   const model = scriptedModel({ fallback: () => Array.from({ length: 8 }, line).join("\n") });
   const { io, written } = surroundings();
-  const code = await run(["prompts", file, ...args], io, { openModel: async () => model });
+  const openModel = async () => {
+    opened++;
+    return model;
+  };
+  const code = await run(["prompts", file, ...args], io, { openModel });
   return { code, ...written };
 }
 
@@ -76,4 +83,27 @@ it("refuses what cannot be, before anything is written", async () => {
     stderr: expect.stringMatching(/--each: expected at least 1/),
   });
   expect(existsSync("prompts/train.jsonl")).toBe(false);
+});
+
+it("refuses a place where nothing can be written, before a model is opened", async () => {
+  const before = opened;
+  for (const out of [file, join(file, "inside")])
+    expect(await tenet("--out", out), out).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(
+        `--out ${out}: expected a folder to write into, or a place where one can be made`,
+      ),
+    });
+  expect(opened).toBe(before);
+});
+
+it("leaves no folder behind where a model fails", async () => {
+  const out = join(folder, "failed");
+  const { io, written } = surroundings();
+  const openModel = async () => {
+    throw new Error("no such server");
+  };
+  expect(await run(["prompts", file, "--out", out], io, { openModel })).toBe(1);
+  expect(written.stderr).toContain("no such server");
+  expect(existsSync(out)).toBe(false);
 });

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { access, constants, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PromptCoverage, WrittenPrompt } from "@tenet/align";
 import { type ChatOptions, type OpenModel, openSpeakers } from "./chat-models.ts";
@@ -20,6 +20,7 @@ export interface PromptsOptions
   heldOut?: number;
   seed?: number;
   beside?: string[];
+  allowModules?: boolean;
 }
 
 /** `tenet prompts`: a model writes prompts for every principle of a constitution, to train on and to hold out; a table says how each is covered. */
@@ -41,19 +42,19 @@ export async function prompts(io: Io, file: string, options: PromptsOptions, ope
       throw new CommandUsageError(
         `${place} is there already; name another folder with --out, and this one with --beside ${place}`,
       );
-  const constitution = await loadConstitution(file);
+  const constitution = await loadConstitution(file, { allowModules: options.allowModules });
   const beside: string[] = [];
   for (const path of options.beside ?? []) {
     const { rows } = await collect(await openDataset(path, { as: "prompts" }));
     beside.push(...rows.map(({ prompt }) => prompt.at(-1)!.content));
   }
-  const { speakers, close } = await openSpeakers(io, options.model, { ...options, sampling: {} }, openModel);
+  const fresh = await makePlace(out);
   try {
+    const { speakers, close } = await openSpeakers(io, options.model, { ...options, sampling: {} }, openModel);
     const model = speakers[0]!.model;
     const made = await stoppable(io, (signal) =>
       writePrompts(constitution, { model, each, benign, variants, heldOut, seed, beside }, { signal }),
-    );
-    await mkdir(out, { recursive: true });
+    ).finally(close);
     await writeWhole(places.train, linesOf(made.train));
     await writeWhole(places.heldOut, linesOf(made.heldOut));
     const { coverage } = made;
@@ -64,8 +65,27 @@ export async function prompts(io: Io, file: string, options: PromptsOptions, ope
       `${coverageText(coverage)}\n\n${made.train.length} to train on in ${places.train}, ${made.heldOut.length} held out in ${places.heldOut}\nRead them before you train: a model wrote them.\n`,
     );
   } finally {
-    await close();
+    // Goes only where it is empty: where nothing was written nothing is left behind.
+    if (fresh) await rmdir(out).catch(() => undefined);
   }
+}
+
+/**
+ * Makes the folder of `--out`, and says whether it is new. Before a model is asked: what it wrote for an hour would have no place.
+ * Errors: UsageError where none can be made, or nothing can be written into it.
+ */
+async function makePlace(out: string): Promise<boolean> {
+  const { makeFolder } = await import("@tenet/runs");
+  const fresh = !existsSync(out);
+  try {
+    makeFolder(out);
+    await access(out, constants.W_OK);
+  } catch (error) {
+    throw new CommandUsageError(
+      `--out ${out}: expected a folder to write into, or a place where one can be made: ${(error as Error).message}`,
+    );
+  }
+  return fresh;
 }
 
 /** As data sets have them; what a prompt was written for is its category and whether it is benign. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Scorecard } from "@tenet/align";
 import type { Store } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
@@ -33,16 +34,37 @@ export async function writeReport(folder: string, run: string, card: Scorecard):
   return written;
 }
 
-/** A file that is never seen half. */
+/** Errors: UsageError for a file that is there, or that no folder is there for. */
+export function expectNew(file: string, what: string): void {
+  if (existsSync(file))
+    throw new CommandUsageError(`${file} is there already; expected a new file, so that no ${what} are lost`);
+  if (!isFolder(dirname(file))) throw noFolder(file);
+}
+
+/** A file that is never seen half. Errors: UsageError where it can lie in no folder, or is one. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   const partial = `${path}.${randomBytes(6).toString("hex")}.partial`;
   try {
     await writeFile(partial, text, { flag: "wx" });
     await rename(partial, path);
   } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
+    // Where there is no folder there is nothing to take away either.
+    await rm(partial, { force: true }).catch(() => undefined);
+    if (!["ENOENT", "ENOTDIR", "EISDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    throw isFolder(path) ? new CommandUsageError(`${path} is a folder; expected the name of a file`) : noFolder(path);
   }
+}
+
+function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
+
+/** By the path as it was given: the name that a file has while it is written means nothing to who asked for it. */
+function noFolder(file: string): CommandUsageError {
+  const folder = dirname(file);
+  return new CommandUsageError(
+    `${file} cannot be written: ${folder} is no folder; make it, or name a file in a folder that is there`,
+  );
 }
 
 /** The table, as wide as the terminal. */

@@ -2,12 +2,13 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { families, familyText, writeTinyModel } from "@tenet/fixtures";
-import { scriptedModel } from "@tenet/lm";
+import { CheckpointError, scriptedModel } from "@tenet/lm";
 import { openStore } from "@tenet/runs";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { surroundings as bareSurroundings } from "../test/project.ts";
 import type { OpenModel } from "./chat-models.ts";
 import { type DoctorReport, run } from "./index.ts";
+import { faultOfNamed } from "./models.ts";
 
 const cache = mkdtempSync(join(tmpdir(), "tenet-cli-"));
 afterAll(() => rmSync(cache, { recursive: true, force: true }));
@@ -39,7 +40,17 @@ describe("called wrongly, it exits with 2 and names what comes nearest", () => {
     ],
     [["chat", "smollm2-135m-instruct", "--threads", "0", "x y"], /expected 1 to \d+ threads/],
     [["run", "recipes/clinical-desk.quick.yaml", "--threads", "100000"], /expected 1 to \d+ threads/],
-    [["chat", "--endpoint", "nonsense", "x y"], /baseUrl|URL/i],
+    [["chat", "--endpoint", "nonsense", "x y"], /--endpoint: expected an address such as http:.*, got nonsense/],
+    [["chat", "--endpoint", "localhost:8000/v1", "x y"], /--endpoint: expected .*, got localhost:8000\/v1/],
+    [["chat", "--temperature", "-1", "x y"], /--temperature: .*, got -1/],
+    [["chat", "--stop", "", "x y"], /--stop: .*, got ""/],
+    [["chat", "--memory-budget", "0", "x y"], /argument '0' is invalid. expected a size above 0/],
+    [["run", "recipes/clinical-desk.quick.yaml", "--dry-run", "--memory-budget=0"], /expected a size above 0/],
+    [["serve", "--port", "70000"], /--port <number>' argument '70000' is invalid. expected 0 to 65535/],
+    [["serve", "reward", "latest", "--port", "-1"], /argument '-1' is invalid. expected 0 to 65535/],
+    [["serve", "--context", "0"], /--context <count>' argument '0' is invalid. expected 1 or more/],
+    [["view", "--port", "70000"], /argument '70000' is invalid. expected 0 to 65535/],
+    [["view", "--project", "nodir"], /--project nodir: expected a folder that is there/],
     [["models", "show", "zzz"], /the catalogue has smollm2-135m-instruct/],
     [["models", "pull", "hf:nonsense"], /expected hf:owner\/name/],
   ];
@@ -186,6 +197,26 @@ describe("models", () => {
     expect(odd.written.stdout).toMatch(/cannot be used +chat template/);
   });
 
+  it("takes files at a path that was named, and are no model's, for a wrong call", async () => {
+    const [empty, model] = [join(cache, "named", "empty"), join(cache, "named", "model")];
+    mkdirSync(empty, { recursive: true });
+    await writeTinyModel(model, { text: familyText(families[0]!) });
+    for (const [args, message] of [
+      [["models", "show", empty], `${empty}: expected model.safetensors`],
+      [["chat", empty, "Hello"], `${empty}: expected model.safetensors`],
+      [["serve", empty], `${empty}: expected model.safetensors`],
+      [["chat", model, "--adapter", empty, "Hello"], join(empty, "adapter_config.json")],
+    ] as const) {
+      const { io, written } = surroundings();
+      expect(await run(args, io), args.join(" ")).toBe(2);
+      expect(written.stderr).toContain(message);
+    }
+    // Files of the cache were not given by anybody.
+    const fault = new CheckpointError({ file: join(cache, "models", "a"), expected: "weights", found: "none" });
+    expect(faultOfNamed(fault, ["smollm2-135m-instruct", model, undefined])).toBe(fault);
+    expect(faultOfNamed(fault, [join(cache, "models")])).toMatchObject({ name: "UsageError", message: fault.message });
+  });
+
   it("says how to proceed without a network", async () => {
     const { io, written } = surroundings();
     expect(await run(["models", "pull", "smollm2-135m-instruct", "--offline"], io)).toBe(1);
@@ -247,7 +278,10 @@ describe("gc", () => {
       expect(await run(["gc", "--store", store, ...args], io)).toBe(0);
       return written.stdout;
     };
-    expect(JSON.parse(await collect("--dry-run", "--json")).cache).toEqual({ files: 1, bytes: 5 });
+    const told = JSON.parse(await collect("--dry-run", "--json"));
+    expect(told.cache).toEqual({ files: 1, bytes: 5 });
+    const page = readFileSync(new URL("../../../docs/cli.md", import.meta.url), "utf8");
+    expect(page).toContain(`{${Object.keys(told).join(", ")}: {files, bytes}}`);
     expect(existsSync(left)).toBe(true);
     expect(await collect()).toContain("freed 5 B of weights and graphs in the cache: 1 files");
     expect(existsSync(left)).toBe(false);

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
-import { inWords, type Message } from "@tenet/data";
+import { inWords } from "@tenet/data";
 import type { RunInfo, StageInfo, Store, StoredRow } from "@tenet/runs";
+import { chosenRows, isConversation } from "./chosen-rows.ts";
 import { CommandUsageError, nearest } from "./errors.ts";
 import { formatBytes, formatSeconds, printable, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
@@ -139,7 +140,6 @@ async function showStage(
   stage: StageInfo,
   { rows: wanted = 3, aside, json, ...choice }: ShowOptions,
 ): Promise<void> {
-  const { chosenRows } = await import("./chosen-rows.ts");
   const { sample: count, seed = 0, ...which } = choice;
   const sample = count === undefined ? {} : { sample: { count, uniform: await uniformOf(seed) } };
   const rows = aside ? [] : chosenRows(store.rows(stage.identity), { ...which, ...sample, rows: wanted });
@@ -164,7 +164,16 @@ async function showStage(
     say(io, `\n${commandName(io)} report ${stage.run} prints it and writes its page\n`);
   for (const { input, reason } of setAside) say(io, `\n${printable(input)}\n  ${printable(reason)}\n`);
   const { chainText, isChain } = await import("./chain-text.ts");
+  if (rows.length === 0 && (count ?? wanted) > 0 && !aside)
+    sayNone(io, stage, count === undefined ? which : { ...which, skip: 0 });
   for (const row of rows) say(io, `\n${isChain(row) ? chainText(row) : rowText(row)}\n`);
+}
+
+/** Where rows were asked for and there is none such. */
+function sayNone(io: Io, { rows }: StageInfo, { where, skip = 0 }: Pick<ShowOptions, "where" | "skip">): void {
+  const behind = skip > 0 ? ` behind the first ${skip}` : "";
+  if (where) say(io, `\nno row of ${rows} fits${behind}\n`);
+  else if (skip > 0) say(io, `\nno row of ${rows} is${behind}\n`);
 }
 
 /** Numbers from 0 to 1 by place, the same with the same seed. */
@@ -204,10 +213,6 @@ function valueText(value: unknown): string {
       .map(({ role, content }) => `[${role}] ${content}`)
       .join("\n");
   return JSON.stringify(value);
-}
-
-function isConversation(value: unknown): value is Message[] {
-  return Array.isArray(value) && value.length > 0 && value.every((turn) => typeof turn?.content === "string");
 }
 
 function indented(text: string): string {

@@ -2,7 +2,7 @@ import type { StoredCheckpoint } from "@tenet/align";
 import type { CallersOptions, LanguageModel, LocalModel, LocalOptions, RunningServer } from "@tenet/lm";
 import { CommandUsageError, Interrupted } from "./errors.ts";
 import { type Io, printJson, say, tell } from "./io.ts";
-import { checkName } from "./models.ts";
+import { checkName, faultOfNamed } from "./models.ts";
 import { downloadProgress } from "./progress.ts";
 import { findRun, type StoreOptions, withStore } from "./store.ts";
 
@@ -123,7 +123,7 @@ async function openServed(
     return { models, close };
   } catch (error) {
     await close();
-    throw error;
+    throw faultOfNamed(error, [reference, ...Object.values(adapter)]);
   } finally {
     progress.end();
   }

@@ -1,6 +1,7 @@
 import type { Constitution } from "@tenet/align";
 import type { RunInfo, Store } from "@tenet/runs";
 import { CommandUsageError } from "./errors.ts";
+import { shellWord } from "./format.ts";
 import type { Io } from "./io.ts";
 
 /** What every command that reads a store is given. */
@@ -16,7 +17,7 @@ export function storeFolder(io: Io, { store }: StoreOptions): string {
 
 /** The option that leads to the same store, for a command that is shown. */
 export function storeText({ store }: StoreOptions): string {
-  return store === undefined ? "" : ` --store ${store}`;
+  return store === undefined ? "" : ` --store ${shellWord(store)}`;
 }
 
 /** Reads, or with `write` changes, the store while `work` lasts. Errors: NotInStoreError where there is none. */

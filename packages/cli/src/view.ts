@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { stat } from "node:fs/promises";
 import { CommandUsageError } from "./errors.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
 import { findRun, type StoreOptions, storeFolder } from "./store.ts";
@@ -17,9 +18,9 @@ export async function view(
   options: ViewCommandOptions,
   { version }: { version: string },
 ): Promise<void> {
-  const { port, readOnly = false } = options;
-  if (port !== undefined && (port < 0 || port > 65_535))
-    throw new CommandUsageError(`--port: expected 0 to 65535, got ${port}`);
+  const { port, project, readOnly = false } = options;
+  if (project !== undefined && !(await stat(project).catch(() => undefined))?.isDirectory())
+    throw new CommandUsageError(`--project ${project}: expected a folder that is there`);
   const [{ openStore }, { startView }] = await Promise.all([import("@tenet/runs"), import("@tenet/view")]);
   const store = openStore(storeFolder(io, options), { readOnly });
   try {
@@ -30,7 +31,7 @@ export async function view(
       launch: {
         // What this very process was called with, from sources as from an installed package.
         command: [process.execPath, ...process.execArgv, process.argv[1]!],
-        ...(options.project !== undefined && { project: options.project }),
+        ...(project !== undefined && { project }),
       },
       tell: (message) => tell(io, `${message}\n`),
       ...(port !== undefined && { port }),

@@ -346,7 +346,7 @@ export const sees = ({ prompt }) => JSON.stringify(prompt).includes("base64");`,
   });
   it("are refused where modules are not allowed", async () => {
     await expect(loadConstitution(await constitution({ module: "rules.mjs" }))).rejects.toThrow(
-      "expected no module, since modules run code and that is not allowed here (allowModules)",
+      "expected no module, since modules run code and that is not allowed here; allowModules: true, or --allow-modules, imports",
     );
   });
   it.each([

@@ -87,6 +87,9 @@ export interface LoadOptions {
   allowModules?: boolean | undefined;
 }
 
+/** For programs and for the command line: one message stands before both. */
+const howToAllow = "allowModules: true, or --allow-modules, imports those of an author whom you trust";
+
 /**
  * Reads a constitution file: YAML, JSON or Markdown.
  *
@@ -105,7 +108,7 @@ export async function loadConstitution(
   for (const { rule, at } of named) {
     const fault = allowModules
       ? await bindModule(rule, path)
-      : { expected: "no module, since modules run code and that is not allowed here (allowModules)" };
+      : { expected: `no module, since modules run code and that is not allowed here; ${howToAllow}` };
     if (fault) problems.push(document.problem([...at, "module"], fault));
   }
   if (problems.length === 0) problems.push(...wrongExamples(document));
