@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { countWords, wholeSentences, wordsIn } from "./words.ts";
+import { countWords, firstSentence, wholeSentences, wordsIn } from "./words.ts";
 
 describe("words", () => {
   it("stand between white space where a language sets it", () => {

@@ -106,11 +106,13 @@ const faults: Record<
 };
 
 it("takes no two checks for a conflict of which one spares the prompts of the other", () => {
-  const of = (spared: object) =>
-    constitutionOf([
+  const of = (spared: object) => {
+    const principles = [
       { id: "refuse", text: "Refuse bombs.", checks: [{ must: "cannot help", when: "bomb" }] },
       { id: "help", text: "Help elsewhere.", checks: [{ mustNot: "cannot help", ...spared }] },
-    ]);
+    ];
+    return parseConstitution(JSON.stringify({ name: "spared", version: "1", principles }), { file: "c.json" }).value;
+  };
   const conflicts = (spared: object) => lintConstitution(of(spared)).filter(({ kind }) => kind === "conflict").length;
   expect(conflicts({ unless: "bomb" })).toBe(0);
   expect(conflicts({})).toBe(1);
