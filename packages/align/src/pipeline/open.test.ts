@@ -532,7 +532,7 @@ const contradicting: readonly Case[] = [
   ],
   [
     "reasoning that a judge is to filter who is shown no principle",
-    `${start}supervised: { revisions: 0, deliberate: { by: model, keep: { judge: 7, asking: { format: auto-j } } } }\n`,
+    `${start}supervised: { revisions: 0, deliberate: { by: model, keep: { judge: 0.5, asking: { format: auto-j } } } }\n`,
     [
       "supervised.deliberate.keep.asking.format: expected a judge with a place for principles: auto-j judges in general",
       'got the text "auto-j"',
