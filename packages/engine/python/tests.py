@@ -1,5 +1,6 @@
 """The transformer and its derivatives against autograd of the whole, without Ray: python -m unittest tests.py (engine's environment)."""
 
+import asyncio
 import tempfile
 import unittest
 
@@ -22,6 +23,43 @@ def setUpModule():
         vocab_size=40, hidden_size=HIDDEN, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=2, num_key_value_heads=1
     )
     LlamaForCausalLM(config).save_pretrained(FOLDER)
+
+
+class Starts(unittest.IsolatedAsyncioTestCase):
+    """The mailbox by itself, as the class that Ray makes an actor of."""
+
+    def mailbox(self, world: int):
+        from tenet_engine.mailbox import Mailbox
+
+        return Mailbox.__ray_metadata__.modified_class(world)
+
+    async def test_who_came_of_an_earlier_start_is_not_waited_with(self):
+        box = self.mailbox(2)
+        # Rank 0 is there, rank 1 is lost while it loads; the group is started again, and rank 1 comes first.
+        lost = asyncio.create_task(box.join({"rank": 0, "start": "first"}))
+        await asyncio.sleep(0)
+        joins = [asyncio.create_task(box.join({"rank": rank, "start": "second"})) for rank in (1, 0)]
+        epochs = await asyncio.wait_for(asyncio.gather(*joins), 5)
+        self.assertEqual(epochs, [2, 2])
+        self.assertEqual(await asyncio.wait_for(lost, 5), 1)
+        self.assertIsNone(await asyncio.wait_for(box.next(1, 0), 5))
+        call = asyncio.create_task(box.call("drop", b"body"))
+        for rank in (0, 1):
+            self.assertEqual((await asyncio.wait_for(box.next(2, 0), 5))["verb"], "drop")
+            await box.answer(2, 0, rank, {"value": rank})
+        self.assertEqual(await asyncio.wait_for(call, 5), {"parts": [0, 1]})
+
+    async def test_the_body_of_what_is_refused_is_let_go_when_all_have_read_it(self):
+        box = self.mailbox(2)
+        await asyncio.gather(*(box.join({"rank": rank, "start": "only"}) for rank in (0, 1)))
+        call = asyncio.create_task(box.call("put", b"much"))
+        await asyncio.sleep(0)
+        await box.answer(1, 0, 0, {"error": "no", "status": 422})
+        await asyncio.sleep(0.01)
+        self.assertEqual((await box.next(1, 0))["data"], b"much")
+        await box.answer(1, 0, 1, {"error": "no", "status": 422})
+        self.assertEqual((await asyncio.wait_for(call, 5))["status"], 422)
+        self.assertEqual((box.commands, box.answers), ([{}], {}))
 
 
 def factors(seed: int, head: bool = False) -> dict[str, torch.Tensor]:

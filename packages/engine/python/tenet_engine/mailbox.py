@@ -10,6 +10,7 @@ class Mailbox:
     def __init__(self, world: int):
         self.world = world
         self.epoch = 0
+        self.start: str | None = None
         self.members: dict[int, dict] = {}
         self.commands: list = []
         self.answers: dict[int, dict[int, dict]] = {}
@@ -17,16 +18,18 @@ class Mailbox:
         self.broken: str | None = None
 
     async def join(self, hello: dict) -> int:
-        """A worker is there; returns the epoch when all are."""
+        """A worker is there; returns the epoch when all are. Workers of one start of the group name the same `start`: who came of an
+        earlier one, and is no more, is not counted with them."""
         async with self.changed:
-            if not self.members or hello["rank"] in self.members:
+            if not self.members or hello["start"] != self.start:
                 self.epoch += 1
+                self.start = hello["start"]
                 self.members, self.commands, self.answers = {}, [], {}
             self.members[hello["rank"]] = hello
             epoch = self.epoch
             self.changed.notify_all()
             await self.changed.wait_for(lambda: len(self.members) == self.world or self.epoch != epoch)
-            return self.epoch
+            return epoch
 
     async def next(self, epoch: int, index: int) -> dict | None:
         """A worker's next command; nothing where its group is no more."""
@@ -52,12 +55,16 @@ class Mailbox:
             self.changed.notify_all()
 
             def done():
+                # What is refused all refuse, and until the last one has read it the body is needed.
                 answers = self.answers.get(index, {})
-                failed = any("error" in answer for answer in answers.values())
-                return self.epoch != epoch or self.broken or failed or len(answers) == self.world
+                lost = any(answer.get("fatal") for answer in answers.values())
+                return self.epoch != epoch or self.broken or lost or len(answers) == self.world
 
             await self.changed.wait_for(done)
             answers = self.answers.get(index, {})
+            if self.epoch == epoch and len(answers) == self.world:
+                self.commands[index] = {}  # what was computed on is not needed again
+                del self.answers[index]
             error = next((answer for answer in answers.values() if "error" in answer), None)
             if error:
                 return error
@@ -65,8 +72,6 @@ class Mailbox:
                 return {"broken": self.broken}
             if self.epoch != epoch:
                 return {"restarted": self.epoch}
-            self.commands[index] = {}  # what was computed on is not needed again
-            del self.answers[index]
             return {"parts": [answers[rank]["value"] for rank in range(self.world)]}
 
     async def fail(self, why: str):

@@ -3,9 +3,11 @@
 import os
 import resource
 import time
+import uuid
 
 import ray
 import ray.train
+import ray.train.torch
 
 from . import Refused, Restarted, body
 from .fingerprint import weights
@@ -24,8 +26,11 @@ def loop(spec: dict):
     rank = context.get_world_rank()
     mailbox = ray.get_actor("mailbox", namespace=spec["name"])
     device = "cuda" if spec["gpus"] > 0 else "cpu"
+    # One name for all workers of this start of the group; the first one's.
+    start = [uuid.uuid4().hex]
+    torch.distributed.broadcast_object_list(start, src=0, device=ray.train.torch.get_device())
     engine = Engine(model_folder(spec["model"]), shard=spec["shard"], dtype=spec["dtype"], device=device)
-    hello = {"rank": rank, "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid(), "device": device}
+    hello = {"rank": rank, "start": start[0], "node": ray.get_runtime_context().get_node_id(), "pid": os.getpid(), "device": device}
     hello |= {"model": engine.describe(), "weights": weights(model_folder(spec["model"])), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     epoch = ray.get(mailbox.join.remote(hello))
     index = 0

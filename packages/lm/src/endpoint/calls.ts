@@ -81,9 +81,19 @@ export function createCalls(
     body: Record<string, unknown>,
     chat: boolean,
     bytes: number,
-    { signal, account, onText }: { signal: AbortSignal; account: Ledger; onText: ((text: string) => void) | undefined },
+    {
+      signal,
+      account,
+      prompt,
+      onText,
+    }: { signal: AbortSignal; account: Ledger; prompt: Prompt; onText: ((text: string) => void) | undefined },
   ): Promise<Reply> => {
     const notice = (text: string) => account.notice(text);
+    // A caller who goes away books what was said as a reply of its own.
+    const isGone = () => signal.aborted && (signal.reason as Error | undefined)?.name !== "TimeoutError";
+    const lost = (reply: Reply) => {
+      if (!isGone()) account.book(usageOf(reply, prompt));
+    };
     for (;;) {
       const streams = onText !== undefined && !fields.without("stream");
       const sent = fields.shape({
@@ -97,8 +107,8 @@ export function createCalls(
         const answer: unknown = await (chat
           ? conversations.completions.create(sent as never, { signal })
           : completions.create(sent as never, { signal }));
-        if (streams) return await gatherStream(answer as AsyncIterable<unknown>, onText, notice);
-        const reply = readReplyBody(answer, notice);
+        if (streams) return await gatherStream(answer as AsyncIterable<unknown>, onText, { notice, lost });
+        const reply = readReplyBody(answer, { notice, lost });
         onText?.(reply.choices[0]!.text);
         return reply;
       } catch (error) {
@@ -212,7 +222,12 @@ export function createCalls(
           await alike(server, signal);
           onStart?.();
           const { account = ledger } = context;
-          const reply = await send(server, whole, typeof prompt !== "string", bytes, { signal, account, onText });
+          const reply = await send(server, whole, typeof prompt !== "string", bytes, {
+            signal,
+            account,
+            prompt,
+            onText,
+          });
           return { value: reply, usage: usageOf(reply, prompt) };
         },
         { ...context, prompt, expectedTokens: promptTokens + maxTokens },

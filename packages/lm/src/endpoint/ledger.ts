@@ -26,8 +26,8 @@ export interface Ledger {
 }
 
 /**
- * The accounts of one endpoint. A reply is booked when it has come whole; the budget is checked before each call, so it can
- * be overshot by the calls under way at that moment and by nothing else.
+ * The accounts of one endpoint. A reply is booked when it has come whole, and one that cannot be used by what came of it; the budget is checked
+ * before each call, so it can be overshot by the calls under way at that moment and by nothing that is known of else.
  */
 export function createLedger({ price, budget }: Pick<EndpointSettings, "price" | "budget">): Ledger {
   const earlier = { tokens: 0, usd: 0 };

@@ -57,6 +57,55 @@ async function texts(model: ReturnType<typeof endpoint>, asked = requests): Prom
   return found;
 }
 
+it.each([99_999_999_999, 3600])(
+  "a server that asks to be left alone for %d s is not waited for by later calls",
+  async (seconds) => {
+    const { fetch, seen } = simulation([{ says: (call) => (call === 0 ? { retryAfter: seconds } : "answers") }]);
+    const model = open(1, fetch);
+    const one = [{ prompt: "p", key: "k" }];
+    await expect(texts(model, one)).rejects.toThrow(/more than retries\.maxSeconds allows/);
+    await expect(texts(model, one)).rejects.toThrow(/asked not to be asked for \d+ s more/);
+    expect(seen[0]!.calls).toBe(1);
+  },
+);
+
+it("what a server counted of replies that cannot be used is spent: the budget ends them", async () => {
+  const asked: string[] = [];
+  const broken: typeof fetch = async (input) => {
+    if (String(input).endsWith("/models")) return Response.json({ data: [{ id: "m", owned_by: "vllm" }] });
+    asked.push(String(input));
+    return Response.json({ choices: [], usage: { prompt_tokens: 1000, completion_tokens: 2000 } });
+  };
+  const model = open(1, broken, { budget: { tokens: 5000 } });
+  await expect(texts(model, [{ prompt: "p", key: "k" }])).rejects.toThrow(/the budget of 5000 tokens is spent/);
+  expect(asked).toHaveLength(2);
+  expect(model.usage()).toMatchObject({
+    promptTokens: 2000,
+    completionTokens: 4000,
+    failedAttempts: 2,
+    completions: 0,
+  });
+});
+
+it("of a stream that is cut counts what came of it, as an estimate where the server said nothing", async () => {
+  const said = `data: ${JSON.stringify({ choices: [{ index: 0, text: "x".repeat(400), finish_reason: null }] })}\n\n`;
+  let calls = 0;
+  const cut: typeof fetch = async (input) => {
+    if (String(input).endsWith("/models")) return Response.json({ data: [{ id: "m", owned_by: "vllm" }] });
+    const whole = `data: ${JSON.stringify({ choices: [{ index: 0, text: "y", finish_reason: "stop" }], usage: { prompt_tokens: 1, completion_tokens: 1 } })}\n\ndata: [DONE]\n\n`;
+    return new Response(calls++ === 0 ? said : whole, { headers: { "content-type": "text/event-stream" } });
+  };
+  const model = open(1, cut);
+  const found: string[] = [];
+  for await (const { completion } of model.generate([{ prompt: "pppp", key: "k" }], {
+    stream: true,
+    onEvent: () => {},
+  }))
+    found.push(completion.text);
+  expect(found).toEqual(["y"]);
+  expect(model.usage()).toMatchObject({ promptTokens: 2, completionTokens: 101, estimated: 1, failedAttempts: 1 });
+});
+
 describe("several servers", () => {
   it("are all as busy as one would be, and what they say is what one says", async () => {
     const alone = simulation([{}]);

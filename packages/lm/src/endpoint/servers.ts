@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { EndpointError } from "../language-model/errors.ts";
 import type { Failure } from "./failures.ts";
 import { type SlidingWindow, slidingWindow } from "./limits.ts";
 import { addressesOf, type EndpointSettings } from "./settings.ts";
@@ -31,7 +32,10 @@ export interface ServerReached {
 /** The servers of an endpoint, and which of them is asked next. */
 export interface Servers {
   readonly all: readonly Server[];
-  /** Books a place at a server for a prompt, as soon as one has room. Errors: the signal's reason. */
+  /**
+   * Books a place at a server for a prompt, as soon as one has room. Errors: the signal's reason; EndpointError where all of them asked to be
+   * left alone for longer than `retries.maxSeconds`.
+   */
   take(prompt: unknown, signal: AbortSignal | undefined): Promise<Server>;
   /** Gives the place back, with what became of the attempt. */
   release(server: Server, failure?: Failure): void;
@@ -55,6 +59,9 @@ interface Place extends Server {
   /** Until then it asked not to be asked (Retry-After). */
   silentUntil: number;
 }
+
+/** Milliseconds; a longer timer ends at once. */
+const longestTimer = 2 ** 31 - 1;
 
 /** How far a server's load may be above the mean before a prompt goes to the next one. */
 const headroom = 1.25;
@@ -108,7 +115,7 @@ export function createServers(settings: EndpointSettings): Servers {
       waiting.add(go);
       const now = Date.now();
       const ends = places.flatMap(({ restUntil, silentUntil }) => [restUntil, silentUntil]).filter((at) => at > now);
-      if (ends.length > 0) timer ??= setTimeout(wake, Math.min(...ends) - now);
+      if (ends.length > 0) timer ??= setTimeout(wake, Math.min(longestTimer, Math.min(...ends) - now));
     });
 
   const choose = (order: readonly Place[]): Place | undefined => {
@@ -121,12 +128,26 @@ export function createServers(settings: EndpointSettings): Servers {
     return candidates.find(({ open }) => open < most);
   };
 
+  /** Errors: EndpointError where every server asked not to be asked for longer than a call may wait. */
+  const refuseLongSilence = () => {
+    const first = places.reduce((one, other) => (other.silentUntil < one.silentUntil ? other : one));
+    const seconds = Math.ceil((first.silentUntil - Date.now()) / 1000);
+    if (seconds > retries.maxSeconds)
+      throw new EndpointError(
+        `${first.address}: the server asked not to be asked for ${seconds} s more, more than retries.maxSeconds allows`,
+        { fault: "http", status: 429 },
+      );
+  };
+
   return {
     all: places,
     async take(prompt, signal) {
       const order = preferred(places, prompt);
       let place = choose(order);
-      for (; !place; place = choose(order)) await changed(signal);
+      for (; !place; place = choose(order)) {
+        refuseLongSilence();
+        await changed(signal);
+      }
       place.open++;
       place.calls++;
       return place;

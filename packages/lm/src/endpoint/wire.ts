@@ -94,17 +94,29 @@ export interface Reply {
 /** What the one who reads a reply is told of it besides. */
 export type Notice = (notice: string) => void;
 
+/** Whoever reads a reply is told of it, and what came of one that cannot be used: the server has worked for it. */
+export interface Reading {
+  readonly notice: Notice;
+  readonly lost: (reply: Reply) => void;
+}
+
 /** Reads a whole reply, to a conversation or to raw text. Throws MalformedReply; Refused for an error in its place. */
-export function readReplyBody(json: unknown, notice: Notice): Reply {
-  const { choices, usage } = parse(replySchema, json);
-  return {
-    usage: usageFrom(usage),
-    choices: choices.map((choice, place) => {
-      if (!choice.message && choice.text === undefined && !choice.delta)
-        throw new MalformedReply(`choice ${place} has neither a message nor a text`);
-      return readChoice(choice, place, notice);
-    }),
-  };
+export function readReplyBody(json: unknown, { notice, lost }: Reading): Reply {
+  try {
+    const { choices, usage } = parse(replySchema, json);
+    return {
+      usage: usageFrom(usage),
+      choices: choices.map((choice, place) => {
+        if (!choice.message && choice.text === undefined && !choice.delta)
+          throw new MalformedReply(`choice ${place} has neither a message nor a text`);
+        return readChoice(choice, place, notice);
+      }),
+    };
+  } catch (error) {
+    const counted = z.object({ usage: usageSchema }).safeParse(json).data?.usage;
+    if (counted) lost({ choices: [], usage: usageFrom(counted) });
+    throw error;
+  }
 }
 
 /**
@@ -115,23 +127,28 @@ export function readReplyBody(json: unknown, notice: Notice): Reply {
 export async function gatherStream(
   chunks: AsyncIterable<unknown>,
   onText: (text: string) => void,
-  notice: Notice,
+  { notice, lost }: Reading,
 ): Promise<Reply> {
   const choice: Choice = { index: 0, text: "", finishReason: null, tokens: null };
   let usage: Reply["usage"] = null;
-  for await (const chunk of chunks) {
-    const { choices, usage: counted } = parse(chunkSchema, chunk);
-    usage = usageFrom(counted) ?? usage;
-    for (const piece of choices.map((one, place) => readChoice(one, place, notice))) {
-      choice.finishReason = piece.finishReason ?? choice.finishReason;
-      if (piece.tokens) choice.tokens = [...(choice.tokens ?? []), ...piece.tokens];
-      if (piece.thoughts !== undefined) choice.thoughts = (choice.thoughts ?? "") + piece.thoughts;
-      if (!piece.text) continue;
-      choice.text += piece.text;
-      onText(piece.text);
+  try {
+    for await (const chunk of chunks) {
+      const { choices, usage: counted } = parse(chunkSchema, chunk);
+      usage = usageFrom(counted) ?? usage;
+      for (const piece of choices.map((one, place) => readChoice(one, place, notice))) {
+        choice.finishReason = piece.finishReason ?? choice.finishReason;
+        if (piece.tokens) choice.tokens = [...(choice.tokens ?? []), ...piece.tokens];
+        if (piece.thoughts !== undefined) choice.thoughts = (choice.thoughts ?? "") + piece.thoughts;
+        if (!piece.text) continue;
+        choice.text += piece.text;
+        onText(piece.text);
+      }
     }
+    if (choice.finishReason === null) throw new MalformedReply("the stream ended in the middle of the reply");
+  } catch (error) {
+    if (usage || choice.text || choice.thoughts) lost({ choices: [choice], usage });
+    throw error;
   }
-  if (choice.finishReason === null) throw new MalformedReply("the stream ended in the middle of the reply");
   return { choices: [choice], usage };
 }
 

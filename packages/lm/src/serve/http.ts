@@ -61,7 +61,7 @@ export async function answerCalls(
     const gone = new AbortController();
     response.on("close", () => gone.abort(new Error("the caller has gone")));
     await handle({
-      path: new URL(request.url ?? "/", "http://localhost").pathname,
+      path: pathOf(request.url ?? "/"),
       response,
       signal: AbortSignal.any([gone.signal, closing.signal]),
       requireMethod: (wanted) => requireMethod(request, response, wanted),
@@ -190,4 +190,11 @@ function send(response: ServerResponse, status: number, json: object): void {
     ...(status >= 400 && { connection: "close" }),
   });
   response.end(body);
+}
+
+/** What of an address names what is asked for. Errors: ApiError for what is no address. */
+function pathOf(address: string): string {
+  const base = "http://localhost";
+  if (!URL.canParse(address, base)) throw new ApiError(400, `${JSON.stringify(address.slice(0, 200))} is no address`);
+  return new URL(address, base).pathname;
 }

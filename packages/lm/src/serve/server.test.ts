@@ -62,6 +62,14 @@ function call(
   );
 }
 
+it.each([
+  ["/v1/models/%E0%A4%A", /no encoded text/],
+  ["//", /is no address/],
+])("an address that says nothing, %s, is the caller's fault", async (path, message) => {
+  const { status, json } = await call(path, { method: "GET" });
+  expect([status, json.error?.message]).toEqual([400, expect.stringMatching(message)]);
+});
+
 describe("OpenAI's client", () => {
   it("finds the models", async () => {
     const list = await client.models.list();

@@ -39,7 +39,7 @@ export async function serve({ models, ...callers }: ServeOptions): Promise<Runni
     if (path === "/health" || path === "/v1/health") return send(200, { status: "ok" });
     if (path === "/v1/models" || path.startsWith("/v1/models/")) {
       requireMethod("GET");
-      return send(200, listed(models, decodeURIComponent(path.slice("/v1/models/".length))));
+      return send(200, listed(models, decoded(path.slice("/v1/models/".length))));
     }
     const verb: Verb | undefined =
       path === "/v1/chat/completions" ? "chat" : path === "/v1/completions" ? "text" : undefined;
@@ -161,4 +161,13 @@ function count() {
     },
     usage: () => ({ promptTokens: [...prompts.values()].reduce((a, b) => a + b, 0), completionTokens }),
   };
+}
+
+/** A part of an address as the text that it stands for. Errors: ApiError where it stands for none. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new ApiError(400, `${JSON.stringify(part)} in the address is no encoded text`);
+  }
 }
