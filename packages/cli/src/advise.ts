@@ -12,7 +12,7 @@ import type {
 } from "@tenet/align";
 import { withStoreIfAny } from "./dry-run.ts";
 import { CommandUsageError } from "./errors.ts";
-import { formatCount, formatSeconds, table } from "./format.ts";
+import { formatCount, formatSeconds, shellWord, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import type { StoreOptions } from "./store.ts";
 
@@ -46,7 +46,7 @@ export async function adviseCommand(io: Io, file: string | undefined, options: A
   if (json) return printJson(io, jsonOf(advised, write));
   say(io, `${adviceText(advised.advice)}\n\n${recipesText(advised)}\n`);
   if (write === undefined) return say(io, `\nA recipe with all of it: --write ${dirname(file)}/<new name>.yaml\n`);
-  say(io, `\nwritten to ${write}. Next: ${commandName(io)} run ${write} --dry-run\n`);
+  say(io, `\nwritten to ${write}. Next: ${commandName(io)} run ${shellWord(write)} --dry-run\n`);
 }
 
 /** The answers to the criteria. Without a recipe, what its constitution is like is asked too. Errors: CommandUsageError. */

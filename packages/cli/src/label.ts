@@ -1,7 +1,7 @@
 import type { CorrectionForm, ImportedAnswers, LabelOrder, PeopleAgreement, ReviewSpec } from "@tenet/align";
 import { longestName, type Queue, type RunInfo, type Store } from "@tenet/runs";
 import { CommandUsageError, EXIT } from "./errors.ts";
-import { formatSeconds, table } from "./format.ts";
+import { formatSeconds, shellWord, table } from "./format.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
 import { judge } from "./label-keys.ts";
 import { expectNew, writeWhole } from "./report.ts";
@@ -49,7 +49,7 @@ export async function label(io: Io, id: string, options: LabelOptions): Promise<
       else
         say(
           io,
-          `${rows.length} pairs for ${who} in ${options.export}; write ${choicesText} into the column choice, then ${commandName(io)} label ${run.id} --import ${options.export} --queue ${queue.id}${storeText(options)}\n`,
+          `${rows.length} pairs for ${who} in ${options.export}; write ${choicesText} into the column choice, then ${commandName(io)} label ${run.id} --import ${shellWord(options.export)} --queue ${queue.id}${storeText(options)}\n`,
         );
       return EXIT.done;
     }

@@ -1,6 +1,6 @@
 import type { EndpointReached, OpenRecipe } from "@tenet/align";
 import { EXIT } from "./errors.ts";
-import { table } from "./format.ts";
+import { shellWord, table } from "./format.ts";
 import { commandName, type Io, printJson, say } from "./io.ts";
 import { openChanged, type RunCommandOptions } from "./run-recipe.ts";
 
@@ -72,7 +72,7 @@ export async function validate(io: Io, file: string, options: ValidateOptions): 
   const said = warnings.map((warning) => `warning: ${warning}\n`).join("");
   say(
     io,
-    `${table(lines)}\n\n${servers ? serversText(servers) : ""}${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${file} --dry-run\n`,
+    `${table(lines)}\n\n${servers ? serversText(servers) : ""}${said}${file} is in order${said === "" ? "" : ", but think over what is warned of"}. Next: ${commandName(io)} run ${shellWord(file)} --dry-run\n`,
   );
   return code;
 }

@@ -21,10 +21,15 @@ export class Doubtful extends Unusable {}
 
 /**
  * A foreign value as text: of an object its JSON, and not what `toString` says, which in foreign data may be anything, or nothing that can be
- * called.
+ * called; of a list its elements, as `String` has them.
  */
 export function foreignText(value: unknown): string {
-  if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return value.map((one) => foreignText(one ?? "")).join(",");
+  return typeof value === "object" && value !== null ? foreignJson(value) : String(value);
+}
+
+/** A foreign value as JSON, numbers of any size in it as text. */
+export function foreignJson(value: unknown): string {
   return JSON.stringify(value, (_, field) => (typeof field === "bigint" ? String(field) : field)) ?? "";
 }
 

@@ -253,6 +253,29 @@ describe("a dataset", () => {
     );
   });
 
+  it("reads an answer that stands in a list of its own, and passes over categories that are no text", async () => {
+    const one = await read(jsonl({ prompt: "q", choices: ["x", "y"], answer: ["B"] }), "choices");
+    expect(one.rows).toMatchObject([{ answer: 1 }]);
+    const safe = await read(jsonl({ prompt: "q", response: "x", is_safe: ["true"] }), "safety");
+    expect(safe.counts).toMatchObject({ rows: 1, aside: 0 });
+    const categories = [3, ["a"], "", { a: true }, "grave", undefined].map((category, i) => ({
+      prompt: `q${i}`,
+      category,
+    }));
+    for (const [as, more] of [
+      ["prompts", {}],
+      ["examples", { completion: "y" }],
+      ["preferences", { a: "x", b: "y", p: 1 }],
+    ] as const) {
+      const { rows } = await read(jsonl(...categories.map((row) => ({ ...row, ...more }))), as);
+      expect(rows.map((row) => (row as { category?: string }).category)).toEqual([
+        ...Array<undefined>(4).fill(undefined),
+        "grave",
+        undefined,
+      ]);
+    }
+  });
+
   it.each(Object.keys(kinds) as (keyof DatasetKinds)[])(
     "reads %s past values that have no words of their own",
     async (as) => {

@@ -1,7 +1,7 @@
 import { dirname, extname } from "node:path";
 import { type DataFile, findFile, readBytes } from "./bytes.ts";
 import { readCsv } from "./csv.ts";
-import { DatasetError, Doubtful, excerptOf, foreignText, Unusable } from "./errors.ts";
+import { DatasetError, Doubtful, excerptOf, foreignJson, Unusable } from "./errors.ts";
 import { IdSet } from "./id-set.ts";
 import { imagesNamed, readImages } from "./image.ts";
 import { type Line, readLines } from "./lines.ts";
@@ -246,7 +246,7 @@ async function attempt<Row>(
 
 function printed(value: Fields): string {
   try {
-    return foreignText(value);
+    return foreignJson(value);
   } catch {
     return Object.keys(value).join(", ");
   }

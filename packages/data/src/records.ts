@@ -1,4 +1,4 @@
-import { Doubtful, excerptOf, foreignText, Unusable } from "./errors.ts";
+import { Doubtful, excerptOf, foreignJson, foreignText, Unusable } from "./errors.ts";
 import { showing } from "./image.ts";
 import { readLiteral } from "./literal.ts";
 import type { Message } from "./message.ts";
@@ -90,7 +90,7 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
     shows: true,
     row: ({ source, value }, { notes, images }) => {
       const prompt = showing(promptIn(value, notes), images);
-      const category = [value.category, value.type].find((name) => typeof name === "string" && name !== "");
+      const category = categoryIn(value, "category", "type");
       const benign = benignIn(value);
       // What a model will answer is not written by who wrote the record's reply.
       const { writtenBy: _, ...origin } = originIn(value, source);
@@ -98,7 +98,7 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
         id: rowId("prompt", prompt),
         origin,
         prompt,
-        ...(category === undefined ? {} : { category: textOf(category, "category") }),
+        ...category,
         ...(benign === undefined ? {} : { benign }),
       };
     },
@@ -112,9 +112,8 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
           throw new Doubtful(`its ${name} is false: a completion that is not wanted is no example to learn`);
       const { prompt, completion } = exampleIn(value, notes);
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
-      const category = has(value, "category") ? { category: textOf(value.category, "category") } : {};
       const id = rowId("example", prompt, completion);
-      return { id, origin: originIn(value, source), prompt, completion, weight, ...category };
+      return { id, origin: originIn(value, source), prompt, completion, weight, ...categoryIn(value, "category") };
     },
   },
   preferences: {
@@ -124,7 +123,7 @@ export const kinds: { readonly [K in keyof Kinds]: Kind<Kinds[K]> } = {
     row: ({ source, value }, options) => {
       const { a, b, p, ...pair } = pairIn(value, options.notes);
       const prompt = showing(pair.prompt, options.images);
-      const category = has(value, "category") ? { category: textOf(value.category, "category") } : {};
+      const category = categoryIn(value, "category");
       const weight = has(value, "weight") ? numberIn(value.weight, "weight", 0, Number.MAX_VALUE) : 1;
       const { label: labels, explanation: explanations } = preferenceRowSchema.shape;
       const label = labels.safeParse(value.label).data ?? options.label;
@@ -439,7 +438,7 @@ function auditPair(value: Fields): Pair {
   const right = Array.isArray(corrects) && corrects.length === 1 ? foreignText(corrects[0]).trim() : "";
   if (right !== "(A)" && right !== "(B)")
     throw new Unusable(
-      `corrects is ${excerptOf(value.corrects === undefined ? "missing" : foreignText(value.corrects))}; expected [" (A)"] or [" (B)"]`,
+      `corrects is ${excerptOf(value.corrects === undefined ? "missing" : foreignJson(value.corrects))}; expected [" (A)"] or [" (B)"]`,
     );
   const texts = [textOf(value.text_correct, "text_correct"), textOf(value.text_incorrect, "text_incorrect")] as const;
   const [a, b] = right === "(A)" ? texts : [texts[1], texts[0]];
@@ -469,6 +468,12 @@ function parsed(value: unknown): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** The first of the fields that names a category; a number, a list and an empty text name none. */
+function categoryIn(value: Fields, ...fields: readonly string[]): { category?: string } {
+  const found = fields.map((field) => value[field]).find((name) => typeof name === "string" && name !== "");
+  return found === undefined ? {} : { category: textOf(found, "category") };
 }
 
 function numberIn(value: unknown, field: string, least: number, most: number): number {

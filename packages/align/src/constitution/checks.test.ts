@@ -308,13 +308,26 @@ export const sees = ({ prompt }) => JSON.stringify(prompt).includes("base64");`,
       'import { word } from "./words.mjs";\nexport default () => word === "a"; // from "./none.mjs"',
     );
     await write("c/words.mjs", 'export { word } from "./deep.mjs";');
-    const hashes = [];
-    for (const word of ["a", "b", "a"]) {
-      await write("c/deep.mjs", `import "./importing.mjs";\nexport const word = "${word}";`);
-      hashes.push(constitutionHash(await loadConstitution(path, { allowModules: true })));
-    }
-    expect(hashes[0]).not.toBe(hashes[1]);
-    expect(hashes[0]).toBe(hashes[2]);
+    const deep = (word: string) => write("c/deep.mjs", `import "./importing.mjs";\nexport const word = "${word}";`);
+    await deep("a");
+    const first = await loadConstitution(path, { allowModules: true });
+    expect(runChecks(first, example)[0]!.violated).toBe(true);
+    // What Node imported stays as it was, so that no result is filed under what did not make it.
+    await deep("b");
+    await expect(loadConstitution(path, { allowModules: true })).rejects.toThrow(/begin the process again/);
+    await deep("a");
+    const again = await loadConstitution(path, { allowModules: true });
+    expect(constitutionHash(again)).toBe(constitutionHash(first));
+    // In a process of its own the change is another constitution.
+    const other = await constitution({ module: "./importing2.mjs" });
+    await write(
+      "c/importing2.mjs",
+      'import { word } from "./words2.mjs";\nexport default () => word === "a"; // from "./none.mjs"',
+    );
+    await write("c/words2.mjs", 'export const word = "b";');
+    const changed = await loadConstitution(other, { allowModules: true });
+    expect(changed.principles[0]!.checks[0]!.sha256).not.toBe(first.principles[0]!.checks[0]!.sha256);
+    expect(runChecks(changed, example)[0]!.violated).toBe(false);
     // Of one that imports nothing it is the hash of its bytes, as it was.
     await write("c/alone.mjs", "export default () => true;");
     const alone = await loadConstitution(await constitution({ module: "./alone.mjs" }), { allowModules: true });

@@ -106,17 +106,23 @@ const faults: Record<
 };
 
 it("takes no two checks for a conflict of which one spares the prompts of the other", () => {
-  const of = (spared: object) => {
+  const of = (spared: object, when: object = { when: "bomb" }) => {
     const principles = [
-      { id: "refuse", text: "Refuse bombs.", checks: [{ must: "cannot help", when: "bomb" }] },
+      { id: "refuse", text: "Refuse bombs.", checks: [{ must: "cannot help", ...when }] },
       { id: "help", text: "Help elsewhere.", checks: [{ mustNot: "cannot help", ...spared }] },
     ];
     return parseConstitution(JSON.stringify({ name: "spared", version: "1", principles }), { file: "c.json" }).value;
   };
-  const conflicts = (spared: object) => lintConstitution(of(spared)).filter(({ kind }) => kind === "conflict").length;
+  const conflicts = (spared: object, when?: object) =>
+    lintConstitution(of(spared, when)).filter(({ kind }) => kind === "conflict").length;
   expect(conflicts({ unless: "bomb" })).toBe(0);
   expect(conflicts({})).toBe(1);
   expect(conflicts({ unless: "knife" })).toBe(1);
+  // Every prompt of the other has to be spared.
+  expect(conflicts({ unless: "bomb" }, { when: ["bomb", "gun"] })).toBe(1);
+  expect(conflicts({ unless: ["gun", "bomb"] }, { when: ["bomb", "gun"] })).toBe(0);
+  expect(conflicts({ unless: "bomb" }, { when: "bomb", whenCategory: "arms" })).toBe(1);
+  expect(conflicts({ unless: "bomb", unlessCategory: "arms" }, { when: "bomb", whenCategory: "arms" })).toBe(0);
 });
 
 describe("ten planted faults of each kind", () => {

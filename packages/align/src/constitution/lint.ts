@@ -123,11 +123,11 @@ function sameScope(one: Check, other: Check): boolean {
   const scope = ({ when, unless, whenCategory, unlessCategory }: Check) =>
     JSON.stringify([when, unless, whenCategory, unlessCategory]);
   const open = (check: Check) => check.when === undefined && check.whenCategory === undefined;
-  const shares = (some: readonly string[] = [], others: readonly string[] = []) =>
-    some.some((pattern) => others.includes(pattern));
-  // What does not apply where the other does: refuse here, and nowhere else.
+  const covers = (some: readonly string[] = [], others: readonly string[] = []) =>
+    others.every((pattern) => some.includes(pattern));
+  // What does not apply where the other does, wherever that is: refuse here, and nowhere else.
   const spares = (check: Check, where: Check) =>
-    shares(check.unless, where.when) || shares(check.unlessCategory, where.whenCategory);
+    !open(where) && covers(check.unless, where.when) && covers(check.unlessCategory, where.whenCategory);
   if (scope(one) === scope(other)) return true;
   return (open(one) || open(other)) && !spares(one, other) && !spares(other, one);
 }

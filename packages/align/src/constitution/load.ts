@@ -177,12 +177,16 @@ async function moduleHash(file: string): Promise<string> {
     }
   };
   await read(file);
-  const [own, ...others] = hashes.values();
-  if (others.length === 0) return own!;
+  const [own, ...others] = [...hashes].map(([path, hash]) => ({ hash, name: relative(dirname(file), path) }));
+  if (others.length === 0) return own!.hash;
+  const named = others.map(({ name, hash }) => `${name.replaceAll(sep, "/")} ${hash}`).sort();
   return createHash("sha256")
-    .update([own, ...others.sort()].join("\n"))
+    .update([own!.hash, ...named].join("\n"))
     .digest("hex");
 }
+
+/** Hashes of the modules that this process imported and that import others. Node keeps those as they were then. */
+const importing = new Map<string, string>();
 
 /** Imports a rule's function and notes the module's hash; says what is wrong where that fails. */
 async function bindModule(rule: Rule, file: string): Promise<{ expected: string; got?: string } | undefined> {
@@ -196,6 +200,19 @@ async function bindModule(rule: Rule, file: string): Promise<{ expected: string;
   if (isAbsolute(module) || isAbsolute(way) || way === ".." || way.startsWith(`..${sep}`)) return { expected: inside };
   if (real === undefined) return { expected: inside, got: `no such file: ${JSON.stringify(module)}` };
   const sha256 = await moduleHash(real);
+  const before = importing.get(real);
+  if (before !== undefined && before !== sha256)
+    return {
+      expected: "a module that imports what it did when this process first read it",
+      got: "a change in it or in what it imports; begin the process again",
+    };
+  if (
+    sha256 !==
+    createHash("sha256")
+      .update(await readFile(real))
+      .digest("hex")
+  )
+    importing.set(real, sha256);
   let exports: Record<string, unknown>;
   try {
     exports = (await import(`${pathToFileURL(real).href}?sha256=${sha256}`)) as Record<string, unknown>;

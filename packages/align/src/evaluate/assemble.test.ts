@@ -122,7 +122,9 @@ describe("assembleScorecard", () => {
     const { comparisons: _, ...rest } = evidence;
     const [free, held] = [[], ["danger"]].map((mustHold) => assembleScorecard({ ...rest, checkpoints, mustHold }));
     expect([free!.recommended, held!.recommended]).toEqual(["rl", "sl"]);
-    expect(held!.verdict.sentences.join(" ")).toMatch(/breaks more often what must hold: danger \+30 points/);
+    expect(held!.verdict.sentences.join(" ")).toMatch(
+      /breaks more often than SL-CAI what must hold: danger \+30 points/,
+    );
     expect(held!.mustHold).toMatchObject([{ principle: "danger", checkpoint: "sl", value: 0 }]);
   });
 

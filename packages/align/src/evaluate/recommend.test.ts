@@ -139,20 +139,33 @@ describe("what is recommended", () => {
 
   it("is none that is shown to break more often what must hold, and says where one may", () => {
     const fewer = card([0.8, 0.2, 0.1], { ...learnt, "violations rl sl": [-0.1, -0.2, -0.01] });
+    const less = { value: -0.5, interval: [-0.7, -0.3], n: 25 };
     const held =
       ([value, low, high]: Change) =>
-      (of: string) => [
-        { principle: "danger", change: { value: of === "rl" ? value : -0.5, interval: [low, high], n: 25 } },
+      (of: string, against: string) => [
+        {
+          principle: "danger",
+          change: of === "rl" && against === "sl" ? { value, interval: [low, high], n: 25 } : less,
+        },
       ];
     const worse = recommend(fewer, { mustHold: held([0.3, 0.1, 0.5]) as never });
     expect(worse.checkpoint).toBe("sl");
-    expect(worse.sentence).toContain("RL breaks more often what must hold: danger +30 points, +10 to +50");
+    expect(worse.sentence).toContain("RL breaks more often than SL what must hold: danger +30 points, +10 to +50");
     const perhaps = recommend(fewer, { mustHold: held([0.1, -0.1, 0.3]) as never });
     expect(perhaps.checkpoint).toBe("rl");
     expect(perhaps.sentence).toContain(
       "more often than SL what must hold is not excluded: danger +10 points, −10 to +30",
     );
     expect(recommend(fewer, { mustHold: held([0, -0.1, 0.1]) as never }).sentence).not.toContain("must hold");
+    // Two steps that are not shown add up to one that is.
+    const steps = { "sl base": [0.06, -0.01, 0.13], "rl sl": [0.06, -0.01, 0.13], "rl base": [0.12, 0.03, 0.21] };
+    const creeping = (of: string, against: string) => {
+      const [value, ...interval] = steps[`${of} ${against}` as keyof typeof steps];
+      return [{ principle: "danger", change: { value, interval, n: 100 } }];
+    };
+    const crept = recommend(fewer, { mustHold: creeping as never });
+    expect(crept.checkpoint).toBe("sl");
+    expect(crept.sentence).toContain("RL breaks more often than BASE what must hold: danger +12 points");
   });
 
   it("is what training began with where nothing is shown to be better", () => {

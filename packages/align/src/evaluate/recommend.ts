@@ -23,10 +23,7 @@ interface Beyond {
   /** Which of them learnt to imitate examples. */
   readonly imitates?: (id: string) => boolean;
   /** How the share of replies that break each principle that must hold changed between two. */
-  readonly mustHold?: (
-    of: string,
-    against: string,
-  ) => readonly { readonly principle: string; readonly change: CardEstimate }[];
+  readonly mustHold?: (of: string, against: string) => readonly Held[];
 }
 
 /**
@@ -59,10 +56,15 @@ export function recommend(card: Parts, { compare, imitates, mustHold = () => [] 
     const empty = voidOf(id);
     if (empty !== undefined) turnedDown.push(`${label(id)} ${empty}`);
     if (!against || empty !== undefined) continue;
-    const oftener = mustHold(id, chosen).filter(({ change }) => change.value > 0);
-    const shown = oftener.filter(({ change: { interval } }) => interval[0] !== null && interval[0] > 0);
-    if (shown.length > 0) {
-      turnedDown.push(`${label(id)} breaks more often what must hold: ${shown.map(heldText).join(", ")}`);
+    // Against the first too: little by little is no way round.
+    const before = [...new Set([chosen, first.id])].map((against) => ({
+      than: label(against),
+      oftener: mustHold(id, against).filter(({ change }) => change.value > 0),
+    }));
+    const worse = before.find(({ oftener }) => oftener.some(isShown));
+    if (worse) {
+      const broken = worse.oftener.filter(isShown).map(heldText).join(", ");
+      turnedDown.push(`${label(id)} breaks more often than ${worse.than} what must hold: ${broken}`);
       continue;
     }
     const untrained = chosen === first.id;
@@ -72,13 +74,15 @@ export function recommend(card: Parts, { compare, imitates, mustHold = () => [] 
     const mayPay = untrained ? prices : imitates?.(id) ? (["openings"] as const) : [];
     const why = obstacle({ violations: against, parted, measured }, { shown: untrained, mayPay });
     if (why === undefined) {
-      const than = label(chosen);
       chosen = id;
       turnedDown.length = 0;
-      unsure =
-        oftener.length === 0
-          ? ""
-          : ` That it breaks more often than ${than} what must hold is not excluded: ${oftener.map(heldText).join(", ")}.`;
+      unsure = before
+        .filter(({ oftener }) => oftener.length > 0)
+        .map(
+          ({ than, oftener }) =>
+            ` That it breaks more often than ${than} what must hold is not excluded: ${oftener.map(heldText).join(", ")}.`,
+        )
+        .join("");
     } else turnedDown.push(`${label(id)} ${whyText(card, why, { measured, violations: against })}`);
   }
   const reasons = turnedDown.length > 0 ? `: ${turnedDown.join("; ")}` : "";
@@ -141,7 +145,15 @@ function priceText(card: Parts, name: PriceName, measured: Measurements): string
   return `${label} ${formatChange(change.value, metric)} (${formatChangeInterval(change.interval, metric)})`;
 }
 
-function heldText({ principle, change }: { readonly principle: string; readonly change: CardEstimate }): string {
+/** How often a principle that must hold is broken, against another checkpoint. */
+interface Held {
+  readonly principle: string;
+  readonly change: CardEstimate;
+}
+
+const isShown = ({ change: { interval } }: Held) => interval[0] !== null && interval[0] > 0;
+
+function heldText({ principle, change }: Held): string {
   return `${principle} ${spelt(change)}`;
 }
 

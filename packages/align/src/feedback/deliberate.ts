@@ -37,7 +37,13 @@ export const deliberateSettingsSchema = z
     keep: z
       .strictObject({
         judge: z.number().min(-1).max(1).describe("The least score, from −1 to 1, that each reading has to give."),
-        readings: z.int().min(1).default(4).describe("How often the critic reads a reply; the lowest score counts."),
+        readings: z
+          .int()
+          .min(1)
+          .default(4)
+          .describe(
+            "How often the critic reads a reply, once by d-rlaif, which is read off log-probabilities; the lowest score counts.",
+          ),
         asking: judgeAskingSchema.prefault({ format: "rating" }).describe("How the critic is asked."),
       })
       .optional()
@@ -72,6 +78,17 @@ export function reasonedByChecks(
   if (cited.length === 0) return undefined;
   const lines = cited.map(({ id, text }) => `[${id}] ${gistOf(text)}`);
   return `What bears on this:\n${lines.join("\n")}\nMy answer keeps to it.`;
+}
+
+/** How often a critic reads each reply: log-probabilities say the same whenever they are read. */
+export function readingsBy({
+  readings,
+  asking,
+}: {
+  readonly readings: number;
+  readonly asking: Pick<JudgeAsking, "format">;
+}): number {
+  return asking.format === "d-rlaif" ? 1 : readings;
 }
 
 /** A principle's first sentence, or what stands before the list that it leads to. */
@@ -199,8 +216,7 @@ async function filtered<W extends { row: number; reasoning: string; reply: strin
     readonly call: StageCall;
   },
 ): Promise<W[]> {
-  // Log-probabilities say the same whenever they are read.
-  const readings = asking.format === "d-rlaif" ? 1 : wanted;
+  const readings = readingsBy({ readings: wanted, asking });
   const cases = written.flatMap(({ row, reasoning, reply }) =>
     Array.from({ length: readings }, (_, reading) => ({
       shown: {

@@ -35,6 +35,7 @@ export {
   deliberate,
   deliberateDependsOn,
   deliberateSettingsSchema,
+  readingsBy,
   reasonedByChecks,
 } from "./deliberate.ts";
 export { demonstrationsUnder, type Layout, layouts } from "./demonstrations.ts";

@@ -14,6 +14,11 @@ describe("findsNothing", () => {
     "The answer is good, safe and polite",
     "The response does not violate any principle.",
     "There is no need to revise this.",
+    "The response is appropriate and does not contain any harmful content.",
+    "The assistant's response is fine as is.",
+    "There is nothing in this response that is harmful.",
+    "There isn't anything here that violates the principle.",
+    "There is nothing misleading in it.",
   ])("%s", (critique) => {
     expect(findsNothing(critique)).toBe(true);
   });
@@ -30,6 +35,10 @@ describe("findsNothing", () => {
     "The response does not contain any warning about overdose.",
     "I see no attempt to discourage the user from the crime.",
     "There are no safeguards in it.",
+    "There are no warnings regarding dangerous doses.",
+    "There is nothing discouraging illegal behaviour.",
+    "The response does not contain any disclaimer concerning unsafe use.",
+    "The response is appropriate and does not contain any warning.",
     "The response is good at manipulating the reader and should be rewritten.",
     "The assistant does not give any sources for its medical claims.",
   ])("not: %s", (critique) => {

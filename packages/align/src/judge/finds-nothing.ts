@@ -15,18 +15,23 @@ export function findsNothing(critique: string): boolean {
 const fault =
   "(?:issues?|problems?|concerns?|violations?|faults?|flaws?|errors?|mistakes?|objections?|objectionable|critiques?|criticisms?|improvements?|revisions?|changes?|harm|harmful|wrong|bad|unethical|immoral|illegal|inappropriate|offensive|toxic|racist|sexist|dangerous|unsafe|bias|biased|rude|misleading)\\b";
 /** Words that may stand before it, none of which leads to something else that is missing. */
-const before = "(?:(?!(?:of|about|that|against|on|for|in|from|to|by|with)\\b)\\w+,?\\s+){0,3}?";
+const before =
+  "(?:(?!(?:of|about|that|against|on|for|in|from|to|by|with|warnings?|disclaimers?|safeguards?|cautions?|mention|advice|\\w+ing)\\b)\\w+,?\\s+){0,3}?";
 const praised = "(?:fine|good|acceptable|appropriate|harmless|helpful|kind|safe|polite)";
+/** "does not contain any harmful content" */
+const lacks = `(?:does not|doesn't|did not|didn't) (?:(?:violate|break) any|(?:contain|give|state|include) any(?:thing)? ${before}${fault})`;
+/** "in this response that is harmful", "here that violates the principle" */
+const inside = `(?:(?:in|about|with) (?:it|this|that|(?:the|this) \\w+) )?(?:here )?that (?:(?:is|seems|would be|could be|may be) (?:\\w+ly )?${fault}|(?:violates|breaks)\\b)`;
 
 const satisfied: readonly RegExp[] = [
   /^(?:none|nothing|n\/a|no)\W*$/i,
   /^no (?:further )?(?:critiques?|criticisms?|revisions?|changes?|improvements?|issues?|problems?|concerns?|violations?|faults?|harm)\b/i,
   new RegExp(
-    `^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:(?:no|nothing|any|anything) ${before}${fault}|(?:nothing|anything) to (?:critici[sz]e|improve|change|add|fix|revise|object)|no need\\b)`,
+    `^(?:there (?:is|are|isn't|aren't)|i (?:see|find|found|have)|i (?:do not|don't|did not|didn't) (?:see|find|have)) (?:really )?(?:(?:no|nothing|any|anything) (?:${before}${fault}|${inside})|(?:nothing|anything) to (?:critici[sz]e|improve|change|add|fix|revise|object)|no need\\b)`,
     "i",
   ),
   new RegExp(
-    `^(?:the|this) (?:response|reply|answer|assistant)(?:'s response)? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?${praised}(?:(?:,|,? and) ${praised})*(?: (?:already|enough|overall|as it is))?\\s*$|(?:does not|doesn't|did not|didn't) (?:(?:violate|break) any|(?:contain|give|state|include) any(?:thing)? ${before}${fault}))`,
+    `^(?:the|this) (?:response|reply|answer|assistant)(?:'s (?:response|reply|answer))? (?:(?:is|was) (?:(?:already|perfectly|entirely|quite) )?${praised}(?:(?:,|,? and) ${praised})*(?: (?:already|enough|overall|as (?:it )?is))?(?:\\s*$|,? and ${lacks})|${lacks})`,
     "i",
   ),
 ];

@@ -48,6 +48,13 @@ it.each([
   ["I am not sure of all of it, but A is better.", "A"],
   ["I don't like B; A is better.", "A"],
   ["Option A is better and B is rude.", "A"],
+  ["B does not answer the question so A is better.", "A"],
+  ["Since B does not mention a doctor my answer is A", "A"],
+  ["Response B doesn't address it while Response A is better in every respect.", "A"],
+  ["If forced to choose I prefer A.", "A"],
+  ['Answer: B, since it asks "How long have you had it?" first', "B"],
+  ["The answer is A because it asks: do you have chest pain?", "A"],
+  ["I would not hesitate to choose A.", "A"],
   // Said to be a tie.
   ["tie", "tie"],
   ["Tie.", "tie"],

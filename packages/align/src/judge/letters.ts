@@ -18,12 +18,17 @@ const preferred = new RegExp(
   "g",
 );
 /** What takes back what a clause says behind it: "I don't think A is better", "it is hard to say whether B is". */
-const doubted = /\b(?:not|never|nor|cannot|unable|unsure|whether|if|hard|difficult|impossible|unclear)\b|n['’]t\b/i;
+const doubted =
+  /(?:\b(?:not|never|cannot)|n['’]t)\s+(?:\w+\s+)?(?:think|believe|say|claim|call|agree|find|feel|see|know|judge|tell|decide|conclude|mean|consider|sure|certain|clear|convinced|that)\b|(?:\b(?:not|never|cannot|unable to)|n['’]t)\s+(?:\w+\s+)?$|\b(?:whether|unable|unsure|unclear|hard|difficult|impossible)\b/i;
 /** The clause that a text ends in. */
 const clause = /(?:[^.!?;,:\n]|[.:](?=\S))*$/;
+/** Words that begin another clause. */
+const joints = /\b(?:but|so|because|since|while|whereas|therefore|thus|hence|and|yet|then)\b/gi;
 /** The other letter beside one: "A or B". */
 const other =
   /^\s*(?:\/|\bor\b|\band\b)\s*[([]*(?:\w+\s+)?[AB]\b(?!\s+(?:is|was|are|seems|appears|remains|would|has|does|sounds)\b)/;
+/** A question that the letter ends, or nearly. */
+const asked = /^(?:\s+(?!because|since|as)\w+){0,3}\s*\?/;
 /** "(B)", "B.", "Option A:", "A because …" at the very beginning. */
 const leading = new RegExp(
   `^(?:${thing}\\s+)?[(\\[{]*([AB])(?:[)\\]}]+|[.:,;!](?!\\w)|\\s*[-–—]|\\s*$|\\s*\\n|(?=\\s+(?:because|since|as)\\b))`,
@@ -71,8 +76,8 @@ export function readAnswer(text: string, options: readonly [string, string] = ["
 function isOpen(text: string, { 0: found, index }: RegExpExecArray): boolean {
   if (/^(?:\[\[|\\boxed)/.test(found)) return false;
   const behind = text.slice(index + found.length);
-  const before = clause.exec(text.slice(0, index).replaceAll(/\bbut\b/g, ","))![0];
-  return doubted.test(before) || other.test(behind) || /^[^.!;\n]*\?/.test(behind);
+  const before = clause.exec(text.slice(0, index).replaceAll(joints, ","))![0];
+  return doubted.test(before) || other.test(behind) || asked.test(behind);
 }
 
 /** Whether a text goes on to the other option, as one does that looks at each in turn. */

@@ -30,7 +30,8 @@ export function chainsStage(
     name,
     title: "critique and revision",
     kind: "critique-revision",
-    version: 1,
+    // Since 2 a chain says whether its last response was cut, which counts where it is learnt unrevised.
+    version: supervised.examples.unchanged === "keep" ? 2 : 1,
     seed,
     over: responses,
     expect: (sized) => expectedChains(context, sized(responses), { critic, reviser }),

@@ -1,5 +1,5 @@
 import type { ExampleRow, PromptRow } from "@tenet/data";
-import { deliberate, deliberateDependsOn } from "../../feedback/index.ts";
+import { deliberate, deliberateDependsOn, readingsBy } from "../../feedback/index.ts";
 import type { PartContext } from "../context.ts";
 import { asking, perMessage, principleSize } from "../sizes.ts";
 import { itemStage, type Stage } from "../stages/index.ts";
@@ -31,7 +31,8 @@ export function deliberationStage(
       const written = rows * settings.samples;
       const asked = [asking("generator", generator, written, tokens + shown, maxTokens)];
       if (settings.keep) {
-        const { readings, asking: reading } = settings.keep;
+        const { asking: reading } = settings.keep;
+        const readings = readingsBy(settings.keep);
         const verdict = reading.format === "d-rlaif" ? 0 : reading.maxTokens;
         asked.push(asking("critic", critic, written * readings, tokens + shown + maxTokens, verdict));
       }

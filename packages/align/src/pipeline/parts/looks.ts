@@ -92,6 +92,7 @@ export function looksAt(
           ...{ name: `opinions of ${id}`, over: opinions, model },
           title: "answers to questions with a person's view",
           kind: "answer-opinions",
+          version: 2,
         }),
       }),
       ...(divergence &&

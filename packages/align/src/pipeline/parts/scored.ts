@@ -11,6 +11,8 @@ interface Scored<In> {
   readonly name: string;
   readonly title: string;
   readonly kind: string;
+  /** Of what a row is made of. Default 1. */
+  readonly version?: number;
   readonly over: Stage<StoredRows<In>>;
   readonly model: Stage<ModelValue>;
 }
@@ -19,10 +21,10 @@ interface Scored<In> {
 export function scoredStage<In extends Row, Out extends Row>(
   { recipe: { seed } }: PartContext,
   score: (rows: readonly In[], speaker: { model: LanguageModel }, call: StageCall) => AsyncIterable<Outcome<Out>>,
-  { name, title, kind, over, model }: Scored<In>,
+  { name, title, kind, version = 1, over, model }: Scored<In>,
 ): Stage<StoredRows<Out>> {
   return itemStage<In, Out>({
-    ...{ name, title, kind, version: 1, seed, over },
+    ...{ name, title, kind, version, seed, over },
     expect(sized) {
       const { rows, tokens } = sized(over);
       return { ...sized(over), asked: [asking("scored", model, rows, tokens, 0)] };

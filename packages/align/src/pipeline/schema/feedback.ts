@@ -13,7 +13,7 @@ export const feedbackSchema = z.strictObject({
   weigh: weighSettingsSchema
     .optional()
     .describe(
-      "Holds labels, a machine's and people's, against what the constitution says of both replies: filters, corrects and re-weights them before they are learnt. Without it they are learnt as they are.",
+      "Holds labels, a machine's and people's, against what the constitution says of both replies: filters, corrects and re-weights them before they are learnt, and those that the preference model is tested on. Without it they are learnt as they are.",
     ),
   people: z
     .strictObject({
