@@ -18,7 +18,52 @@ describe("a template is read as Jinja", () => {
     expect(renderChat(template, messages, { variables: { bos_token: "<s>" } })).toBe("<s>uau26 Jul 2024, Friday");
     const date = new Date(2026, 0, 5);
     expect(renderChat("{{ strftime_now('%Y-%m-%d') }}", messages, { date })).toBe("2026-01-05");
-    expect(renderChat("{{ add_generation_prompt }}", messages, { addGenerationPrompt: true })).toBe("true");
+    expect(renderChat("{{ add_generation_prompt }}", messages, { addGenerationPrompt: true })).toBe("True");
+  });
+
+  // What transformers' own Jinja2 (3.1.6) writes.
+  it.each([
+    [
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role=='user' %}{% continue %}{% endif %}</s>{% endfor %}",
+      "<user>hi<assistant>yo</s><user>bye",
+    ],
+    [
+      "{% for m in messages %}{{ m.content }};{% if m.role == 'assistant' %}{% break %}{% endif %}.{% else %}none{% endfor %}!",
+      "hi;.yo;!",
+    ],
+    [
+      "{% for m in messages %}{% for n in [1, 2, 3] %}{% if n == 2 %}{% break %}{% endif %}{{ n }}{% endfor %}{{ m.content }}{% endfor %}",
+      "1hi1yo1bye",
+    ],
+    ["{% for m in [] %}x{% else %}none{% endfor %}", "none"],
+    ["{% set x = 1 %}{% for m in messages %}{% set x = x + 1 %}{{ x }}{% endfor %}{{ x }}", "2221"],
+    [
+      "{% set seen = false %}{% for m in messages %}{% if not seen %}H{% set seen = true %}{% endif %}{{ m.content }}{% endfor %}",
+      "HhiHyoHbye",
+    ],
+    [
+      "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{{ ns.n }}{% endfor %}{{ ns.n }}",
+      "1233",
+    ],
+    ["{{ (0 - 1) % 2 }} {{ 5 % -3 }} {{ 5.5 % 2 }} {{ 7 % 3 }}", "1 -1 1.5 1"],
+    [
+      "{{ '1' == 1 }} {{ messages[0].foo == none }} {{ [1, 2] == [1, 2] }} {{ {'a': 1} == {'a': 1} }} {{ [] != [] }} {{ 1 == true }} {{ 1 == 1.0 }}",
+      "False False True True False True True",
+    ],
+    ["{{ [1] in [[1], [2]] }} {{ 'a' in 'abc' }} {{ 'z' not in ['y'] }} {{ '1' in [1] }}", "True True True False"],
+    ["{{ true }} {{ none }} {{ false }}{{ undefined_thing }}", "True None False"],
+  ])("writes what Jinja2 does of %j", (template, written) => {
+    const said = (role: "user" | "assistant", content: string) => ({ role, content });
+    expect(render(template, [said("user", "hi"), said("assistant", "yo"), said("user", "bye")])).toBe(written);
+  });
+
+  it("tells days and hours by Python's directives, and refuses others", () => {
+    const date = new Date(2026, 1, 5, 0, 7, 9);
+    expect(renderChat("{{ strftime_now('%-d %e %-m %j %F %T %I %p %%') }}", messages, { date })).toBe(
+      "5  5 2 036 2026-02-05 00:07:09 12 AM %",
+    );
+    for (const format of ["%w", "%x", "%", "%-j"])
+      expect(() => render(`{{ strftime_now('${format}') }}`)).toThrow(/strftime_now knows no/);
   });
 
   it("renders no image, not even as nothing", () => {
@@ -47,7 +92,7 @@ describe("a template is read as Jinja", () => {
     for (const template of ["{{ ''.constructor.constructor('return process')() }}", "{% include 'config.json' %}"])
       expect(() => render(template)).toThrow(ChatTemplateError);
     expect(render("{{ process is defined }}{{ globalThis is defined }}{{ require is defined }}")).toBe(
-      "falsefalsefalse",
+      "FalseFalseFalse",
     );
   });
 });

@@ -22,7 +22,17 @@ type Statement = { type: string } | undefined;
 interface Interpreting {
   run(program: unknown): Value;
   evaluate(statement: Statement, environment: unknown): Value;
+  evaluateBlock(statements: readonly Statement[], environment: unknown): Value;
+  evaluateFor(node: Node, environment: unknown): Value;
+  evaluateBinaryExpression(node: Node, environment: unknown): Value;
 }
+/** Names and what they stand for; what is set there is seen there and in scopes inside. */
+const Scope = Environment as unknown as new (
+  outer?: unknown,
+) => {
+  set(name: string, value: unknown): void;
+  lookupVariable(name: string): Value;
+};
 const JinjaInterpreter = Interpreter as unknown as new (environment: unknown) => Interpreting;
 
 /** A node of the parsed template, as far as it is looked at here. */
@@ -55,7 +65,7 @@ export function renderChat(template: string, messages: readonly Message[], optio
     );
   try {
     const parsed = parse(template);
-    const environment = new (Environment as unknown as new () => { set(name: string, value: unknown): void })();
+    const environment = new Scope();
     const globals = {
       ...constants,
       range,
@@ -77,8 +87,22 @@ export function renderChat(template: string, messages: readonly Message[], optio
   }
 }
 
+/** `break` or `continue`, with what was written of the iteration. */
+class LoopControl extends Error {
+  written = "";
+  readonly ends: boolean;
+
+  constructor(ends: boolean) {
+    super("break or continue outside of a loop");
+    this.ends = ends;
+  }
+}
+
+/** The library's interpreter with its work counted, and where it departs from Jinja2 in what templates rely on, as Jinja2 has it. */
 class BoundedInterpreter extends JinjaInterpreter {
   readonly #parsed: Parsed;
+  /** Loops under way, the innermost last, and whether a `break` ended them. */
+  readonly #loops: { readonly body: unknown; ended: boolean }[] = [];
   /** A unit is at most a few microseconds of work; a template uses about ten for a message. */
   #units: number;
   readonly #longest: number;
@@ -95,6 +119,9 @@ class BoundedInterpreter extends JinjaInterpreter {
 
   override evaluate(statement: Statement, environment: unknown): Value {
     this.#spend(1);
+    if (statement?.type === "Evaluated") return (statement as unknown as { value: Value }).value;
+    if (statement?.type === "Break" || statement?.type === "Continue")
+      throw new LoopControl(statement.type === "Break");
     const value = this.#strip(statement as Node | undefined, environment) ?? super.evaluate(statement, environment);
     if (value.type === "StringValue") {
       const { length } = value.value as string;
@@ -112,6 +139,73 @@ class BoundedInterpreter extends JinjaInterpreter {
     )
       throw new ChatTemplateError(`chat template: a filter is given the number ${value.value}`);
     return value;
+  }
+
+  override evaluateFor(node: Node, environment: unknown): Value {
+    this.#loops.push({ body: node.body, ended: false });
+    try {
+      return super.evaluateFor(node, environment);
+    } finally {
+      this.#loops.pop();
+    }
+  }
+
+  /**
+   * Each iteration of a loop begins with what was set before the loop, and one that ends early keeps what it wrote; the library has one scope for
+   * all of them, and throws that away. Values are written as Python has them: True, False, None.
+   */
+  override evaluateBlock(statements: readonly Statement[], environment: unknown): Value {
+    const loop = this.#loops.at(-1);
+    const iteration = loop !== undefined && loop.body === statements;
+    const scope = iteration ? new Scope(environment) : environment;
+    let written = "";
+    try {
+      if (!iteration || !loop.ended)
+        for (const statement of statements) written += textOf(this.evaluate(statement, scope), statement);
+    } catch (error) {
+      if (!(error instanceof LoopControl)) throw error;
+      error.written = written + error.written;
+      if (!iteration) throw error;
+      written = error.written;
+      loop.ended = error.ends;
+    }
+    return runtimeValue(written);
+  }
+
+  /** Remainders, equality and membership as in Python. */
+  override evaluateBinaryExpression(node: Node, environment: unknown): Value {
+    const operator = String((node.operator as Node).value);
+    if (!["%", "==", "!=", "in", "not in"].includes(operator)) return super.evaluateBinaryExpression(node, environment);
+    const [left, right] = [node.left, node.right].map((side) => this.evaluate(side as Statement, environment)) as [
+      Value,
+      Value,
+    ];
+    if (operator === "==" || operator === "!=") return runtimeValue(this.#equal(left, right) === (operator === "=="));
+    if (operator.endsWith("in") && right.type === "ArrayValue") {
+      const found = (right.value as Value[]).some((element) => this.#equal(left, element));
+      return runtimeValue(found === (operator === "in"));
+    }
+    if (operator === "%" && isNumber(left) && isNumber(right)) {
+      const [a, b] = [left.value as number, right.value as number];
+      if (b === 0) throw new Error("remainder of a division by 0");
+      const whole = left.type === "FloatValue" ? left : right;
+      return new (whole.constructor as new (value: number) => Value)(((a % b) + b) % b);
+    }
+    const evaluated = (value: Value) => ({ type: "Evaluated", value });
+    return super.evaluateBinaryExpression({ ...node, left: evaluated(left), right: evaluated(right) }, environment);
+  }
+
+  #equal(one: Value, other: Value): boolean {
+    this.#spend(1);
+    const [a, b] = [one.value, other.value];
+    if (isNumber(one) || one.type === "BooleanValue")
+      return (isNumber(other) || other.type === "BooleanValue") && Number(a) === Number(b);
+    if (one.type !== other.type) return false;
+    if (Array.isArray(a) && Array.isArray(b))
+      return a.length === b.length && a.every((element, i) => this.#equal(element as Value, b[i] as Value));
+    if (a instanceof Map && b instanceof Map)
+      return a.size === b.size && [...a].every(([key, value]) => b.has(key) && this.#equal(value, b.get(key)));
+    return a === b;
   }
 
   /** `strip`, `lstrip`, `rstrip` and `trim` as in Python: the library knows neither their argument nor all of its spaces. */
@@ -178,6 +272,26 @@ class BoundedInterpreter extends JinjaInterpreter {
       "chat template: it does more work than a conversation of this length can need; it loops or grows without end. Use the template that the model's publisher gives.",
     );
   }
+}
+
+const isNumber = ({ type }: Value) => type === "IntegerValue" || type === "FloatValue";
+
+/** A value as the interpreter has it. */
+function runtimeValue(value: string | boolean): Value {
+  const scope = new Scope();
+  scope.set("value", value);
+  return scope.lookupVariable("value");
+}
+
+/** Statements that write nothing, whatever they evaluate to. */
+const silent = new Set(["Set", "Macro", "Comment"]);
+
+/** What a statement writes. */
+function textOf(value: Value, statement: Statement): string {
+  if (value.type === "UndefinedValue" || silent.has(statement?.type ?? "")) return "";
+  if (value.type === "NullValue") return "None";
+  if (value.type === "BooleanValue") return value.value ? "True" : "False";
+  return String(value);
 }
 
 const STRIPPING = new Map([
@@ -264,6 +378,14 @@ function strftime(date: Date, format: string): string {
     "%y": () => two(date.getFullYear() % 100),
     "%m": () => two(date.getMonth() + 1),
     "%d": () => two(date.getDate()),
+    "%-d": () => String(date.getDate()),
+    "%e": () => String(date.getDate()).padStart(2),
+    "%-m": () => String(date.getMonth() + 1),
+    "%j": () => String(dayOfYear(date)).padStart(3, "0"),
+    "%F": () => strftime(date, "%Y-%m-%d"),
+    "%T": () => strftime(date, "%H:%M:%S"),
+    "%I": () => two(date.getHours() % 12 || 12),
+    "%p": () => (date.getHours() < 12 ? "AM" : "PM"),
     "%B": () => name({ month: "long" }),
     "%b": () => name({ month: "short" }),
     "%A": () => name({ weekday: "long" }),
@@ -273,5 +395,18 @@ function strftime(date: Date, format: string): string {
     "%S": () => two(date.getSeconds()),
     "%%": () => "%",
   };
-  return format.replace(/%[YymdBbAaHMS%]/g, (directive) => parts[directive]!());
+  return format.replace(/%-?[\s\S]?/g, (directive) => {
+    const part = parts[directive];
+    if (!part)
+      throw new ChatTemplateError(
+        `chat template: strftime_now knows no ${JSON.stringify(directive)}; it knows ${Object.keys(parts).join(" ")}`,
+      );
+    return part();
+  });
+}
+
+function dayOfYear(date: Date): number {
+  const day = (year: number, month: number, of: number) => Date.UTC(year, month, of) / 86_400_000;
+  const year = date.getFullYear();
+  return day(year, date.getMonth(), date.getDate()) - day(year, 0, 0);
 }
