@@ -2,6 +2,7 @@ import type { ModelShell } from "../checkpoint/index.ts";
 import type { Prompt } from "../language-model/types.ts";
 import { chatRenderer, unguessable } from "./chat.ts";
 import { ChatTemplateError, TokenRowError } from "./errors.ts";
+import { withTurnMarkers } from "./markers.ts";
 import { type EncodeOptions, openTokenizer, type TextDecoding } from "./tokenizer.ts";
 import { type ChatTraits, chatTraits } from "./traits.ts";
 
@@ -56,9 +57,9 @@ export interface TextCodec {
  */
 export async function openText(checkpoint: ModelShell): Promise<TextCodec> {
   const files = await checkpoint.tokenizer();
-  const tokenizer = openTokenizer(files);
   const variables = templateVariables(files.config);
   const template = checkpoint.chatTemplate;
+  const tokenizer = openTokenizer(withTurnMarkers(files, template, variables));
   const rows = checkpoint.config.vocab_size;
   const hasRow = (id: number) => !(id >= rows);
   const { tokenText, vocabSize, idOf } = tokenizer;
