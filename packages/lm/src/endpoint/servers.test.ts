@@ -69,6 +69,14 @@ it.each([99_999_999_999, 3600])(
   },
 );
 
+it("a wait that a call may have is waited for, below a second too", async () => {
+  const { fetch, seen } = simulation([{ says: (call) => (call === 0 ? { retryAfter: 0.1 } : "answers") }]);
+  const model = open(1, fetch, { retries: { baseSeconds: 0.02, maxSeconds: 0.2 } });
+  const both = [1, 2].map((i) => ({ prompt: `p${i}`, key: `k${i}` }));
+  expect(await texts(model, both)).toHaveLength(2);
+  expect(seen[0]!.calls).toBe(3);
+});
+
 it("what a server counted of replies that cannot be used is spent: the budget ends them", async () => {
   const asked: string[] = [];
   const broken: typeof fetch = async (input) => {

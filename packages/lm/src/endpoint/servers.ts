@@ -131,10 +131,10 @@ export function createServers(settings: EndpointSettings): Servers {
   /** Errors: EndpointError where every server asked not to be asked for longer than a call may wait. */
   const refuseLongSilence = () => {
     const first = places.reduce((one, other) => (other.silentUntil < one.silentUntil ? other : one));
-    const seconds = Math.ceil((first.silentUntil - Date.now()) / 1000);
+    const seconds = (first.silentUntil - Date.now()) / 1000;
     if (seconds > retries.maxSeconds)
       throw new EndpointError(
-        `${first.address}: the server asked not to be asked for ${seconds} s more, more than retries.maxSeconds allows`,
+        `${first.address}: the server asked not to be asked for ${Math.ceil(seconds)} s more, more than retries.maxSeconds allows`,
         { fault: "http", status: 429 },
       );
   };
