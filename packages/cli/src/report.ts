@@ -55,7 +55,7 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   }
 }
 
-function isFolder(path: string): boolean {
+export function isFolder(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 

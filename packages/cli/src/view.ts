@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
-import { stat } from "node:fs/promises";
 import { CommandUsageError } from "./errors.ts";
 import { commandName, type Io, printJson, say, tell } from "./io.ts";
+import { isFolder } from "./report.ts";
 import { findRun, type StoreOptions, storeFolder } from "./store.ts";
 
 export interface ViewCommandOptions extends StoreOptions {
@@ -19,7 +19,7 @@ export async function view(
   { version }: { version: string },
 ): Promise<void> {
   const { port, project, readOnly = false } = options;
-  if (project !== undefined && !(await stat(project).catch(() => undefined))?.isDirectory())
+  if (project !== undefined && !isFolder(project))
     throw new CommandUsageError(`--project ${project}: expected a folder that is there`);
   const [{ openStore }, { startView }] = await Promise.all([import("@tenet/runs"), import("@tenet/view")]);
   const store = openStore(storeFolder(io, options), { readOnly });

@@ -162,10 +162,10 @@ function moduleRules(rule: Rule, at: Path): { rule: Rule; at: Path }[] {
 const relativeImport = /\b(?:from|import|require)\s*\(?\s*(["'`])(\.{1,2}\/[^"'`\n]+)\1/g;
 
 /**
- * SHA-256 of a module, with every file that it imports by a relative path, and that these do: what any of them says may change what the rule
- * finds. Of one that imports none, that of its bytes. Files of packages, and paths that are put together while it runs, are not seen.
+ * SHA-256 of a module with every file that it imports by a relative path, and that these do, and whether there are any: what any of them says may
+ * change what the rule finds. Of one that imports none it is that of its bytes. Files of packages, and paths that are put together while it runs, are not seen.
  */
-async function moduleHash(file: string): Promise<string> {
+async function moduleHash(file: string): Promise<{ readonly sha256: string; readonly imports: boolean }> {
   const hashes = new Map<string, string>();
   const read = async (path: string): Promise<void> => {
     const bytes = await readFile(path);
@@ -178,11 +178,12 @@ async function moduleHash(file: string): Promise<string> {
   };
   await read(file);
   const [own, ...others] = [...hashes].map(([path, hash]) => ({ hash, name: relative(dirname(file), path) }));
-  if (others.length === 0) return own!.hash;
+  if (others.length === 0) return { sha256: own!.hash, imports: false };
   const named = others.map(({ name, hash }) => `${name.replaceAll(sep, "/")} ${hash}`).sort();
-  return createHash("sha256")
+  const sha256 = createHash("sha256")
     .update([own!.hash, ...named].join("\n"))
     .digest("hex");
+  return { sha256, imports: true };
 }
 
 /** Hashes of the modules that this process imported and that import others. Node keeps those as they were then. */
@@ -199,20 +200,14 @@ async function bindModule(rule: Rule, file: string): Promise<{ expected: string;
   const way = relative(folder, real ?? target);
   if (isAbsolute(module) || isAbsolute(way) || way === ".." || way.startsWith(`..${sep}`)) return { expected: inside };
   if (real === undefined) return { expected: inside, got: `no such file: ${JSON.stringify(module)}` };
-  const sha256 = await moduleHash(real);
+  const { sha256, imports } = await moduleHash(real);
   const before = importing.get(real);
   if (before !== undefined && before !== sha256)
     return {
       expected: "a module that imports what it did when this process first read it",
       got: "a change in it or in what it imports; begin the process again",
     };
-  if (
-    sha256 !==
-    createHash("sha256")
-      .update(await readFile(real))
-      .digest("hex")
-  )
-    importing.set(real, sha256);
+  if (imports) importing.set(real, sha256);
   let exports: Record<string, unknown>;
   try {
     exports = (await import(`${pathToFileURL(real).href}?sha256=${sha256}`)) as Record<string, unknown>;

@@ -76,8 +76,8 @@ export function parseSpecification(text: string, file: string): Specification {
     const at = i + 1;
     const fence = fenceIn(line);
     if (fence) {
-      const end = lines.findIndex((other, j) => j > i && endsFence(other, fence.mark));
-      if (end < 0) {
+      const end = endOfFence(lines, i, fence.mark);
+      if (end === undefined) {
         complain(at, "a fenced block with an end", `none after ${JSON.stringify(fence.mark)}`);
         break;
       }
@@ -184,6 +184,12 @@ function sectionOf(
     prose: [],
     examples: [],
   };
+}
+
+/** Line that ends a fence which `from` opens. */
+function endOfFence(lines: readonly string[], from: number, mark: string): number | undefined {
+  for (let i = from + 1; i < lines.length; i++) if (endsFence(lines[i]!, mark)) return i;
+  return undefined;
 }
 
 /** Last line of a block that is indented under its first. */

@@ -79,7 +79,6 @@ export function createCalls(
   const send = async (
     server: Server,
     body: Record<string, unknown>,
-    chat: boolean,
     bytes: number,
     {
       signal,
@@ -104,7 +103,7 @@ export function createCalls(
         fetch: guarded(fetch, bytes),
       });
       try {
-        const answer: unknown = await (chat
+        const answer: unknown = await (typeof prompt !== "string"
           ? conversations.completions.create(sent as never, { signal })
           : completions.create(sent as never, { signal }));
         if (streams) return await gatherStream(answer as AsyncIterable<unknown>, onText, { notice, lost });
@@ -222,7 +221,7 @@ export function createCalls(
           await alike(server, signal);
           onStart?.();
           const { account = ledger } = context;
-          const reply = await send(server, whole, typeof prompt !== "string", bytes, {
+          const reply = await send(server, whole, bytes, {
             signal,
             account,
             prompt,

@@ -169,7 +169,7 @@ class BoundedInterpreter extends JinjaInterpreter {
       written = error.written;
       loop.ended = error.ends;
     }
-    return runtimeValue(written);
+    return new StringValue(written);
   }
 
   /** Remainders, equality and membership as in Python. */
@@ -180,10 +180,11 @@ class BoundedInterpreter extends JinjaInterpreter {
       Value,
       Value,
     ];
-    if (operator === "==" || operator === "!=") return runtimeValue(this.#equal(left, right) === (operator === "=="));
+    if (operator === "==" || operator === "!=")
+      return new BooleanValue(this.#equal(left, right) === (operator === "=="));
     if (operator.endsWith("in") && right.type === "ArrayValue") {
       const found = (right.value as Value[]).some((element) => this.#equal(left, element));
-      return runtimeValue(found === (operator === "in"));
+      return new BooleanValue(found === (operator === "in"));
     }
     if (operator === "%" && isNumber(left) && isNumber(right)) {
       const [a, b] = [left.value as number, right.value as number];
@@ -276,12 +277,17 @@ class BoundedInterpreter extends JinjaInterpreter {
 
 const isNumber = ({ type }: Value) => type === "IntegerValue" || type === "FloatValue";
 
-/** A value as the interpreter has it. */
-function runtimeValue(value: string | boolean): Value {
+/** The library's class for values of a kind, which it does not export. */
+function classOf<T extends string | boolean>(value: T): new (value: T) => Value {
   const scope = new Scope();
   scope.set("value", value);
-  return scope.lookupVariable("value");
+  return scope.lookupVariable("value").constructor as new (
+    value: T,
+  ) => Value;
 }
+
+const StringValue = classOf<string>("");
+const BooleanValue = classOf<boolean>(true);
 
 /** Statements that write nothing, whatever they evaluate to. */
 const silent = new Set(["Set", "Macro", "Comment"]);

@@ -19,7 +19,7 @@ const specSchema = z.object({
 const wordSchema = z.object({ vote: z.enum(["agree", "disagree", "pass"]), group: z.string() });
 const name = z.string().trim().min(1).max(200);
 
-export const isVoteSet = ({ spec }: Queue) => spec.task === "votes";
+const isVoteSet = ({ spec }: Queue) => spec.task === "votes";
 
 function setNamed({ store }: ViewContext, id: string) {
   const found = store.queues().find((queue) => queue.id === id && isVoteSet(queue));
